@@ -1,0 +1,138 @@
+"""The parts that every degradation is made of: blur kernels, blurring, downsampling, noise, JPEG; batched, on any device.
+
+Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here draws random numbers except `randn` and `uniform`, which take the
+caller's generators: one for the whole batch, or one per sample so that a sample does not depend on its neighbours.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Generators = torch.Generator | list[torch.Generator]
+
+# ITU T.81, annex K: the tables that libjpeg scales by quality
+LUMA_TABLE = [
+    [16, 11, 10, 16, 24, 40, 51, 61],
+    [12, 12, 14, 19, 26, 58, 60, 55],
+    [14, 13, 16, 24, 40, 57, 69, 56],
+    [14, 17, 22, 29, 51, 87, 80, 62],
+    [18, 22, 37, 56, 68, 109, 103, 77],
+    [24, 35, 55, 64, 81, 104, 113, 92],
+    [49, 64, 78, 87, 103, 121, 120, 101],
+    [72, 92, 95, 98, 112, 100, 103, 99],
+]
+CHROMA_TABLE = [
+    [17, 18, 24, 47, 99, 99, 99, 99],
+    [18, 21, 26, 66, 99, 99, 99, 99],
+    [24, 26, 56, 99, 99, 99, 99, 99],
+    [47, 66, 99, 99, 99, 99, 99, 99],
+] + [[99] * 8] * 4
+
+
+def uniform(low: float, high: float, count: int, generator: Generators) -> Tensor:
+    """`count` numbers between `low` and `high`, on the CPU."""
+    if isinstance(generator, list):
+        draws = torch.cat([torch.rand(1, generator=g) for g in generator])
+    else:
+        draws = torch.rand(count, generator=generator)
+    return low + (high - low) * draws
+
+
+def randn(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
+    """Standard normal noise of shape (B, …), drawn on the CPU so that every device gets the same."""
+    if isinstance(generator, list):
+        return torch.stack([torch.randn(shape[1:], generator=g) for g in generator]).to(device)
+    return torch.randn(shape, generator=generator).to(device)
+
+
+def gaussian_kernels(sigma_x: Tensor, sigma_y: Tensor, angle: Tensor, size: int) -> Tensor:
+    """Anisotropic Gaussian kernels.
+
+    Args:
+        sigma_x, sigma_y: (B,) standard deviations along the kernel's own axes, in pixels.
+        angle: (B,) rotation of the x axis in radians, counter-clockwise as seen on the screen.
+        size: side of the kernel, odd.
+
+    Returns:
+        (B, size, size), each summing to 1.
+    """
+    grid = torch.arange(size, dtype=torch.float32, device=sigma_x.device) - (size - 1) / 2
+    y, x = torch.meshgrid(grid, grid, indexing="ij")
+    cos, sin = torch.cos(angle).view(-1, 1, 1), torch.sin(angle).view(-1, 1, 1)
+    u, v = cos * x - sin * y, sin * x + cos * y
+    # a pixel has a width: a very narrow Gaussian must not fall between the samples
+    exponent = (u / sigma_x.clamp(min=0.05).view(-1, 1, 1)) ** 2 + (v / sigma_y.clamp(min=0.05).view(-1, 1, 1)) ** 2
+    kernels = torch.exp(-0.5 * exponent)
+    return kernels / kernels.sum((-2, -1), keepdim=True)
+
+
+def blur(x: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve each picture with its own kernel (B, k, k), k odd; edges are mirrored."""
+    batch, channels, height, width = x.shape
+    size = kernels.shape[-1]
+    padded = F.pad(x, [size // 2] * 4, mode="reflect" if min(height, width) > size // 2 else "replicate")
+    weight = kernels.flip((-2, -1)).to(x).repeat_interleave(channels, 0).unsqueeze(1)
+    padded = padded.reshape(1, batch * channels, *padded.shape[-2:])
+    return F.conv2d(padded, weight, groups=batch * channels).reshape(x.shape)
+
+
+def downsample(x: Tensor, factor: int) -> Tensor:
+    """Reduce by a whole factor, centre-aligned: LR pixel i stands for the middle of HR pixels factor*i … factor*i+factor-1."""
+    return F.avg_pool2d(x, factor)
+
+
+def compress(x: Tensor, quality: Tensor) -> Tensor:
+    """JPEG as libjpeg does it (YCbCr, 4:2:0, tables scaled by quality), without the lossless part.
+
+    Args:
+        x: (B, 3, H, W), any size.
+        quality: (B,) from 1 to 100.
+    """
+    height, width = x.shape[-2:]
+    padded = F.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
+    luma, chroma = _to_ycc(padded * 255).split((1, 2), dim=1)
+    luma = _quantise(luma, _scaled_table(LUMA_TABLE, quality, x.device))
+    chroma = _quantise(F.avg_pool2d(chroma, 2), _scaled_table(CHROMA_TABLE, quality, x.device))
+    chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
+    rgb = _to_rgb(torch.cat((luma, chroma), dim=1)) / 255
+    return rgb[..., :height, :width].clamp(0, 1)
+
+
+def _scaled_table(table: list[list[int]], quality: Tensor, device: torch.device) -> Tensor:
+    """(B, 1, 1, 1, 8, 8) quantisation steps by libjpeg's rule."""
+    quality = quality.to(device).clamp(1, 100)
+    percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(-1, 1, 1)
+    steps = ((torch.tensor(table, device=device) * percent + 50) / 100).floor().clamp(1, 255)
+    return steps.view(-1, 1, 1, 1, 8, 8)
+
+
+def _quantise(plane: Tensor, steps: Tensor) -> Tensor:
+    """Round the 8x8 DCT coefficients of (B, C, H, W) levels in 0–255 to multiples of the steps."""
+    batch, channels, height, width = plane.shape
+    basis = _dct_basis(plane.device)
+    blocks = (plane - 128).reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
+    coefficients = basis @ blocks @ basis.T
+    blocks = basis.T @ ((coefficients / steps).round() * steps) @ basis
+    return blocks.transpose(3, 4).reshape(plane.shape) + 128
+
+
+def _dct_basis(device: torch.device) -> Tensor:
+    n = torch.arange(8, dtype=torch.float32, device=device)
+    basis = torch.cos(math.pi * n.view(-1, 1) * (2 * n + 1) / 16) / 2
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def _to_ycc(rgb: Tensor) -> Tensor:
+    r, g, b = rgb.unbind(1)
+    y = 0.299 * r + 0.587 * g + 0.114 * b
+    return torch.stack((y, (b - y) * 0.564334 + 128, (r - y) * 0.713267 + 128), dim=1)
+
+
+def _to_rgb(ycc: Tensor) -> Tensor:
+    y, cb, cr = ycc.unbind(1)
+    cb, cr = (cb - 128) / 0.564334, (cr - 128) / 0.713267
+    r, b = y + cr, y + cb
+    return torch.stack((r, (y - 0.299 * r - 0.114 * b) / 0.587, b), dim=1)

@@ -1,0 +1,97 @@
+"""A generic degradation for when no pictures of the user's camera are at hand: second order, like Real-ESRGAN's.
+
+Wang et al., ICCV-W 2021, sec. 3: blur, reduction, noise and JPEG, twice. Here each round halves the picture (for x4), so
+that the whole batch goes through together; the variety of resizers is taken over by the variety of blur kernels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from .ops import Generators, blur, compress, downsample, gaussian_kernels, randn, uniform
+
+
+@dataclass
+class Round:
+    """The ranges of one round; a part is skipped for a sample with probability 1 - its chance."""
+
+    sigma: tuple[float, float]  # blur, standard deviation in pixels of the round's own input
+    noise: tuple[float, float]  # standard deviation of the noise at mid-gray, in [0, 1] units
+    noise_chance: float
+    quality: tuple[float, float]  # JPEG
+    jpeg_chance: float
+
+
+ROUNDS = (
+    Round(sigma=(0.2, 2.4), noise=(0.0, 0.06), noise_chance=0.5, quality=(40, 95), jpeg_chance=0.5),
+    Round(sigma=(0.2, 1.2), noise=(0.0, 0.08), noise_chance=0.8, quality=(35, 95), jpeg_chance=0.7),
+)
+KERNEL_SIZE = 15
+
+
+class GenericPrior:
+    """Random anisotropic blur, signal-dependent and correlated noise, JPEG; in two rounds."""
+
+    def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
+        """Make LR pictures.
+
+        Args:
+            hr: (B, 3, H, W), RGB in [0, 1]; H and W divisible by `scale`.
+            scale: 2 or 4 (or 1: blur, noise and JPEG at full size).
+            generator: one CPU generator, or one per sample.
+
+        Returns:
+            (B, 3, H/scale, W/scale) in [0, 1], registered to HR (centre-aligned).
+
+        Raises:
+            ConfigError: another scale, or a size that does not divide by it.
+        """
+        factors = {1: (1, 1), 2: (2, 1), 4: (2, 2)}.get(scale)
+        if factors is None or hr.shape[-2] % scale or hr.shape[-1] % scale:
+            raise ConfigError(
+                f"degrade got pictures of {hr.shape[-1]}x{hr.shape[-2]} and scale {scale}; "
+                "the scale must be 1, 2 or 4 and divide both sides. Crop the pictures first."
+            )
+        x = hr
+        for factor, ranges in zip(factors, ROUNDS, strict=True):
+            x = _one_round(x, factor, ranges, generator)
+        return x
+
+
+def _one_round(x: Tensor, factor: int, ranges: Round, generator: Generators) -> Tensor:
+    count = x.shape[0]
+    sigma_x, sigma_y = (uniform(*ranges.sigma, count, generator) for _ in range(2))
+    kernels = gaussian_kernels(sigma_x, sigma_y, uniform(0, math.pi, count, generator), KERNEL_SIZE)
+    x = downsample(blur(x, kernels.to(x.device)), factor)
+    x = _add_noise(x, ranges, generator)
+    quality = uniform(*ranges.quality, count, generator)
+    chosen = uniform(0, 1, count, generator) < ranges.jpeg_chance
+    return torch.where(_per_sample(chosen, x), compress(x, quality), x)
+
+
+def _add_noise(x: Tensor, ranges: Round, generator: Generators) -> Tensor:
+    """Shot and read noise together, gray or coloured, white or correlated over neighbouring pixels."""
+    count = x.shape[0]
+    strength = uniform(*ranges.noise, count, generator)
+    strength = strength * (uniform(0, 1, count, generator) < ranges.noise_chance)
+    noise = randn(x.shape, generator, x.device)
+    gray = uniform(0, 1, count, generator) < 0.4
+    noise = torch.where(_per_sample(gray, x), noise.mean(1, keepdim=True) * math.sqrt(3), noise)
+    noise = _correlate(noise, uniform(0, 0.8, count, generator))
+    shot_share = _per_sample(uniform(0, 1, count, generator), x)
+    level = torch.sqrt(1 - shot_share + shot_share * 2 * x)  # 1 at mid-gray whatever the share
+    return (x + _per_sample(strength, x) * level * noise).clamp(0, 1)
+
+
+def _correlate(noise: Tensor, sigma: Tensor) -> Tensor:
+    """Blur white noise, keeping its variance."""
+    kernels = gaussian_kernels(sigma, sigma, torch.zeros_like(sigma), 5)
+    gain = kernels.square().sum((-2, -1)).rsqrt()
+    return blur(noise, kernels.to(noise.device)) * _per_sample(gain, noise)
+
+
+def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.device).view(-1, 1, 1, 1)

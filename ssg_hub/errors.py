@@ -1,0 +1,21 @@
+"""The errors that ssg-hub raises on purpose: one line that says what arrived, what is needed, and what to do next."""
+
+
+class SSGError(Exception):
+    """Base of every error that a user can act on; its message is a plain sentence fit to be shown as it is."""
+
+
+class ImageError(SSGError, ValueError):
+    """A picture that cannot be read, is too large, or cannot be written."""
+
+
+class CheckpointError(SSGError):
+    """Weights or a config that are missing, damaged, unsafe, or do not fit this version."""
+
+
+class ConfigError(SSGError, ValueError):
+    """An option or configuration value that is unknown or impossible."""
+
+
+class HubError(SSGError):
+    """The Hub refused, was out of reach, or sent something other than what was asked for."""
