@@ -1,0 +1,77 @@
+"""Fixtures for every test, and the rule that no test leaves this machine."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+# Before the libraries read them. The Hub's address is a closed port, so that a forgotten download fails at once.
+os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
+os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="ssg-hub-tests-"))
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LABELS = ["sky", "road", "car", "tree"]
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of data and weights for evaluation: `SSG_SHARED`, or `shared` beside the repository."""
+    folder = Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no shared data at {folder} (set SSG_SHARED to the folder that holds data/ and weights/)")
+    return folder
+
+
+@pytest.fixture
+def tiny_guide_config() -> dict:
+    """A Segformer with a few thousand parameters and four classes."""
+    return {
+        "model_type": "segformer",
+        "id2label": dict(enumerate(LABELS)),
+        "num_encoder_blocks": 2,
+        "depths": [1, 1],
+        "sr_ratios": [4, 2],
+        "hidden_sizes": [8, 16],
+        "patch_sizes": [7, 3],
+        "strides": [4, 2],
+        "num_attention_heads": [1, 2],
+        "mlp_ratios": [2, 2],
+        "decoder_hidden_size": 16,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "palette": [[70, 130, 180], [128, 64, 128], [0, 0, 142], [107, 142, 35]],
+    }
+
+
+@pytest.fixture
+def tiny_model(tiny_guide_config):
+    """An untrained SSGModel of the real classes, the same at every call, small enough to run in milliseconds."""
+    import torch
+
+    from ssg_hub.guide import Guide
+    from ssg_hub.model import SSGModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        guide = Guide(tiny_guide_config)
+        generator_config = {"features": 8, "blocks": 1, "growth": 4, "scale": 4}
+        return SSGModel.from_components("rrdb", guide=guide, generator_config=generator_config).eval()
+
+
+@pytest.fixture(autouse=True)
+def _stay_on_this_machine(monkeypatch):
+    """A connection to anything but this machine fails the test that asked for it."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise RuntimeError(f"a test tried to reach {address[0]}; tests stay on this machine")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
