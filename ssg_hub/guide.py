@@ -5,6 +5,7 @@ Everything between the SR pixels and the logits is differentiable, so that a los
 """
 
 import colorsys
+import json
 from pathlib import Path
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 
 from .errors import ConfigError
 
-OWN_KEYS = ("image_mean", "image_std", "palette", "input_scale")  # ours, in guide_config beside transformers' keys
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -31,16 +31,14 @@ class Guide(nn.Module):
 
     def __init__(self, guide_config: dict):
         super().__init__()
-        self.network = _build_network({k: v for k, v in guide_config.items() if k not in OWN_KEYS})
-        self.labels = _read_labels(self.network.config.id2label)
-        self.palette = [tuple(color) for color in guide_config.get("palette") or default_palette(len(self.labels))]
+        self.network = _build_network(guide_config)
+        config = self.network.config
+        self.labels = _read_labels(config.id2label)
+        self.palette = [tuple(color) for color in config.palette]
         if len(self.palette) != len(self.labels):
             raise ConfigError(f"the guide has {len(self.labels)} classes but its palette {len(self.palette)} colours.")
-        self.input_scale = float(guide_config.get("input_scale", 1.0))
-        mean, std = guide_config.get("image_mean", IMAGENET_MEAN), guide_config.get("image_std", IMAGENET_STD)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.image_mean, self.image_std = list(mean), list(std)
+        self.register_buffer("mean", torch.tensor(config.image_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.image_std).view(1, 3, 1, 1), persistent=False)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **hub_options) -> "Guide":
@@ -68,15 +66,12 @@ class Guide(nn.Module):
     @property
     def guide_config(self) -> dict:
         """The JSON values from which an equal guide can be built."""
-        return {
-            **self.network.config.to_diff_dict(),
-            "model_type": self.network.config.model_type,
-            "id2label": {str(index): label for index, label in enumerate(self.labels)},
-            "image_mean": self.image_mean,
-            "image_std": self.image_std,
-            "palette": [list(color) for color in self.palette],
-            "input_scale": self.input_scale,
-        }
+        config = self.network.config
+        return json.loads(json.dumps({**config.to_diff_dict(), "model_type": config.model_type}))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a transformers folder that `from_pretrained` reads back, normalisation and palette included."""
+        self.network.save_pretrained(folder)
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment pictures.
@@ -87,8 +82,9 @@ class Guide(nn.Module):
         Returns:
             Logits (B, K, h, w) at the network's own resolution, often a quarter of the picture's.
         """
-        if self.input_scale != 1:
-            size = [max(1, round(side * self.input_scale)) for side in image.shape[-2:]]
+        scale = self.network.config.input_scale
+        if scale != 1:
+            size = [max(1, round(side * scale)) for side in image.shape[-2:]]
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
         return self.network((image - self.mean) / self.std).logits
 
@@ -101,29 +97,26 @@ def default_palette(classes: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _build_network(config: dict) -> nn.Module:
+def _build_network(guide_config: dict) -> nn.Module:
     from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
     from . import lite_segmentation  # noqa: F401  (registers the light network)
 
-    config = dict(config)
+    config = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "input_scale": 1.0, **guide_config}
     model_type = config.pop("model_type", None)
+    if isinstance(config.get("id2label"), dict):  # JSON turned its integer keys into strings
+        config["id2label"] = {int(index): label for index, label in config["id2label"].items()}
+        config["label2id"] = {label: index for index, label in config["id2label"].items()}
     try:
-        transformers_config = AutoConfig.for_model(model_type, **_int_keys(config))
+        transformers_config = AutoConfig.for_model(model_type, **config)
+        if not hasattr(transformers_config, "palette"):
+            transformers_config.palette = default_palette(transformers_config.num_labels)
         return AutoModelForSemanticSegmentation.from_config(transformers_config)
     except ValueError as error:
         raise ConfigError(
             f"guide_config has model_type {model_type!r}, which transformers does not know as a semantic segmentation "
             "model. Use for instance 'segformer', or upgrade transformers."
         ) from error
-
-
-def _int_keys(config: dict) -> dict:
-    """JSON turns the integer keys of id2label into strings; turn them back."""
-    if isinstance(config.get("id2label"), dict):
-        config["id2label"] = {int(index): label for index, label in config["id2label"].items()}
-        config["label2id"] = {label: index for index, label in config["id2label"].items()}
-    return config
 
 
 def _read_labels(id2label: dict[int, str]) -> list[str]:

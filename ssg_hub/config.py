@@ -1,0 +1,149 @@
+"""The training configuration: one flat, typed YAML file, with `--key value` overrides, checked before the first step."""
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigError
+
+CONFIG_OPTIONS = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class TrainConfig(BaseModel):
+    """Every key that a training YAML may hold. Relative data paths are resolved against `data_root`.
+
+    A data entry is a folder that holds `images/` (and, for labels, `labels/`), a plain folder of pictures, a folder
+    with `metadata.csv`, or a Hub dataset id; `FOLDER#LIST.txt` takes only the pictures whose stems are in the list.
+    """
+
+    model_config = CONFIG_OPTIONS
+
+    output_dir: Path = Field(description="checkpoints, logs and the finished model go here")
+    data_root: Path = Field(default=Path(), description="folder against which data and weights paths are resolved")
+    seed: int = 0
+
+    # --- networks
+    scale: Literal[1, 2, 4] = 4
+    generator_type: Literal["rrdb", "compact"] = "rrdb"
+    generator_config: dict[str, int] = Field(default_factory=dict, description="features, blocks, growth, convs")
+    generator_weights: Path | None = Field(default=None, description="warm start; its architecture is taken over")
+    guide_model: str | None = Field(default=None, description="a ready guide (folder or Hub id); the guide stage is skipped")
+    guide_backbone: Path | None = Field(default=None, description="ImageNet weights of EfficientNet-Lite0 to start from")
+    guide_width: int = Field(default=96, gt=0)
+    class_names: list[str] = Field(default_factory=list, description="names of label ids 0, 1, 2, …")
+    class_palette: list[tuple[int, int, int]] | None = None
+    void_id: int = Field(default=255, ge=0, le=255, description="label id that no loss and no metric counts")
+
+    # --- data
+    source: list[str] = Field(description="clean HR pictures")
+    guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
+    degradation: str = Field(default="generic", description="bicubic, generic, or the folder of a degradation bank")
+    dev_lr: list[str] = Field(default_factory=list, description="LR pictures for validation, one entry per camera")
+    dev_hr: str | None = Field(default=None, description="their HR; checkpoints are chosen by LPIPS on this set")
+    dev_labeled: str | None = Field(default=None, description="HR pictures with labels, to score the guide")
+    hr_crop: int = Field(default=192, ge=16, description="side of HR training crops, pixels")
+    guide_crop: int = Field(default=320, ge=64, description="side of the guide stage's crops, pixels")
+    workers: int = Field(default=1, ge=0, description="data worker processes")
+
+    # --- stages, in this order; 0 steps skips one
+    guide_steps: int = Field(default=0, ge=0)
+    guide_batch: int = Field(default=8, gt=0)
+    guide_lr: float = Field(default=5e-4, gt=0)
+    guide_degraded: float = Field(default=0.0, ge=0, le=1, description="share of degraded pictures in the guide stage")
+    warmup_steps: int = Field(default=0, ge=0)
+    batch: int = Field(default=8, gt=0, description="pictures per process and step")
+    lr: float = Field(default=1e-4, gt=0)
+    perceptual_weight: float = Field(default=0.0, ge=0, description="VGG16 feature loss; 0 is plain L1")
+    perceptual_weights: Path | None = Field(default=None, description="VGG16 features (safetensors); default: the Hub's")
+    ema_decay: float = Field(default=0.999, gt=0, lt=1)
+
+    # --- running
+    gradient_accumulation: int = Field(default=1, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    channels_last: bool = True
+    checkpoint_every: int = Field(default=500, gt=0, description="steps")
+    checkpoints_kept: int = Field(default=2, gt=0)
+    validate_every: int = Field(default=500, gt=0, description="steps")
+    lpips_features: Path | None = Field(default=None, description="AlexNet features (safetensors) for LPIPS")
+    lpips_heads: Path | None = Field(default=None, description="LPIPS heads (safetensors)")
+    resume: str | None = Field(default=None, description='"latest" or the folder of a checkpoint')
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+
+    # --- what the card says
+    license: str = "other"
+    license_note: str = ""
+    training_data: str = Field(default="", description="one sentence for the model card")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        if self.hr_crop % self.scale:
+            raise ValueError(f"hr_crop {self.hr_crop} does not divide by scale {self.scale}")
+        if self.guide_steps and self.guide_model:
+            raise ValueError("guide_model is a ready guide, so guide_steps must be 0 (or leave guide_model out)")
+        if self.guide_steps and not (self.guide_data and self.class_names):
+            raise ValueError("the guide stage (guide_steps > 0) needs guide_data and class_names")
+        return self
+
+    def locate(self, entry: str | Path) -> Path:
+        """A data or weights path, resolved against `data_root`."""
+        return self.data_root / entry
+
+
+def parse_config(arguments: list[str]) -> TrainConfig:
+    """Read `--config FILE.yaml [--key value …]`; overrides are YAML values, so `--lr 2e-4` and `--source '[a, b]'` work.
+
+    Raises:
+        ConfigError: no or unreadable file, an unknown key (with the nearest spelling), or an impossible value.
+    """
+    options = _pair_up(arguments)
+    if "config" not in options:
+        raise ConfigError("no configuration: give --config FILE.yaml (see the folder configs/).")
+    values = {**_read_yaml(Path(options.pop("config"))), **{key: yaml.safe_load(text) for key, text in options.items()}}
+    try:
+        return TrainConfig(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(detail) for detail in error.errors())) from None
+
+
+def _pair_up(arguments: list[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        key = rest.pop(0)
+        if not key.startswith("--"):
+            raise ConfigError(f"expected --key value, got {key!r}.")
+        key, equals, value = key[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise ConfigError(f"--{key} has no value.")
+            value = rest.pop(0)
+        options[key.replace("-", "_")] = value
+    return options
+
+
+def _read_yaml(path: Path) -> dict:
+    if not path.is_file():
+        raise ConfigError(f"no configuration file at {path}.")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}; it must hold `key: value` lines.")
+    return values
+
+
+def _explain(detail: dict) -> str:
+    """One of pydantic's findings as a sentence."""
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, TrainConfig.model_fields, 1)
+        return f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else "; see ssg_hub/config.py.")
+    if detail["type"] == "missing":
+        return f"the key {key!r} is missing: {TrainConfig.model_fields[key].description}."
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}; it got {detail['input']!r}." if key else f"{message}."
