@@ -1,0 +1,63 @@
+"""The `ssg` command: finds the subcommand, runs it, and turns an error that a user can mend into one line."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from .errors import SSGError
+
+# name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
+COMMANDS = {
+    "upscale": ("ssg_hub.batch", "upscale pictures and folders of pictures"),
+    "info": ("ssg_hub.info", "say what a model is: architecture, size, labels, licence"),
+    "evaluate": ("ssg_hub.evaluate", "measure SR pictures against references"),
+    "degradation": ("ssg_hub.degradation.cli", "estimate a camera's degradation from its pictures, and replay it"),
+    "convert": ("ssg_hub.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
+}
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser, complete for `command` and with one line of help for each other command."""
+    parser = argparse.ArgumentParser(
+        prog="ssg",
+        description="Semantic segmentation guided super-resolution. An upscaled picture is an estimate, not evidence.",
+    )
+    parser.add_argument("--version", action="version", version=f"ssg-hub {_version()}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, line) in COMMANDS.items():
+        if name == command:
+            importlib.import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=line, add_help=False)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the words after `ssg`; default: the command line's.
+
+    Returns:
+        The exit code: 0 done, 1 some files failed, 2 the request cannot be done as it stands, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    args = build_parser(command).parse_args(arguments)
+    try:
+        return args.func(args) or 0
+    except SSGError as error:
+        print(f"ssg {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"ssg {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _version() -> str:
+    try:
+        return version("ssg-hub")
+    except PackageNotFoundError:
+        return "(source tree)"
