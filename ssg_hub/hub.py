@@ -14,6 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi, constants, get_token, hf_hub_download
 from huggingface_hub.errors import (
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -187,6 +188,8 @@ def _explain_absent(error, repo_id, revision, token, writing) -> str:
     reason = error.__cause__
     if isinstance(reason, (HfHubHTTPError, OfflineModeIsEnabled)):
         return _describe(reason, repo_id, revision, token, writing)
+    if isinstance(reason, FileMetadataError):
+        return f"{constants.ENDPOINT} did not answer as a Hub does ({reason}). Check HF_ENDPOINT and proxy settings."
     if reason is None:
         return f"{repo_id} is not in the cache. Load it once without local_files_only, or give a folder."
     return (
@@ -198,6 +201,8 @@ def _explain_absent(error, repo_id, revision, token, writing) -> str:
 def _explain_status(error, repo_id, revision, token, writing) -> str:
     status, said = error.response.status_code, error.server_message or error.response.reason_phrase
     do = f"{'write to' if writing else 'read'} {repo_id}"
+    if status == 401 and not writing and not _has_token(token):
+        return _explain_no_repo(error, repo_id, revision, token, writing)
     if status == 401 and not _has_token(token):
         return f"the Hub asks for a login to {do}. Run `hf auth login` or pass token=."
     if status == 401:

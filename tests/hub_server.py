@@ -67,7 +67,11 @@ class Faults:
 
 
 class FakeHub:
-    """The server. `users` maps tokens to user names; `requests` lists what was asked, as "METHOD path"."""
+    """Two servers, as on the real Hub: the Hub itself, and a content store on another origin that it redirects to.
+
+    `users` maps tokens to user names; `requests` lists what was asked, as "METHOD path"; `strayed` lists requests
+    that carried a token to the store, where none belongs.
+    """
 
     def __init__(self):
         self.users: dict[str, str] = {}
@@ -75,20 +79,21 @@ class FakeHub:
         self.objects: dict[str, bytes] = {}
         self.faults = Faults()
         self.requests: list[str] = []
-        hub = self
+        self.strayed: list[str] = []
+        self.servers = []
+        self.url, self.store_url = self._serve(Handler), self._serve(StoreHandler)
 
-        class BoundHandler(Handler):
-            pass
-
-        BoundHandler.hub = hub
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), BoundHandler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def _serve(self, handler: type) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), {"hub": self}))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
 
     def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
 
     def add_repo(self, repo_id: str, files: dict[str, bytes], **options) -> Repo:
         """Put a repository there without a push."""
@@ -106,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     hub: FakeHub
+    routes: list
 
     def do_GET(self):
         self._dispatch()
@@ -125,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if self.hub.faults.status:
                 raise Refusal(self.hub.faults.status, message="the server has a bad day")
-            for methods, pattern, action in ROUTES:
+            for methods, pattern, action in self.routes:
                 if self.command in methods and (match := re.fullmatch(pattern, path)):
                     return action(self, **match.groupdict())
             raise Refusal(404, message=f"no such endpoint: {self.command} {path}")
@@ -255,18 +261,10 @@ class Handler(BaseHTTPRequestHandler):
         for wanted in json.loads(self.body)["objects"]:
             answer = {"oid": wanted["oid"], "size": wanted["size"]}
             if wanted["oid"] not in self.hub.objects:
-                upload = {"href": f"{self.hub.url}/lfs/{wanted['oid']}"}
+                upload = {"href": f"{self.hub.store_url}/lfs/{wanted['oid']}"}
                 answer["actions"] = {"upload": upload, "verify": {"href": f"{self.hub.url}/lfs/verify"}}
             answers.append(answer)
         self._send_json({"transfer": "basic", "objects": answers})
-
-    def lfs_put(self, oid: str):
-        if "Transfer-Encoding" in self.headers:
-            self.body = _read_chunked(self.rfile)
-        if _sha256(self.body) != oid:
-            raise Refusal(400, message="the content does not have the announced hash")
-        self.hub.objects[oid] = self.body
-        self._send(200)
 
     def lfs_verify(self):
         claim = json.loads(self.body)
@@ -303,9 +301,26 @@ class Handler(BaseHTTPRequestHandler):
         oid = _sha256(content)
         self.hub.objects[oid] = content
         linked = {"X-Linked-ETag": f'"{oid}"', "X-Linked-Size": str(len(content))}
-        self._send(302, b"", {**headers, **linked, "Location": f"{self.hub.url}/content/{oid}"})
+        self._send(302, b"", {**headers, **linked, "Location": f"{self.hub.store_url}/content/{oid}"})
 
-    def content(self, oid: str):
+
+class StoreHandler(Handler):
+    """The content store: no accounts, only hashes."""
+
+    def _dispatch(self) -> None:
+        if "Authorization" in self.headers:
+            self.hub.strayed.append(self.path)
+        super()._dispatch()
+
+    def put(self, oid: str):
+        if "Transfer-Encoding" in self.headers:
+            self.body = _read_chunked(self.rfile)
+        if _sha256(self.body) != oid:
+            raise Refusal(400, message="the content does not have the announced hash")
+        self.hub.objects[oid] = self.body
+        self._send(200)
+
+    def get(self, oid: str):
         body, faults = self.hub.objects[oid], self.hub.faults
         if faults.corrupt:
             body = body[:-1] + bytes([body[-1] ^ 1])
@@ -316,8 +331,6 @@ class Handler(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         self.end_headers()
-        if self.command == "HEAD":
-            return
         if faults.drops > 0:
             faults.drops -= 1
             self.wfile.write(part[: faults.drop_after])
@@ -326,7 +339,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(part)
 
 
-ROUTES = [
+Handler.routes = [
     (("GET",), r"/api/whoami-v2", Handler.whoami),
     (("POST",), r"/api/repos/create", Handler.create_repo),
     (("POST",), r"/api/validate-yaml", Handler.validate_yaml),
@@ -339,9 +352,11 @@ ROUTES = [
     (("POST",), rf"/api/models/{REPO_ID}/commit/(?P<revision>.+)", Handler.commit),
     (("POST",), rf"/{REPO_ID}\.git/info/lfs/objects/batch", Handler.lfs_batch),
     (("POST",), r"/lfs/verify", Handler.lfs_verify),
-    (("PUT",), r"/lfs/(?P<oid>[0-9a-f]{64})", Handler.lfs_put),
     (("GET", "HEAD"), rf"/{REPO_ID}/resolve/(?P<revision>[^/]+)/(?P<file>.+)", Handler.resolve),
-    (("GET", "HEAD"), r"/content/(?P<oid>[0-9a-f]{64})", Handler.content),
+]
+StoreHandler.routes = [
+    (("PUT",), r"/lfs/(?P<oid>[0-9a-f]{64})", StoreHandler.put),
+    (("GET",), r"/content/(?P<oid>[0-9a-f]{64})", StoreHandler.get),
 ]
 
 
@@ -418,6 +433,7 @@ def serve_client() -> None:
         except Exception as error:
             answer = {"error": type(error).__name__, "message": str(error)}
         print(json.dumps(answer), file=answers, flush=True)
+    os._exit(0)  # no need to take torch apart
 
 
 if __name__ == "__main__":
