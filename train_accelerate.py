@@ -10,17 +10,18 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ssg_hub.config import TrainConfig, parse_config
 from ssg_hub.data import CropDataset, load_pictures, sample_generators
-from ssg_hub.degradation import GenericPrior
+from ssg_hub.degradation import GenericPrior, load_degradation
 from ssg_hub.errors import SSGError
 from ssg_hub.guide import Guide
 from ssg_hub.losses import PerceptualLoss, class_weights, segmentation_loss
 from ssg_hub.stage import Stage
-from ssg_hub.validation import score_generator, score_guide
+from ssg_hub.model import SSGModel
+from ssg_hub.validation import DevSet, score_guide
 
 log = logging.getLogger("train")
 
@@ -67,7 +68,7 @@ def new_guide(config: TrainConfig) -> Guide:
         }
     )
     if config.guide_backbone:
-        state = torch.load(config.locate(config.guide_backbone), map_location="cpu", weights_only=True)
+        state = torch.load(config.guide_backbone, map_location="cpu", weights_only=True)
         guide.network.load_backbone(state)
     return guide
 
@@ -81,6 +82,72 @@ def degrade_some(image: Tensor, seeds: Tensor, config: TrainConfig) -> Tensor:
     image = image.clone()
     image[chosen] = F.interpolate(lr, scale_factor=config.scale, mode="bicubic").clamp(0, 1)
     return image
+
+
+def warm_up(accelerator: Accelerator, config: TrainConfig, generator: nn.Module) -> tuple[nn.Module, dict]:
+    """Stage `warmup`: L1, and VGG features where `perceptual_weight` asks, on source pairs. Returns the EMA, its scores."""
+    dataset = CropDataset(load_pictures(config.source, config.data_root), config.hr_crop, config.seed)
+    degradation = load_degradation(config.degradation, config.data_root)
+    perceptual = load_perceptual(accelerator, config)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr, betas=(0.9, 0.99))
+    ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).to(accelerator.device)
+    generator, optimizer = accelerator.prepare(generator, optimizer)
+    stage = Stage(accelerator, config, "warmup", config.warmup_steps, averages=(ema,))
+    stage.resume()
+    dev, scores = DevSet(config), {}
+    for batch in stage.batches(dataset, config.batch):
+        with accelerator.accumulate(generator):
+            set_learning_rate(optimizer, stage.learning_rate(config.lr))
+            hr = batch["image"]
+            lr = degradation.degrade(hr, config.scale, sample_generators(batch["seed"]))
+            sr = generator(lr)
+            losses = {"l1": F.l1_loss(sr, hr)}
+            if perceptual:
+                losses["perceptual"] = config.perceptual_weight * perceptual(sr, hr)
+            accelerator.backward(sum(losses.values()))
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(generator.parameters(), config.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+        if accelerator.sync_gradients:
+            ema.update_parameters(accelerator.unwrap_model(generator))
+        stage.losses = {name: value.detach() for name, value in losses.items()}
+        if accelerator.sync_gradients and stage.next_due(config.validate_every):
+            scores = dev.score(ema.module)
+            report(accelerator, "warmup", scores)
+    accelerator.free_memory()
+    return ema.module, scores
+
+
+def new_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
+    """The model to be trained: a fresh generator, or `generator_weights` with the architecture that these have."""
+    if config.generator_weights:
+        return SSGModel.from_components(guide=guide).load_generator(config.generator_weights)
+    options = {"scale": config.scale, **config.generator_config}
+    return SSGModel.from_components(config.generator_type, guide=guide, generator_config=options)
+
+
+def load_guide(config: TrainConfig) -> Guide | None:
+    """The ready guide that the config names: a folder, or a Hub id."""
+    if config.guide_model is None:
+        return None
+    return Guide.from_pretrained(config.guide_model).eval().requires_grad_(False)
+
+
+def export(model: SSGModel, config: TrainConfig, scores: dict[str, float]) -> None:
+    """Save the finished model with a card that says what it was trained on and how it scored on the dev set."""
+    facts = {"data": config.training_data, "license_note": config.license_note, "metrics": scores}
+    model = model.describe(license=config.license, **{name: fact for name, fact in facts.items() if fact})
+    if config.save_dtype == "fp16":
+        model = model.half()
+    model.save_pretrained(config.output_dir / "model")
+    log.info("saved %s", config.output_dir / "model")
+
+
+def load_perceptual(accelerator: Accelerator, config: TrainConfig) -> PerceptualLoss | None:
+    if config.perceptual_weight == 0:
+        return None
+    return PerceptualLoss(config.perceptual_weights).to(accelerator.device)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
@@ -105,8 +172,12 @@ def main(arguments: list[str]) -> None:
     )
     set_seed(config.seed)
     accelerator.init_trackers("logs")
-    if config.guide_steps:
-        train_guide(accelerator, config)
+    guide = train_guide(accelerator, config) if config.guide_steps else load_guide(config)
+    model, scores = new_model(config, guide), {}
+    if config.warmup_steps:
+        model.generator, scores = warm_up(accelerator, config, model.generator)
+    if accelerator.is_main_process:
+        export(model, config, scores)
     accelerator.end_training()
 
 

@@ -13,7 +13,7 @@ CONFIG_OPTIONS = ConfigDict(extra="forbid", validate_assignment=True)
 
 
 class TrainConfig(BaseModel):
-    """Every key that a training YAML may hold. Relative data paths are resolved against `data_root`.
+    """Every key that a training YAML may hold. Data entries are resolved against `data_root`, files against the working folder.
 
     A data entry is a folder that holds `images/` (and, for labels, `labels/`), a plain folder of pictures, a folder
     with `metadata.csv`, or a Hub dataset id; `FOLDER#LIST.txt` takes only the pictures whose stems are in the list.
@@ -22,7 +22,7 @@ class TrainConfig(BaseModel):
     model_config = CONFIG_OPTIONS
 
     output_dir: Path = Field(description="checkpoints, logs and the finished model go here")
-    data_root: Path = Field(default=Path(), description="folder against which data and weights paths are resolved")
+    data_root: Path = Field(default=Path(), description="folder against which data entries are resolved")
     seed: int = 0
 
     # --- networks
@@ -73,7 +73,8 @@ class TrainConfig(BaseModel):
     resume: str | None = Field(default=None, description='"latest" or the folder of a checkpoint')
     tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
 
-    # --- what the card says
+    # --- the finished model
+    save_dtype: Literal["fp32", "fp16"] = "fp16"
     license: str = "other"
     license_note: str = ""
     training_data: str = Field(default="", description="one sentence for the model card")
@@ -87,10 +88,6 @@ class TrainConfig(BaseModel):
         if self.guide_steps and not (self.guide_data and self.class_names):
             raise ValueError("the guide stage (guide_steps > 0) needs guide_data and class_names")
         return self
-
-    def locate(self, entry: str | Path) -> Path:
-        """A data or weights path, resolved against `data_root`."""
-        return self.data_root / entry
 
 
 def parse_config(arguments: list[str]) -> TrainConfig:

@@ -4,6 +4,7 @@ Every sample is a pure function of (seed, position): `position` counts the sampl
 run that is stopped and resumed sees the same crops, flips and degradations, and so do two processes that share a batch.
 """
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,8 +96,8 @@ class CropDataset(Dataset):
         index = int(np.random.default_rng((self.seed, epoch)).permutation(len(self))[offset])
         rng = np.random.default_rng((self.seed, 1, position))
         row = self.pictures[index]
-        image = _open(row["image"]).convert("RGB")
-        label = _open(row["label"]) if "label" in row else None
+        image = open_cell(row["image"]).convert("RGB")
+        label = open_cell(row["label"]) if "label" in row else None
         box, size = self._choose_crop(image.size, rng)
         sample = {"image": _to_tensor(image.resize(size, Image.BICUBIC, box)), "seed": int(rng.integers(2**62))}
         if label is not None:
@@ -147,15 +148,16 @@ def sample_generators(seeds: Tensor) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
 
 
-def _open(cell) -> Image.Image:
-    """Open an undecoded cell of a `datasets` image column."""
+def open_cell(cell: dict | Image.Image) -> Image.Image:
+    """Open a cell of a `datasets` image column, decoded or not."""
     if isinstance(cell, Image.Image):
         return cell
-    if cell.get("bytes"):
-        import io
+    return Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
 
-        return Image.open(io.BytesIO(cell["bytes"]))
-    return Image.open(cell["path"])
+
+def picture_stem(cell: dict) -> str:
+    """The name of an undecoded picture without folder and extension."""
+    return Path(cell["path"]).stem
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
+from .data import open_cell
 from .errors import CheckpointError
 from .guide import IMAGENET_MEAN, IMAGENET_STD
 
@@ -95,6 +95,6 @@ def class_weights(pictures, classes: int) -> Tensor:
     """
     counts = np.zeros(classes)
     for row in pictures.select_columns("label"):
-        ids = np.asarray(Image.open(row["label"]["path"]))
+        ids = np.asarray(open_cell(row["label"]))
         counts += np.bincount(ids[ids < classes], minlength=classes)
     return torch.from_numpy(1 / np.log(1.02 + counts / counts.sum())).float()

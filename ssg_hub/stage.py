@@ -63,7 +63,6 @@ class Stage:
             total=self.steps, initial=self.step, desc=self.name, disable=not accelerator.is_main_process, mininterval=5
         )
         self.losses: dict[str, Tensor] = {}
-        self.finished_step = False
         if self.step < self.steps:
             for samples in loader:
                 yield {key: value.to(accelerator.device, non_blocking=True) for key, value in samples.items()}
@@ -89,9 +88,9 @@ class Stage:
         cosine = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * self.step / self.steps)).item())
         return base * warm * (0.01 + 0.99 * cosine)
 
-    def due(self, every: int) -> bool:
-        """Whether the step that was just done is a multiple of `every`, or the last."""
-        return self.step % every == 0 or self.step == self.steps
+    def next_due(self, every: int) -> bool:
+        """Whether the step that is being finished is a multiple of `every`, or the last."""
+        return (self.step + 1) % every == 0 or self.step + 1 == self.steps
 
     def save(self) -> None:
         """Write a checkpoint under a temporary name, rename it, and prune old ones."""

@@ -1,5 +1,27 @@
 """Making LR from HR as a real camera would: the degradation bank (estimated) and the generic prior (assumed)."""
 
+from pathlib import Path
+
+from ..errors import ConfigError
+from .bicubic import BicubicDegradation
 from .prior import GenericPrior
 
-__all__ = ["GenericPrior"]
+__all__ = ["BicubicDegradation", "GenericPrior", "load_degradation"]
+
+
+def load_degradation(name: str, root: Path = Path()):
+    """Choose how LR is made: "bicubic", "generic", or the folder of a saved degradation bank.
+
+    Returns:
+        An object with `degrade(hr, scale, generator) -> lr`.
+
+    Raises:
+        ConfigError: no such folder.
+    """
+    if name in (known := {"bicubic": BicubicDegradation, "generic": GenericPrior}):
+        return known[name]()
+    if not (root / name).is_dir():
+        raise ConfigError(f"degradation is {name!r}; it must be {', '.join(known)}, or the folder of a bank.")
+    from .bank import DegradationBank
+
+    return DegradationBank.load(root / name)

@@ -1,0 +1,15 @@
+"""The textbook degradation: bicubic reduction and nothing else, the baseline that real pictures do not follow."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .ops import Generators
+
+
+class BicubicDegradation:
+    """Reduce as PIL's bicubic filter does (antialiased, a = -0.5)."""
+
+    def degrade(self, hr: Tensor, scale: int, generator: Generators | None = None) -> Tensor:
+        """HR (B, 3, H, W) in [0, 1] to LR (B, 3, H/scale, W/scale); `generator` is not needed."""
+        size = [side // scale for side in hr.shape[-2:]]
+        return F.interpolate(hr, size=size, mode="bicubic", antialias=True).clamp(0, 1)
