@@ -1,0 +1,167 @@
+"""Cutting a picture into overlapping tiles, and joining what comes of them without a seam or a second canvas."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+ALIGN = 4  # tiles start at multiples of 4 LR pixels: generators fold 2x2 or 4x4, the mask has one cell for 4x4 pixels
+OVERLAP = 16  # LR pixels that neighbours share
+SMALLEST_TILE = 16
+LARGEST_AUTO_TILE = 256  # larger ones are no faster, and all that is kept on the CPU for one tile grows with them
+CPU_BUDGET = 2**30  # bytes that a tile's activations may take where no device says what it has
+Span = tuple[int, int]  # start and stop
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows and columns of tiles over a picture: each is a list of spans that overlap their neighbours."""
+
+    rows: list[Span]
+    columns: list[Span]
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def __iter__(self):
+        """(row number, column number) of every tile, row by row."""
+        return ((row, column) for row in range(len(self.rows)) for column in range(len(self.columns)))
+
+    def scaled(self, rows: "Scale", columns: "Scale") -> "Grid":
+        """The same tiles on a canvas of another size."""
+        return Grid([rows(*span) for span in self.rows], [columns(*span) for span in self.columns])
+
+
+Scale = Callable[[int, int], Span]
+
+
+def plan_grid(height: int, width: int, tile: int | None) -> Grid:
+    """Cut a picture into tiles of at most `tile` pixels a side, all about equal; None is one tile for all."""
+    return Grid(plan_spans(height, tile), plan_spans(width, tile))
+
+
+def plan_spans(length: int, tile: int | None) -> list[Span]:
+    """Spans that cover 0…length: none longer than `tile` (16 or more), starts aligned, neighbours sharing OVERLAP."""
+    if tile is None or length <= tile:
+        return [(0, length)]
+    tile -= tile % ALIGN
+    overlap = overlap_of(tile)
+    count = math.ceil((length - overlap) / (tile - overlap))
+    size = _align((length + (count - 1) * overlap) / count)
+    starts = [_align(i * (length - size) / (count - 1)) for i in range(count)]
+    return [(start, min(start + size, length)) for start in starts]
+
+
+def overlap_of(tile: int) -> int:
+    """LR pixels that tiles of this size share; less for the small ones, where 16 would be most of the work."""
+    return min(OVERLAP, tile // 4 - tile // 4 % ALIGN)
+
+
+def scale_span(length: int, target: int) -> Scale:
+    """A function from spans of 0…length to those pixels of 0…target that lie wholly inside."""
+    ratio = target / length
+
+    def scale(start: int, stop: int) -> Span:
+        return math.ceil(start * ratio - 1e-6), target if stop == length else math.floor(stop * ratio + 1e-6)
+
+    return scale
+
+
+class Feather:
+    """Joins overlapping tiles that arrive row by row, and hands on each part as soon as nothing more will change it.
+
+    Only the strips that the next tiles overlap are held back. Within an overlap the tiles' outer quarters, which saw
+    nothing beyond their edge, are dropped, and the rest is a linear cross-fade.
+
+    Args:
+        grid: the tiles on this canvas.
+        emit: called with (part (C, h, w), top, left). Parts cover the canvas once, plus `context` pixels before them.
+        context: pixels of what is already finished that a part brings along at its top and left.
+    """
+
+    def __init__(self, grid: Grid, emit: Callable[[Tensor, int, int], None], context: int = 0):
+        self.grid, self.emit, self.context = grid, emit, context
+        self.right: Tensor | None = None  # the end of the tile to the left
+        self.above: Tensor | None = None  # the ends of the tiles above, over the whole width
+        self.below: Tensor | None = None
+
+    def add(self, tile: Tensor, row: int, column: int) -> None:
+        """Take the next tile (C, h, w), in the grid's order. The tile is overwritten."""
+        (top, bottom), (left, right) = self.grid.rows[row], self.grid.columns[column]
+        if column:
+            tile = self._join(self.right, tile, self.grid.columns[column - 1][1] - left, dim=2)
+            left = right - tile.shape[2]
+        if column + 1 < len(self.grid.columns):
+            held = right - self.grid.columns[column + 1][0]
+            self.right = tile[:, :, -held - self.context :].clone()
+            tile = tile[:, :, :-held]
+        if row + 1 < len(self.grid.rows):
+            held = bottom - self.grid.rows[row + 1][0]
+            if self.below is None:
+                width = self.grid.columns[-1][1]
+                self.below = tile.new_empty(tile.shape[0], held + self.context, width)
+            self.below[:, :, left : left + tile.shape[2]] = tile[:, -held - self.context :]
+            body = tile[:, :-held]
+        else:
+            body = tile
+        if row:
+            above = self.above[:, :, left : left + tile.shape[2]]
+            body = self._join(above, body, self.grid.rows[row - 1][1] - top, dim=1)
+            top -= self.context
+        self.emit(body, top, left)
+        if column + 1 == len(self.grid.columns):
+            self.above, self.below = self.below, None
+
+    def _join(self, before: Tensor, tile: Tensor, shared: int, dim: int) -> Tensor:
+        """Cross-fade from `before` (its last `shared` pixels) into the start of `tile`, and put the context first."""
+        weight = cross_fade(shared).to(tile.dtype).view(-1, 1) if dim == 1 else cross_fade(shared).to(tile.dtype)
+        start = tile.narrow(dim, 0, shared)
+        start.copy_(torch.lerp(before.narrow(dim, self.context, shared), start, weight))
+        return torch.cat((before.narrow(dim, 0, self.context), tile), dim) if self.context else tile
+
+
+def cross_fade(shared: int) -> Tensor:
+    """Weights of the later of two tiles over the pixels they share: 0 in the first quarter, 1 in the last."""
+    position = (torch.arange(shared) + 0.5) / max(shared, 1)
+    return ((position - 0.25) * 2).clamp_(0, 1)
+
+
+def choose_tile(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> int:
+    """A tile size whose activations fit the device: half of a GPU's free memory, 1 GiB elsewhere; 64 to 256."""
+    budget = torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else CPU_BUDGET
+    side = math.isqrt(int(budget / _bytes_per_pixel(generator, dtype)))
+    return min(max(side - side % 32, 64), LARGEST_AUTO_TILE)
+
+
+def _bytes_per_pixel(generator: nn.Module, dtype: torch.dtype) -> float:
+    """What a generator needs for each LR pixel: three times its largest activation (input, output, and workspace).
+
+    Found on a copy without data (torch's meta device), which costs neither memory nor arithmetic.
+    """
+    side = 64
+    shadows = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in generator.parameters()}
+    shadow = copy.deepcopy(generator, shadows).to("meta")
+    largest = 0
+
+    def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        nonlocal largest
+        largest = max(largest, output.numel())
+
+    for module in shadow.modules():
+        module.register_forward_hook(measure)
+    parameter = next(shadow.parameters())
+    shadow(torch.empty(1, 3, side, side, device="meta", dtype=parameter.dtype))
+    return 3 * largest * dtype.itemsize / side**2
+
+
+def _align(position: float) -> int:
+    return math.ceil(position / ALIGN - 1e-9) * ALIGN
+
+
+def seam_lines(spans: list[Span]) -> list[Span]:
+    """The stretches that two neighbouring tiles share: where a seam would show."""
+    return [(after[0], before[1]) for before, after in pairwise(spans)]
