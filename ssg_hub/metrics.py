@@ -165,21 +165,22 @@ class LPIPS(nn.Module):
         Args:
             repo_id: "user/repo".
             features, heads: the files' names in it; see `from_files`.
-            hub_options: `revision`, `token`, `local_files_only`, … as `hf_hub_download` takes them.
+            hub_options: `revision`, `token`, `local_files_only`, … as `ssg_hub.hub.fetch_file` takes them.
 
         Raises:
             HubError: the repository or a file cannot be had.
             CheckpointError: a file lacks a layer.
         """
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError
+
+        from .hub import fetch_file
 
         try:
-            paths = [hf_hub_download(repo_id, name, **hub_options) for name in (features, heads)]
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            paths = [fetch_file(repo_id, name, **hub_options) for name in (features, heads)]
+        except EntryNotFoundError as error:
             raise HubError(
-                f"LPIPS weights {features} and {heads} cannot be had from {repo_id!r} on the Hub ({error}). "
-                "Check the name and the connection, or give local files."
+                f"{repo_id} on the Hub lacks {features} or {heads}, LPIPS' weights. "
+                "Name the files as they are called there, or give another repository or local files."
             ) from error
         return cls.from_files(*paths)
 

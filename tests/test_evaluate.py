@@ -1,0 +1,384 @@
+"""`ssg evaluate` and the library beneath it: figures, files, the picture sheet, several processes, and clear errors."""
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from ssg_hub import cli, judges, metrics
+from ssg_hub.errors import CheckpointError, ConfigError, ImageError
+from ssg_hub.methods import FromFolder, FromGenerator, Result, bicubic, to_pixels
+from ssg_hub.picture import Picture
+from ssg_hub.picture_sheet import choose_crop
+from ssg_hub.scoring import Measures, evaluate_folder, summarize
+
+SCALE = 4
+STEMS = ["a", "b", "c"]
+LABELS = ["sky", "road", "car", "tree"]
+VOID = 11
+
+
+def save(pixels, path):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Three pictures of 64x48 in blocks of four colours, their label maps, and LR by PIL's bicubic."""
+    random = np.random.default_rng(0)
+    palette = np.array([[90, 150, 230], [110, 110, 110], [200, 40, 40], [30, 120, 30]], np.uint8)
+    for stem in STEMS:
+        labels = random.integers(0, 4, (6, 8), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        noise = random.integers(0, 20, (48, 64, 3), dtype=np.uint8)
+        save(palette[labels] + noise, tmp_path / f"hr/{stem}.png")
+        labels[:4] = VOID
+        save(labels, tmp_path / f"labels/{stem}.png")
+        lr = Image.open(tmp_path / f"hr/{stem}.png").resize((16, 12), Image.Resampling.BICUBIC)
+        save(np.asarray(lr), tmp_path / f"lr/{stem}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def model_folder(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def lpips_folder(tmp_path):
+    """A folder like the one that LPIPS is loaded from, with random weights."""
+    torch.manual_seed(0)
+    network = metrics.LPIPS()
+    folder = tmp_path / "lpips"
+    folder.mkdir()
+    features = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("features.")}
+    heads = {f"alex.lin{index}.model.1.weight": torch.rand_like(head) for index, head in enumerate(network.heads)}
+    save_file(features, folder / "alexnet_features.safetensors")
+    save_file(heads, folder / "lpips_heads_v0.1.safetensors")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_lpips_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.delenv("SSG_LPIPS", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "absent"))
+
+
+class ColorJudge(torch.nn.Module):
+    """Names the class by the nearest colour, at a quarter of the size: right on these pictures but at the edges."""
+
+    def __init__(self):
+        super().__init__()
+        colors = torch.tensor([[90, 150, 230], [110, 110, 110], [200, 40, 40], [30, 120, 30]]) + 10
+        self.colors = torch.nn.Parameter(colors / 255)
+
+    def forward(self, image):
+        small = torch.nn.functional.avg_pool2d(image, SCALE)
+        return -(small[:, None] - self.colors.view(1, 4, 3, 1, 1)).square().sum(2)
+
+
+def read(path):
+    return torch.from_numpy(np.array(Image.open(path), np.float32) / 255).permute(2, 0, 1)[None]
+
+
+# ------------------------------------------------------------------------------------------------- library
+
+
+def test_figures_are_those_of_the_metrics(data):
+    """Means over the pictures of what the metrics give for PIL's bicubic; mIoU of all pixels together."""
+    judge = ColorJudge()
+    evaluation = evaluate_folder(
+        data / "lr", {"bicubic": bicubic}, data / "hr", data / "labels", Measures(judge=judge, labels=LABELS)
+    )
+    psnr, confusion = [], 0
+    for stem in STEMS:
+        resized = Image.open(data / f"lr/{stem}.png").resize((64, 48), Image.Resampling.BICUBIC)
+        resized.save(data / "bicubic.png")
+        sr = read(data / "bicubic.png")
+        psnr.append(metrics.psnr_y(sr, read(data / f"hr/{stem}.png"), border=SCALE).item())
+        prediction = torch.nn.functional.interpolate(judge(sr), size=(48, 64), mode="bilinear").argmax(1)
+        labels = torch.from_numpy(np.array(Image.open(data / f"labels/{stem}.png"), np.int64))[None]
+        confusion += metrics.confusion_matrix(prediction, labels, 4)
+    scores = evaluation.scores["bicubic"]
+    assert scores["psnr_y"] == pytest.approx(np.mean(psnr), abs=1e-4)
+    assert scores["miou"] == pytest.approx(metrics.mean_iou(confusion))
+    assert list(scores["iou"]) == LABELS
+    assert evaluation.scores["HR"]["miou"] > scores["miou"] > 0.5
+    assert set(evaluation.scores["HR"]) == {"boundary_f", "miou", "iou"}
+    assert "lpips" not in scores
+
+
+def test_perfect_results_score_perfectly(data):
+    evaluation = evaluate_folder(data / "lr", {"copy": FromFolder(data / "hr")}, data / "hr")
+    scores = evaluation.scores["copy"]
+    assert scores["psnr_y"] == float("inf")
+    assert (scores["ssim_y"], scores["color_drift"]) == (pytest.approx(1), 0)
+
+
+def test_void_by_id_and_by_having_no_class(data):
+    """Ids of no class never count; an id that is a class counts unless it is named as void."""
+    methods = {"copy": FromFolder(data / "hr")}
+    counts = []
+    for void in (None, 2):
+        measures = Measures(judge=ColorJudge(), labels=LABELS, void=void)
+        score = evaluate_folder(data / "lr", methods, data / "hr", data / "labels", measures).pictures["copy"]["a"]
+        counts.append(score.confusion.sum(1).tolist())
+    labels = np.asarray(Image.open(data / "labels/a.png"))
+    assert counts[0] == [int((labels == index).sum()) for index in range(4)]
+    assert counts[1] == [count if index != 2 else 0 for index, count in enumerate(counts[0])]
+
+
+def test_drift_that_marks_the_wrong_pixels(data):
+    """A method whose drift is high exactly where its class is wrong has an AUROC of 1."""
+
+    def method(case, lr, size):
+        classes = np.asarray(Image.open(case.labels)) % 4
+        drift = np.zeros(classes.shape, np.float32)
+        drift[20:30], classes = 0.7, np.where(np.arange(48)[:, None] // 10 == 2, (classes + 1) % 4, classes)
+        return Result(bicubic(case, lr, size).pixels, classes, drift)
+
+    measures = Measures(judge=ColorJudge(), labels=LABELS)
+    evaluation = evaluate_folder(data / "lr", {"bicubic": bicubic, "x": method}, None, data / "labels", measures)
+    assert evaluation.scores["x"]["drift_auroc"] == 1
+    assert "drift_auroc" not in evaluation.scores["bicubic"]
+
+
+def test_parts_of_a_set_can_be_summarized(data):
+    """What a bootstrap needs: the figures of any choice of pictures."""
+    measures = Measures(judge=ColorJudge(), labels=LABELS)
+    evaluation = evaluate_folder(data / "lr", {"bicubic": bicubic}, data / "hr", data / "labels", measures)
+    pictures = evaluation.pictures["bicubic"]
+    assert summarize(list(pictures.values()), LABELS) == evaluation.scores["bicubic"]
+    part = summarize([pictures["a"], pictures["a"], pictures["c"]], LABELS)
+    expected = (2 * pictures["a"].values["psnr_y"] + pictures["c"].values["psnr_y"]) / 3
+    assert part["psnr_y"] == pytest.approx(expected)
+
+
+def test_a_bare_generator_is_a_method(data, tiny_model):
+    progress = []
+    evaluation = evaluate_folder(
+        data / "lr",
+        {"generator": FromGenerator(tiny_model.generator)},
+        data / "hr",
+        on_progress=lambda done, total: progress.append((done, total)),
+    )
+    with torch.inference_mode():
+        sr = tiny_model.generator(read(data / "lr/a.png")).clamp(0, 1)
+    expected = metrics.psnr_y((sr * 255).round() / 255, read(data / "hr/a.png"), border=SCALE).item()
+    assert evaluation.pictures["generator"]["a"].values["psnr_y"] == pytest.approx(expected, abs=1e-3)
+    assert progress == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_hr_with_a_remainder_is_cropped(data):
+    """HR of 66x51 belongs to LR of 16x12: bicubic reduction crops to what the scale divides first."""
+    for stem in STEMS:
+        hr = np.asarray(Image.open(data / f"hr/{stem}.png"))
+        save(np.pad(hr, ((0, 3), (0, 2), (0, 0)), mode="edge"), data / f"larger/{stem}.png")
+    scores = [evaluate_folder(data / "lr", {"x": bicubic}, data / hr).scores["x"]["psnr_y"] for hr in ("hr", "larger")]
+    assert scores[0] == scores[1]
+
+
+def test_crops_show_where_methods_differ():
+    lr, hr = np.full((40, 60, 3), 0.5, np.float32), np.full((160, 240, 3), 0.5, np.float32)
+    other = hr.copy()
+    other[100:140, 150:200] = 0.9
+    crop = choose_crop("a", lr, {"one": hr, "other": other}, hr)
+    assert crop.corner[0] <= 150 and crop.corner[0] + 96 >= 200 and crop.corner[1] <= 100 and crop.corner[1] + 96 >= 140
+    assert list(crop.views) == ["LR", "one", "other", "HR"]
+    assert crop.views["LR"].shape == (24, 24, 3) and crop.views["other"].shape == (96, 96, 3)
+    assert crop.views["other"].max() == 230 and crop.views["one"].max() == 128
+
+
+def test_gray_and_deep_pictures_become_rgb():
+    gray = Picture(np.array([[0, 65535]], np.uint16))
+    assert to_pixels(gray).tolist() == [[[0, 0, 0], [1, 1, 1]]]
+
+
+# ------------------------------------------------------------------------------------------------ command
+
+
+def test_command_writes_table_json_sheet_and_pictures(data, model_folder, lpips_folder, capsys):
+    for stem in STEMS:
+        save(np.asarray(Image.open(data / f"hr/{stem}.png")), data / f"copies/{stem}.png")
+    arguments = ["evaluate", str(model_folder), "--lr", str(data / "lr"), "--hr", str(data / "hr")]
+    arguments += ["--labels", str(data / "labels"), "--sr", f"copy={data / 'copies'}", "--lpips", str(lpips_folder)]
+    arguments += ["-o", str(data / "out"), "--save-sr", str(data / "sr"), "--crops", "2"]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split("  ")[-1].strip() == "drift AUROC ↑"
+    assert [line.split()[0] for line in printed[1:5]] == ["bicubic", "copy", "tiny", "HR"]
+    report = json.loads((data / "out/scores.json").read_text())
+    assert list(report["scores"]["tiny"]) == [
+        *("psnr_y", "ssim_y", "lpips", "color_drift", "boundary_f", "miou", "iou", "drift_auroc")
+    ]
+    assert report["scores"]["copy"]["psnr_y"] is None  # infinite; JSON has no such number
+    assert report["scores"]["copy"]["lpips"] == 0 < report["scores"]["bicubic"]["lpips"]
+    assert set(report["pictures"]["tiny"]) == set(STEMS)
+    with Image.open(data / "out/sheet.png") as sheet:
+        assert sheet.mode == "RGB" and sheet.width > 5 * 64 and sheet.height > 2 * 48
+    saved = evaluate_folder(data / "lr", {"tiny": FromFolder(data / "sr")}, data / "hr").scores["tiny"]
+    assert saved["psnr_y"] == pytest.approx(report["scores"]["tiny"]["psnr_y"], abs=1e-6)
+
+    assert cli.main(arguments) == 2
+    assert "scores.json is there already. Give --overwrite" in capsys.readouterr().err
+    assert cli.main([*arguments, "--overwrite"]) == 0
+
+
+def test_folders_without_a_model_and_without_lpips(data, capsys):
+    assert cli.main(["evaluate", "--lr", str(data / "lr"), "--hr", str(data / "hr"), "--sr", f"x={data / 'hr'}"]) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[1:3]] == ["bicubic", "x"]
+    assert printed.splitlines()[1].split()[3] == "–"
+    assert "LPIPS is not measured: no weights here" in printed
+
+
+def test_without_references_colours_are_held_against_lr(data, model_folder, capsys):
+    assert cli.main(["evaluate", str(model_folder), "--lr", str(data / "lr")]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split("  ")[-1].strip() == "colour ΔE ↓" and "PSNR" not in table[0]
+    assert "against the LR pictures" in table[-1]
+
+
+def test_a_judge_from_transformers(data, tiny_model, model_folder, tmp_path, capsys):
+    """Any transformers segmentation model judges; the guide of the same weights judges the same."""
+    tiny_model.guide.network.save_pretrained(tmp_path / "judge")
+    figures = []
+    for judge in (tmp_path / "judge", model_folder):
+        arguments = ["evaluate", "--lr", str(data / "lr"), "--labels", str(data / "labels"), "--judge", str(judge)]
+        assert cli.main([*arguments, "--sr", f"x={data / 'hr'}"]) == 0
+        figures.append(capsys.readouterr().out.splitlines()[2])
+    assert figures[0] == figures[1]
+
+
+def test_two_processes_give_what_one_gives(data, model_folder, tmp_path):
+    command = ["-m", "ssg_hub", "evaluate", str(model_folder), "--lr", data / "lr", "--hr", data / "hr"]
+    command += ["--labels", data / "labels", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *command, "-o", tmp_path / "one"], check=True, env=environment)
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d"]
+    launch += ["--rdzv_endpoint", "127.0.0.1:0"]
+    environment["ACCELERATE_USE_CPU"] = "true"
+    subprocess.run([sys.executable, *launch, *command, "-o", tmp_path / "two"], check=True, env=environment)
+    one, two = (json.loads((tmp_path / f"{name}/scores.json").read_text()) for name in ("one", "two"))
+    assert one["scores"] == two["scores"]
+    assert one["pictures"] == two["pictures"]
+    assert (tmp_path / "one/sheet.png").read_bytes() == (tmp_path / "two/sheet.png").read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------- errors
+
+
+def refused(capsys, *arguments):
+    assert cli.main(["evaluate", *map(str, arguments)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("ssg evaluate: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_stems_that_do_not_match(data, capsys):
+    (data / "hr/b.png").unlink()
+    (data / "hr/c.png").rename(data / "hr/c_hr.png")
+    message = refused(capsys, "--lr", data / "lr", "--hr", data / "hr", "--sr", f"x={data / 'lr'}")
+    assert "2 of 3 LR pictures have no HR file in" in message and ": b, c." in message
+
+
+def test_results_that_are_missing(data, capsys):
+    save(np.zeros((48, 64, 3), np.uint8), data / "part/a.png")
+    message = refused(capsys, "--lr", data / "lr", "--sr", f"x={data / 'part'}")
+    assert "2 of 3 LR pictures have no SR file in" in message
+
+
+def test_sizes_that_do_not_match(data, capsys):
+    message = refused(capsys, "--lr", data / "lr", "--sr", f"x={data / 'lr'}")
+    assert "the SR picture of x is 16x12; 64x48 is needed, 4 times the size of a.png" in message
+    message = refused(capsys, "--lr", data / "lr", "--hr", data / "hr", "--scale", 2, "--sr", f"x={data / 'lr'}")
+    assert "a.png is 64x48; 32x24 is needed" in message
+
+
+def test_label_maps_in_colour(data):
+    measures = Measures(judge=ColorJudge(), labels=LABELS)
+    with pytest.raises(ImageError, match="has 3 channels; a label map holds one class id per pixel"):
+        evaluate_folder(data / "lr", {"x": bicubic}, None, data / "hr", measures)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sr", "folder"], "takes NAME=DIR"),
+        (["--sr", "bicubic=lr"], "there is a row 'bicubic' already"),
+        (["--sr", "x=absent"], "absent is not a folder"),
+        (["--sr", "x=empty"], "empty has no pictures"),
+        (["--sr", "x=hr", "--labels", "labels"], "--labels needs a judge"),
+        (["--sr", "x=hr", "--judge", "tiny"], "--judge needs --labels"),
+        (["--sr", "x=hr", "--hr", "hr", "--lpips", "empty"], "no LPIPS weights at"),
+        (["--sr", "x=hr", "--save-sr", "out"], "only folders are scored"),
+    ],
+)
+def test_options_that_do_not_fit(data, monkeypatch, capsys, options, message):
+    (data / "empty").mkdir()
+    monkeypatch.chdir(data)
+    assert message in refused(capsys, "--lr", "lr", *options)
+
+
+def test_two_files_of_one_stem(data):
+    save(np.zeros((12, 16, 3), np.uint8), data / "lr/a.jpg")
+    with pytest.raises(ConfigError, match=r"both a\.jpg and a\.png"):
+        evaluate_folder(data / "lr", {"x": bicubic})
+
+
+def test_judges_that_are_none(tmp_path, tiny_model):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ConfigError, match="nothing is not a semantic segmentation model"):
+        judges.load_judge(str(tmp_path / "nothing"))
+    tiny_model.guide.network.config.save_pretrained(tmp_path / "weightless")
+    with pytest.raises(CheckpointError, match="no segmentation model at"):
+        judges.load_judge(str(tmp_path / "weightless"))
+    type(tiny_model)(generator_type="compact", generator_config={"features": 4, "convs": 1}).save_pretrained(
+        tmp_path / "blind"
+    )
+    with pytest.raises(ConfigError, match="SSGModel without a guide"):
+        judges.load_judge(str(tmp_path / "blind"))
+
+
+def test_processes_that_do_not_know_of_each_other(data, monkeypatch, capsys):
+    """As on an accelerator that Accelerate does not spread over, when torchrun starts two."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(accelerate, "PartialState", lambda cpu: SimpleNamespace(num_processes=1, device="cpu"))
+    message = refused(capsys, "--lr", data / "lr", "--sr", f"x={data / 'hr'}")
+    assert "2 processes were launched but Accelerate sees 1" in message
+
+
+def test_lpips_is_found_where_other_tools_leave_it(tmp_path, monkeypatch, lpips_folder):
+    assert judges.find_lpips() is None
+    monkeypatch.setenv("SSG_LPIPS", str(lpips_folder))
+    expected = judges.find_lpips().state_dict()
+    monkeypatch.delenv("SSG_LPIPS")
+    features, heads = (
+        {name.removeprefix("alex."): tensor for name, tensor in judges_file.items()}
+        for judges_file in map(load_safetensors, (lpips_folder / name for name in judges.LPIPS_FILES))
+    )
+    (tmp_path / "torch/checkpoints").mkdir(parents=True)
+    torch.save(features, tmp_path / "torch/checkpoints/alexnet-owt-7be5be79.pth")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+    package = tmp_path / "site/lpips"
+    (package / "weights/v0.1").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('the package must not be imported')")
+    torch.save(heads, package / "weights/v0.1/alex.pth")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    found = judges.find_lpips().state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def load_safetensors(path):
+    from safetensors.torch import load_file
+
+    return load_file(path)
