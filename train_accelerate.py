@@ -1,122 +1,232 @@
 """Train SSG-RWSR (Aakerberg et al., WACV-W 2022) with Accelerate: `python train_accelerate.py --config configs/X.yaml`.
 
-Stages, each skippable: `guide` (segmentation network on HR pictures with labels), `warmup` (generator on source pairs).
+Stages, each skippable:
+  guide        a segmentation network on HR pictures with labels; `teacher` is its twin for degraded pictures
+  warmup       the generator on source pairs: L1
+  adversarial  L1 + perceptual + adversarial on source pairs; cross-entropy *through the guide* on real LR pictures
 """
 
 import logging
 import sys
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
-from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ssg_hub.config import TrainConfig, parse_config
-from ssg_hub.data import CropDataset, load_pictures, sample_generators
-from ssg_hub.degradation import GenericPrior, load_degradation
+from ssg_hub.data import LabeledCrops, SourceCrops, TargetCrops, sample_generators
+from ssg_hub.degradation import load_degradation
+from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
 from ssg_hub.errors import SSGError
 from ssg_hub.guide import Guide
-from ssg_hub.losses import PerceptualLoss, class_weights, segmentation_loss
-from ssg_hub.stage import Stage
+from ssg_hub.losses import (
+    PerceptualLoss,
+    class_weights,
+    low_pass_consistency,
+    pseudo_labels,
+    random_view,
+    segmentation_loss,
+)
 from ssg_hub.model import SSGModel
-from ssg_hub.validation import DevSet, score_guide
+from ssg_hub.pictures import load_pictures
+from ssg_hub.training.balance import GradientBalance
+from ssg_hub.training.config import TrainConfig, parse_config
+from ssg_hub.training.run import Run, Stopped
+from ssg_hub.training.stage import Stage
+from ssg_hub.training.validation import DevSet, score_guide
 
 log = logging.getLogger("train")
+BETAS = (0.9, 0.99)  # ESRGAN's and Real-ESRGAN's choice, for both networks
 
 
-def train_guide(accelerator: Accelerator, config: TrainConfig) -> Guide:
-    """Stage `guide`: cross-entropy on HR crops and their labels, a share of them degraded and enlarged again."""
-    pictures = load_pictures(config.guide_data, config.data_root, with_labels=True)
-    dataset = CropDataset(pictures, config.guide_crop, config.seed, turn=False, zoom=(0.8, 1.6))
-    guide = new_guide(config).train()
-    weights = class_weights(pictures, len(config.class_names)).to(accelerator.device)
-    if config.channels_last:
-        guide = guide.to(memory_format=torch.channels_last)
+def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) -> Guide:
+    """Cross-entropy on HR crops and their labels, a share of them degraded and enlarged again."""
+    config, accelerator = run.config, run.accelerator
+    pictures = load_pictures(config.guide_data, config.data_root, labels=True)
+    crops = LabeledCrops(pictures, config.guide_crop, config.seed, jitter=config.guide_jitter)
+    weights = class_weights(pictures, len(guide.labels)).to(accelerator.device)
+    degradation = load_degradation(config.degradation, config.data_root)
+    guide = in_memory_format(guide.train().requires_grad_(True), config)
     optimizer = torch.optim.AdamW(guide.parameters(), lr=config.guide_lr, weight_decay=0.01)
     guide, optimizer = accelerator.prepare(guide, optimizer)
-    stage = Stage(accelerator, config, "guide", config.guide_steps)
-    stage.resume()
-    for batch in stage.batches(dataset, config.guide_batch):
+    stage = Stage(run, name, steps)
+    for batch in stage.batches({"hr": (crops, config.guide_batch)}):
+        hr, label, seed = (batch["hr"][key] for key in ("hr", "label", "seed"))
         with accelerator.accumulate(guide):
-            set_learning_rate(optimizer, stage.learning_rate(config.guide_lr))
-            image = degrade_some(batch["image"], batch["seed"], config)
-            loss = segmentation_loss(guide(image), batch["label"], config.void_id, weights)
+            picture = degrade_some(hr, seed, degraded, degradation, config.scale)
+            loss = segmentation_loss(guide(picture), label, config.void_id, weights, accelerator)
             accelerator.backward(loss)
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(guide.parameters(), config.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+            stage.update(optimizer, guide.parameters())
         stage.losses = {"cross_entropy": loss.detach()}
+        if stage.validation_due():
+            stage.record_scores(score_guide(accelerator.unwrap_model(guide), config))
     guide = accelerator.unwrap_model(guide).eval().requires_grad_(False)
-    report(accelerator, "guide", score_guide(guide, config))
     if accelerator.is_main_process:
-        guide.save_pretrained(config.output_dir / "guide")
+        guide.save_pretrained(config.output_dir / name)
     accelerator.free_memory()
     return guide
+
+
+def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Module, dict]:
+    """L1 (and VGG features, where asked for) on source pairs. Returns the generator's EMA and its scores."""
+    config, accelerator = run.config, run.accelerator
+    crops = SourceCrops(load_pictures(config.source, config.data_root), config.hr_crop, config.seed)
+    degradation = load_degradation(config.degradation, config.data_root)
+    perceptual = load_perceptual(config, config.warmup_perceptual_weight, accelerator.device)
+    generator = in_memory_format(generator, config)
+    ema = new_ema(generator, run)
+    if config.compile:
+        generator.compile()
+    optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr, betas=BETAS)
+    generator, optimizer = accelerator.prepare(generator, optimizer)
+    stage = Stage(run, "warmup", config.warmup_steps, states=(ema,))
+    dev = DevSet(config)
+    for batch in stage.batches({"source": (crops, config.batch)}):
+        hr, seed = batch["source"]["hr"], batch["source"]["seed"]
+        with accelerator.accumulate(generator):
+            with torch.no_grad():
+                lr = degradation.degrade(hr, config.scale, sample_generators(seed))
+            with accelerator.autocast():
+                sr = generator(lr)
+                losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
+                if perceptual:
+                    losses["perceptual"] = config.warmup_perceptual_weight * perceptual(sr, hr)
+            accelerator.backward(sum(losses.values()))
+            if stage.update(optimizer, generator.parameters()):
+                ema.update_parameters(accelerator.unwrap_model(generator))
+        stage.losses = {name: value.detach() for name, value in losses.items()}
+        if stage.validation_due():
+            stage.validate(dev, ema.module, guide)
+    accelerator.free_memory()
+    return ema.module, stage.scores
+
+
+def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Guide | None) -> tuple[nn.Module, dict]:
+    """The step of SSG-RWSR: one update of the generator on all losses, one of the discriminator, and the EMA."""
+    config, accelerator = run.config, run.accelerator
+    joint = config.guide == "joint" and guide is not None
+    crops = adversarial_crops(config, guide, joint)
+    degradation = load_degradation(config.degradation, config.data_root)
+    perceptual = load_perceptual(config, config.perceptual_weight, accelerator.device)
+    generator = in_memory_format(generator, config)
+    discriminator = in_memory_format(build_discriminator(config.discriminator, config.discriminator_features), config)
+    ema, last_layer = new_ema(generator, run), generator.last_layer
+    if config.compile:
+        generator.compile()
+        discriminator.compile()
+    networks = [generator, discriminator] + ([guide.requires_grad_(True)] if joint else [])
+    rates = [config.lr, config.discriminator_lr, config.guide_lr]
+    optimizers = [torch.optim.Adam(n.parameters(), lr, betas=BETAS) for n, lr in zip(networks, rates, strict=False)]
+    prepared = accelerator.prepare(*networks, *optimizers)
+    networks, optimizers = prepared[: len(networks)], prepared[len(networks) :]
+    generator, discriminator = networks[:2]
+    # for the generator's update, in which both are frozen
+    critic = accelerator.unwrap_model(discriminator)
+    frozen_guide = accelerator.unwrap_model(networks[2]) if joint else guide and guide.to(accelerator.device)
+    fixed_weight = None if config.guide_weight == "balanced" else config.guide_weight
+    balance = GradientBalance(accelerator, last_layer, config.guide_share, fixed_weight)
+    stage = Stage(run, "adversarial", config.adversarial_steps, states=(ema, balance))
+    dev = DevSet(config)
+    for batch in stage.batches(crops):
+        hr, seed = batch["source"]["hr"], batch["source"]["seed"]
+        with accelerator.accumulate(*networks):
+            # 1. the generator
+            discriminator.requires_grad_(False)
+            with torch.no_grad():
+                lr = degradation.degrade(hr, config.scale, sample_generators(seed))
+            with accelerator.autocast():
+                sr = generator(lr)
+                losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
+                if perceptual:
+                    losses["perceptual"] = config.perceptual_weight * perceptual(sr, hr)
+                if config.adversarial_weight:
+                    losses["adversarial"] = config.adversarial_weight * deceive_loss(critic(sr))
+                if guide is not None:
+                    frozen_guide.requires_grad_(False)
+                    target = batch["target"]
+                    sr_t = generator(target["lr"])
+                    view, label = random_view(
+                        sr_t, target_labels(target, teacher, config), target["seed"], config.void_id
+                    )
+                    cross_entropy = segmentation_loss(
+                        frozen_guide(view), label, config.void_id, accelerator=accelerator
+                    )
+                    weight = balance(sum(losses.values()), cross_entropy, stage.step)
+                    losses["guide"] = weight * cross_entropy
+                    losses["consistency"] = config.consistency_weight * low_pass_consistency(sr_t, target["lr"])
+            accelerator.backward(sum(losses.values()))
+            if stage.update(optimizers[0], generator.parameters()):
+                ema.update_parameters(accelerator.unwrap_model(generator))
+            # 2. the discriminator
+            if config.adversarial_weight:
+                discriminator.requires_grad_(True)
+                with accelerator.autocast():
+                    real, fake = discriminator(torch.cat((hr, sr.detach()))).chunk(2)
+                    losses["discriminator"] = real_fake_loss(real, fake)
+                accelerator.backward(losses["discriminator"])
+                stage.update(optimizers[1], discriminator.parameters())
+            # 3. the guide, on HR and SR, where it is trained along
+            if joint:
+                networks[2].requires_grad_(True)
+                labeled = batch["labeled"]
+                with accelerator.autocast():
+                    logits_hr, logits_sr = networks[2](labeled["hr"]), networks[2](view.detach())
+                    losses["joint_guide"] = segmentation_loss(
+                        logits_hr, labeled["label"], config.void_id, accelerator=accelerator
+                    ) + segmentation_loss(logits_sr, label, config.void_id, accelerator=accelerator)
+                accelerator.backward(losses["joint_guide"])
+                stage.update(optimizers[2], networks[2].parameters())
+        stage.losses = {name: value.detach() for name, value in losses.items()}
+        if guide is not None:
+            stage.losses |= {"guide_weight": weight, "cross_entropy": cross_entropy.detach()}
+        if stage.validation_due():
+            stage.validate(dev, ema.module, frozen_guide)
+    accelerator.free_memory()
+    return ema.module, stage.scores
+
+
+def adversarial_crops(config: TrainConfig, guide: Guide | None, joint: bool) -> dict:
+    """What one step reads: source HR; real LR where there is a guide; HR with labels where that is trained along."""
+    source = load_pictures(config.source, config.data_root)
+    crops = {"source": (SourceCrops(source, config.hr_crop, config.seed), config.batch)}
+    if guide is not None:
+        target = load_pictures(config.target, config.data_root, labels=config.target_labels or False)
+        target = TargetCrops(target, config.target_crop, config.seed, config.scale, config.void_id)
+        crops["target"] = (target, config.target_batch)
+    if joint:
+        labeled = load_pictures(config.guide_data, config.data_root, labels=True)
+        crops["labeled"] = (LabeledCrops(labeled, config.target_crop, config.seed), config.target_batch)
+    return crops
+
+
+def target_labels(target: dict[str, Tensor], teacher: Guide | None, config: TrainConfig) -> Tensor:
+    """The labels of a target batch: those that came with it, or else what the teacher is sure of."""
+    if "label" in target:
+        return target["label"]
+    return pseudo_labels(teacher, target["lr"], config.scale, config.pseudo_threshold, config.void_id)
+
+
+def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation, scale: int) -> Tensor:
+    """Replace a share of the batch by their degraded, enlarged selves, so that a guide can read bad pictures too."""
+    chosen = [index for index, seed in enumerate(seeds.tolist()) if seed % 1000 < 1000 * share]
+    if not chosen:
+        return hr
+    lr = degradation.degrade(hr[chosen], scale, sample_generators(seeds[chosen]))
+    pictures = hr.clone()
+    pictures[chosen] = F.interpolate(lr, size=hr.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+    return pictures
 
 
 def new_guide(config: TrainConfig) -> Guide:
     """The light segmentation network, its trunk started from ImageNet where weights are given."""
-    guide = Guide(
-        {
-            "model_type": "ssg_lite_segmentation",
-            "width": config.guide_width,
-            "id2label": dict(enumerate(config.class_names)),
-            **({"palette": config.class_palette} if config.class_palette else {}),
-        }
-    )
+    options = {"width": config.guide_width, "id2label": dict(enumerate(config.class_names))}
+    if config.class_palette:
+        options["palette"] = config.class_palette
+    guide = Guide({"model_type": "ssg_lite_segmentation", **options})
     if config.guide_backbone:
-        state = torch.load(config.guide_backbone, map_location="cpu", weights_only=True)
-        guide.network.load_backbone(state)
+        guide.network.load_backbone(torch.load(config.guide_backbone, map_location="cpu", weights_only=True))
     return guide
-
-
-def degrade_some(image: Tensor, seeds: Tensor, config: TrainConfig) -> Tensor:
-    """Replace a share of the batch by their degraded, enlarged selves, so that the guide can read bad pictures too."""
-    chosen = [i for i, seed in enumerate(seeds.tolist()) if seed % 1000 < 1000 * config.guide_degraded]
-    if not chosen:
-        return image
-    lr = GenericPrior().degrade(image[chosen], config.scale, sample_generators(seeds[chosen]))
-    image = image.clone()
-    image[chosen] = F.interpolate(lr, scale_factor=config.scale, mode="bicubic").clamp(0, 1)
-    return image
-
-
-def warm_up(accelerator: Accelerator, config: TrainConfig, generator: nn.Module) -> tuple[nn.Module, dict]:
-    """Stage `warmup`: L1, and VGG features where `perceptual_weight` asks, on source pairs. Returns the EMA, its scores."""
-    dataset = CropDataset(load_pictures(config.source, config.data_root), config.hr_crop, config.seed)
-    degradation = load_degradation(config.degradation, config.data_root)
-    perceptual = load_perceptual(accelerator, config)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr, betas=(0.9, 0.99))
-    ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).to(accelerator.device)
-    generator, optimizer = accelerator.prepare(generator, optimizer)
-    stage = Stage(accelerator, config, "warmup", config.warmup_steps, averages=(ema,))
-    stage.resume()
-    dev, scores = DevSet(config), {}
-    for batch in stage.batches(dataset, config.batch):
-        with accelerator.accumulate(generator):
-            set_learning_rate(optimizer, stage.learning_rate(config.lr))
-            hr = batch["image"]
-            lr = degradation.degrade(hr, config.scale, sample_generators(batch["seed"]))
-            sr = generator(lr)
-            losses = {"l1": F.l1_loss(sr, hr)}
-            if perceptual:
-                losses["perceptual"] = config.perceptual_weight * perceptual(sr, hr)
-            accelerator.backward(sum(losses.values()))
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(generator.parameters(), config.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-        if accelerator.sync_gradients:
-            ema.update_parameters(accelerator.unwrap_model(generator))
-        stage.losses = {name: value.detach() for name, value in losses.items()}
-        if accelerator.sync_gradients and stage.next_due(config.validate_every):
-            scores = dev.score(ema.module)
-            report(accelerator, "warmup", scores)
-    accelerator.free_memory()
-    return ema.module, scores
 
 
 def new_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
@@ -127,58 +237,62 @@ def new_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
     return SSGModel.from_components(config.generator_type, guide=guide, generator_config=options)
 
 
-def load_guide(config: TrainConfig) -> Guide | None:
-    """The ready guide that the config names: a folder, or a Hub id."""
-    if config.guide_model is None:
-        return None
-    return Guide.from_pretrained(config.guide_model).eval().requires_grad_(False)
+def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
+    """The exponential moving average of the generator: what ships."""
+    ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(run.config.ema_decay))
+    return ema.to(run.accelerator.device).requires_grad_(False)
 
 
-def export(model: SSGModel, config: TrainConfig, scores: dict[str, float]) -> None:
-    """Save the finished model with a card that says what it was trained on and how it scored on the dev set."""
+def load_perceptual(config: TrainConfig, weight: float, device: torch.device) -> PerceptualLoss | None:
+    return PerceptualLoss(config.perceptual_weights).to(device) if weight else None
+
+
+def in_memory_format(network: nn.Module, config: TrainConfig) -> nn.Module:
+    return network.to(memory_format=torch.channels_last) if config.channels_last else network
+
+
+def train_guides(run: Run) -> tuple[Guide | None, Guide | None]:
+    """The guide and the teacher: trained, loaded, or None where the config has no use for them."""
+    config = run.config
+    guide = None
+    if config.guide_model or config.guide_steps:
+        guide = Guide.from_pretrained(config.guide_model) if config.guide_model else new_guide(config)
+        guide.requires_grad_(False)
+    if config.guide_steps:
+        guide = train_guide(run, guide, "guide", config.guide_steps, config.guide_degraded)
+    teacher = guide
+    if config.teacher_steps:
+        teacher = train_guide(run, deepcopy(guide), "teacher", config.teacher_steps, degraded=1.0)
+    return guide, teacher and teacher.to(run.accelerator.device)
+
+
+def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
+    """Save the finished model with a card that says what it was trained on and how it scored; push it where asked."""
+    config = run.config
     facts = {"data": config.training_data, "license_note": config.license_note, "metrics": scores}
-    model = model.describe(license=config.license, **{name: fact for name, fact in facts.items() if fact})
+    steps = {name: value for name, value in config.model_dump().items() if name.endswith("_steps") and value}
+    model.describe(license=config.license, **{name: fact for name, fact in facts.items() if fact}, **steps)
     if config.save_dtype == "fp16":
         model = model.half()
     model.save_pretrained(config.output_dir / "model")
     log.info("saved %s", config.output_dir / "model")
-
-
-def load_perceptual(accelerator: Accelerator, config: TrainConfig) -> PerceptualLoss | None:
-    if config.perceptual_weight == 0:
-        return None
-    return PerceptualLoss(config.perceptual_weights).to(accelerator.device)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = value
-
-
-def report(accelerator: Accelerator, stage: str, scores: dict[str, float]) -> None:
-    if scores and accelerator.is_main_process:
-        log.info("%s: %s", stage, ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    if config.push_to_hub:
+        log.info("pushed %s", model.push_to_hub(config.push_to_hub, private=True))
 
 
 def main(arguments: list[str]) -> None:
     config = parse_config(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation,
-        log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=str(config.output_dir),
-    )
-    set_seed(config.seed)
-    accelerator.init_trackers("logs")
-    guide = train_guide(accelerator, config) if config.guide_steps else load_guide(config)
+    run = Run(config)
+    guide, teacher = train_guides(run)
     model, scores = new_model(config, guide), {}
     if config.warmup_steps:
-        model.generator, scores = warm_up(accelerator, config, model.generator)
-    if accelerator.is_main_process:
-        export(model, config, scores)
-    accelerator.end_training()
+        model.generator, scores = warm_up(run, model.generator, guide)
+    if config.adversarial_steps:
+        guided = bool(config.target) and config.guide_weight != 0
+        model.generator, scores = adversarial(run, model.generator, guide if guided else None, teacher)
+    if run.accelerator.is_main_process:
+        export(model.cpu(), scores, run)
+    run.accelerator.end_training()
 
 
 if __name__ == "__main__":
@@ -186,3 +300,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except SSGError as error:
         sys.exit(f"error: {error}")
+    except Stopped as reason:
+        sys.exit(str(reason))

@@ -114,7 +114,9 @@ def _infer_rrdb(state: dict[str, Tensor], path: Path) -> dict:
     blocks = {int(match[1]) for name in state if (match := re.match(r"body\.(\d+)\.", name))}
     growth = state.get("body.0.rdb1.conv1.weight")
     if channels not in scales or growth is None:
-        raise CheckpointError(f"{path.name} is an RRDBNet with {channels} input channels; only RGB networks can be used.")
+        raise CheckpointError(
+            f"{path.name} is an RRDBNet with {channels} input channels; only RGB networks can be used."
+        )
     return {
         "features": features,
         "blocks": max(blocks) + 1,
@@ -128,7 +130,9 @@ def _infer_compact(state: dict[str, Tensor], path: Path) -> dict:
     last = state[f"body.{indices[-1]}.weight"]
     scale = round((last.shape[0] / 3) ** 0.5)
     if last.ndim != 4 or 3 * scale**2 != last.shape[0]:
-        raise CheckpointError(f"{path.name} ends in {last.shape[0]} channels, which is not 3 x scale²; it is no RGB network.")
+        raise CheckpointError(
+            f"{path.name} ends in {last.shape[0]} channels, which is not 3 x scale²; it is no RGB network."
+        )
     convs = sum(state[f"body.{i}.weight"].ndim == 4 for i in indices) - 2
     return {"features": state["body.0.weight"].shape[0], "convs": convs, "scale": scale}
 

@@ -1,4 +1,4 @@
-"""Convert published weights to safetensors: community `.pth` files, and ncnn's `.param` + `.bin` pairs; optionally prune.
+"""Convert published weights to safetensors: `.pth` files, and ncnn's `.param` + `.bin` pairs; prune where asked.
 
 Pruning keeps some of an RRDBNet's blocks. The residual trunk survives it well enough to be a warm start: a few minutes
 of training bring back what was lost, at a fraction of the cost of the full network.

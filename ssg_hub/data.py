@@ -1,125 +1,135 @@
-"""Training pictures over the `datasets` library: folders or Hub sets in, aligned random crops out.
+"""Training pictures over the `datasets` library: folders, shards or Hub sets in, aligned random crops out.
 
 Every sample is a pure function of (seed, position): `position` counts the samples of a run across all processes. So a
 run that is stopped and resumed sees the same crops, flips and degradations, and so do two processes that share a batch.
 """
 
-import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .errors import ConfigError
+from .pictures import open_cell
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-
-
-def load_pictures(entries: list[str], root: Path = Path(), with_labels: bool = False):
-    """Join folders and Hub ids into one `datasets.Dataset`.
-
-    Args:
-        entries: see `TrainConfig`.
-        root: folder against which relative entries are resolved.
-        with_labels: require a label map for every picture.
-
-    Returns:
-        A dataset with the columns `image` and, if asked for, `label`; not decoded yet.
-
-    Raises:
-        ConfigError: an entry that does not exist, holds no pictures, or lacks labels.
-    """
-    from datasets import concatenate_datasets
-
-    return concatenate_datasets([_load_entry(entry, root, with_labels) for entry in entries])
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 
 
-def _load_entry(entry: str, root: Path, with_labels: bool):
-    from datasets import Dataset as Table
-    from datasets import Image as ImageColumn
-    from datasets import load_dataset
+class Crops(Dataset):
+    """Random crops of a table of pictures, by position. Subclasses say what a sample is.
 
-    name, _, list_file = entry.partition("#")
-    folder = root / name
-    if not folder.is_dir():
-        if name.count("/") == 1 and not name.startswith("."):
-            return load_dataset(name, split="train").select_columns(["image", "label"] if with_labels else ["image"])
-        raise ConfigError(f"no data folder at {folder}. Check the path, or set data_root.")
-    pictures = _list_pictures(folder / "images" if (folder / "images").is_dir() else folder)
-    if list_file:
-        stems = set((root / list_file).read_text().split())
-        pictures = [path for path in pictures if path.stem in stems]
-    if not pictures:
-        raise ConfigError(f"{entry} holds no pictures ({', '.join(sorted(PICTURES))}).")
-    columns = {"image": [str(path) for path in pictures]}
-    if with_labels:
-        labels = [folder / "labels" / f"{path.stem}.png" for path in pictures]
-        if missing := [path.name for path in labels if not path.is_file()]:
-            raise ConfigError(f"{entry}: {len(missing)} pictures have no label map, for instance labels/{missing[0]}.")
-        columns["label"] = [str(path) for path in labels]
-    table = Table.from_dict(columns)
-    for column in columns:
-        table = table.cast_column(column, ImageColumn(decode=False))
-    return table
-
-
-def _list_pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-
-
-class CropDataset(Dataset):
-    """Random crops with flips (and quarter turns), the same for a picture and its label map.
+    A picture that cannot be read is replaced by the next one of the epoch's order; the sample's `skipped` counts them.
 
     Args:
-        pictures: from `load_pictures`.
-        crop: side of the crop in pixels; a smaller picture is enlarged first.
+        table: a `datasets.Dataset` with undecoded image columns, from `pictures.load_pictures`.
+        crop: side of the HR crop, in pixels.
         seed: of the run.
-        turn: also rotate by quarter turns; not for segmentation, where up is up.
-        zoom: range of a random resize before the crop, for the guide stage.
-
-    An item is a dict: `image` (3, crop, crop) float in [0, 1]; `label` (crop, crop) int64 where there are labels;
-    `seed`, an int from which everything later that is random about this sample is to be drawn.
     """
 
-    def __init__(self, pictures, crop: int, seed: int, turn: bool = True, zoom: tuple[float, float] = (1.0, 1.0)):
-        self.pictures, self.crop, self.seed, self.turn, self.zoom = pictures, crop, seed, turn, zoom
+    def __init__(self, table, crop: int, seed: int):
+        self.table, self.crop, self.seed = table, crop, seed
+        self._order = (-1, np.empty(0, int))
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.table)
 
-    def __getitem__(self, position: int) -> dict:
+    def __getitem__(self, position: int) -> dict[str, Tensor | int]:
         epoch, offset = divmod(position, len(self))
-        index = int(np.random.default_rng((self.seed, epoch)).permutation(len(self))[offset])
-        rng = np.random.default_rng((self.seed, 1, position))
-        row = self.pictures[index]
-        image = open_cell(row["image"]).convert("RGB")
-        label = open_cell(row["label"]) if "label" in row else None
-        box, size = self._choose_crop(image.size, rng)
-        sample = {"image": _to_tensor(image.resize(size, Image.BICUBIC, box)), "seed": int(rng.integers(2**62))}
-        if label is not None:
-            ids = np.asarray(label.resize(size, Image.NEAREST, box))
-            sample["label"] = torch.from_numpy(ids.astype(np.int64))
-        flip, turns = rng.integers(2), rng.integers(4) if self.turn else 0
-        for key in ("image", "label"):
-            if key in sample:
-                sample[key] = _flip_and_turn(sample[key], flip, turns)
-        return sample
+        order = self._epoch_order(epoch)
+        for skipped in range(len(self)):
+            rng = np.random.default_rng((self.seed, 1, position))
+            try:
+                sample = self.make(self.table[int(order[(offset + skipped) % len(self)])], rng)
+            except ConfigError:
+                raise
+            except UNREADABLE:
+                continue
+            return {**sample, "seed": int(rng.integers(2**62)), "skipped": skipped}
+        raise ConfigError(f"none of the {len(self)} pictures can be read. Check the files with an image viewer.")
 
-    def _choose_crop(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[tuple, tuple[int, int]]:
-        """A box in the picture (left, top, right, bottom) and the size that it is brought to."""
-        zoom = rng.uniform(*self.zoom)
-        side = min(self.crop / zoom, *size)
-        side = int(side) if self.zoom == (1.0, 1.0) else side
-        left, top = (rng.integers(int(length - side) + 1) for length in size)
-        return (left, top, left + side, top + side), (self.crop, self.crop)
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(len(self)))
+        return self._order[1]
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class SourceCrops(Crops):
+    """HR crops, flipped and turned by quarters: `hr` (3, crop, crop), float in [0, 1]."""
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        image = open_cell(row["image"]).convert("RGB")
+        side = min(self.crop, *image.size)  # a picture that is too small is enlarged
+        box = _random_box(image.size, side, rng)
+        hr = _to_tensor(image.resize((self.crop, self.crop), Image.BICUBIC, box))
+        flip, turns = rng.integers(2), rng.integers(4)
+        return {"hr": torch.rot90(_flip(hr, flip), int(turns), (-2, -1)).contiguous()}
+
+
+class LabeledCrops(Crops):
+    """HR crops with their label maps, randomly zoomed and flipped: `hr` as above, `label` (crop, crop) int64.
+
+    Args:
+        zoom: range of the factor by which a picture is resized before the crop.
+        jitter: brightness, contrast and saturation each change by a factor of up to 1 ± jitter.
+    """
+
+    def __init__(self, table, crop: int, seed: int, zoom: tuple[float, float] = (0.8, 1.6), jitter: float = 0.0):
+        super().__init__(table, crop, seed)
+        self.zoom, self.jitter = zoom, jitter
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        image, label = open_cell(row["image"]).convert("RGB"), open_cell(row["label"])
+        _check_label(label, image.size)
+        side = min(self.crop / rng.uniform(*self.zoom), *image.size)
+        box = _random_box(image.size, side, rng)
+        size, flip = (self.crop, self.crop), rng.integers(2)
+        return {
+            "hr": _flip(_to_tensor(_jitter(image.resize(size, Image.BICUBIC, box), self.jitter, rng)), flip),
+            "label": _flip(_to_ids(label.resize(size, Image.NEAREST, box)), flip),
+        }
+
+
+class TargetCrops(Crops):
+    """Real LR crops, with label maps where the table has them: `lr` (3, crop/scale, crop/scale), `label` (crop, crop).
+
+    Labels may be of HR size, or of LR size and are then enlarged by nearest neighbour. A picture smaller than the crop
+    is extended at its edges, its labels with void.
+
+    Args:
+        scale: of the generator.
+        void_id: label id that no loss counts.
+    """
+
+    def __init__(self, table, crop: int, seed: int, scale: int, void_id: int):
+        super().__init__(table, crop, seed)
+        self.scale, self.void_id = scale, void_id
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        image = open_cell(row["image"]).convert("RGB")
+        side, flip = self.crop // self.scale, rng.integers(2)
+        left, top = (int(rng.integers(max(length - side, 0) + 1)) for length in image.size)
+        lr = _to_tensor(image)[:, top : top + side, left : left + side]
+        sample = {"lr": _flip(_pad_edges(lr, side), flip)}
+        if row.get("label") is not None:
+            label = open_cell(row["label"])
+            factor = _check_label(label, image.size, self.scale)
+            ids = _to_ids(label)[factor * top : factor * (top + side), factor * left : factor * (left + side)]
+            repeat = self.scale // factor
+            ids = ids.repeat_interleave(repeat, 0).repeat_interleave(repeat, 1)
+            padded = torch.full((self.crop, self.crop), self.void_id)
+            padded[: ids.shape[0], : ids.shape[1]] = ids
+            sample["label"] = _flip(padded, flip)
+        return sample
 
 
 class PositionSampler(Sampler[int]):
-    """The positions that one process reads: of each whole batch its own contiguous part, from `start` on, without end."""
+    """The positions that one process reads: its own contiguous part of each whole batch, without end."""
 
     def __init__(self, batch: int, rank: int, world: int, start: int = 0):
         self.batch, self.rank, self.world, self.start = batch, rank, world, start
@@ -131,10 +141,10 @@ class PositionSampler(Sampler[int]):
             position += self.world * self.batch
 
 
-def make_loader(dataset: CropDataset, batch: int, rank: int, world: int, start: int, workers: int) -> DataLoader:
-    """An endless loader of batches of `batch` samples for this process; `start` is the number of samples already used."""
+def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> DataLoader:
+    """An endless loader of this process's batches of `batch` samples; `start` samples of the run are already used."""
     return DataLoader(
-        dataset,
+        crops,
         batch_size=batch,
         sampler=PositionSampler(batch, rank, world, start),
         num_workers=workers,
@@ -148,22 +158,40 @@ def sample_generators(seeds: Tensor) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
 
 
-def open_cell(cell: dict | Image.Image) -> Image.Image:
-    """Open a cell of a `datasets` image column, decoded or not."""
-    if isinstance(cell, Image.Image):
-        return cell
-    return Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
+def _random_box(size: tuple[int, int], side: float, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    left, top = (int(rng.integers(int(length - side) + 1)) for length in size)
+    return left, top, left + side, top + side
 
 
-def picture_stem(cell: dict) -> str:
-    """The name of an undecoded picture without folder and extension."""
-    return Path(cell["path"]).stem
+def _jitter(image: Image.Image, amount: float, rng: np.random.Generator) -> Image.Image:
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhance(image).enhance(rng.uniform(1 - amount, 1 + amount))
+    return image
+
+
+def _check_label(label: Image.Image, size: tuple[int, int], scale: int = 1) -> int:
+    """By how much the label map is larger than the picture: 1 or `scale`."""
+    for factor in {1, scale}:
+        if label.size == (factor * size[0], factor * size[1]):
+            return factor
+    raise ConfigError(
+        f"a label map of {label.size[0]}x{label.size[1]} belongs to a picture of {size[0]}x{size[1]}; "
+        f"it must have that size{f' or {scale} times it' if scale > 1 else ''}."
+    )
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
-def _flip_and_turn(x: Tensor, flip: int, turns: int) -> Tensor:
-    x = x.flip(-1) if flip else x
-    return torch.rot90(x, int(turns), (-2, -1)).contiguous()
+def _to_ids(label: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(label).astype(np.int64))
+
+
+def _flip(x: Tensor, flip: int) -> Tensor:
+    return x.flip(-1) if flip else x
+
+
+def _pad_edges(x: Tensor, side: int) -> Tensor:
+    height, width = x.shape[-2:]
+    return torch.nn.functional.pad(x, (0, side - width, 0, side - height), mode="replicate")

@@ -1,4 +1,4 @@
-"""The terms of the training objective."""
+"""The terms of the training objective; every one a mean that two processes and one compute alike."""
 
 from pathlib import Path
 
@@ -7,19 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data import open_cell
 from .errors import CheckpointError
 from .guide import IMAGENET_MEAN, IMAGENET_STD
+from .pictures import open_cell
 
-VGG16_LAYERS = [64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512]  # to relu4_3
-VGG16_TAPS = {3: "relu1_2", 8: "relu2_2", 15: "relu3_3"}
+VGG16_LAYERS = [64, 64, "pool", 128, 128, "pool", 256, 256, 256]  # up to relu3_3
+VGG16_TAPS = (3, 8, 15)  # relu1_2, relu2_2, relu3_3
 
 
 class PerceptualLoss(nn.Module):
-    """L1 between VGG16 features (Johnson et al., ECCV 2016), each layer's distance relative to the layer's own size.
+    """L1 between VGG16 features (Johnson et al., ECCV 2016), each layer's distance relative to that layer's own size.
 
     Args:
-        weights: safetensors file with torchvision's key names (`features.0.weight` or `0.weight`, …); by default
+        weights: safetensors file with torchvision's key names (`features.0.weight`, …); by default
             `timm/vgg16.tv_in1k` is fetched from the Hub.
 
     Raises:
@@ -30,7 +30,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
-        for width in VGG16_LAYERS[: VGG16_LAYERS.index("pool", 6)]:  # relu3_3 is the last that is used
+        for width in VGG16_LAYERS:
             if width == "pool":
                 layers.append(nn.MaxPool2d(2))
             else:
@@ -46,7 +46,7 @@ class PerceptualLoss(nn.Module):
         """Distance of `sr` from `hr`, both (B, 3, H, W) in [0, 1]; a scalar with a gradient to `sr`."""
         with torch.no_grad():
             wanted = self._taps(hr)
-        distances = [F.l1_loss(a, b) / b.abs().mean() for a, b in zip(self._taps(sr), wanted, strict=True)]
+        distances = [_relative_l1(a, b) for a, b in zip(self._taps(sr), wanted, strict=True)]
         return torch.stack(distances).mean()
 
     def _taps(self, x: Tensor) -> list[Tensor]:
@@ -59,6 +59,11 @@ class PerceptualLoss(nn.Module):
         return taps
 
 
+def _relative_l1(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over the batch of |a - b| / |b|, each sample by its own size."""
+    return ((a - b).abs().mean((1, 2, 3)) / b.abs().mean((1, 2, 3))).mean()
+
+
 def _load_vgg(features: nn.Sequential, weights: str | Path | None) -> None:
     from safetensors.torch import load_file
 
@@ -66,35 +71,97 @@ def _load_vgg(features: nn.Sequential, weights: str | Path | None) -> None:
         from huggingface_hub import hf_hub_download
 
         weights = hf_hub_download("timm/vgg16.tv_in1k", "model.safetensors")
+    if not Path(weights).is_file():
+        raise CheckpointError(
+            f"no VGG16 weights at {weights}. Leave perceptual_weights out to fetch them from the Hub."
+        )
     state = {name.removeprefix("features."): tensor.float() for name, tensor in load_file(weights).items()}
     try:
         features.load_state_dict({name: state[name] for name in features.state_dict()})
     except KeyError as error:
-        raise CheckpointError(f"{weights} has no VGG16 layer {error}; torchvision's VGG16 features are needed.") from None
+        raise CheckpointError(f"{weights} has no layer {error}; torchvision's VGG16 features are needed.") from None
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, void_id: int, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy at the labels' resolution, void left out.
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, void_id: int, class_weights: Tensor | None = None, accelerator=None
+) -> Tensor:
+    """Cross-entropy per counted pixel (SSG-RWSR, eq. 4), at the labels' resolution, void left out.
 
     Args:
         logits: (B, K, h, w); enlarged bilinearly to the labels' size.
         labels: (B, H, W) int64 class ids.
         void_id: id that does not count.
         class_weights: (K,) or None.
+        accelerator: sums the number of counted pixels over the processes, since these share one mean: DDP averages
+            gradients over processes, whatever each has counted.
     """
     logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    return F.cross_entropy(logits, labels, weight=class_weights, ignore_index=void_id)
+    total = F.cross_entropy(logits, labels, weight=class_weights, ignore_index=void_id, reduction="sum")
+    counted = labels != void_id
+    count = counted.sum().float() if class_weights is None else class_weights[labels[counted]].sum()
+    if accelerator is not None:
+        count = accelerator.reduce(count, "mean")
+    return total / count.clamp(min=1)
 
 
-def class_weights(pictures, classes: int) -> Tensor:
+def low_pass_consistency(sr: Tensor, lr: Tensor) -> Tensor:
+    """L1 between SR and LR where both are blurred until neither noise nor detail is left: keeps colour, blocks drift.
+
+    Args:
+        sr: (B, 3, H, W); lr: (B, 3, H/scale, W/scale). Compared as means over 4x4 LR pixels.
+    """
+    side = 4
+    return F.l1_loss(F.avg_pool2d(sr, side * sr.shape[-1] // lr.shape[-1]), F.avg_pool2d(lr, side))
+
+
+def random_view(sr: Tensor, labels: Tensor, seeds: Tensor, void_id: int, reach: int = 8) -> tuple[Tensor, Tensor]:
+    """Shift and flip each SR picture and its labels together, so that no pattern can fit the guide's pixel grid.
+
+    Args:
+        sr: (B, 3, H, W); labels: (B, H, W).
+        seeds: (B,) int64; the view of a sample depends on its seed alone.
+        reach: largest shift in pixels; what comes in at the edge repeats the edge and is void.
+    """
+    views, moved = [], []
+    for picture, ids, seed in zip(sr, labels, seeds.tolist(), strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        down, right = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
+        flip = bool(torch.randint(0, 2, (1,), generator=generator))
+        height, width = ids.shape
+        padded = F.pad(picture, [reach] * 4, mode="replicate")[:, down : down + height, right : right + width]
+        shifted = F.pad(ids, [reach] * 4, value=void_id)[down : down + height, right : right + width]
+        views.append(padded.flip(-1) if flip else padded)
+        moved.append(shifted.flip(-1) if flip else shifted)
+    return torch.stack(views), torch.stack(moved)
+
+
+@torch.no_grad()
+def pseudo_labels(teacher: nn.Module, lr: Tensor, scale: int, threshold: float, void_id: int) -> Tensor:
+    """Labels by a teacher that reads the enlarged LR picture, void wherever it is not sure.
+
+    Args:
+        teacher: a guide; lr: (B, 3, h, w).
+        threshold: confidence (largest softmax) from which a pixel counts.
+
+    Returns:
+        (B, scale*h, scale*w) int64.
+    """
+    size = [scale * side for side in lr.shape[-2:]]
+    enlarged = F.interpolate(lr, size=size, mode="bicubic", align_corners=False).clamp(0, 1)
+    logits = F.interpolate(teacher(enlarged).float(), size=size, mode="bilinear", align_corners=False)
+    confidence, labels = logits.softmax(1).max(1)
+    return torch.where(confidence >= threshold, labels, void_id)
+
+
+def class_weights(table, classes: int) -> Tensor:
     """(K,) weights 1 / ln(1.02 + share of pixels) (Paszke et al. 2016, ENet), so that poles count beside roads.
 
     Args:
-        pictures: a dataset with an undecoded `label` column.
+        table: pictures with a `label` column (see `pictures.load_pictures`).
         classes: number of classes; other ids (void) are left out.
     """
     counts = np.zeros(classes)
-    for row in pictures.select_columns("label"):
+    for row in table.select_columns("label"):
         ids = np.asarray(open_cell(row["label"]))
         counts += np.bincount(ids[ids < classes], minlength=classes)
     return torch.from_numpy(1 / np.log(1.02 + counts / counts.sum())).float()

@@ -1,4 +1,4 @@
-"""The parts that every degradation is made of: blur kernels, blurring, downsampling, noise, JPEG; batched, on any device.
+"""The parts that every degradation is made of: kernels, blur, reduction, noise, JPEG; batched, on any device.
 
 Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here draws random numbers except `randn` and `uniform`, which take the
 caller's generators: one for the whole batch, or one per sample so that a sample does not depend on its neighbours.
@@ -40,6 +40,13 @@ def uniform(low: float, high: float, count: int, generator: Generators) -> Tenso
     return low + (high - low) * draws
 
 
+def rand(shape: tuple[int, ...], generator: Generators) -> Tensor:
+    """Uniform numbers in [0, 1) of shape (B, …), on the CPU."""
+    if isinstance(generator, list):
+        return torch.stack([torch.rand(shape[1:], generator=g) for g in generator])
+    return torch.rand(shape, generator=generator)
+
+
 def randn(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
     """Standard normal noise of shape (B, …), drawn on the CPU so that every device gets the same."""
     if isinstance(generator, list):
@@ -79,8 +86,28 @@ def blur(x: Tensor, kernels: Tensor) -> Tensor:
 
 
 def downsample(x: Tensor, factor: int) -> Tensor:
-    """Reduce by a whole factor, centre-aligned: LR pixel i stands for the middle of HR pixels factor*i … factor*i+factor-1."""
+    """Reduce by a whole factor, centre-aligned: an LR pixel is the mean of the HR pixels that it covers."""
     return F.avg_pool2d(x, factor)
+
+
+def reduce_with(x: Tensor, kernels: Tensor, factor: int) -> Tensor:
+    """Blur with whole HR-to-LR kernels and keep every `factor`-th pixel, centre-aligned as `downsample` is.
+
+    Args:
+        x: (B, C, H, W), sides divisible by `factor`.
+        kernels: (B, k, k) over HR pixels, summing to 1, centred; k is even where `factor` is, odd where it is odd.
+
+    Returns:
+        (B, C, H/factor, W/factor).
+    """
+    batch, channels, height, width = x.shape
+    size = kernels.shape[-1]
+    pad = (size - factor) // 2
+    padded = F.pad(x, [pad] * 4, mode="reflect" if min(height, width) > pad else "replicate")
+    padded = padded.reshape(1, batch * channels, height + 2 * pad, width + 2 * pad)
+    weight = kernels.flip((-2, -1)).to(x).repeat_interleave(channels, 0).unsqueeze(1)
+    reduced = F.conv2d(padded, weight, stride=factor, groups=batch * channels)
+    return reduced.reshape(batch, channels, height // factor, width // factor)
 
 
 def compress(x: Tensor, quality: Tensor) -> Tensor:
@@ -90,35 +117,47 @@ def compress(x: Tensor, quality: Tensor) -> Tensor:
         x: (B, 3, H, W), any size.
         quality: (B,) from 1 to 100.
     """
+    luma, chroma = (scale_table(table, quality) for table in (LUMA_TABLE, CHROMA_TABLE))
+    return compress_with(x, luma, chroma)
+
+
+def compress_with(x: Tensor, luma_steps: Tensor, chroma_steps: Tensor) -> Tensor:
+    """JPEG with given quantisation tables and 4:2:0 colour.
+
+    Args:
+        x: (B, 3, H, W), any size.
+        luma_steps, chroma_steps: (B, 8, 8), row = vertical frequency.
+    """
     height, width = x.shape[-2:]
     padded = F.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
     luma, chroma = _to_ycc(padded * 255).split((1, 2), dim=1)
-    luma = _quantise(luma, _scaled_table(LUMA_TABLE, quality, x.device))
-    chroma = _quantise(F.avg_pool2d(chroma, 2), _scaled_table(CHROMA_TABLE, quality, x.device))
+    luma = _quantise(luma, luma_steps)
+    chroma = _quantise(F.avg_pool2d(chroma, 2), chroma_steps)
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     rgb = _to_rgb(torch.cat((luma, chroma), dim=1)) / 255
     return rgb[..., :height, :width].clamp(0, 1)
 
 
-def _scaled_table(table: list[list[int]], quality: Tensor, device: torch.device) -> Tensor:
-    """(B, 1, 1, 1, 8, 8) quantisation steps by libjpeg's rule."""
-    quality = quality.to(device).clamp(1, 100)
+def scale_table(table: list[list[int]], quality: Tensor) -> Tensor:
+    """(B, 8, 8) quantisation steps for (B,) qualities by libjpeg's rule."""
+    quality = quality.clamp(1, 100)
     percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(-1, 1, 1)
-    steps = ((torch.tensor(table, device=device) * percent + 50) / 100).floor().clamp(1, 255)
-    return steps.view(-1, 1, 1, 1, 8, 8)
+    return ((torch.tensor(table, device=quality.device) * percent + 50) / 100).floor().clamp(1, 255)
 
 
 def _quantise(plane: Tensor, steps: Tensor) -> Tensor:
     """Round the 8x8 DCT coefficients of (B, C, H, W) levels in 0–255 to multiples of the steps."""
     batch, channels, height, width = plane.shape
-    basis = _dct_basis(plane.device)
+    basis = dct_basis(plane.device)
+    steps = steps.to(plane).view(batch, 1, 1, 1, 8, 8)
     blocks = (plane - 128).reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
     coefficients = basis @ blocks @ basis.T
     blocks = basis.T @ ((coefficients / steps).round() * steps) @ basis
     return blocks.transpose(3, 4).reshape(plane.shape) + 128
 
 
-def _dct_basis(device: torch.device) -> Tensor:
+def dct_basis(device: torch.device | None = None) -> Tensor:
+    """(8, 8) orthonormal DCT-II: `basis @ block @ basis.T` are a block's coefficients."""
     n = torch.arange(8, dtype=torch.float32, device=device)
     basis = torch.cos(math.pi * n.view(-1, 1) * (2 * n + 1) / 16) / 2
     basis[0] /= math.sqrt(2)

@@ -27,7 +27,7 @@ class Round:
 
 ROUNDS = (
     Round(sigma=(0.2, 2.4), noise=(0.0, 0.06), noise_chance=0.5, quality=(40, 95), jpeg_chance=0.5),
-    Round(sigma=(0.2, 1.2), noise=(0.0, 0.08), noise_chance=0.8, quality=(35, 95), jpeg_chance=0.7),
+    Round(sigma=(0.2, 1.2), noise=(0.0, 0.06), noise_chance=0.8, quality=(35, 95), jpeg_chance=0.7),
 )
 KERNEL_SIZE = 15
 

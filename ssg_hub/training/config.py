@@ -1,4 +1,4 @@
-"""The training configuration: one flat, typed YAML file, with `--key value` overrides, checked before the first step."""
+"""The training configuration: one flat, typed YAML file with `--key value` overrides, checked before the first step."""
 
 import difflib
 from pathlib import Path
@@ -7,19 +7,17 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import ConfigError
-
-CONFIG_OPTIONS = ConfigDict(extra="forbid", validate_assignment=True)
+from ..errors import ConfigError
 
 
 class TrainConfig(BaseModel):
-    """Every key that a training YAML may hold. Data entries are resolved against `data_root`, files against the working folder.
+    """Every key that a training YAML may hold. Data entries are relative to `data_root`.
 
-    A data entry is a folder that holds `images/` (and, for labels, `labels/`), a plain folder of pictures, a folder
-    with `metadata.csv`, or a Hub dataset id; `FOLDER#LIST.txt` takes only the pictures whose stems are in the list.
+    A data entry is a folder that holds `images/` (and, for labels, `labels/`), a folder with `metadata.csv`, a plain
+    folder of pictures, or a Hub dataset id; `FOLDER#LIST.txt` takes only the pictures whose stems are in the list.
     """
 
-    model_config = CONFIG_OPTIONS
+    model_config = ConfigDict(extra="forbid")
 
     output_dir: Path = Field(description="checkpoints, logs and the finished model go here")
     data_root: Path = Field(default=Path(), description="folder against which data entries are resolved")
@@ -30,8 +28,8 @@ class TrainConfig(BaseModel):
     generator_type: Literal["rrdb", "compact"] = "rrdb"
     generator_config: dict[str, int] = Field(default_factory=dict, description="features, blocks, growth, convs")
     generator_weights: Path | None = Field(default=None, description="warm start; its architecture is taken over")
-    guide_model: str | None = Field(default=None, description="a ready guide (folder or Hub id); the guide stage is skipped")
-    guide_backbone: Path | None = Field(default=None, description="ImageNet weights of EfficientNet-Lite0 to start from")
+    guide_model: str | None = Field(default=None, description="a ready guide (folder or Hub id)")
+    guide_backbone: Path | None = Field(default=None, description="ImageNet weights of EfficientNet-Lite0")
     guide_width: int = Field(default=96, gt=0)
     class_names: list[str] = Field(default_factory=list, description="names of label ids 0, 1, 2, …")
     class_palette: list[tuple[int, int, int]] | None = None
@@ -39,42 +37,65 @@ class TrainConfig(BaseModel):
 
     # --- data
     source: list[str] = Field(description="clean HR pictures")
-    guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
     degradation: str = Field(default="generic", description="bicubic, generic, or the folder of a degradation bank")
+    hr_crop: int = Field(default=192, ge=16, description="side of source HR crops, pixels")
+    guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
+    guide_crop: int = Field(default=320, ge=32, description="side of the guide stage's crops, pixels")
+    target: list[str] = Field(default_factory=list, description="real LR pictures, without HR")
+    target_labels: str | None = Field(default=None, description="folder of their label maps; else pseudo-labels")
+    target_crop: int = Field(default=192, ge=64, description="side of SR crops that the guide sees, pixels")
     dev_lr: list[str] = Field(default_factory=list, description="LR pictures for validation, one entry per camera")
-    dev_hr: str | None = Field(default=None, description="their HR; checkpoints are chosen by LPIPS on this set")
+    dev_hr: str | None = Field(default=None, description="their HR; checkpoints are ranked by LPIPS on this set")
     dev_labeled: str | None = Field(default=None, description="HR pictures with labels, to score the guide")
-    hr_crop: int = Field(default=192, ge=16, description="side of HR training crops, pixels")
-    guide_crop: int = Field(default=320, ge=64, description="side of the guide stage's crops, pixels")
     workers: int = Field(default=1, ge=0, description="data worker processes")
 
     # --- stages, in this order; 0 steps skips one
     guide_steps: int = Field(default=0, ge=0)
     guide_batch: int = Field(default=8, gt=0)
     guide_lr: float = Field(default=5e-4, gt=0)
-    guide_degraded: float = Field(default=0.0, ge=0, le=1, description="share of degraded pictures in the guide stage")
+    guide_jitter: float = Field(default=0.3, ge=0, lt=1, description="range of colour changes in the guide stage")
+    guide_degraded: float = Field(default=0.0, ge=0, le=1, description="share of degraded pictures")
+    teacher_steps: int = Field(default=0, ge=0, description="fine-tuning of the guide into a pseudo-label teacher")
     warmup_steps: int = Field(default=0, ge=0)
-    batch: int = Field(default=8, gt=0, description="pictures per process and step")
+    adversarial_steps: int = Field(default=0, ge=0)
+    batch: int = Field(default=8, gt=0, description="source pictures per process and step")
+    target_batch: int = Field(default=4, gt=0, description="target pictures per process and step")
     lr: float = Field(default=1e-4, gt=0)
-    perceptual_weight: float = Field(default=0.0, ge=0, description="VGG16 feature loss; 0 is plain L1")
-    perceptual_weights: Path | None = Field(default=None, description="VGG16 features (safetensors); default: the Hub's")
     ema_decay: float = Field(default=0.999, gt=0, lt=1)
+
+    # --- the objective; each switch of the ablation is one of these
+    warmup_perceptual_weight: float = Field(default=0.0, ge=0, description="VGG16 features in the warm-up; 0: plain L1")
+    l1_weight: float = Field(default=1.0, ge=0)
+    perceptual_weight: float = Field(default=1.0, ge=0)
+    adversarial_weight: float = Field(default=0.1, ge=0)
+    discriminator: Literal["unet", "patch"] = "unet"
+    discriminator_features: int = Field(default=32, gt=0)
+    discriminator_lr: float = Field(default=1e-4, gt=0)
+    guide_weight: float | Literal["balanced"] = Field(default="balanced", description="a number, or balanced; 0: off")
+    guide_share: float = Field(default=0.5, gt=0, description="balanced: gradient norm relative to the other losses'")
+    guide: Literal["frozen", "joint"] = Field(default="frozen", description="joint trains the guide on HR and SR along")
+    consistency_weight: float = Field(default=1.0, ge=0, description="low-pass consistency of target SR with its LR")
+    pseudo_threshold: float = Field(default=0.9, gt=0, le=1, description="confidence from which a pseudo-label counts")
+    perceptual_weights: Path | None = Field(default=None, description="VGG16 features (safetensors); else the Hub's")
 
     # --- running
     gradient_accumulation: int = Field(default=1, gt=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0, description="of each network")
+    max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     channels_last: bool = True
+    compile: bool = Field(default=False, description="torch.compile for generator and discriminator")
     checkpoint_every: int = Field(default=500, gt=0, description="steps")
-    checkpoints_kept: int = Field(default=2, gt=0)
+    checkpoints_kept: int = Field(default=2, gt=0, description="newest of each stage, beside the best")
     validate_every: int = Field(default=500, gt=0, description="steps")
     lpips_features: Path | None = Field(default=None, description="AlexNet features (safetensors) for LPIPS")
     lpips_heads: Path | None = Field(default=None, description="LPIPS heads (safetensors)")
-    resume: str | None = Field(default=None, description='"latest" or the folder of a checkpoint')
+    resume: str | None = Field(default=None, description='"latest", or the folder of a checkpoint')
     tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
 
     # --- the finished model
     save_dtype: Literal["fp32", "fp16"] = "fp16"
+    push_to_hub: str | None = Field(default=None, description="repository id; made private")
     license: str = "other"
     license_note: str = ""
     training_data: str = Field(default="", description="one sentence for the model card")
@@ -83,15 +104,20 @@ class TrainConfig(BaseModel):
     def _fits_together(self) -> "TrainConfig":
         if self.hr_crop % self.scale:
             raise ValueError(f"hr_crop {self.hr_crop} does not divide by scale {self.scale}")
-        if self.guide_steps and self.guide_model:
-            raise ValueError("guide_model is a ready guide, so guide_steps must be 0 (or leave guide_model out)")
-        if self.guide_steps and not (self.guide_data and self.class_names):
-            raise ValueError("the guide stage (guide_steps > 0) needs guide_data and class_names")
+        if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):
+            raise ValueError("the guide stage (guide_steps > 0) needs guide_data, and class_names or guide_model")
+        guided = bool(self.target) and self.guide_weight != 0 and self.adversarial_steps
+        if guided and not (self.guide_steps or self.guide_model):
+            raise ValueError("target pictures need a guide: set guide_steps or guide_model, or guide_weight to 0")
+        if (self.teacher_steps or self.guide == "joint") and not self.guide_data:
+            raise ValueError("teacher_steps and guide: joint need guide_data, HR pictures with labels")
+        if self.target_crop % self.scale:
+            raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
         return self
 
 
 def parse_config(arguments: list[str]) -> TrainConfig:
-    """Read `--config FILE.yaml [--key value …]`; overrides are YAML values, so `--lr 2e-4` and `--source '[a, b]'` work.
+    """Read `--config FILE.yaml [--key value …]`; overrides are YAML, so `--source '[a, b]'` works.
 
     Raises:
         ConfigError: no or unreadable file, an unknown key (with the nearest spelling), or an impossible value.

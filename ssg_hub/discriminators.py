@@ -1,0 +1,92 @@
+"""Discriminators: a PatchGAN (RealSR's choice) and a U-Net with spectral normalisation (Real-ESRGAN's).
+
+Neither has batch statistics, so that the processes of a distributed run need not agree on any.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from .errors import ConfigError
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN (Isola et al., CVPR 2017) without normalisation: (B, 3, H, W) to logits (B, 1, about H/8, W/8).
+
+    Args:
+        features: channels of the first layer; doubled at each of the three reductions.
+    """
+
+    def __init__(self, features: int = 64):
+        super().__init__()
+        widths = [3, features, 2 * features, 4 * features]
+        layers: list[nn.Module] = []
+        for c_in, c_out in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(widths[-1], 8 * features, 3, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(8 * features, 1, 3, padding=1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layers(image * 2 - 1)
+
+
+class UNetDiscriminator(nn.Module):
+    """Real-ESRGAN's U-Net (Wang et al., ICCV-W 2021, sec. 3.3): (B, 3, H, W) to logits (B, 1, H, W), a verdict a pixel.
+
+    Args:
+        features: channels at full resolution. H and W must divide by 8.
+    """
+
+    def __init__(self, features: int = 64):
+        super().__init__()
+        widths = [features, 2 * features, 4 * features, 8 * features]
+        self.first = nn.Conv2d(3, features, 3, padding=1)
+        self.down = nn.ModuleList(
+            spectral_norm(nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False))
+            for c_in, c_out in zip(widths, widths[1:], strict=False)
+        )
+        self.up = nn.ModuleList(
+            spectral_norm(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False))
+            for c_in, c_out in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.refine = nn.ModuleList(
+            spectral_norm(nn.Conv2d(features, features, 3, padding=1, bias=False)) for _ in range(2)
+        )
+        self.last = nn.Conv2d(features, 1, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(image), 0.2)
+        skips = []
+        for conv in self.down:
+            skips.append(x)
+            x = F.leaky_relu(conv(x), 0.2)
+        for conv in self.up:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = F.leaky_relu(conv(x), 0.2) + skips.pop()
+        for conv in self.refine:
+            x = F.leaky_relu(conv(x), 0.2)
+        return self.last(x)
+
+
+DISCRIMINATORS: dict[str, type[nn.Module]] = {"patch": PatchDiscriminator, "unet": UNetDiscriminator}
+
+
+def build_discriminator(kind: str, features: int) -> nn.Module:
+    """Build a discriminator of a kind in `DISCRIMINATORS`.
+
+    Raises:
+        ConfigError: for an unknown kind.
+    """
+    if kind not in DISCRIMINATORS:
+        raise ConfigError(f"unknown discriminator {kind!r}; known are {', '.join(DISCRIMINATORS)}.")
+    return DISCRIMINATORS[kind](features)
+
+
+def real_fake_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's loss: binary cross-entropy on its logits for HR and for SR (Goodfellow et al. 2014)."""
+    return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+
+
+def deceive_loss(fake: Tensor) -> Tensor:
+    """The generator's loss: -log D(SR), the non-saturating form."""
+    return F.softplus(-fake).mean()

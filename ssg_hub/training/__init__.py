@@ -1,0 +1,1 @@
+"""What a training run needs beside its mathematics: configuration, stages, checkpoints, validation."""

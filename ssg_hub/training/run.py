@@ -1,0 +1,116 @@
+"""One run of the training script: its processes, folders, trackers, its record in `run.json`, and how it is stopped."""
+
+import json
+import logging
+import os
+import platform
+import signal
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import ProjectConfiguration, set_seed
+from PIL import Image
+
+from ..errors import ConfigError
+from ..pictures import fingerprint
+from .config import TrainConfig
+
+log = logging.getLogger("train")
+PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT arrived, and a checkpoint was written."""
+
+
+class Run:
+    """What every stage shares.
+
+    Attributes:
+        accelerator: Accelerate's; one for the whole run.
+        config: the run's configuration.
+        checkpoints: folder of the checkpoints.
+
+    Raises:
+        ConfigError: the output folder holds another run and `resume` is not set, or the processes do not see each
+            other.
+    """
+
+    def __init__(self, config: TrainConfig):
+        self.config = config
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision=config.mixed_precision,
+            gradient_accumulation_steps=config.gradient_accumulation,
+            log_with=None if config.tracker == "none" else config.tracker,
+            project_config=ProjectConfiguration(project_dir=str(config.output_dir), logging_dir=str(config.output_dir)),
+            # the discriminator's spectral norm updates its buffers itself, alike on every process
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+        _check_processes(self.accelerator)
+        level = logging.INFO if self.accelerator.is_main_process else logging.ERROR
+        logging.basicConfig(level=level, format="%(message)s")
+        logging.getLogger("accelerate").setLevel(logging.WARNING)
+        self.checkpoints = config.output_dir / "checkpoints"
+        if config.resume is None and self.checkpoints.is_dir():
+            raise ConfigError(
+                f"{config.output_dir} already holds a run. "
+                "Continue it with --resume latest, or give another output_dir."
+            )
+        self.accelerator.wait_for_everyone()
+        set_seed(config.seed)
+        self._stop_signal = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self.accelerator.init_trackers("logs")
+        self.write_record()
+
+    def _on_signal(self, number: int, frame) -> None:
+        self._stop_signal = number
+
+    def stop_requested(self) -> bool:
+        """Whether any process was told to stop; to be asked by all of them at the same step."""
+        if self.accelerator.num_processes == 1:
+            return self._stop_signal != 0
+        flag = torch.tensor(self._stop_signal, device=self.accelerator.device)
+        return self.accelerator.reduce(flag, "sum").item() != 0
+
+    def report(self, title: str, scores: dict[str, float], step: int) -> None:
+        """Print scores and send them to the tracker."""
+        if scores:
+            log.info("%s: %s", title, ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+            self.accelerator.log({f"{title}/{name}": value for name, value in scores.items()}, step=step)
+
+    def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
+        """Send a picture to the tracker."""
+        for tracker in self.accelerator.trackers:
+            tracker.log_images({name: np.asarray(picture)[None]}, step=step)
+
+    def write_record(self) -> None:
+        """Write `run.json`: configuration, versions, processes, device, and a fingerprint of each data entry."""
+        if not self.accelerator.is_main_process:
+            return
+        config = self.config
+        entries = [*config.source, *config.guide_data, *config.target]
+        record = {
+            "config": config.model_dump(mode="json"),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
+            "data": {entry: fingerprint(entry, config.data_root) for entry in entries},
+        }
+        config.output_dir.mkdir(parents=True, exist_ok=True)
+        (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _check_processes(accelerator: Accelerator) -> None:
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world != accelerator.num_processes:
+        raise ConfigError(
+            f"{world} processes were launched, but each believes that there are {accelerator.num_processes}. On CPUs "
+            "launch with `accelerate launch --multi_gpu --num_processes N` or `ACCELERATE_USE_CPU=true torchrun`."
+        )
+    if accelerator.distributed_type.value == "DEEPSPEED":
+        raise ConfigError("DeepSpeed cannot train two networks in one step here. Use DDP (accelerate's default).")

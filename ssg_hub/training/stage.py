@@ -1,0 +1,176 @@
+"""One training stage from its first step to its last: batches in, updates, progress, checkpoints, resume.
+
+The training script keeps the mathematics; what every stage needs beside it is here.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..data import Crops, make_loader
+from ..errors import CheckpointError, SSGError
+from ..guide import Guide
+from .checkpoints import list_checkpoints, prune_checkpoints, save_checkpoint
+from .run import Run, Stopped
+from .validation import DevSet
+
+LOG_EVERY = 10  # steps
+
+
+class Stage:
+    """The position of a run in one stage.
+
+    Args:
+        run: with the stage's networks and optimizers already prepared by its accelerator.
+        name: "guide", "warmup", …; part of the checkpoints' names.
+        steps: optimizer steps of the whole stage.
+        states: further objects with `state_dict` and `load_state_dict` that belong into a checkpoint.
+    """
+
+    def __init__(self, run: Run, name: str, steps: int, states: tuple = ()):
+        self.run, self.accelerator, self.config = run, run.accelerator, run.config
+        self.name, self.steps, self.step = name, steps, 0
+        self.skipped_updates = self.skipped_pictures = 0
+        self.best: dict | None = None  # of the dev set's scores: {"name": checkpoint, "lpips": value}
+        self.scores: dict[str, float] = {}  # of the latest validation
+        self.losses: dict[str, Tensor] = {}
+        self.accelerator._custom_objects.clear()  # the previous stage's; accelerate has no public way to forget them
+        self.accelerator.register_for_checkpointing(self, *states)
+        self._resume()
+
+    def state_dict(self) -> dict:
+        names = ("step", "skipped_updates", "skipped_pictures", "best", "scores")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def _resume(self) -> None:
+        """Continue from the newest checkpoint of this stage, or from the one that the config names."""
+        if self.config.resume is None:
+            return
+        if self.config.resume == "latest":
+            checkpoint = next(reversed(list_checkpoints(self.run.checkpoints, self.name)), None)
+        else:
+            checkpoint = Path(self.config.resume)
+            if not checkpoint.is_dir():
+                raise CheckpointError(f"no checkpoint at {checkpoint}. Give --resume latest, or a checkpoint's folder.")
+        if checkpoint and checkpoint.name.startswith(f"{self.name}-"):
+            self.accelerator.load_state(str(checkpoint))
+
+    def batches(self, crops: dict[str, tuple[Crops, int]]) -> Iterator[dict[str, dict[str, Tensor]]]:
+        """Yield micro-batches on the device until the stage is done, and do the bookkeeping between them.
+
+        Args:
+            crops: {name: (crops, pictures per process)}; each batch has the same names.
+
+        Raises:
+            Stopped: after a signal, once a checkpoint is written.
+        """
+        loaders = [self._loader(*source) for source in crops.values()]
+        main = self.accelerator.is_main_process
+        progress = tqdm(total=self.steps, initial=self.step, desc=self.name, disable=not main, mininterval=2)
+        with progress:
+            while self.step < self.steps:
+                samples = [next(loader) for loader in loaders]
+                self.skipped_pictures += sum(int(sample.pop("skipped").sum()) for sample in samples)
+                yield dict(zip(crops, [self._to_device(sample) for sample in samples], strict=True))
+                if self.accelerator.sync_gradients:
+                    self.step += 1
+                    progress.update()
+                    self._after_step(progress)
+
+    def _loader(self, crops: Crops, batch: int) -> Iterator[dict[str, Tensor]]:
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        used = self.step * self.config.gradient_accumulation * batch * world
+        return iter(make_loader(crops, batch, rank, world, used, self.config.workers))
+
+    def _to_device(self, sample: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.to(self.accelerator.device, non_blocking=True) for name, value in sample.items()}
+
+    def _after_step(self, progress: tqdm) -> None:
+        if self.step % LOG_EVERY == 0 or self.step == self.steps:
+            losses = {name: float(value) for name, value in self.losses.items()}
+            if self.skipped_pictures or self.skipped_updates:
+                losses |= {"skipped_updates": self.skipped_updates, "skipped_pictures": self.skipped_pictures}
+            progress.set_postfix({name: f"{value:.4g}" for name, value in losses.items()})
+            self.accelerator.log({f"{self.name}/{name}": value for name, value in losses.items()}, step=self.step)
+        stop = self.run.stop_requested()
+        is_best = self.best is not None and self.best["name"] == self._checkpoint_name(self.step)
+        if stop or is_best or self.step % self.config.checkpoint_every == 0 or self.step == self.steps:
+            self.save()
+        if stop and self.step < self.steps:
+            raise Stopped(f"stopped at {self.name} step {self.step}; continue with --resume latest.")
+
+    def update(self, optimizer: torch.optim.Optimizer, parameters) -> bool:
+        """Clip, step and clear, at the end of an accumulation; a gradient that is not finite is dropped and counted.
+
+        The norm is that of the gradient averaged over all processes, so that these agree on what is dropped.
+
+        Returns:
+            Whether the parameters were changed.
+
+        Raises:
+            SSGError: more than `max_skipped_updates` were dropped.
+        """
+        if not self.accelerator.sync_gradients:
+            return False
+        for group in optimizer.param_groups:
+            group["lr"] = self._learning_rate(group.setdefault("base_lr", group["lr"]))
+        norm = self.accelerator.clip_grad_norm_(parameters, self.config.max_grad_norm)
+        finite = bool(torch.isfinite(norm))
+        if finite or self.accelerator.scaler is not None:  # the fp16 scaler must see what is not finite
+            optimizer.step()
+        optimizer.zero_grad()
+        if finite:
+            return not optimizer.step_was_skipped
+        self.skipped_updates += 1
+        if self.skipped_updates > self.config.max_skipped_updates:
+            raise SSGError(
+                f"{self.skipped_updates} updates had gradients that are not finite, the last at {self.name} step "
+                f"{self.step}. Lower the learning rate, or use bf16 or fp32; continue from an earlier checkpoint."
+            )
+        return False
+
+    def _learning_rate(self, base: float, warm_steps: int = 20) -> float:
+        """Linear warm-up, then a half cosine to 1 % of `base`: a function of the step alone, so nothing to resume."""
+        warm = min(1.0, (self.step + 1) / warm_steps)
+        return base * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.step / self.steps)) / 2)
+
+    def validation_due(self) -> bool:
+        """Whether the step that is being made is one to validate after."""
+        due = (self.step + 1) % self.config.validate_every == 0 or self.step + 1 == self.steps
+        return self.accelerator.sync_gradients and due
+
+    def record_scores(self, scores: dict[str, float]) -> None:
+        """Report the scores of the step that is being made; the lowest `lpips` so far marks the best checkpoint."""
+        self.run.report(f"{self.name}_dev", scores, self.step + 1)
+        if "lpips" in scores and (self.best is None or scores["lpips"] < self.best["lpips"]):
+            self.best = {"name": self._checkpoint_name(self.step + 1), **scores}
+        self.scores = scores
+
+    def validate(self, dev: DevSet, generator: nn.Module, guide: Guide | None) -> None:
+        """Score the generator on the dev set, and save a sheet of what it makes of some of its pictures."""
+        self.record_scores(dev.score(generator, self.accelerator))
+        if dev.pairs and self.accelerator.is_main_process:
+            sheet = dev.sheet(generator, guide)
+            path = self.config.output_dir / "samples" / f"{self._checkpoint_name(self.step + 1)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sheet.save(path)
+            self.run.log_picture(f"{self.name}_dev/pictures", sheet, self.step + 1)
+
+    def _checkpoint_name(self, step: int) -> str:
+        return f"{self.name}-{step:07d}"
+
+    def save(self) -> None:
+        """Write a checkpoint and prune old ones."""
+        save_checkpoint(self.accelerator, self.run.checkpoints, self._checkpoint_name(self.step))
+        if self.accelerator.is_main_process:
+            best = self.best and self.best["name"]
+            prune_checkpoints(self.run.checkpoints, self.name, self.config.checkpoints_kept, best)
+        self.accelerator.wait_for_everyone()

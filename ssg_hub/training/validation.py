@@ -1,0 +1,125 @@
+"""Scores on the dev set, while training: the guide's mIoU; the generator's PSNR-Y, SSIM-Y and LPIPS for each camera."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate.utils import gather_object
+from PIL import Image
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..guide import Guide
+from ..metrics import LPIPS, psnr_y, ssim_y
+from ..pictures import load_pictures, open_cell, picture_stem
+from ..segmentation_metrics import class_iou, confusion_matrix, mean_iou
+from .config import TrainConfig
+
+
+@torch.inference_mode()
+def score_guide(guide: Guide, config: TrainConfig) -> dict[str, float]:
+    """mIoU and IoU per class of the guide on `config.dev_labeled` (void left out); empty without such a set."""
+    if config.dev_labeled is None:
+        return {}
+    was_training = guide.training
+    guide.eval()
+    classes, device = len(guide.labels), next(guide.parameters()).device
+    confusion = torch.zeros(classes, classes, dtype=torch.long)
+    for row in load_pictures([config.dev_labeled], config.data_root, labels=True):
+        labels = torch.from_numpy(np.array(open_cell(row["label"]))).long().unsqueeze(0)
+        labels[labels == config.void_id] = -1
+        logits = guide(_read(row["image"]).to(device))
+        logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        confusion += confusion_matrix(logits.argmax(1).cpu(), labels, classes)
+    guide.train(was_training)
+    per_class = zip(guide.labels, class_iou(confusion).tolist(), strict=True)
+    return {"miou": mean_iou(confusion)} | {f"iou_{name}": value for name, value in per_class}
+
+
+class DevSet:
+    """LR pictures of each camera with their HR, and the metrics that rank checkpoints.
+
+    Attributes:
+        pairs: [(camera, LR cell, HR cell)]; empty without `dev_lr` and `dev_hr`.
+
+    Raises:
+        ConfigError: an LR picture without an HR picture of the same name.
+    """
+
+    def __init__(self, config: TrainConfig):
+        self.pairs, self.scale = [], config.scale
+        if config.dev_lr and config.dev_hr:
+            hr = {picture_stem(row["image"]): row["image"] for row in load_pictures([config.dev_hr], config.data_root)}
+            for entry in config.dev_lr:
+                camera = Path(entry.partition("#")[0]).name
+                for row in load_pictures([entry], config.data_root):
+                    stem = picture_stem(row["image"])
+                    if stem not in hr:
+                        raise ConfigError(f"dev_lr {entry} has {stem}, but dev_hr has no picture of that name.")
+                    self.pairs.append((camera, row["image"], hr[stem]))
+        self.lpips = None
+        if config.lpips_features and config.lpips_heads:
+            self.lpips = LPIPS.from_files(config.lpips_features, config.lpips_heads)
+
+    @torch.inference_mode()
+    def score(self, generator: nn.Module, accelerator) -> dict[str, float]:
+        """Means `psnr_CAMERA`, `ssim_CAMERA`, `lpips_CAMERA`, and `lpips` over the cameras; split over processes."""
+        own = self.pairs[accelerator.process_index :: accelerator.num_processes]
+        found = gather_object([(camera, self._score(generator, lr, hr)) for camera, lr, hr in own])
+        scores = {}
+        for camera in dict.fromkeys(camera for camera, _, _ in self.pairs):
+            values = [value for name, value in found if name == camera]
+            scores |= {f"{name}_{camera}": float(np.mean([value[name] for value in values])) for name in values[0]}
+        if self.lpips and scores:
+            scores["lpips"] = float(np.mean([value for name, value in scores.items() if name.startswith("lpips_")]))
+        return scores
+
+    def _score(self, generator: nn.Module, lr: dict, hr: dict) -> dict[str, float]:
+        sr, hr = _upscale(generator, _read(lr)), _read(hr)
+        scores = {"psnr": psnr_y(sr, hr).item(), "ssim": ssim_y(sr, hr).item()}
+        return scores | ({"lpips": self.lpips(sr, hr).item()} if self.lpips else {})
+
+    @torch.inference_mode()
+    def sheet(self, generator: nn.Module, guide: Guide | None, rows_per_camera: int = 2) -> Image.Image:
+        """A picture of some pairs side by side: LR, SR, HR, and with a guide the mask of SR and the drift."""
+        rows = []
+        for camera in dict.fromkeys(camera for camera, _, _ in self.pairs):
+            pairs = [(lr, hr) for name, lr, hr in self.pairs if name == camera]
+            for lr, hr in pairs[:: max(1, len(pairs) // rows_per_camera)][:rows_per_camera]:
+                rows.append(self._sheet_row(generator, guide, _read(lr), _read(hr)))
+        width = min(row.shape[1] for row in rows)
+        return Image.fromarray(np.concatenate([row[:, :width] for row in rows]))
+
+    def _sheet_row(self, generator: nn.Module, guide: Guide | None, lr: Tensor, hr: Tensor) -> np.ndarray:
+        sr = _upscale(generator, lr)
+        panels = [_to_array(F.interpolate(lr, scale_factor=self.scale, mode="nearest")), _to_array(sr), _to_array(hr)]
+        if guide is not None:
+            device = next(guide.parameters()).device
+            enlarged = F.interpolate(lr, size=sr.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+            before, after = (_soft_mask(guide, picture.to(device)) for picture in (enlarged, sr))
+            palette = np.array(guide.palette, np.uint8)
+            panels.append(palette[after.argmax(0).numpy()])
+            drift = ((before - after).abs().sum(0) / 2 * 255).byte().numpy()  # total variation distance
+            panels.append(np.repeat(drift[..., None], 3, axis=2))
+        return np.concatenate(panels, axis=1)
+
+
+def _upscale(generator: nn.Module, lr: Tensor) -> Tensor:
+    """SR on the CPU, in the 256 levels that a picture file has."""
+    sr = generator(lr.to(next(generator.parameters()).device))
+    return (sr.float().cpu().clamp(0, 1) * 255).round() / 255
+
+
+def _soft_mask(guide: Guide, picture: Tensor) -> Tensor:
+    logits = F.interpolate(guide(picture), size=picture.shape[-2:], mode="bilinear", align_corners=False)
+    return logits[0].softmax(0).cpu()
+
+
+def _to_array(picture: Tensor) -> np.ndarray:
+    return (picture[0].permute(1, 2, 0) * 255).byte().numpy()
+
+
+def _read(cell: dict | Image.Image) -> Tensor:
+    array = np.array(open_cell(cell).convert("RGB"))
+    return torch.from_numpy(array).permute(2, 0, 1).float().unsqueeze(0) / 255
