@@ -2,13 +2,20 @@
 
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import ConfigError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Pictures = Mapping[str, "str | Path | Image"]  # caption -> picture
 PACKAGE = Path(__file__).parent
 PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
+LICENSE_ID = re.compile(r"[a-z0-9.-]+")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OWN_PLACE = (
     "data",
@@ -33,10 +40,15 @@ def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[st
 
     Returns:
         Markdown with YAML front matter.
+
+    Raises:
+        ConfigError: a licence that is not written as the Hub writes them.
     """
     facts = dict(config.get("trained_on") or {})
     guided = config.get("guide_config") is not None
     license_id = config.get("license") or "other"
+    if not LICENSE_ID.fullmatch(license_id):
+        raise ConfigError(f"the licence {license_id!r} is no Hub identifier. Use one such as apache-2.0, or other.")
     base_model = facts.get("base_model", "")
     fields = {
         "license": license_id,
@@ -47,7 +59,7 @@ def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[st
         "guided": ", guided by semantic segmentation" if guided else "",
         "extras": ", the semantic mask of what is in it, and a map of what may have been invented" if guided else "",
         "repo_id": repo_id or "path/to/this/folder",
-        "pictures": "\n\n".join(f"![{caption}]({path})\n*{caption}*" for caption, path in (pictures or {}).items()),
+        "pictures": "\n\n".join(f"![{caption}]({path})\n\n*{caption}*" for caption, path in (pictures or {}).items()),
         "classes": _list_classes(config["guide_config"]) if guided else "",
         "data": _as_text(facts.get("data")) or "The data that this checkpoint was trained on were not recorded.",
         "metrics": _metrics_table(facts.get("metrics")),
@@ -61,6 +73,20 @@ def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[st
 
 GUIDE_LIMIT = """- The mask knows only the classes above. Pixels that the guide is unsure of are marked *uncertain*;
   where the masks of the input and of the result disagree (semantic drift), trust the result least."""
+
+
+def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
+    """Put the card's pictures beside it; returns {caption: relative path}."""
+    places = {}
+    for index, (caption, picture) in enumerate(pictures.items(), start=1):
+        (folder / "pictures").mkdir(exist_ok=True)
+        if isinstance(picture, (str, Path)):
+            places[caption] = f"pictures/{index}{Path(picture).suffix}"
+            shutil.copyfile(picture, folder / places[caption])
+        else:
+            places[caption] = f"pictures/{index}.png"
+            picture.save(folder / places[caption])
+    return places
 
 
 def plain_facts(value: object) -> object:
@@ -127,7 +153,9 @@ def _metrics_table(metrics: Mapping | None) -> str:
 def _number(value: object) -> str:
     if value is None:
         return "not measured"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+    return str(value)
 
 
 def _configuration_table(config: Mapping, facts: Mapping) -> str:

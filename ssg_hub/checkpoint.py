@@ -7,8 +7,10 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+import torch
 from huggingface_hub.errors import RemoteEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
@@ -96,6 +98,23 @@ def shard_pattern(variant: str | None) -> str:
     return f"{WEIGHTS}{f'.{variant}' if variant else ''}-*-of-*.safetensors"
 
 
+def check_keys(info: dict, name: str) -> None:
+    """Raise CheckpointError for missing and unexpected keys, of which ModelMixin only warns."""
+    for kind, what in (("missing_keys", "lack"), ("unexpected_keys", "have, beyond what the config asks for,")):
+        if keys := sorted(info[kind]):
+            raise CheckpointError(
+                f"the weights of {name} {what} {len(keys)} tensor{'s' * (len(keys) > 1)}, for instance {keys[0]}. "
+                "Weights and config must be of one model: save it again, or get both from one revision."
+            )
+
+
+def own_memory(model: torch.nn.Module) -> None:
+    """Copy the weights out of the mapped file: there they are unaligned, so that results differ in the last bit."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
+
+
 @contextmanager
 def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
     """A temporary folder whose files move into `folder` when the block ends well; the config last.
@@ -163,11 +182,18 @@ def _fetch(repo_id: str, variant: str | None, revision: str | None, options: dic
         raise CheckpointError(f"{repo_id} has no {CONFIG}; it is no saved model. Check id and revision.") from None
     read_config(folder, repo_id)
     single, index = weights_names(variant)
+    fetch = partial(hub.fetch_file, repo_id, revision=folder.name, **options)  # the folder is named after the commit
     try:
-        hub.fetch_weights(folder, single, index, repo_id, **options)
+        if not (folder / index).exists():
+            fetch(single)
+            return folder
     except RemoteEntryNotFoundError:
         _check_listed(hub.list_files(repo_id, folder.name, options.get("token")), variant, repo_id)
-        raise CheckpointError(f"the weights of {repo_id} are incomplete: a shard is missing.") from None
+    for shard in _read_index(fetch(index), repo_id):
+        try:
+            fetch(shard)
+        except RemoteEntryNotFoundError:
+            raise CheckpointError(f"the weights of {repo_id} are incomplete: {shard} is missing.") from None
     return folder
 
 
@@ -195,10 +221,7 @@ def _check_whole(folder: Path, variant: str | None, shown: str) -> None:
     single, index = weights_names(variant)
     names = [single]
     if (folder / index).is_file():  # diffusers prefers the shards, too
-        try:
-            names = sorted(set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError):
-            raise CheckpointError(f"{index} of {shown} is damaged. Save or download the model again.") from None
+        names = _read_index(folder / index, shown)
     for name in names:
         try:
             with safe_open(folder / name, framework="pt"):
@@ -209,6 +232,14 @@ def _check_whole(folder: Path, variant: str | None, shown: str) -> None:
             raise CheckpointError(
                 f"{name} of {shown} is damaged or truncated ({error}). Save or download the model again."
             ) from None
+
+
+def _read_index(path: Path, shown: str) -> list[str]:
+    """The names of the shards."""
+    try:
+        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{path.name} of {shown} is damaged. Save or download the model again.") from None
 
 
 def _remove_old_weights(folder: Path, variant: str | None, fresh: set[str]) -> None:

@@ -5,7 +5,6 @@ model is.
 """
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable
@@ -57,34 +56,6 @@ def fetch_file(
     return path
 
 
-def fetch_weights(folder: Path, single: str, index: str, repo_id: str, **options) -> None:
-    """Bring a model's weights into the snapshot folder that holds its config: one file, or shards named by an index.
-
-    Args:
-        folder: snapshot folder, named after the commit as the cache does.
-        single: name of the weights when they are one file.
-        index: name of the index when they are several.
-        repo_id: "owner/name".
-        options: as for `fetch_file`, without `revision`.
-
-    Raises:
-        HubError: as for `fetch_file`.
-        RemoteEntryNotFoundError: the repository has neither.
-    """
-    cached = [name for name in (single, index) if (folder / name).exists()]
-    names = cached or [single, index]
-    for attempt, name in enumerate(names):
-        try:
-            path = fetch_file(repo_id, name, revision=folder.name, **options)
-            break
-        except RemoteEntryNotFoundError:
-            if attempt == len(names) - 1:
-                raise
-    if path.name == index:
-        for shard in sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())):
-            fetch_file(repo_id, shard, revision=folder.name, **options)
-
-
 def list_files(repo_id: str, revision: str | None, token: str | bool | None) -> list[str]:
     """The paths of all files of a model repository. Raises HubError."""
     with hub_errors(repo_id, revision, token):
@@ -125,11 +96,10 @@ def hub_errors(repo_id: str, revision: str | None = None, token: str | bool | No
     """
     try:
         yield
-    except (HTTPError, HFValidationError, OSError, RuntimeError, SSGError) as error:
-        cause = _root_cause(error)
-        if isinstance(cause, (RemoteEntryNotFoundError, SSGError)):
-            raise
-        raise HubError(_describe(cause, repo_id, revision, token, writing)) from None
+    except (SSGError, RemoteEntryNotFoundError):
+        raise
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise HubError(_describe(_root_cause(error), repo_id, revision, token, writing)) from None
 
 
 def _describe(error: BaseException, repo_id: str, revision: str | None, token: str | bool | None, writing: bool) -> str:
@@ -138,6 +108,12 @@ def _describe(error: BaseException, repo_id: str, revision: str | None, token: s
         if isinstance(error, kind):
             return explain(error, repo_id, revision, token, writing)
     detail = " ".join(str(error).split()) or type(error).__name__
+    if (
+        isinstance(error, OSError)
+        and error.errno is not None
+        and not isinstance(error, (ConnectionError, TimeoutError))
+    ):
+        return f"files of {repo_id} could not be stored ({detail[:200]}). Make room, or choose another HF_HOME."
     what = "the upload to" if writing else "the download from"
     return (
         f"{what} {repo_id} at {constants.ENDPOINT} broke off ({detail[:200]}). Check the connection and run it again; "
@@ -147,6 +123,10 @@ def _describe(error: BaseException, repo_id: str, revision: str | None, token: s
 
 def _explain_invalid_id(error, repo_id, revision, token, writing) -> str:
     return f"{repo_id!r} is neither a folder nor the id of a Hub repository. Give a folder that exists, or owner/name."
+
+
+def _explain_no_file(error, repo_id, revision, token, writing) -> str:
+    return f"{repo_id} lacks a file that is needed ({error.server_message}). Check the id and the revision."
 
 
 def _explain_gated(error, repo_id, revision, token, writing) -> str:
@@ -218,6 +198,7 @@ def _explain_status(error, repo_id, revision, token, writing) -> str:
 
 EXPLANATIONS: list[tuple[type, Callable[..., str]]] = [
     (HFValidationError, _explain_invalid_id),
+    (RemoteEntryNotFoundError, _explain_no_file),
     (GatedRepoError, _explain_gated),
     (RepositoryNotFoundError, _explain_no_repo),
     (RevisionNotFoundError, _explain_no_revision),
@@ -251,8 +232,8 @@ def _check_hash(path: Path, repo_id: str) -> None:
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """What happened, out of the plain errors in which the client (RuntimeError) and transformers (OSError) wrap it."""
-    while type(error) in (RuntimeError, OSError) and error.__cause__ is not None:
+    """What happened, out of the plain errors in which the client and transformers wrap it."""
+    while type(error) in (RuntimeError, OSError, ValueError) and error.__cause__ is not None:
         error = error.__cause__
     return error
 

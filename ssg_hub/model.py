@@ -1,9 +1,9 @@
 """`SSGModel`: a generator and its guide as one diffusers model, with its config, saving, loading and the Hub."""
 
 import copy
-import shutil
+import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -19,19 +19,17 @@ from huggingface_hub import CommitInfo
 from torch import Tensor
 
 from . import checkpoint, hub
-from .card import build_card, plain_facts
+from .card import Pictures, build_card, plain_facts, save_pictures
 from .community import read_generator
 from .errors import CheckpointError, ConfigError, ImageError, SSGError
 from .generators import build_generator
 from .guide import Guide
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from .upscale import UpscaleResult
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-Pictures = Mapping[str, "str | Path | Image"]  # caption -> picture
+LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offload_folder", "offload_state_dict"}
 
 
 @dataclass
@@ -125,8 +123,9 @@ class SSGModel(ModelMixin, ConfigMixin):
             )
         if not lr.is_floating_point():
             raise ImageError(f"the model got {lr.dtype}; it needs floats in [0, 1]. For 8 bit use lr.float() / 255.")
-        if lr.dtype != self.dtype and not torch.is_autocast_enabled(lr.device.type):
-            raise ImageError(f"the model got {lr.dtype} but its weights are {self.dtype}. Use lr.to(model.dtype).")
+        own = next(self.generator.parameters()).dtype
+        if lr.dtype != own and not torch.is_autocast_enabled(lr.device.type):
+            raise ImageError(f"the model got {lr.dtype} but its weights are {own}. Use lr.to(model.dtype).")
 
     def train(self, mode: bool = True) -> "SSGModel":
         """Switch to training or evaluation; a guide without trainable parameters stays in evaluation."""
@@ -235,12 +234,16 @@ class SSGModel(ModelMixin, ConfigMixin):
             token: Hub access token.
             local_files_only: look in the cache only.
             cache_dir, force_download: as elsewhere on the Hub.
-            kwargs: what `diffusers.ModelMixin.from_pretrained` takes beside, such as `device_map`.
+            kwargs: `device_map`, `max_memory`, `low_cpu_mem_usage`, …, as diffusers takes them (`LOAD_OPTIONS`).
 
         Raises:
             CheckpointError: no model there, damaged, a pickle, another library's, or from a newer release.
             HubError: the Hub refused, was out of reach, or sent something else than announced.
         """
+        if unknown := sorted(set(kwargs) - LOAD_OPTIONS):
+            raise ConfigError(
+                f"from_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
+            )
         torch_dtype = kwargs.pop("dtype", torch_dtype) or torch.float32
         if not isinstance(torch_dtype, torch.dtype):
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; it needs a torch dtype such as torch.float16.")
@@ -248,7 +251,6 @@ class SSGModel(ModelMixin, ConfigMixin):
         name, folder = checkpoint.open_checkpoint(
             pretrained_model_name_or_path, variant, revision, force_download=force_download, **hub_options
         )
-        info_wanted = kwargs.pop("output_loading_info", False)
         kwargs |= {"torch_dtype": torch_dtype, "variant": variant, "use_safetensors": True}
         try:
             with _quiet_diffusers():  # it warns of what is raised below
@@ -258,10 +260,10 @@ class SSGModel(ModelMixin, ConfigMixin):
         except (ValueError, RuntimeError, TypeError, KeyError, OSError) as error:
             detail = str(error).split(". ")[0].removeprefix("Cannot load  because ")
             raise CheckpointError(f"the weights of {name} do not fit its config ({detail}). Get both again.") from error
-        _check_keys(info, name)
-        _own_memory(model)
+        checkpoint.check_keys(info, name)
+        checkpoint.own_memory(model)
         model.register_to_config(_name_or_path=name)
-        return (model, info) if info_wanted else model
+        return model
 
     def save_pretrained(
         self,
@@ -272,6 +274,7 @@ class SSGModel(ModelMixin, ConfigMixin):
         max_shard_size: int | str = "10GB",
         is_main_process: bool = True,
         safe_serialization: bool = True,
+        repo_id: str | None = None,
         push_to_hub: bool = False,
         **push_options: Any,
     ) -> None:
@@ -284,7 +287,8 @@ class SSGModel(ModelMixin, ConfigMixin):
             max_shard_size: weights beyond it are split into several files.
             is_main_process: False writes nothing.
             safe_serialization: False is refused: no pickles.
-            push_to_hub: push as well, to `repo_id=` or a repository of the folder's name.
+            repo_id: where the model is or will be on the Hub, for the card; default the folder's name.
+            push_to_hub: push there as well.
             push_options: for `push_to_hub`.
 
         Raises:
@@ -297,9 +301,9 @@ class SSGModel(ModelMixin, ConfigMixin):
         if not is_main_process:
             return
         folder = Path(save_directory).expanduser()
-        self._write(folder, folder.resolve().name, variant, pictures, max_shard_size)
+        repo_id = repo_id or folder.resolve().name
+        self._write(folder, repo_id, variant, pictures, max_shard_size)
         if push_to_hub:
-            repo_id = push_options.pop("repo_id", folder.resolve().name)
             self.push_to_hub(repo_id, variant=variant, pictures=pictures, max_shard_size=max_shard_size, **push_options)
 
     def push_to_hub(
@@ -347,16 +351,16 @@ class SSGModel(ModelMixin, ConfigMixin):
 
     def to_json_string(self) -> str:
         """The config as JSON, without the place that this copy was loaded from."""
-        config = {key: value for key, value in self.config.items() if key != "_name_or_path"}
-        self._internal_dict = type(self.config)(config)
-        return super().to_json_string()
+        config = json.loads(super().to_json_string())
+        config.pop("_name_or_path", None)
+        return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
     def _write(self, folder: Path, repo_id: str, variant: str | None, pictures: Pictures | None, shard_size: int | str):
         dtype = VARIANT_DTYPES.get(variant, self.dtype)
         model = self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
         with checkpoint.replacing(folder, variant) as stage:
             super(SSGModel, model).save_pretrained(stage, variant=variant, max_shard_size=shard_size)
-            card = build_card(self.config, repo_id, _save_pictures(pictures or {}, stage))
+            card = build_card(self.config, repo_id, save_pictures(pictures or {}, stage))
             (stage / checkpoint.CARD).write_text(card, encoding="utf-8")
 
 
@@ -368,34 +372,3 @@ def _quiet_diffusers() -> Iterator[None]:
         yield
     finally:
         diffusers_logging.set_verbosity(verbosity)
-
-
-def _check_keys(info: dict, name: str) -> None:
-    """ModelMixin only warns of these."""
-    for kind, what in (("missing_keys", "lack"), ("unexpected_keys", "have, beyond what the config asks for,")):
-        if keys := sorted(info[kind]):
-            raise CheckpointError(
-                f"the weights of {name} {what} {len(keys)} tensor{'s' * (len(keys) > 1)}, for instance {keys[0]}. "
-                "Weights and config must be of one model: save it again, or get both from one revision."
-            )
-
-
-def _own_memory(model: torch.nn.Module) -> None:
-    """Copy the weights out of the mapped file: there they are unaligned, so that results differ in the last bit."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.device.type == "cpu":
-            tensor.data = tensor.data.clone()
-
-
-def _save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
-    """Put the card's pictures beside it; returns {caption: relative path}."""
-    places = {}
-    for index, (caption, picture) in enumerate(pictures.items(), start=1):
-        (folder / "pictures").mkdir(exist_ok=True)
-        if isinstance(picture, (str, Path)):
-            places[caption] = f"pictures/{index}{Path(picture).suffix}"
-            shutil.copyfile(picture, folder / places[caption])
-        else:
-            places[caption] = f"pictures/{index}.png"
-            picture.save(folder / places[caption])
-    return places

@@ -11,6 +11,7 @@ from hub_server import Client, FakeHub, Faults
 
 TOKEN, OTHER = "hf_owner0123456789", "hf_other0123456789"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+INDEX = "diffusion_pytorch_model.safetensors.index.json"
 RRDB = {"features": 8, "blocks": 1, "growth": 4}
 LIGHT = {"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {"0": "sky", "1": "road"}}
 
@@ -118,7 +119,7 @@ def test_push_and_load_are_bit_exact(hub, client, tmp_path):
     card = files["README.md"].decode()
     head = yaml.safe_load(card.split("---\n")[1])
     assert head["library_name"] == "ssg_hub" and head["pipeline_tag"] == "image-to-image" and head["license"] == "other"
-    assert 'from_pretrained("ann/model")' in card and "| dev | 0.5 |" in card
+    assert 'from_pretrained("ann/model")' in card and "| dev | 0.500 |" in card
 
 
 def test_the_second_load_downloads_nothing_and_works_offline(hub, client, repo, tmp_path):
@@ -181,6 +182,8 @@ def test_names_that_lead_nowhere(hub, client, repo, tmp_path):
     assert_error(invalid, "HubError", "neither a folder nor the id of a Hub repository")
     uncached = client.run(load, name=repo, local_files_only=True, cache_dir=str(tmp_path / "empty"))
     assert_error(uncached, "HubError", "not in the cache.*without local_files_only")
+    forced = client.run(load, name="ann/absent", force_download=True, cache_dir=str(tmp_path))
+    assert_error(forced, "HubError", "no public model repository ann/absent")
     login = client.run(load, name=repo, token=True, cache_dir=str(tmp_path))
     assert_error(login, "HubError", "hf auth login")
 
@@ -207,6 +210,11 @@ def test_repositories_that_hold_no_model_of_ours(hub, client, saved, tmp_path):
         "ann/newer": ({"config.json": newer, WEIGHTS: weights}, "format version 99.*pip install -U"),
         "ann/bare": ({"config.json": config}, f"has no {WEIGHTS}"),
         "ann/half": ({"config.json": config, "diffusion_pytorch_model.fp16.safetensors": weights}, "variant='fp16'"),
+        "ann/shard": (
+            {"config.json": config, INDEX: b'{"weight_map": {"a": "s.safetensors"}}'},
+            r"s\.safetensors is missing",
+        ),
+        "ann/index": ({"config.json": config, INDEX: b"{}"}, "safetensors.index.json of ann/index is damaged"),
         "ann/cut": ({"config.json": config, WEIGHTS: weights[:-9]}, "damaged or truncated"),
     }
     for repo_id, (files, told) in cases.items():
@@ -273,8 +281,14 @@ def load_from_closed_port(cache_dir: str) -> dict:
 def test_guide_from_the_hub(hub, client, tmp_path):
     absent = client.run(load_guide, name="ann/absent", cache_dir=str(tmp_path))
     assert_error(absent, "HubError", "no public model repository ann/absent")
+    hub.add_repo("ann/words", {"README.md": b"# words"})
+    words = client.run(load_guide, name="ann/words", cache_dir=str(tmp_path))
+    assert_error(words, "ConfigError", "ann/words is not a semantic segmentation model")
     client.run(save_guide, folder=str(tmp_path / "guide"))
     hub.add_repo("ann/guide", {path.name: path.read_bytes() for path in (tmp_path / "guide").iterdir()})
+    hub.add_repo("ann/bare-guide", {"config.json": hub.files("ann/guide")["config.json"]})
+    bare = client.run(load_guide, name="ann/bare-guide", cache_dir=str(tmp_path))
+    assert_error(bare, "HubError", "ann/bare-guide")
     assert client.run(load_guide, name="ann/guide", cache_dir=str(tmp_path)) == {"labels": ["sky", "road"]}
 
 

@@ -342,6 +342,8 @@ def test_names_that_are_no_folder(tmp_path, saved):
         SSGModel.from_pretrained(saved / WEIGHTS)
     with pytest.raises(ConfigError, match="torch_dtype is 'half'"):
         SSGModel.from_pretrained(saved, torch_dtype="half")
+    with pytest.raises(ConfigError, match="unknown option varient"):
+        SSGModel.from_pretrained(saved, varient="fp16")
 
 
 # saving in one go
@@ -401,7 +403,7 @@ def test_card_tells_what_is_known(tmp_path):
     for line in (
         "# Street ×4",
         "- CamVid, research use\n- BSDS500",
-        "| noisy | 25.12 | 0.41 |",
+        "| noisy | 25.12 | 0.410 |",
         "| phone | not measured | not measured |",
         "Research only.",
         "| steps | 12000 |",
@@ -428,3 +430,9 @@ def test_card_says_what_is_not_known():
 def test_facts_that_json_cannot_hold():
     with pytest.raises(ConfigError, match="cannot tell a set"):
         make(guide=None).describe(data={"a", "b"})
+
+
+def test_licence_that_the_hub_would_not_take(tmp_path):
+    with pytest.raises(ConfigError, match="'Apache License' is no Hub identifier"):
+        make(guide=None).describe(license="Apache License").save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
