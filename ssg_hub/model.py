@@ -293,11 +293,14 @@ class SSGModel(ModelMixin, ConfigMixin):
 
         Raises:
             CheckpointError: the folder cannot be written.
+            ConfigError: an unknown option, or a licence that the Hub does not know.
         """
         if not safe_serialization:
             raise CheckpointError(
                 "safe_serialization=False asks for a pickle, which is never written here. Leave it out."
             )
+        if push_options and not push_to_hub:
+            raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
         if not is_main_process:
             return
         folder = Path(save_directory).expanduser()

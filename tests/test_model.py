@@ -375,6 +375,12 @@ def test_saving_over_a_file(tmp_path):
         make(guide=None).save_pretrained(tmp_path / "taken")
 
 
+def test_saving_with_an_unknown_option(tmp_path):
+    with pytest.raises(ConfigError, match="varient="):
+        make(guide=None).save_pretrained(tmp_path / "model", varient="fp16")
+    assert not (tmp_path / "model").exists()
+
+
 def test_other_processes_write_nothing(tmp_path):
     make(guide=None).save_pretrained(tmp_path / "rank1", is_main_process=False)
     assert not (tmp_path / "rank1").exists()
