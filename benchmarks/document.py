@@ -1,0 +1,43 @@
+"""Write figures into docs/results.md: a section for each benchmark, between markers, so that a rerun replaces it."""
+
+import os
+import platform
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results.md"
+
+
+def write_section(name: str, text: str, path: Path = RESULTS) -> None:
+    """Replace the section between `<!-- name -->` and `<!-- /name -->`, or append it; the rest stays as it is."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    section = f"{begin}\n{text.strip()}\n{end}"
+    content = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    before, found, rest = content.partition(begin)
+    if found:
+        inside, closed, after = rest.partition(end)
+        if not closed:
+            raise SystemExit(f"{path} has {begin} but no {end}. Mend it by hand.")
+        content = before + section + after
+    else:
+        content = f"{content.rstrip()}\n\n{section}\n"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    """A table from its heading row and its rows."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def describe_machine() -> str:
+    """CPU model, cores, and the versions that a figure may depend on."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}"
