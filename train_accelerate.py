@@ -74,7 +74,7 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Mod
     crops = SourceCrops(load_pictures(config.source, config.data_root), config.hr_crop, config.seed)
     degradation = load_degradation(config.degradation, config.data_root)
     perceptual = load_perceptual(config, config.warmup_perceptual_weight, accelerator.device)
-    generator = in_memory_format(generator, config)
+    generator = in_memory_format(generator.requires_grad_(True), config)
     ema = new_ema(generator, run)
     if config.compile:
         generator.compile()
@@ -109,7 +109,7 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     crops = adversarial_crops(config, guide, joint)
     degradation = load_degradation(config.degradation, config.data_root)
     perceptual = load_perceptual(config, config.perceptual_weight, accelerator.device)
-    generator = in_memory_format(generator, config)
+    generator = in_memory_format(generator.requires_grad_(True), config)
     discriminator = in_memory_format(build_discriminator(config.discriminator, config.discriminator_features), config)
     ema, last_layer = new_ema(generator, run), generator.last_layer
     if config.compile:

@@ -86,7 +86,8 @@ class Run:
     def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
         """Send a picture to the tracker."""
         for tracker in self.accelerator.trackers:
-            tracker.log_images({name: np.asarray(picture)[None]}, step=step)
+            options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images({name: np.asarray(picture)[None]}, step=step, **options)
 
     def write_record(self) -> None:
         """Write `run.json`: configuration, versions, processes, device, and a fingerprint of each data entry."""

@@ -1,0 +1,145 @@
+"""The real training script on a tiny configuration: resume, several processes, signals, faults, its products."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from tiny_run import command, environment, largest_difference, make_data, train, weights, write_config
+
+CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(write_config(folder, data))
+    return folder
+
+
+def start_and_kill(folder, config, after: int, how: int, *options: str, processes: int = 1) -> int:
+    """Start the script, and signal its whole process group once the checkpoint of step `after` is there."""
+    line = command(config, *options, processes=processes)
+    process = subprocess.Popen(
+        line, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    wanted, deadline = folder / CHECKPOINT.format(after), time.monotonic() + 240
+    while not wanted.is_dir() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.3))
+    if process.poll() is None:
+        os.killpg(process.pid, how)
+    _, errors = process.communicate(timeout=120)
+    assert wanted.is_dir() or list(wanted.parent.glob("adversarial-*")), errors.decode()[-3000:]
+    return process.returncode
+
+
+def check_killed_run_equals(whole, folder, config, after, *options, processes=1):
+    start_and_kill(folder, config, after, signal.SIGKILL, *options, processes=processes)
+    train(config, "--resume", "latest", *options, processes=processes)
+    last = CHECKPOINT.format(6)
+    assert largest_difference(weights(whole / last), weights(folder / last)) == 0
+    assert largest_difference(weights(whole / "run/model"), weights(folder / "run/model")) == 0
+
+
+def test_products_of_a_run(whole):
+    checkpoints = sorted(path.name for path in (whole / "run/checkpoints").iterdir())
+    assert checkpoints == ["adversarial-0000004", "adversarial-0000006"]
+    record = json.loads((whole / "run/run.json").read_text())
+    assert record["config"]["lr"] == 1e-3 and record["data"]["hr"]["pictures"] == 5
+    card = (whole / "run/model/README.md").read_text()
+    assert "library_name: ssg_hub" in card
+
+    from ssg_hub.model import SSGModel
+
+    model = SSGModel.from_pretrained(whole / "run/model")
+    assert model.labels == ["sky", "road", "car"] and model.config.generator_config["features"] == 8
+
+
+def test_killed_and_resumed_equals_uninterrupted(whole, data, tmp_path):
+    check_killed_run_equals(whole, tmp_path, write_config(tmp_path, data), after=random.choice([2, 4]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", range(10))
+def test_ten_random_kills(whole, data, tmp_path, kill):
+    check_killed_run_equals(whole, tmp_path, write_config(tmp_path, data), after=random.choice([2, 4]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_killed_and_resumed_on_two_processes(data, tmp_path, accumulation):
+    options = ("--gradient_accumulation", str(accumulation), "--batch", "1")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    train(write_config(whole, data), *options, processes=2)
+    check_killed_run_equals(whole, killed, write_config(killed, data), 2, *options, processes=2)
+
+
+def test_two_processes_with_half_the_batch_equal_one(data, tmp_path):
+    """G and D alike: one fixed learning rate is small, so that rounding is not amplified by Adam's sign-like steps."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir(), two.mkdir()
+    options = ("--adversarial_steps", "3")
+    train(write_config(one, data), *options)
+    train(write_config(two, data, batch=1, target_batch=1), *options, processes=2)
+    last = CHECKPOINT.format(3)
+    assert largest_difference(weights(one / last), weights(two / last)) < 2e-4
+
+
+def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
+    config = write_config(tmp_path, data)
+    options = ("--adversarial_steps", "200", "--checkpoint_every", "2")
+    assert start_and_kill(tmp_path, config, 2, signal.SIGTERM, *options) == 1
+    names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
+    assert all(not name.startswith(".") for name in names) and len(names) == 2
+
+
+def test_a_second_run_into_the_same_folder_is_refused(whole, data):
+    done = train(whole / "config.yaml", check=False)
+    assert done.returncode == 1
+    assert "already holds a run" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_full_disk_leaves_the_previous_checkpoint(whole, data, tmp_path):
+    """The file-size limit of the process stands in for a full disk: writes fail in the middle of a checkpoint."""
+    config = write_config(tmp_path, data)
+    train(config, "--adversarial_steps", "2")
+    line = command(config, "--resume", "latest", "--adversarial_steps", "4")
+    limited = subprocess.run(
+        ["bash", "-c", 'ulimit -f 40; exec "$@"', "bash", *line], env=environment(), capture_output=True, text=True
+    )
+    assert limited.returncode == 1 and "could not be written" in limited.stderr, limited.stderr[-2000:]
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["adversarial-0000002"]
+
+
+def test_label_free_run_with_every_stage(data, tmp_path):
+    """guide and teacher trained, warm-up, then pseudo-labels; LR validation with a sheet; streaming is another test."""
+    options = {
+        "target_labels": None,
+        "guide_steps": 1,
+        "teacher_steps": 1,
+        "warmup_steps": 1,
+        "adversarial_steps": 1,
+        "pseudo_threshold": 0.3,
+        "guide": "joint",
+        "dev_lr": ["lr"],
+        "dev_hr": "hr",
+        "tracker": "tensorboard",
+        "gradient_accumulation": 2,
+    }
+    train(write_config(tmp_path, data, **options))
+    names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
+    assert names == [f"{stage}-0000001" for stage in ("adversarial", "guide", "teacher", "warmup")]
+    assert (tmp_path / "run/samples/adversarial-0000001.png").is_file()
+    assert list((tmp_path / "run/logs").glob("events*"))
+    assert "psnr_lr" in (tmp_path / "run/model/config.json").read_text()
