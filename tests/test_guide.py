@@ -1,0 +1,69 @@
+"""The guide: gradients to the pixels, rebuilt from its configuration alone, clear errors."""
+
+import json
+
+import pytest
+import torch
+
+from ssg_hub.errors import ConfigError
+from ssg_hub.guide import Guide, default_palette
+
+LITE = {"model_type": "ssg_lite_segmentation", "width": 16, "id2label": {"0": "sky", "1": "road"}}
+
+
+@pytest.fixture(params=["segformer", "lite"])
+def config(request, tiny_guide_config):
+    return tiny_guide_config if request.param == "segformer" else LITE
+
+
+def test_gradients_flow_from_logits_to_pixels_but_not_into_a_frozen_guide(config):
+    guide = Guide(config).eval().requires_grad_(False)
+    picture = torch.rand(1, 3, 64, 48, requires_grad=True)
+    guide(picture).square().mean().backward()
+    assert picture.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in guide.parameters())
+
+
+def test_rebuilt_from_json_gives_the_same_logits(config):
+    guide = Guide(config).eval()
+    copy = Guide(json.loads(json.dumps(guide.guide_config))).eval()
+    copy.load_state_dict(guide.state_dict())
+    picture = torch.rand(1, 3, 40, 56)
+    assert torch.equal(guide(picture), copy(picture))
+    assert (guide.labels, guide.palette) == (copy.labels, copy.palette)
+
+
+def test_saved_folder_keeps_palette_scale_and_normalisation(config, tmp_path):
+    changes = {"image_mean": [0.1, 0.2, 0.3], "input_scale": 0.5}
+    guide = Guide({**config, **changes}).eval()
+    guide.save_pretrained(tmp_path)
+    loaded = Guide.from_pretrained(tmp_path)
+    picture = torch.rand(1, 3, 64, 64)
+    assert torch.equal(guide(picture), loaded(picture))
+    assert loaded.palette == guide.palette
+
+
+def test_normalisation_and_input_scale_are_inside(config):
+    guide = Guide({**config, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}).eval()
+    picture = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(guide(picture), guide.network((picture - 0.5) / 0.25).logits)
+    half = Guide({**guide.guide_config, "input_scale": 0.5}).eval()
+    assert half(picture).shape[-1] * 2 == guide(picture).shape[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": "bert"}, "bert"),
+        ({"model_type": "no-such-network"}, "no-such-network"),
+        ({"id2label": {"0": "a", "2": "b"}}, "count 0, 1, 2"),
+        ({"palette": [[0, 0, 0]]}, "palette"),
+    ],
+)
+def test_impossible_configurations_are_refused(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        Guide({**LITE, **changes})
+
+
+def test_default_palette_has_distinct_colours():
+    assert len(set(default_palette(40))) == 40

@@ -1,0 +1,150 @@
+"""Each term of the objective against a value computed by hand or by autograd."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import save_file
+
+from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
+from ssg_hub.errors import CheckpointError, ConfigError
+from ssg_hub.losses import (
+    PerceptualLoss,
+    class_weights,
+    low_pass_consistency,
+    pseudo_labels,
+    random_view,
+    segmentation_loss,
+)
+from ssg_hub.training.balance import GradientBalance
+
+
+def test_segmentation_loss_by_hand():
+    """Two classes, one pixel of each and a void one; log-odds of 0 and of ln 3."""
+    logits = torch.tensor([[[[0.0, math.log(3.0), 9.0]], [[0.0, 0.0, -9.0]]]])
+    labels = torch.tensor([[[0, 1, 7]]])
+    by_hand = (-math.log(1 / 2) - math.log(1 / 4)) / 2
+    assert segmentation_loss(logits, labels, 7).item() == pytest.approx(by_hand, rel=1e-6)
+    weights = torch.tensor([1.0, 3.0])
+    weighted = (-math.log(1 / 2) - 3 * math.log(1 / 4)) / 4
+    assert segmentation_loss(logits, labels, 7, weights).item() == pytest.approx(weighted, rel=1e-6)
+
+
+def test_segmentation_loss_of_void_alone_is_zero_with_a_gradient():
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = segmentation_loss(logits, torch.full((1, 8, 8), 255), 255)
+    loss.backward()
+    assert loss.item() == 0 and logits.grad.abs().sum() == 0
+
+
+def test_low_pass_consistency_ignores_detail_but_not_colour():
+    lr = torch.rand(1, 3, 8, 8)
+    sr = lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
+    detail = torch.tensor([0.1, -0.1]).repeat(16)
+    assert low_pass_consistency(sr + detail, lr).item() == pytest.approx(0, abs=1e-6)
+    assert low_pass_consistency(sr + 0.05, lr).item() == pytest.approx(0.05, rel=1e-4)
+
+
+def test_random_view_moves_picture_and_labels_together():
+    labels = torch.randint(0, 5, (6, 32, 32))
+    picture = labels.unsqueeze(1).repeat(1, 3, 1, 1).float()
+    view, moved = random_view(picture, labels, torch.arange(6), 255)
+    seen = moved != 255
+    assert torch.equal(view[:, 0][seen], moved[seen].float())
+    assert 0.5 < seen.float().mean() < 1
+    again = random_view(picture[3:4], labels[3:4], torch.tensor([3]), 255)
+    assert torch.equal(again[0][0], view[3])
+
+
+def test_pseudo_labels_are_void_below_the_threshold():
+    class Teacher(torch.nn.Module):
+        def forward(self, picture):
+            return torch.stack((picture[:, 0] * 8, torch.zeros_like(picture[:, 0])), 1)
+
+    lr = torch.zeros(1, 3, 4, 8)
+    lr[..., 4:] = 1
+    labels = pseudo_labels(Teacher(), lr, 4, threshold=0.9, void_id=255)
+    assert labels.shape == (1, 16, 32)
+    assert (labels[..., :12] == 255).all() and (labels[..., 20:] == 0).all()
+
+
+def test_class_weights_follow_their_formula():
+    from datasets import Dataset
+    from PIL import Image
+
+    label = Image.new("L", (10, 10), 0)
+    label.paste(1, (0, 0, 10, 1))
+    label.paste(11, (0, 9, 10, 10))
+    table = Dataset.from_dict({"label": [0]}).with_transform(lambda rows: {"label": [label]})
+    expected = [1 / math.log(1.02 + 80 / 90), 1 / math.log(1.02 + 10 / 90)]
+    assert class_weights(table, 2).tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_adversarial_losses_by_hand():
+    real, fake = torch.tensor([0.0, 2.0]), torch.tensor([-1.0])
+    by_hand = (math.log(2) + math.log(1 + math.exp(-2))) / 2 + math.log(1 + math.exp(-1))
+    assert real_fake_loss(real, fake).item() == pytest.approx(by_hand / 2, rel=1e-6)
+    assert deceive_loss(fake).item() == pytest.approx(math.log(1 + math.exp(1)), rel=1e-6)
+
+
+def test_perceptual_loss_by_hand(tmp_path):
+    """VGG16 with random weights, its taps recomputed with plain functions; and zero for equal pictures."""
+    from tiny_run import make_data
+
+    weights = make_data(tmp_path, pictures=1) / "vgg.safetensors"
+    loss = PerceptualLoss(weights)
+    sr, hr = torch.rand(2, 3, 16, 16, requires_grad=True), torch.rand(2, 3, 16, 16)
+
+    def taps(x):
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        x = (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+        found = []
+        for index, layer in enumerate(loss.features):
+            x = F.relu(x) if index in (1, 3, 6, 8, 11, 13, 15) else layer(x)
+            if index in (3, 8, 15):
+                found.append(x)
+        return found
+
+    per_sample = [
+        torch.stack([(a[i] - b[i]).abs().mean() / b[i].abs().mean() for a, b in zip(taps(sr), taps(hr), strict=True)])
+        for i in range(2)
+    ]
+    value = loss(sr, hr)
+    assert value.item() == pytest.approx(torch.stack(per_sample).mean().item(), rel=1e-5)
+    assert loss(hr, hr).item() == 0
+    value.backward()
+    assert sr.grad.abs().sum() > 0 and all(parameter.grad is None for parameter in loss.parameters())
+
+
+def test_perceptual_weights_that_are_no_vgg_are_refused(tmp_path):
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=r"0\.bias|2\.weight"):
+        PerceptualLoss(tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="no VGG16 weights"):
+        PerceptualLoss(tmp_path / "absent.safetensors")
+
+
+def test_balance_against_autograd():
+    layer = torch.nn.Linear(3, 2)
+    x = torch.randn(5, 3)
+    others, guide = layer(x).square().mean(), layer(x).abs().mean() * 7
+    gradients = [torch.autograd.grad(loss, layer.weight, retain_graph=True)[0] for loss in (others, guide)]
+    expected = 0.5 * gradients[0].norm() / gradients[1].norm()
+    balance = GradientBalance(Accelerator(cpu=True), layer.weight, share=0.5, every=16)
+    assert balance(others, guide, step=0) == pytest.approx(expected.item(), rel=1e-5)
+    assert balance(others * 100, guide, step=15) == pytest.approx(expected.item(), rel=1e-5)  # not refreshed yet
+    assert balance(others * 100, guide, step=16) == pytest.approx(min(100 * expected.item(), 10), rel=1e-5)
+    assert balance(others, guide * 0, step=32) == 10  # clamped
+    assert GradientBalance(Accelerator(cpu=True), layer.weight, fixed=0.3)(others, guide, 0) == 0.3
+
+
+@pytest.mark.parametrize("kind", ["unet", "patch"])
+def test_discriminators_judge_places(kind):
+    network = build_discriminator(kind, 8)
+    verdict = network(torch.rand(2, 3, 64, 96))
+    assert verdict.shape == ((2, 1, 64, 96) if kind == "unet" else (2, 1, 8, 12))
+    assert not [layer for layer in network.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
+    with pytest.raises(ConfigError, match="vgg"):
+        build_discriminator("vgg", 8)

@@ -1,0 +1,183 @@
+"""Configuration and data of the training: typed, checked, aligned, and the same whatever the number of processes."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tiny_run import VOID, make_data
+
+from ssg_hub.data import LabeledCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
+from ssg_hub.errors import ConfigError
+from ssg_hub.pictures import fingerprint, load_pictures
+from ssg_hub.training.config import parse_config
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+def write(tmp_path, **values):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"output_dir": "out", "source": ["hr"], **values}))
+    return ["--config", str(path)]
+
+
+def test_values_arrive_typed(tmp_path):
+    (tmp_path / "c.yaml").write_text("output_dir: out\nsource: [hr]\nlr: 2e-4\nbatch: 3\n")
+    config = parse_config(
+        ["--config", str(tmp_path / "c.yaml"), "--hr_crop", "64", "--source=[a, b]", "--ema-decay", "9e-1"]
+    )
+    assert config.lr == 2e-4 and isinstance(config.lr, float)
+    assert (config.batch, config.hr_crop, config.source, config.ema_decay) == (3, 64, ["a", "b"], 0.9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"bacth": 4}, "did you mean 'batch'"),
+        ({"batch": 0}, "batch"),
+        ({"batch": "many"}, "'many'"),
+        ({"hr_crop": 50}, "does not divide"),
+        ({"guide_steps": 5}, "guide_data"),
+        ({"target": ["lr"], "adversarial_steps": 1}, "need a guide"),
+        ({"source": None}, "source"),
+    ],
+)
+def test_impossible_configurations_are_explained(tmp_path, arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        parse_config(write(tmp_path, **arguments))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--config"], ["--config", "absent.yaml"], ["config.yaml"]])
+def test_command_lines_without_a_configuration_are_explained(arguments):
+    with pytest.raises(ConfigError):
+        parse_config(arguments)
+
+
+def test_every_published_configuration_is_valid():
+    from tiny_run import ROOT
+
+    paths = sorted((ROOT / "configs").glob("*.yaml"))
+    assert paths
+    for path in paths:
+        parse_config(["--config", str(path)])
+
+
+def test_source_crops_are_a_function_of_seed_and_position(data):
+    table = load_pictures(["hr"], data)
+    crops, again = SourceCrops(table, 32, seed=3), SourceCrops(table, 32, seed=3)
+    assert all(torch.equal(crops[i]["hr"], again[i]["hr"]) and crops[i]["seed"] == again[i]["seed"] for i in (0, 4, 17))
+    assert not torch.equal(crops[0]["hr"], SourceCrops(table, 32, seed=4)[0]["hr"])
+    assert crops[2]["hr"].shape == (3, 32, 32) and 0 <= crops[2]["hr"].min() <= crops[2]["hr"].max() <= 1
+
+
+def test_an_epoch_visits_every_picture_once(tmp_path):
+    for index in range(7):
+        Image.new("RGB", (32, 32), (index * 30, 0, 0)).save(tmp_path / f"{index}.png")
+    crops = SourceCrops(load_pictures(["."], tmp_path), 32, seed=0)
+    for epoch in range(3):
+        reds = sorted(round(float(crops[7 * epoch + i]["hr"][0].mean()) * 255) for i in range(7))
+        assert reds == [index * 30 for index in range(7)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_processes_share_each_batch_and_resume_where_it_stopped(data, workers):
+    crops = SourceCrops(load_pictures(["hr"], data), 32, seed=0)
+
+    def seeds(batch, rank, world, start, count):
+        loader = iter(make_loader(crops, batch, rank, world, start, workers))
+        return [next(loader)["seed"].tolist() for _ in range(count)]
+
+    whole = seeds(4, 0, 1, 0, 3)
+    halves = [seeds(2, rank, 2, 0, 3) for rank in range(2)]
+    assert whole == [a + b for a, b in zip(*halves, strict=True)]
+    assert seeds(4, 0, 1, 8, 1)[0] == whole[2]
+
+
+def test_positions_of_a_process():
+    positions = iter(PositionSampler(batch=2, rank=1, world=3, start=6))
+    assert [next(positions) for _ in range(4)] == [8, 9, 14, 15]
+
+
+@pytest.fixture
+def coded(tmp_path):
+    """Pictures whose pixels tell their own label: LR 40x30, HR and labels 160x120."""
+    for name in ("lr", "hr/images", "hr/labels", "small_labels"):
+        (tmp_path / name).mkdir(parents=True)
+    ids = np.random.default_rng(0).integers(0, 5, (30, 40)).astype(np.uint8)
+    large = ids.repeat(4, 0).repeat(4, 1)
+    Image.fromarray(np.repeat(ids[..., None] * 50, 3, 2)).save(tmp_path / "lr/a.png")
+    Image.fromarray(np.repeat(large[..., None] * 50, 3, 2)).save(tmp_path / "hr/images/a.png")
+    Image.fromarray(large).save(tmp_path / "hr/labels/a.png")
+    Image.fromarray(ids).save(tmp_path / "small_labels/a.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("labels", ["hr/labels", "small_labels"])
+@pytest.mark.parametrize("crop", [64, 256])
+def test_target_crops_keep_lr_and_labels_aligned(coded, labels, crop):
+    crops = TargetCrops(load_pictures(["lr"], coded, labels), crop, seed=0, scale=4, void_id=255)
+    for position in range(4):
+        sample = crops[position]
+        shown = (sample["lr"][0] * 255 / 50).round().long().repeat_interleave(4, 0).repeat_interleave(4, 1)
+        counted = sample["label"] != 255
+        assert sample["label"].shape == (crop, crop)
+        assert counted.all() if crop == 64 else counted.sum() == 120 * 160
+        assert torch.equal(shown[counted], sample["label"][counted])
+
+
+def test_labeled_crops_keep_pictures_and_labels_aligned(coded):
+    crops = LabeledCrops(load_pictures(["hr"], coded, True), 64, seed=0, zoom=(1.0, 2.0))
+    agreement = []
+    for position in range(4):
+        sample = crops[position]
+        agreement.append((((sample["hr"][0] * 255 / 50).round().long() == sample["label"]).float().mean()).item())
+    assert min(agreement) > 0.8  # bicubic edges differ, a shift of one block would leave 0.2
+
+
+def test_labels_of_another_size_are_refused(coded):
+    Image.new("L", (50, 50)).save(coded / "small_labels/a.png")
+    crops = TargetCrops(load_pictures(["lr"], coded, "small_labels"), 64, seed=0, scale=4, void_id=255)
+    with pytest.raises(ConfigError, match="50x50.*40x30"):
+        crops[0]
+
+
+def test_a_corrupt_picture_is_skipped_and_counted(data, tmp_path):
+    for path in (data / "hr/images").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "broken.png").write_bytes((tmp_path / "0.png").read_bytes()[:200])
+    crops = SourceCrops(load_pictures(["."], tmp_path), 32, seed=0)
+    assert sorted(crops[i]["skipped"] for i in range(len(crops))) == [0] * 5 + [1]
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match="none of the 6"):
+        crops[0]
+
+
+def test_entries_of_every_kind(data, tmp_path):
+    assert len(load_pictures(["hr", "lr"], data)) == 10
+    (data / "some.txt").write_text("0\n3\n")
+    assert len(load_pictures(["hr#some.txt"], data, True)) == 2
+    (tmp_path / "metadata.csv").write_text("image_file_name,label_file_name\na.png,b.png\n")
+    for name in ("a.png", "b.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    assert load_pictures(["."], tmp_path, True).column_names == ["image", "label"]
+    before = fingerprint("hr", data)
+    Image.new("RGB", (8, 8)).save(data / "hr/images/0.png")
+    assert before["pictures"] == 5 and fingerprint("hr", data) != before
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"), [("absent", "no data folder"), ("empty", "no pictures"), ("lr", "missing")]
+)
+def test_bad_entries_are_explained(data, entry, words):
+    (data / "empty").mkdir(exist_ok=True)
+    with pytest.raises(ConfigError, match=words):
+        load_pictures([entry], data, labels=True)
+
+
+def test_void_is_never_a_class(data):
+    crops = TargetCrops(load_pictures(["lr"], data, "hr/labels"), 64, seed=0, scale=4, void_id=VOID)
+    assert set(crops[0]["label"].unique().tolist()) <= {0, 1, 2, VOID}
