@@ -100,8 +100,8 @@ def _from_image(image: Image.Image, data: bytes | None, name: str, max_pixels: i
             notes.append(f"The file holds {frames} frames or pages; number {image.tell() + 1} was used.")
         values, alpha = _read_deep(image, data) or _read_shallow(image, notes)
         exif = _descriptive_exif(image)
-    except ImageError:
-        raise
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
     except MemoryError:
         raise ImageError(
             f"{name} ({image.width}x{image.height}) does not fit into memory. Use a smaller one."

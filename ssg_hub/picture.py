@@ -71,7 +71,7 @@ class Picture:
             image = Image.fromarray(to_8_bit(planes[..., 0] if planes.shape[-1] == 1 else planes))
         for key, value in (("icc_profile", self.icc), ("exif", self.exif)):
             if value:
-                image.info[key] = value  # Pillow's own save() picks these up too
+                image.info[key] = value
         return image
 
 
@@ -84,7 +84,7 @@ def from_pil(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Split a loaded Pillow image of any mode into `values` and `alpha` as `Picture` has them.
 
     Raises:
-        ImageError: a mode that cannot become gray or RGB, or numbers that are no brightness.
+        ImageError: integers or floats that are no brightness.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return _from_deep_gray(image), None
@@ -92,10 +92,7 @@ def from_pil(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     if image.mode in ("1", "L", "LA", "La"):
         image = image.convert("LA" if has_alpha else "L")
     else:
-        try:
-            image = image.convert("RGBA" if has_alpha else "RGB")
-        except ValueError as error:
-            raise ImageError(f"a picture in mode {image.mode} cannot be used; convert it to RGB first.") from error
+        image = image.convert("RGBA" if has_alpha else "RGB")
     planes = np.asarray(image)
     if not has_alpha:
         return planes, None

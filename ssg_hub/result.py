@@ -118,5 +118,5 @@ def enlarge_bicubic(source: Picture, size: tuple[int, int]) -> Image.Image | Pic
 
 
 def travelling(source: Picture) -> dict[str, bytes]:
-    """What Pillow's own `save` writes along, by the names it looks for."""
+    """Profile and metadata by the names under which Pillow keeps them."""
     return {key: value for key, value in (("icc_profile", source.icc), ("exif", source.exif)) if value}

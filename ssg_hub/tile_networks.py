@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .errors import CheckpointError, ConfigError, SSGError
 from .tiling import SMALLEST_TILE, Feather, Grid, plan_spans
 
+SMALLEST_SEEN = 64  # SR pixels a side that a guide gets at least: attention and pooling need some room
 CELL = 4  # SR pixels, along each side, for which one soft label is kept
 
 
@@ -57,15 +58,18 @@ class TileNetworks:
         return self._compute("generator", self.generator, lr)
 
     def _segment_whole(self, sr: Tensor) -> Tensor:
-        cells = [-(-side // CELL) for side in sr.shape[-2:]]
+        rows, columns = (-(-side // CELL) for side in sr.shape[-2:])
+        bottom, right = (max(0, SMALLEST_SEEN - side) for side in sr.shape[-2:])
+        padded = F.pad(sr[None], (0, right, 0, bottom), mode="replicate")[0] if bottom or right else sr
+        cells = [-(-side // CELL) for side in padded.shape[-2:]]
 
         def soft_labels(logits: Tensor) -> Tensor:
             soft = logits.float().softmax(dim=1)
-            if list(soft.shape[-2:]) == cells:
-                return soft
-            return F.interpolate(soft, size=cells, mode="bilinear", align_corners=False, antialias=True)
+            if list(soft.shape[-2:]) != cells:
+                soft = F.interpolate(soft, size=cells, mode="bilinear", align_corners=False, antialias=True)
+            return soft[..., :rows, :columns]
 
-        return self._compute("guide", self.guide, sr, soft_labels)
+        return self._compute("guide", self.guide, padded, soft_labels)
 
     def _compute(self, name: str, network: nn.Module, tile: Tensor, finish: Callable = lambda output: output) -> Tensor:
         """One pass over a tile; once more in float32 when half precision overflows."""

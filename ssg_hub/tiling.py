@@ -1,6 +1,5 @@
 """Cutting a picture into overlapping tiles, and joining what comes of them without a seam or a second canvas."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,25 +136,13 @@ def choose_tile(generator: nn.Module, device: torch.device, dtype: torch.dtype) 
     return min(max(side - side % 32, 64), LARGEST_AUTO_TILE)
 
 
-def _bytes_per_pixel(generator: nn.Module, dtype: torch.dtype) -> float:
-    """What a generator needs for each LR pixel: three times its largest activation (input, output, and workspace).
+def _bytes_per_pixel(generator: nn.Module, dtype: torch.dtype) -> int:
+    """An upper bound of what a generator needs for each LR pixel.
 
-    Found on a copy without data (torch's meta device), which costs neither memory nor arithmetic.
+    Its widest layer at SR size, three times: input, output, and the convolution's workspace.
     """
-    side = 64
-    shadows = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in generator.parameters()}
-    shadow = copy.deepcopy(generator, shadows).to("meta")
-    largest = 0
-
-    def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        nonlocal largest
-        largest = max(largest, output.numel())
-
-    for module in shadow.modules():
-        module.register_forward_hook(measure)
-    parameter = next(shadow.parameters())
-    shadow(torch.empty(1, 3, side, side, device="meta", dtype=parameter.dtype))
-    return 3 * largest * dtype.itemsize / side**2
+    widths = [layer.out_channels for layer in generator.modules() if isinstance(layer, nn.Conv2d)]
+    return 3 * max(widths, default=3) * generator.scale**2 * dtype.itemsize
 
 
 def _align(position: float) -> int:

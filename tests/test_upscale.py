@@ -1,0 +1,372 @@
+"""`upscale`: what comes out is exactly what the generator, bicubic, Lanczos and the options say."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from standins import ColorGuide, Repeat, Shifted, make_model
+from torch import nn
+
+from ssg_hub.errors import ConfigError, ImageError, SSGError
+from ssg_hub.generators import build_generator
+from ssg_hub.images import Picture, read_picture
+from ssg_hub.upscale import output_size, predict, upscale
+
+RNG = np.random.default_rng(11)
+PHOTO = RNG.integers(0, 256, (37, 50, 3), dtype=np.uint8)
+BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+
+
+class Forbidden(nn.Module):
+    """A generator that must not be asked."""
+
+    scale = 4
+
+    def forward(self, lr):
+        raise AssertionError("the generator was called")
+
+
+def array(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+def repeat(values: np.ndarray, times: int = 4) -> np.ndarray:
+    return values.repeat(times, 0).repeat(times, 1)
+
+
+# ---------------------------------------------------------------- strength
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("outscale", [1, 1.5, 2, 3, 4, 7.3, 8])
+def test_strength_0_is_pillows_bicubic_to_the_byte(mode, outscale):
+    channels = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1}[mode]
+    if mode == "I;16":
+        image = Image.fromarray(RNG.integers(0, 65536, (37, 50), dtype=np.uint16))
+    else:
+        image = Image.fromarray(RNG.integers(0, 256, (37, 50, channels), dtype=np.uint8).squeeze())
+    assert image.mode == mode
+    result = upscale(make_model(Forbidden()), image, outscale=outscale, strength=0)
+    expected = image.resize((round(50 * outscale), round(37 * outscale)), BICUBIC)
+    assert result.image.mode == mode and result.image.size == expected.size
+    assert np.array_equal(array(result.image), array(expected))
+
+
+def test_strength_0_of_16_bit_colour_is_pillows_bicubic_of_each_channel():
+    deep = RNG.integers(0, 65536, (9, 11, 3), dtype=np.uint16)
+    result = upscale(make_model(Forbidden()), deep, strength=0)
+    for channel in range(3):
+        expected = Image.fromarray(np.ascontiguousarray(deep[..., channel])).resize((44, 36), BICUBIC)
+        assert np.array_equal(result.picture.values[..., channel], np.asarray(expected))
+
+
+def test_strength_0_by_class_is_bicubic_too():
+    strength = dict.fromkeys(ColorGuide.labels, 0)
+    result = upscale(make_model(Forbidden(), ColorGuide()), PHOTO, strength=strength, segment=False)
+    assert np.array_equal(array(result.image), array(Image.fromarray(PHOTO).resize((200, 148), BICUBIC)))
+
+
+@pytest.mark.parametrize("tile", [None, 16, 32])
+def test_strength_1_is_the_generator(tile):
+    result = upscale(make_model(), PHOTO, tile=tile)
+    assert np.array_equal(array(result.image), repeat(PHOTO))
+
+
+def test_strength_1_equals_the_generators_own_output():
+    generator = build_generator("compact", {"features": 8, "convs": 2})
+    result = upscale(make_model(generator), PHOTO, tile=None)
+    lr = torch.from_numpy(PHOTO).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        sr = generator.eval()(lr)[0].clamp(0, 1).permute(1, 2, 0)
+    assert np.array_equal(array(result.image), (sr * 255).round().int().numpy())
+
+
+def test_strength_in_between_is_the_mean_of_both():
+    result = upscale(make_model(), PHOTO, strength=0.25, tile=32)
+    bicubic = array(Image.fromarray(PHOTO).resize((200, 148), BICUBIC))
+    assert np.abs(array(result.image) - (0.75 * bicubic + 0.25 * repeat(PHOTO))).max() <= 0.51
+
+
+@pytest.mark.parametrize("tile", [None, 16])
+def test_strength_by_class_follows_the_mask(tile):
+    """Red on the left asks for bicubic, blue on the right for the generator; textures tell them apart."""
+    texture = RNG.integers(0, 60, (40, 64), dtype=np.uint8)
+    photo = np.stack([texture] * 3, -1)
+    photo[:, :32, 0] += 190
+    photo[:, 32:, 2] += 190
+    result = array(upscale(make_model(guide=ColorGuide()), photo, strength={"red thing": 0.0}, tile=tile).image)
+    bicubic = array(Image.fromarray(photo).resize((256, 160), BICUBIC))
+    assert np.abs(result - bicubic)[:, : 31 * 4].max() <= 1
+    assert np.abs(result - repeat(photo))[:, 33 * 4 :].max() <= 1
+    assert np.abs(bicubic - repeat(photo))[:, 33 * 4 :].max() > 20
+
+
+# ---------------------------------------------------------------- any size
+
+
+@pytest.mark.parametrize("outscale", [1, 1.5, 2, 2.9, 8])
+def test_other_sizes_come_by_lanczos(outscale):
+    result = upscale(make_model(), PHOTO, outscale=outscale, tile=None)
+    size = output_size((50, 37), outscale)
+    planes = [Image.fromarray(plane).resize(size, LANCZOS) for plane in repeat(PHOTO).transpose(2, 0, 1).astype("f4")]
+    expected = np.clip(np.rint(np.stack(planes, -1)), 0, 255)
+    assert result.image.size == size
+    assert np.abs(array(result.image) - expected).max() <= 1  # the difference: a clip before the last rounding
+
+
+@pytest.mark.parametrize("outscale", [1, 1.5, 2.9, 8])
+def test_tiles_do_not_show_at_other_sizes(outscale):
+    smooth = np.asarray(Image.fromarray(PHOTO[:8, :10]).resize((130, 90), BICUBIC))
+    whole = array(upscale(make_model(), smooth, outscale=outscale, tile=None).image)
+    tiled = array(upscale(make_model(), smooth, outscale=outscale, tile=32).image)
+    assert np.abs(whole - tiled).max() <= 2
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_generators_of_any_scale(scale):
+    result = upscale(make_model(Repeat(scale), ColorGuide()), PHOTO, outscale=scale, tile=16)
+    assert np.array_equal(array(result.image), repeat(PHOTO, scale))
+    assert result.mask.size == result.drift.size == result.image.size
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2)])
+def test_extreme_shapes(size):
+    values = RNG.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    result = upscale(make_model(guide=ColorGuide()), values, strength={"red thing": 0.5}, color_fix=True)
+    assert result.image.size == result.mask.size == result.drift.size == (4 * size[0], 4 * size[1])
+
+
+def test_extreme_shapes_through_the_real_networks(tiny_model):
+    for size in ((1, 1), (1, 700)):
+        assert tiny_model.upscale(np.zeros((size[1], size[0], 3), np.uint8)).mask.size == (4 * size[0], 4 * size[1])
+
+
+# ---------------------------------------------------------------- colours, alpha, depth
+
+
+def test_colour_fix_takes_back_a_shift_of_colour():
+    smooth = np.asarray(Image.fromarray(PHOTO[:4, :5] // 2 + 64).resize((64, 48), BICUBIC))
+    model = make_model(Shifted((0.1, 0.0, -0.1)))
+    plain = array(upscale(model, smooth, tile=32).image)
+    fixed = array(upscale(model, smooth, tile=32, color_fix=True).image)
+    assert np.abs((plain - repeat(smooth)).mean((0, 1)) - (25.5, 0, -25.5)).max() < 1
+    assert np.abs(fixed - repeat(smooth)).max() <= 1
+
+
+def disk(inside: tuple, outside: tuple) -> np.ndarray:
+    rows, columns = np.mgrid[:48, :48]
+    opaque = (rows - 23.5) ** 2 + (columns - 23.5) ** 2 < 16**2
+    return np.where(opaque[..., None], (*inside, 255), (*outside, 0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("tile", [None, 32])
+def test_alpha_has_no_fringe_of_the_colour_underneath(strength, depth, tile):
+    image = disk((255, 0, 0), (0, 255, 0))
+    image = image.astype(np.uint16) * 257 if depth == 16 else image
+    generator = build_generator("compact", {"features": 4, "convs": 1})
+    for parameter in generator.parameters():  # what remains is the enlarged LR
+        nn.init.zeros_(parameter)
+    result = upscale(make_model(generator), image, strength=strength, tile=tile).picture
+    visible = result.alpha > 0
+    assert result.bits == depth and visible.any() and not visible.all()
+    assert result.values[..., 1][visible].max() == 0
+    assert result.values[..., 0][visible].min() >= 0.99 * result.peak
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_alpha_has_no_dark_rim(strength):
+    """A white disk over transparent black, laid on white, is white all over."""
+    result = upscale(make_model(), disk((255, 255, 255), (0, 0, 0)), strength=strength, tile=32).image
+    white = Image.new("RGBA", result.size, "white")
+    assert array(Image.alpha_composite(white, result)).min() >= 254
+
+
+def test_alpha_is_pillows_bicubic_whatever_the_strength():
+    image = Image.fromarray(np.dstack((PHOTO, RNG.integers(0, 256, (37, 50), dtype=np.uint8))))
+    expected = array(image.resize((200, 148), BICUBIC))[..., 3]
+    for tile in (None, 16):
+        assert np.array_equal(array(upscale(make_model(), image, tile=tile).image)[..., 3], expected)
+
+
+def test_half_transparent_colours_stay_as_they_are():
+    image = np.dstack((PHOTO, np.full((37, 50), 128, np.uint8)))
+    image[0, 0, 3] = 0  # so that there is something to fill
+    result = array(upscale(make_model(), image).image)
+    assert np.array_equal(result[:, 4:, :3], repeat(PHOTO)[:, 4:])
+
+
+def test_gray_stays_gray():
+    gray = PHOTO[..., 0]
+    result = upscale(make_model(Shifted((0.2, 0.0, 0.0)), ColorGuide()), gray, tile=16)
+    assert result.image.mode == "L"
+    expected = np.minimum(repeat(gray) + 0.2 * 255, 255) * 0.299 + repeat(gray) * 0.701  # BT.601
+    assert np.abs(array(result.image) - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("shape", [(21, 30), (21, 30, 3), (21, 30, 4)])
+def test_16_bits_stay_16_bits_to_the_last(shape, tmp_path):
+    deep = RNG.integers(0, 65536, shape, dtype=np.uint16)
+    if len(shape) == 3 and shape[2] == 4:
+        deep[..., 3] = 65535
+    result = upscale(make_model(), deep, tile=16)
+    result.save(tmp_path / "deep.png")
+    back = read_picture(tmp_path / "deep.png")
+    channels = deep if deep.ndim == 2 else deep[..., :3]
+    assert np.array_equal(back.values, repeat(channels)) and back.bits == 16
+    assert (back.alpha is not None) == (deep.shape[-1] == 4) and result.report["input"]["mode"] == back.mode
+    assert result.image.mode == {2: "I;16", 3: "RGB", 4: "RGBA"}[2 if deep.ndim == 2 else deep.shape[2]]
+
+
+def test_profile_and_metadata_travel(tmp_path):
+    exif = Image.Exif()
+    exif[315] = "The artist"
+    picture = Picture(PHOTO, icc=b"a profile's bytes", exif=exif.tobytes())
+    for strength in (0, 1):
+        result = upscale(make_model(), picture, strength=strength)
+        result.image.save(tmp_path / "pillow.png")
+        result.save(tmp_path / "ours.tif", overwrite=True)
+        for name in ("pillow.png", "ours.tif"):
+            back = read_picture(tmp_path / name)
+            assert back.icc == b"a profile's bytes"
+        assert Image.open(tmp_path / "ours.tif").getexif()[315] == "The artist"
+
+
+def test_every_kind_of_input_gives_the_same(tmp_path):
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    data = (tmp_path / "photo.png").read_bytes()
+    tensor = torch.from_numpy(PHOTO).permute(2, 0, 1) / 255
+    sources = [PHOTO, Image.fromarray(PHOTO), data, tmp_path / "photo.png", str(tmp_path / "photo.png"), tensor]
+    for source in [*sources, tensor[None], PHOTO / 255]:
+        assert np.array_equal(array(upscale(make_model(), source).image), repeat(PHOTO))
+
+
+# ---------------------------------------------------------------- report, progress, manners
+
+
+def test_report_is_json_and_honest(tiny_model):
+    report = json.loads(json.dumps(tiny_model.upscale(PHOTO, outscale=2, tile=32).report))
+    assert report["input"] == {"width": 50, "height": 37, "mode": "RGB 8 bit"}
+    assert report["output"] == {"width": 100, "height": 74}
+    assert (report["outscale"], report["scale"], report["tile"], report["tiles"]) == (2, 4, 32, 4)
+    assert (report["device"], report["dtype"], report["strength"]) == ("cpu", "float32", 1.0)
+    assert report["seconds"] >= 0 and 0 <= report["drift_mean"] <= 1
+    assert sum(entry["share"] for entry in report["classes"]) == pytest.approx(1)
+    assert "not evidence" in report["honesty"] and "invented" in report["honesty"]
+
+
+def test_notes_of_reading_reach_the_report():
+    image = Image.new("CMYK", (8, 8))
+    assert "CMYK" in upscale(make_model(), image).report["notes"][0]
+
+
+@pytest.mark.parametrize("tile", [None, "auto", 16, 32, 33])
+def test_prediction_holds(tile):
+    model = make_model()
+    expected = predict(model, (50, 37), outscale=2.5, tile=tile)
+    result = upscale(model, PHOTO, outscale=2.5, tile=tile)
+    assert result.image.size == (expected.width, expected.height)
+    assert (result.report["tile"], result.report["tiles"]) == (expected.tile, expected.tiles)
+    assert isinstance(tile, str) or tile is None or expected.tile <= tile
+
+
+def test_progress_counts_the_tiles():
+    calls = []
+    result = upscale(make_model(guide=ColorGuide()), PHOTO, tile=16, on_progress=lambda *call: calls.append(call))
+    assert calls == [(done, result.report["tiles"]) for done in range(1, result.report["tiles"] + 1)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_cancelled_run_leaves_the_model_as_it_was(error):
+    model = make_model(nn.Sequential(Repeat()), ColorGuide())
+    model.generator.scale = 4
+    model.generator.train()
+    model.generator[0].eval()
+
+    def cancel(done, total):
+        assert not model.generator.training
+        if done == 2:
+            raise error("enough")
+
+    with pytest.raises(error, match="enough"):
+        upscale(model, PHOTO, tile=16, on_progress=cancel)
+    assert len(model.generator[0].seen) == 2
+    assert model.generator.training and not model.generator[0].training
+
+
+def test_the_same_twice(tiny_model):
+    threads = torch.get_num_threads()
+    first, second = (tiny_model.upscale(PHOTO, tile=32, strength={"car": 0.3}) for _ in range(2))
+    for one, other in ((first.image, second.image), (first.mask, second.mask), (first.drift, second.drift)):
+        assert one.tobytes() == other.tobytes()
+    assert torch.get_num_threads() == threads and torch.is_grad_enabled()
+
+
+def test_another_precision_is_computed_on_a_copy():
+    model = make_model(guide=ColorGuide())
+    result = upscale(model, PHOTO, dtype="bfloat16")
+    assert result.report["dtype"] == "bfloat16" and model.generator.gain.dtype == torch.float32
+    assert not model.generator.seen
+    assert np.abs(array(result.image) - repeat(PHOTO)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"outscale": 0.5}, ["0.5", "1 to 16"]),
+        ({"outscale": 17}, ["17"]),
+        ({"outscale": float("nan")}, ["nan"]),
+        ({"outscale": "4"}, ["'4'"]),
+        ({"tile": 8}, ["8", "16"]),
+        ({"tile": 64.0}, ["64.0"]),
+        ({"tile": "big"}, ["'big'", "'auto'"]),
+        ({"strength": 1.5}, ["1.5"]),
+        ({"strength": float("nan")}, ["nan"]),
+        ({"strength": True}, ["True"]),
+        ({"strength": {"red thing": -1}}, ["'red thing'", "-1"]),
+        ({"strength": {"Red thin": 0.5}}, ["'Red thin'", "mean 'red thing'", "red thing, green thing, blue thing"]),
+        ({"strength": {"xyz": 0.5}}, ["'xyz'", "red thing, green thing, blue thing"]),
+        ({"uncertain_below": 2}, ["2"]),
+        ({"device": "abacus"}, ["'abacus'"]),
+        ({"dtype": "int8"}, ["'int8'", "float16"]),
+    ],
+    ids=str,
+)
+def test_impossible_options_are_refused_before_any_work(options, words):
+    with pytest.raises(ConfigError) as caught:
+        upscale(make_model(Forbidden(), ColorGuide()), PHOTO, **options)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there():
+    with pytest.raises(ConfigError, match="'cuda' cannot be used here"):
+        upscale(make_model(), PHOTO, device="cuda")
+
+
+def test_errors_of_reading_come_through():
+    with pytest.raises(ImageError, match="max_pixels"):
+        upscale(make_model(), PHOTO, max_pixels=100)
+    assert issubclass(ImageError, SSGError)
+
+
+def test_a_model_without_a_guide_says_so():
+    result = upscale(make_model(), PHOTO)
+    assert result.mask is None and result.drift is None and result.labels == []
+    assert "no guide" in result.report["notes"][0]
+    assert upscale(make_model(), PHOTO, segment=False).report["notes"] == []
+    assert np.array_equal(array(result.overlay()), repeat(PHOTO))
+    with pytest.raises(ConfigError, match="needs a guide"):
+        upscale(make_model(), PHOTO, strength={"car": 0.5})
+
+
+def test_too_many_classes_for_a_mask():
+    guide = SimpleNamespace(labels=[str(i) for i in range(256)], palette=[(0, 0, 0)] * 256)
+    with pytest.raises(ConfigError, match="256 classes"):
+        upscale(make_model(guide=guide), PHOTO)
