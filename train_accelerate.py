@@ -30,6 +30,7 @@ from ssg_hub.losses import (
 )
 from ssg_hub.model import SSGModel
 from ssg_hub.pictures import load_pictures
+from ssg_hub.streams import load_stream
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.run import Run, Stopped
@@ -71,7 +72,7 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
 def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Module, dict]:
     """L1 (and VGG features, where asked for) on source pairs. Returns the generator's EMA and its scores."""
     config, accelerator = run.config, run.accelerator
-    crops = SourceCrops(load_pictures(config.source, config.data_root), config.hr_crop, config.seed)
+    crops = source_crops(config)
     degradation = load_degradation(config.degradation, config.data_root)
     perceptual = load_perceptual(config, config.warmup_perceptual_weight, accelerator.device)
     generator = in_memory_format(generator.requires_grad_(True), config)
@@ -188,8 +189,7 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
 
 def adversarial_crops(config: TrainConfig, guide: Guide | None, joint: bool) -> dict:
     """What one step reads: source HR; real LR where there is a guide; HR with labels where that is trained along."""
-    source = load_pictures(config.source, config.data_root)
-    crops = {"source": (SourceCrops(source, config.hr_crop, config.seed), config.batch)}
+    crops = {"source": (source_crops(config), config.batch)}
     if guide is not None:
         target = load_pictures(config.target, config.data_root, labels=config.target_labels or False)
         target = TargetCrops(target, config.target_crop, config.seed, config.scale, config.void_id)
@@ -198,6 +198,11 @@ def adversarial_crops(config: TrainConfig, guide: Guide | None, joint: bool) -> 
         labeled = load_pictures(config.guide_data, config.data_root, labels=True)
         crops["labeled"] = (LabeledCrops(labeled, config.target_crop, config.seed), config.target_batch)
     return crops
+
+
+def source_crops(config: TrainConfig) -> SourceCrops:
+    load = load_stream if config.streaming else load_pictures
+    return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed)
 
 
 def target_labels(target: dict[str, Tensor], teacher: Guide | None, config: TrainConfig) -> Tensor:

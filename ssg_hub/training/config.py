@@ -47,6 +47,7 @@ class TrainConfig(BaseModel):
     dev_lr: list[str] = Field(default_factory=list, description="LR pictures for validation, one entry per camera")
     dev_hr: str | None = Field(default=None, description="their HR; checkpoints are ranked by LPIPS on this set")
     dev_labeled: str | None = Field(default=None, description="HR pictures with labels, to score the guide")
+    streaming: bool = Field(default=False, description="source is shards (Parquet, WebDataset) read as they come")
     workers: int = Field(default=1, ge=0, description="data worker processes")
 
     # --- stages, in this order; 0 steps skips one

@@ -6,6 +6,7 @@ import os
 import platform
 import signal
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import ProjectConfiguration, set_seed
 from PIL import Image
 
+from ..degradation import load_degradation
 from ..errors import ConfigError
-from ..pictures import fingerprint
+from ..pictures import fingerprint, load_pictures
+from ..streams import load_stream
 from .config import TrainConfig
 
 log = logging.getLogger("train")
@@ -65,7 +68,7 @@ class Run:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.accelerator.init_trackers("logs")
-        self.write_record()
+        self.write_record(check_inputs(config))
 
     def _on_signal(self, number: int, frame) -> None:
         self._stop_signal = number
@@ -89,21 +92,42 @@ class Run:
             options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({name: np.asarray(picture)[None]}, step=step, **options)
 
-    def write_record(self) -> None:
-        """Write `run.json`: configuration, versions, processes, device, and a fingerprint of each data entry."""
+    def write_record(self, data: dict[str, dict]) -> None:
+        """Write `run.json`: configuration, versions, processes, device, and the fingerprint of each data entry."""
         if not self.accelerator.is_main_process:
             return
         config = self.config
-        entries = [*config.source, *config.guide_data, *config.target]
         record = {
             "config": config.model_dump(mode="json"),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
-            "data": {entry: fingerprint(entry, config.data_root) for entry in entries},
+            "data": data,
         }
         config.output_dir.mkdir(parents=True, exist_ok=True)
         (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def check_inputs(config: TrainConfig) -> dict[str, dict]:
+    """Look at every file and data entry that the run will need, and return the entries' fingerprints.
+
+    Raises:
+        ConfigError: one that is missing or incomplete, before the first step instead of hours after it.
+    """
+    for name, value in config:
+        if isinstance(value, Path) and name not in ("output_dir", "data_root") and not value.is_file():
+            raise ConfigError(f"{name}: there is no file {value}. Correct the path, or leave the key out.")
+    load_degradation(config.degradation, config.data_root)
+    entries = [*config.guide_data, *config.target, *config.dev_lr, *filter(None, (config.dev_hr, config.dev_labeled))]
+    for entry in {*config.guide_data, *filter(None, [config.dev_labeled])}:
+        load_pictures([entry], config.data_root, labels=True)
+    if config.target_labels:
+        load_pictures(config.target, config.data_root, labels=config.target_labels)
+    if config.streaming:
+        load_stream(config.source, config.data_root)
+    else:
+        entries += config.source
+    return {entry: fingerprint(entry, config.data_root) for entry in entries}
 
 
 def _check_processes(accelerator: Accelerator) -> None:

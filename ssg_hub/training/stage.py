@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..data import Crops, make_loader
 from ..errors import CheckpointError, SSGError
 from ..guide import Guide
+from ..streams import make_stream_loader
 from .checkpoints import list_checkpoints, prune_checkpoints, save_checkpoint
 from .run import Run, Stopped
 from .validation import DevSet
@@ -88,7 +89,8 @@ class Stage:
     def _loader(self, crops: Crops, batch: int) -> Iterator[dict[str, Tensor]]:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         used = self.step * self.config.gradient_accumulation * batch * world
-        return iter(make_loader(crops, batch, rank, world, used, self.config.workers))
+        make = make_loader if hasattr(crops.table, "__getitem__") else make_stream_loader
+        return iter(make(crops, batch, rank, world, used, self.config.workers))
 
     def _to_device(self, sample: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.to(self.accelerator.device, non_blocking=True) for name, value in sample.items()}
