@@ -87,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if state.is_main_process:
         _print_table(format_scores(evaluation.scores, _choose_columns(arguments)))
-        print("".join(f"\n{note}" for note in notes).strip("\n"))
+        if notes:
+            print("\n".join(notes))
         if arguments.output is not None:
             report = _build_report(arguments, measures, evaluation, notes, time.perf_counter() - started)
             _write(arguments.output, report, evaluation)
@@ -205,9 +206,14 @@ def format_scores(scores: dict[str, dict], columns: list[str]) -> list[list[str]
     """
     rows = [["", *(COLUMNS[column][0] for column in columns)]]
     for name, values in scores.items():
-        figures = [(_finite(values.get(column)), COLUMNS[column][1]) for column in columns]
-        rows.append([name, *(ABSENT if value is None else f"{value:.{decimals}f}" for value, decimals in figures)])
+        rows.append([name, *(_format(values.get(column), COLUMNS[column][1]) for column in columns)])
     return rows
+
+
+def _format(value: float | None, decimals: int) -> str:
+    if value is None or value != value:
+        return ABSENT
+    return "∞" if value == float("inf") else f"{value:.{decimals}f}"
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -238,6 +238,7 @@ def test_folders_without_a_model_and_without_lpips(data, capsys):
     printed = capsys.readouterr().out
     assert [line.split()[0] for line in printed.splitlines()[1:3]] == ["bicubic", "x"]
     assert printed.splitlines()[1].split()[3] == "–"
+    assert printed.splitlines()[2].split()[1:4] == ["∞", "1.0000", "–"]
     assert "LPIPS is not measured: no weights here" in printed
 
 
