@@ -98,20 +98,18 @@ class Feather:
             held = right - self.grid.columns[column + 1][0]
             self.right = tile[:, :, -held - self.context :].clone()
             tile = tile[:, :, :-held]
+        if row:
+            above = self.above[:, :, left : left + tile.shape[2]]
+            tile = self._join(above, tile, self.grid.rows[row - 1][1] - top, dim=1)
+            top = bottom - tile.shape[1]
         if row + 1 < len(self.grid.rows):
             held = bottom - self.grid.rows[row + 1][0]
             if self.below is None:
                 width = self.grid.columns[-1][1]
                 self.below = tile.new_empty(tile.shape[0], held + self.context, width)
             self.below[:, :, left : left + tile.shape[2]] = tile[:, -held - self.context :]
-            body = tile[:, :-held]
-        else:
-            body = tile
-        if row:
-            above = self.above[:, :, left : left + tile.shape[2]]
-            body = self._join(above, body, self.grid.rows[row - 1][1] - top, dim=1)
-            top -= self.context
-        self.emit(body, top, left)
+            tile = tile[:, :-held]
+        self.emit(tile, top, left)
         if column + 1 == len(self.grid.columns):
             self.above, self.below = self.below, None
 
