@@ -244,7 +244,13 @@ def new_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
 
 def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
     """The exponential moving average of the generator: what ships."""
-    ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(run.config.ema_decay))
+
+    def average(averages, currents, updates) -> None:
+        # a short run must not be held back by its start: the decay grows with the number of updates
+        decay = min(run.config.ema_decay, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(decay)(averages, currents, updates)
+
+    ema = AveragedModel(generator, multi_avg_fn=average)
     return ema.to(run.accelerator.device).requires_grad_(False)
 
 
