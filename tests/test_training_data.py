@@ -59,7 +59,7 @@ def test_command_lines_without_a_configuration_are_explained(arguments):
 def test_every_published_configuration_is_valid():
     from tiny_run import ROOT
 
-    paths = sorted((ROOT / "configs").glob("*.yaml"))
+    paths = sorted((ROOT / "configs").rglob("*.yaml"))
     assert paths
     for path in paths:
         parse_config(["--config", str(path)])
