@@ -5,22 +5,20 @@
     result.image.save("photo_x4.png")
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .errors import CheckpointError, ConfigError, HubError, ImageError, SSGError
 
 if TYPE_CHECKING:
     from .model import SSGModel
-    from .upscale import upscale
 
 __version__ = "0.1.0"
-__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel", "upscale"]
-
-_LAZY = {"SSGModel": "model", "upscale": "upscale"}  # loaded on first use: they bring torch and diffusers with them
+__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel"]
 
 
 def __getattr__(name: str):
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    if name == "SSGModel":  # on first use: it brings torch and diffusers along
+        from .model import SSGModel
+
+        return SSGModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
