@@ -46,7 +46,7 @@ def plan_jobs(
     """
     found = list(dict.fromkeys(pair for entry in inputs for pair in _find(entry, output)))
     one_file = output.suffix.lower() in WRITABLE and not output.is_dir()
-    if one_file:
+    if output.suffix.lower() in READABLE and not output.is_dir():
         _check_one_file(inputs, output, format, len(found))
     jobs = []
     for source, place in found:
@@ -106,6 +106,8 @@ def _check_one_file(inputs: list[Path], output: Path, format: str | None, count:
         raise ImageError(
             f"-o {output} names one file, but the input is {count} pictures or a folder. Give the name of a folder."
         )
+    if output.suffix.lower() not in WRITABLE:
+        raise ImageError(f"-o {output} asks for a format that is not written here. Use one of {', '.join(WRITABLE)}.")
     same = {".jpeg": ".jpg", ".tiff": ".tif"}
     suffix = output.suffix.lower()
     if format not in (None, "same") and FORMATS[format] != same.get(suffix, suffix):

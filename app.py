@@ -1,0 +1,230 @@
+"""The Gradio demo and Space entry point: `build_demo(model)` makes the page, `launch()` serves it."""
+
+import os
+import threading
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio reads it
+
+import gradio as gr
+
+from demo.components import picture_input
+from demo.handlers import BICUBIC, OUTPUTS, Handlers
+from demo.job import Workshop
+from demo.settings import MEGA, Settings, from_environment
+from demo.texts import label, make_i18n
+from ssg_hub.batch import load_model
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = sorted((HERE / "demo" / "examples").glob("*.*g"))
+HEAVY = {"concurrency_id": "model", "concurrency_limit": 1}  # one picture at a time; the others wait in the queue
+LIGHT = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
+    """The page on a loaded model.
+
+    Args:
+        model: an `SSGModel`, or what has its `upscale`, `labels`, `palette` and `to`.
+        settings: limits and further models; default: from the environment.
+    """
+    settings = settings or from_environment()
+    workshop = Workshop(settings, model, load_model)
+    handlers = Handlers(workshop)
+    keep = settings.keep_seconds
+    demo = gr.Blocks(title="ssg-hub", analytics_enabled=False, delete_cache=(keep // 10 + 1, keep))
+    demo.i18n = make_i18n(
+        mp_in=f"{settings.max_pixels / MEGA:g}",
+        mp_out=f"{settings.max_output_pixels / MEGA:g}",
+        file_size=settings.max_file_size.upper(),
+        minutes=round(keep / 60),
+    )
+    with demo:
+        gr.Markdown(label("title"), elem_id="title")
+        with gr.Row():
+            with gr.Column(scale=4, min_width=300):
+                asked = _controls(workshop)
+            with gr.Column(scale=7, min_width=300):
+                shown = _results()
+        _wire(handlers, asked, shown)
+    demo.queue(max_size=settings.queue_size, default_concurrency_limit=settings.threads)
+    demo.settings, demo.workshop = settings, workshop
+    return demo
+
+
+def launch(demo: gr.Blocks, **options):
+    """Serve the page with its theme, texts and limits; `options` go to `gr.Blocks.launch`, whose result is returned."""
+    threading.Thread(target=demo.workshop.warm_up, daemon=True).start()
+    return demo.launch(
+        **{
+            "theme": _theme(),
+            "css_paths": [HERE / "demo" / "style.css"],
+            "i18n": demo.i18n,
+            "max_file_size": demo.settings.max_file_size,
+            "footer_links": ["api"],
+            "ssr_mode": False,
+        }
+        | options
+    )
+
+
+def _theme() -> gr.themes.Base:
+    """Teal on slate, with the system's own fonts, and enough contrast for small print (WCAG AA)."""
+    sans = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+    theme = gr.themes.Default(primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=sans)
+    return theme.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_800",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_500",
+    )
+
+
+def _controls(workshop: Workshop) -> dict[str, gr.components.Component]:
+    """The left side: the picture, what to make of it, and the buttons."""
+    named = bool(workshop.model("default").labels)
+    names = workshop.names
+    part = {}
+    part["image"] = picture_input(
+        label=label("input"),
+        sources=["upload", "clipboard"],
+        height=300,
+        placeholder=label("input_hint"),
+        elem_id="input",
+    )
+    gr.Markdown(label("limits"), elem_id="limits")
+    part["outscale"] = gr.Slider(1, 8, 4, step=0.5, label=label("outscale"), info=label("outscale_info"))
+    part["strength"] = gr.Slider(0, 1, 1, step=0.05, label=label("strength"), info=label("strength_info"))
+    with gr.Row():
+        part["run"] = gr.Button(label("run"), variant="primary", scale=3, elem_id="run")
+        part["cancel"] = gr.Button(label("cancel"), scale=1, min_width=90, elem_id="cancel")
+    part["forecast"] = gr.Markdown(elem_id="forecast")
+    with gr.Accordion(label("advanced"), open=False, elem_id="advanced"):
+        part["model"] = gr.Dropdown(names, value="default", label=label("model"), visible=len(names) > 1)
+        part["compare"] = gr.Dropdown(
+            [(label("bicubic"), BICUBIC), *((name, name) for name in names)],
+            value=BICUBIC,
+            label=label("compare"),
+            info=label("compare_info"),
+            visible=len(names) > 1,
+        )
+        part["segment"] = gr.Checkbox(
+            named, label=label("segment"), info=label("segment_info"), interactive=named, visible=named
+        )
+        part["color_fix"] = gr.Checkbox(False, label=label("color_fix"), info=label("color_fix_info"))
+        tiles = [
+            (label("tile_auto"), "auto"),
+            (label("tile_none"), "none"),
+            *((f"{n} px", str(n)) for n in (64, 128, 256)),
+        ]
+        part["tile"] = gr.Dropdown(tiles, value="auto", label=label("tile_size"), info=label("tile_info"))
+        part["classes"], part["class_strength"] = gr.State([]), gr.State({})
+        _class_sliders(part)
+    if EXAMPLES:
+        gr.Examples([[str(path)] for path in EXAMPLES], [part["image"]], label=label("examples"), cache_examples=False)
+    return part
+
+
+def _class_sliders(part: dict) -> None:
+    """One slider for each class that the last run found; their values are kept in the visitor's state."""
+    gr.Markdown(label("per_class"))
+    gr.Markdown(label("per_class_info"), elem_classes="hint")
+
+    @gr.render(inputs=[part["classes"], part["class_strength"]], triggers=[part["classes"].change])
+    def render(classes: list[str], values: dict[str, float]):
+        for name in classes:
+
+            def remember(value: float, values: dict[str, float], name: str = name) -> dict[str, float]:
+                return {**values, name: value}
+
+            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=name, key=f"class-{name}")
+            slider.release(remember, [slider, part["class_strength"]], part["class_strength"], **LIGHT)
+
+
+def _results() -> dict[str, gr.components.Component]:
+    """The right side: hidden until there is a result."""
+    part = {"blended": gr.State()}
+    part["welcome"] = gr.Markdown(label("welcome"), elem_id="welcome")
+    with gr.Column(visible=False, elem_id="results") as part["results"]:
+        with gr.Tabs():
+            with gr.Tab(label("slider")):
+                part["slider"] = gr.ImageSlider(
+                    format="png", type="filepath", interactive=False, show_label=False, max_height=640, elem_id="slider"
+                )
+                gr.Markdown(label("result_hint"), elem_classes="hint")
+            with gr.Tab(label("classes")) as part["classes_tab"]:
+                part["annotated"] = gr.AnnotatedImage(format="png", show_label=False, elem_id="annotated")
+                gr.Markdown(label("uncertain_info"), elem_classes="hint")
+            with gr.Tab(label("overlay")) as part["overlay_tab"]:
+                part["overlay"] = _picture("overlay")
+                part["opacity"] = gr.Slider(0, 1, 0.5, step=0.05, label=label("overlay_opacity"))
+            with gr.Tab(label("drift")) as part["drift_tab"]:
+                part["drift"] = _picture("drift")
+                gr.HTML('<div id="heat-scale" role="presentation"></div>', padding=False)
+                gr.Markdown(label("drift_info"), elem_classes="hint")
+        part["facts"] = gr.Markdown(elem_id="facts")
+        gr.Markdown(label("honesty"), elem_id="honesty")
+        with gr.Row(elem_id="downloads"):
+            part["get_picture"] = gr.DownloadButton(label("get_picture"), variant="primary", elem_id="get-picture")
+            part["get_mask"] = gr.DownloadButton(label("get_mask"), elem_id="get-mask")
+            part["get_zip"] = gr.DownloadButton(label("get_zip"), elem_id="get-zip")
+    return part
+
+
+def _picture(name: str) -> gr.Image:
+    return gr.Image(format="png", show_label=False, interactive=False, buttons=["fullscreen"], elem_id=name)
+
+
+def _wire(handlers: Handlers, asked: dict, shown: dict) -> None:
+    """Connect the events, and add the endpoint for programs."""
+    forecast = [asked[name] for name in ("image", "model", "outscale", "tile")]
+    gr.on(
+        [part.change for part in forecast],
+        handlers.forecast,
+        forecast,
+        asked["forecast"],
+        **LIGHT,
+    )
+    asked["image"].change(lambda: ([], {}), None, [asked["classes"], asked["class_strength"]], **LIGHT)
+    names = ("image", "model", "compare", "outscale", "strength", "class_strength", "color_fix", "segment", "tile")
+    run = asked["run"].click(
+        handlers.upscale,
+        [asked[name] for name in names],
+        [{**shown, **asked}[name] for name in OUTPUTS],
+        api_name="run",
+        api_visibility="private",
+        show_progress_on=[asked["forecast"]],
+        **HEAVY,
+    )
+    run.success(None, js="() => document.getElementById('results').scrollIntoView({block: 'nearest'})")
+    asked["cancel"].click(handlers.cancel, None, None, queue=False, cancels=[run], **LIGHT)
+    shown["opacity"].release(handlers.blend, [shown["opacity"], shown["blended"]], shown["overlay"], **LIGHT)
+    _endpoint(handlers)
+    gr.context.Context.root_block.unload(handlers.leave)
+
+
+def _endpoint(handlers: Handlers) -> None:
+    """`/upscale` for gradio_client, curl and MCP: the same job, without the page's views."""
+    with gr.Row(visible=False):
+        inputs = [
+            picture_input(label="image"),
+            gr.Number(4, label="outscale"),
+            gr.Number(1, label="strength"),
+            gr.JSON({}, label="class_strength"),
+            gr.Checkbox(False, label="color_fix"),
+            gr.Checkbox(True, label="segment"),
+            gr.Textbox("default", label="model"),
+        ]
+        outputs = [gr.File(label="picture"), gr.File(label="mask"), gr.JSON(label="report")]
+        gr.Button().click(handlers.api, inputs, outputs, api_name="upscale", **HEAVY)
+
+
+if __name__ == "__main__":
+    settings = from_environment()
+    launch(build_demo(load_model(settings.model), settings))

@@ -1,0 +1,236 @@
+"""The command line: what a batch reads and writes, what it skips, refuses and survives."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssg_hub import image_files, jobs
+from ssg_hub.batch import parse_strength
+from ssg_hub.cli import COMMANDS, build_parser, main
+from ssg_hub.errors import ImageError
+from ssg_hub.jobs import plan_jobs
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def saved(tiny_model, tmp_path) -> str:
+    tiny_model.save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Three pictures, one of them in a folder below."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for index, name in enumerate(["a.png", "b.webp", "below/c.jpg"]):
+        make_picture(folder / name, seed=index)
+    return folder
+
+
+def make_picture(path: Path, seed: int = 0, size: tuple[int, int] = (12, 8)) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def ssg(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_is_upscaled_with_its_structure_masks_and_overlays(photos, saved, tmp_path, tiny_model):
+    out = tmp_path / "out"
+    assert ssg("upscale", photos, "-o", out, "--model", saved, "--mask", "--overlay") == 0
+    stems = ["a", "b", "below/c"]
+    assert files_in(out) == {f"{stem}{end}.png" for stem in stems for end in ("", "_mask", "_overlay")}
+    expected = tiny_model.upscale(photos / "a.png")
+    assert np.array_equal(Image.open(out / "a.png"), expected.image)
+    mask = Image.open(out / "a_mask.png")
+    assert mask.mode == "P" and mask.size == (48, 32)
+    assert np.array_equal(mask, expected.mask) and mask.getpalette() == expected.mask.getpalette()
+    assert Image.open(out / "below" / "c_overlay.png").size == (48, 32)
+
+
+def test_what_is_done_is_skipped_and_never_replaced_unasked(photos, saved, tmp_path, capsys):
+    out = tmp_path / "out"
+    ssg("upscale", photos, "-o", out, "--model", saved)
+    (out / "b.png").unlink()
+    (out / "a.png").write_bytes(b"mine")
+    capsys.readouterr()
+    assert ssg("upscale", photos, "-o", out, "--model", saved) == 0
+    said = capsys.readouterr().err
+    assert (out / "a.png").read_bytes() == b"mine"
+    assert (out / "b.png").is_file()
+    assert said.count("skipped /") == 2 and "1 upscaled, 2 skipped, 0 failed" in said
+    assert ssg("upscale", photos, "-o", out, "--model", saved, "--overwrite") == 0
+    assert Image.open(out / "a.png").size == (48, 32)
+
+
+def test_a_mask_asked_for_later_is_added_and_the_picture_stays(photos, saved, tmp_path):
+    out = tmp_path / "out"
+    ssg("upscale", photos / "a.png", "-o", out, "--model", saved)
+    (out / "a.png").write_bytes(b"mine")
+    assert ssg("upscale", photos / "a.png", "-o", out, "--model", saved, "--mask") == 0
+    assert (out / "a.png").read_bytes() == b"mine" and (out / "a_mask.png").is_file()
+
+
+def test_a_failed_file_is_reported_and_the_rest_go_on(photos, saved, tmp_path, capsys):
+    (photos / "aa.png").write_bytes(b"this is text")
+    (photos / "empty.png").touch()
+    assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved) == 1
+    said = capsys.readouterr().err
+    assert files_in(tmp_path / "out") == {"a.png", "b.png", "below/c.png"}
+    assert f"failed {photos / 'aa.png'}" in said and f"failed {photos / 'empty.png'}" in said
+    assert "3 upscaled, 0 skipped, 2 failed" in said and "Traceback" not in said
+
+
+def test_results_of_an_earlier_run_are_no_inputs(photos, saved):
+    out = photos / "out"
+    for _ in range(2):
+        assert ssg("upscale", photos, "-o", out, "--model", saved) == 0
+    assert files_in(out) == {"a.png", "b.png", "below/c.png"}
+
+
+def test_one_file_to_one_file_with_options(photos, saved, tmp_path, tiny_model):
+    out = tmp_path / "result.tif"
+    options = ["--outscale", "2.5", "--strength", "car=0.5,sky=0", "--tile", "16", "--color-fix"]
+    assert ssg("upscale", photos / "a.png", "-o", out, "--model", saved, *options) == 0
+    expected = tiny_model.upscale(
+        photos / "a.png", outscale=2.5, strength={"car": 0.5, "sky": 0}, tile=16, color_fix=True
+    )
+    assert np.array_equal(Image.open(out), expected.image)
+
+
+def test_a_community_file_is_a_model_too(photos, tmp_path, tiny_model):
+    torch.save({"params_ema": tiny_model.generator.state_dict()}, tmp_path / "x4.pth")
+    out = tmp_path / "out"
+    assert ssg("upscale", photos / "a.png", "-o", out, "--model", tmp_path / "x4.pth") == 0
+    expected = tiny_model.upscale(photos / "a.png", segment=False)
+    assert np.array_equal(Image.open(out / "a.png"), expected.image)
+    assert ssg("upscale", photos / "a.png", "-o", tmp_path / "two", "--model", tmp_path / "x4.pth", "--mask") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{photos}/none.png", "-o", "{tmp}/out"], "no file or folder"),
+        (["{empty}", "-o", "{tmp}/out"], "no pictures in"),
+        (["{photos}", "-o", "{tmp}/out.png"], "names one file"),
+        (["{photos}", "-o", "{photos}"], "would replace the input"),
+        (["{photos}/a.png", "-o", "{photos}/a.png/below"], "cannot be made"),
+        (["{photos}/a.png", "-o", "{tmp}/out.png", "--format", "webp"], "disagree"),
+        (["{photos}/a.png", "-o", "{tmp}/out.gif"], "not written"),
+        (["{photos}/a.png", "{photos}/twin/a.png", "-o", "{tmp}/out"], "both be written"),
+        (["{photos}/a.png", "-o", "{tmp}/out", "--strength", "dragon=1"], "dragon"),
+        (["{photos}/a.png", "-o", "{tmp}/out", "--model", "{tmp}/nowhere"], "nowhere"),
+    ],
+)
+def test_a_request_that_cannot_be_done_is_one_line(arguments, words, photos, saved, tmp_path, capsys):
+    (photos / "twin").mkdir()
+    make_picture(photos / "twin" / "a.png")
+    (tmp_path / "empty").mkdir()
+    names = {"photos": photos, "tmp": tmp_path, "empty": tmp_path / "empty"}
+    arguments = [argument.format(**names) for argument in arguments]
+    model = [] if "--model" in arguments else ["--model", saved]
+    before = files_in(tmp_path)
+    assert ssg("upscale", *arguments, *model) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said and said.startswith("ssg upscale:") and "\n" not in said
+    assert files_in(tmp_path) == before
+
+
+def test_collisions_are_refused_also_between_masks_and_formats(photos):
+    make_picture(photos / "a.jpg")
+    with pytest.raises(ImageError, match="both be written"):
+        plan_jobs([photos], photos.parent / "out")
+    assert len(plan_jobs([photos], photos.parent / "out", format="same")) == 4
+    (photos / "a.jpg").unlink()
+    make_picture(photos / "a_mask.png")
+    with pytest.raises(ImageError, match="both be written"):
+        plan_jobs([photos], photos.parent / "out", mask=True)
+
+
+def test_a_dot_in_a_name_is_no_suffix_and_a_file_named_twice_is_one_job(tmp_path):
+    make_picture(tmp_path / "v1.2.png")
+    (tmp_path / "v1.2.png").rename(tmp_path / "v1.2")
+    planned = plan_jobs([tmp_path / "v1.2"] * 2, tmp_path / "out")
+    assert [job.image for job in planned] == [tmp_path / "out" / "v1.2.png"]
+
+
+def test_the_formats_planned_are_those_that_can_be_written():
+    assert set(jobs.WRITABLE) == set(image_files.FORMATS) and set(jobs.FORMATS.values()) <= set(jobs.WRITABLE)
+
+
+def test_strength_is_read_as_a_number_or_by_class():
+    assert parse_strength("0.8") == 0.8
+    assert parse_strength("car=0.5, traffic light=1,") == {"car": 0.5, "traffic light": 1.0}
+
+
+@pytest.mark.parametrize("option", [["--strength", "much"], ["--tile", "-3"], ["--format", "bmp"]])
+def test_a_malformed_option_is_refused_by_the_parser(option, photos, capsys):
+    with pytest.raises(SystemExit) as stop:
+        ssg("upscale", photos, "-o", "out", *option)
+    assert stop.value.code == 2 and option[0] in capsys.readouterr().err
+
+
+def test_info_tells_what_a_model_is(saved, tiny_model, tmp_path, capsys):
+    assert ssg("info", saved, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["labels"] == tiny_model.labels and facts["scale"] == 4 and facts["guide"] == "segformer"
+    assert facts["generator_parameters"] == sum(p.numel() for p in tiny_model.generator.parameters())
+    assert facts["bytes_on_disk"] == (tmp_path / "model" / "diffusion_pytorch_model.safetensors").stat().st_size
+    assert ssg("info", saved) == 0
+    assert "sky, road, car, tree" in capsys.readouterr().out
+    assert ssg("info", tmp_path / "nowhere") == 2
+
+
+def test_the_help_is_there_without_torch_and_every_command_can_be_built():
+    code = "import sys, ssg_hub.cli as c; c.build_parser().format_help(); c.build_parser('upscale'); "
+    subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True, cwd=ROOT)
+    for command in COMMANDS:
+        assert command in build_parser(command).format_help()
+
+
+def test_ctrl_c_ends_without_a_traceback(photos, saved, tmp_path, monkeypatch, capsys):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ssg_hub.model.SSGModel.upscale", interrupted)
+    assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved) == 130
+    assert "interrupted" in capsys.readouterr().err and files_in(tmp_path / "out") == set()
+
+
+def test_two_processes_share_a_batch_and_both_tell_of_a_failure(photos, saved, tmp_path):
+    (photos / "broken.png").write_bytes(b"this is text")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "ssg_hub", "upscale", str(photos), "-o", str(out), "--model", saved]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **place, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 1], said
+    assert files_in(out) == {"a.png", "b.png", "below/c.png"}
+    assert "3 upscaled, 0 skipped, 1 failed" in said[0] and "upscaled" not in said[1]
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
