@@ -4,6 +4,7 @@ The training script keeps the mathematics; what every stage needs beside it is h
 """
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Stage:
         self.best: dict | None = None  # of the dev set's scores: {"name": checkpoint, "lpips": value}
         self.scores: dict[str, float] = {}  # of the latest validation
         self.losses: dict[str, Tensor] = {}
+        self.waited = self.elapsed = 0.0  # seconds in this process: for data, and in all
         self.accelerator._custom_objects.clear()  # the previous stage's; accelerate has no public way to forget them
         self.accelerator.register_for_checkpointing(self, *states)
         self._resume()
@@ -77,12 +79,16 @@ class Stage:
         main = self.accelerator.is_main_process
         progress = tqdm(total=self.steps, initial=self.step, desc=self.name, disable=not main, mininterval=2)
         with progress:
+            began = time.perf_counter()
             while self.step < self.steps:
+                asked = time.perf_counter()
                 samples = [next(loader) for loader in loaders]
+                self.waited += time.perf_counter() - asked
                 self.skipped_pictures += sum(int(sample.pop("skipped").sum()) for sample in samples)
                 yield dict(zip(crops, [self._to_device(sample) for sample in samples], strict=True))
                 if self.accelerator.sync_gradients:
                     self.step += 1
+                    self.elapsed = time.perf_counter() - began
                     progress.update()
                     self._after_step(progress)
 
@@ -100,6 +106,7 @@ class Stage:
             losses = {name: float(value) for name, value in self.losses.items()}
             if self.skipped_pictures or self.skipped_updates:
                 losses |= {"skipped_updates": self.skipped_updates, "skipped_pictures": self.skipped_pictures}
+            losses["data_wait"] = self.waited / self.elapsed
             progress.set_postfix({name: f"{value:.4g}" for name, value in losses.items()})
             self.accelerator.log({f"{self.name}/{name}": value for name, value in losses.items()}, step=self.step)
         stop = self.run.stop_requested()
