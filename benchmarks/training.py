@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 import train_accelerate  # noqa: E402
-from benchmarks.document import machine  # noqa: E402
+from benchmarks.document import describe_machine  # noqa: E402
 from ssg_hub.data import SourceCrops, TargetCrops, make_loader, sample_generators  # noqa: E402
 from ssg_hub.degradation import GenericPrior  # noqa: E402
 from ssg_hub.discriminators import UNetDiscriminator, deceive_loss, real_fake_loss  # noqa: E402
@@ -57,13 +57,14 @@ def main() -> None:
             waits.append(wait)
             times["plain"].append(time_plain(data, options.steps))
     ratios = [ours / plain for ours, plain in zip(times["ours"], times["plain"], strict=True)]
-    print(f"On: {machine()}.\n")
+    print(f"On: {describe_machine()}.\n")
     print("| loop | s per step (median of rounds) | source + target pictures/s |\n|---|---|---|")
     for name, values in times.items():
         print(f"| {name} | {median(values):.3f} | {(BATCH + TARGET_BATCH) / median(values):.2f} |")
     each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
     print(
-        f"\nours / plain: median {median(ratios):.3f} (each round: {each}). Waiting for data: {100 * median(waits):.1f} %."
+    print(f"\nours / plain: median {median(ratios):.3f} (each round: {each}).")
+    print(f"Waiting for data: {100 * median(waits):.1f} % of our time.")
     )
 
 
