@@ -62,10 +62,8 @@ def main() -> None:
     for name, values in times.items():
         print(f"| {name} | {median(values):.3f} | {(BATCH + TARGET_BATCH) / median(values):.2f} |")
     each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-    print(
     print(f"\nours / plain: median {median(ratios):.3f} (each round: {each}).")
     print(f"Waiting for data: {100 * median(waits):.1f} % of our time.")
-    )
 
 
 def make_data(folder: Path) -> Path:
