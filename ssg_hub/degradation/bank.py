@@ -1,0 +1,210 @@
+"""A camera learnt from its pictures: a bank of kernels, noise and compression that makes LR from any HR."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import ConfigError
+from .noise import NoiseModel
+from .ops import Generators, compress_with, rand, reduce_with
+from .prior import GenericPrior
+
+FORMAT_VERSION = 1
+TENSORS = "degradation.safetensors"
+CONFIG = "degradation.json"
+GRID = 16  # pixels: the period of the blocks of JPEG with halved colour
+
+
+@dataclass
+class DegradationBank:
+    """What was learnt of N pictures; each makes one record: its kernel, its noise and its compression belong together.
+
+    Attributes:
+        scale: reduction from HR to LR.
+        kernels: (N, k, k) over HR pixels, summing to 1; the whole way from HR to LR, reduction included.
+        noise: see `NoiseModel`.
+        luma_steps, chroma_steps: (N, 8, 8) JPEG quantisation steps; zeros where a picture was not compressed.
+        generic_share: share of samples that the generic prior makes instead.
+        random_grid: shift the JPEG blocks at random, as they are in crops; else they begin at the picture's corner.
+        report: how the estimation went (JSON): counts, rejections, notes.
+    """
+
+    scale: int
+    kernels: Tensor
+    noise: NoiseModel
+    luma_steps: Tensor
+    chroma_steps: Tensor
+    generic_share: float = 0.0
+    random_grid: bool = True
+    report: dict = field(default_factory=dict)
+
+    @classmethod
+    def from_images(
+        cls,
+        folder: str | Path,
+        scale: int = 4,
+        method: str = "parametric",
+        generic_share: float = 0.0,
+        clean: str | Path | None = None,
+        seed: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> "DegradationBank":
+        """Learn a camera from LR pictures alone.
+
+        Args:
+            folder: of pictures by one camera, or a single picture; subfolders are read too.
+            scale: 1, 2 or 4.
+            method: "parametric" or "kernelgan".
+            generic_share: from 0 to 1; a few tenths make up for what the pictures do not show.
+            clean: folder of sharp HR pictures of similar scenes, for the natural prior; the built-in one by default.
+            seed: of everything random.
+            on_progress: called with (done, total) steps.
+
+        Raises:
+            ImageError: no readable picture, or none from which a kernel can be told.
+            ConfigError: an unknown method or scale.
+        """
+        from .estimate import estimate_bank
+
+        return estimate_bank(folder, scale, method, generic_share, clean, seed, on_progress)
+
+    def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
+        """Make LR pictures as the camera would.
+
+        Args:
+            hr: (B, 3, H, W), RGB in [0, 1]; H and W divisible by `scale`.
+            scale: that of the bank.
+            generator: one CPU generator, or one per sample.
+
+        Returns:
+            (B, 3, H/scale, W/scale) in [0, 1], in steps of 1/255, registered to HR (centre-aligned).
+
+        Raises:
+            ConfigError: another scale, or a size that does not divide by it.
+        """
+        if scale != self.scale:
+            raise ConfigError(
+                f"this bank was estimated for scale {self.scale}, degrade got {scale}. Estimate another bank."
+            )
+        if hr.shape[-2] % scale or hr.shape[-1] % scale:
+            raise ConfigError(
+                f"degrade got pictures of {hr.shape[-1]}x{hr.shape[-2]}; both sides must divide by {scale}. Crop them."
+            )
+        draws = rand((len(hr), 2), generator)
+        records = (draws[:, 0] * len(self.kernels)).long()
+        lr = reduce_with(hr, self.kernels[records], scale).clamp(0, 1)
+        lr = (lr + self.noise.sample(lr, records, generator)).clamp(0, 1)
+        lr = self._compress(lr, records, generator)
+        if self.generic_share > 0:
+            generic = (draws[:, 1] < self.generic_share).to(lr.device).view(-1, 1, 1, 1)
+            lr = torch.where(generic, GenericPrior().degrade(hr, scale, generator), lr)
+        return (lr * 255).round() / 255
+
+    def _compress(self, lr: Tensor, records: Tensor, generator: Generators) -> Tensor:
+        """JPEG with each record's tables; samples whose record has none pass."""
+        steps = self.luma_steps[records]
+        compressed = steps.amax((1, 2)) > 0
+        offsets = (rand((len(lr), 2), generator) * GRID).long() * self.random_grid
+        if not compressed.any():
+            return lr
+        height, width = lr.shape[-2:]
+        padded = F.pad(lr, (GRID, 0, GRID, 0), mode="replicate")
+        # the block grid begins `offset` pixels before the picture
+        shifted = [p[:, GRID - y :, GRID - x :] for p, (y, x) in zip(padded, offsets.tolist(), strict=True)]
+        fill = [(0, GRID - x, 0, GRID - y) for y, x in offsets.tolist()]
+        shifted = torch.stack([F.pad(s, f, mode="replicate") for s, f in zip(shifted, fill, strict=True)])
+        made = compress_with(shifted, steps.clamp(min=1), self.chroma_steps[records].clamp(min=1))
+        made = torch.stack(
+            [m[:, y : y + height, x : x + width] for m, (y, x) in zip(made, offsets.tolist(), strict=True)]
+        )
+        return torch.where(compressed.to(lr.device).view(-1, 1, 1, 1), made, lr)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `degradation.safetensors` and `degradation.json`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: t.contiguous() for name, t in self._tensors().items()}
+        save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
+        config = {
+            "format_version": FORMAT_VERSION,
+            "scale": self.scale,
+            "generic_share": self.generic_share,
+            "random_grid": self.random_grid,
+            "noise_notes": self.noise.notes,
+            "report": self.report,
+        }
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "DegradationBank":
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: not a bank, damaged, or of a later version.
+        """
+        folder = Path(folder)
+        if not (folder / CONFIG).is_file() or not (folder / TENSORS).is_file():
+            raise ConfigError(
+                f"{folder} is no degradation bank: it must hold {CONFIG} and {TENSORS}. Estimate one first."
+            )
+        try:
+            config, tensors = json.loads((folder / CONFIG).read_text()), load_file(folder / TENSORS)
+        except Exception as error:
+            raise ConfigError(f"the degradation bank in {folder} is damaged ({error}). Estimate it again.") from error
+        if config.get("format_version") != FORMAT_VERSION:
+            raise ConfigError(
+                f"the degradation bank in {folder} has format {config.get('format_version')}; "
+                f"this version reads {FORMAT_VERSION}. Estimate it again."
+            )
+        names = {"kernels", "luma_steps", "chroma_steps", "patches", "owners", "levels"}
+        if missing := names - set(tensors):
+            raise ConfigError(
+                f"the degradation bank in {folder} lacks {', '.join(sorted(missing))}. Estimate it again."
+            )
+        noise = NoiseModel(*(tensors[n] for n in ("patches", "owners", "levels")), config["noise_notes"])
+        noise.patches = noise.patches.float()
+        return cls(
+            config["scale"],
+            tensors["kernels"],
+            noise,
+            tensors["luma_steps"],
+            tensors["chroma_steps"],
+            config["generic_share"],
+            config["random_grid"],
+            config["report"],
+        )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        noise = self.noise
+        return {
+            "kernels": self.kernels,
+            "luma_steps": self.luma_steps,
+            "chroma_steps": self.chroma_steps,
+            "patches": noise.patches.half(),
+            "owners": noise.owners,
+            "levels": noise.levels,
+        }
+
+    def describe(self) -> str:
+        """A few lines for people: how many records, how wide the kernels are, how strong the noise, which JPEG."""
+        from .kernels import measure_kernel
+
+        shapes = [measure_kernel(kernel)[0] for kernel in self.kernels]
+        widths = torch.tensor([[shape.major, shape.minor] for shape in shapes])
+        sigma = self.noise.levels.square().mean((0, 1)).sqrt() * 255
+        compressed = self.luma_steps.amax((1, 2)) > 0
+        lines = [
+            f"scale {self.scale}, {len(self.kernels)} records",
+            f"kernels: {widths[:, 0].mean():.2f} +- {widths[:, 0].std(unbiased=False):.2f} HR px along, "
+            f"{widths[:, 1].mean():.2f} +- {widths[:, 1].std(unbiased=False):.2f} across",
+            f"noise: {sigma[2]:.1f} in the dark, {sigma[8]:.1f} in mid-gray, {sigma[14]:.1f} in the light (of 255); "
+            f"{len(self.noise.patches)} patches",
+            f"JPEG: {int(compressed.sum())} of {len(compressed)} records",
+        ]
+        return "\n".join(lines + [f"note: {note}" for note in self.report.get("notes", [])])

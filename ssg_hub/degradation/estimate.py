@@ -1,0 +1,287 @@
+"""From a folder of pictures to a degradation bank: reading, compression, noise, kernels, and what is kept of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import ConfigError, ImageError
+from .bank import DegradationBank
+from .compression import Compression, find_lattices, read_tables
+from .jpeg_noise import estimate_jpeg_noise
+from .kernels import check_kernel, kernel_size, render_kernels
+from .noise import BINS, LUMA, NoiseModel, estimate_noise
+from .parametric import fit_parametric
+from .spectrum import SMALLEST, NaturalPrior, Spectra, measure_spectra, tile_side
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+MOST_PICTURES = 300
+MOST_PIXELS = 1024  # per side; the middle of larger pictures, cut on the grid of JPEG blocks
+LEAST_SIGNAL = 0.03  # share of the frequencies at which a scene must stand above the noise
+LAGS = 6  # pixels over which noise may be correlated
+METHODS = ("parametric", "kernelgan")
+
+
+@dataclass
+class Pictures:
+    """LR pictures as they were read.
+
+    Attributes:
+        pixels: (H, W, 3), 8-bit RGB.
+        tables: what their files say of compression, None for formats without tables.
+        names: of the files.
+        skipped: reason -> number of files that are left out.
+    """
+
+    pixels: list[np.ndarray] = field(default_factory=list)
+    tables: list[Compression | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def floats(self) -> list[np.ndarray]:
+        return [pixels.astype(np.float32) / 255 for pixels in self.pixels]
+
+
+def estimate_bank(
+    folder: str | Path,
+    scale: int,
+    method: str,
+    generic_share: float,
+    clean: str | Path | None,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> DegradationBank:
+    """See `DegradationBank.from_images`."""
+    if method not in METHODS:
+        raise ConfigError(f"unknown kernel estimator {method!r}; choose one of {', '.join(METHODS)}.")
+    if scale not in (1, 2, 4):
+        raise ConfigError(f"a bank for scale {scale} cannot be estimated; the scale must be 1, 2 or 4.")
+    progress = _Progress(on_progress)
+    pictures = read_pictures(folder)
+    progress.advance(5)
+    compressions = find_compressions(pictures)
+    progress.advance(30)
+    noise = estimate_all_noise(pictures, compressions, seed)
+    progress.advance(50)
+    prior = read_prior(clean, scale) if clean else None
+    kernels, rejected, notes = estimate_kernels(pictures, noise, scale, method, prior, seed, progress.part(50, 100))
+    luma, chroma = (
+        torch.stack([getattr(c, n) if c else torch.zeros(8, 8) for c in compressions]) for n in ("luma", "chroma")
+    )
+    qualities = [c.quality for c in compressions if c]
+    report = {
+        "pictures": len(pictures.pixels),
+        "skipped": pictures.skipped,
+        "kernel_estimator": method,
+        "kernels_rejected": rejected,
+        "jpeg_found": {"tables": sum(c is not None for c in pictures.tables), "pictures": len(qualities)},
+        "jpeg_quality": [min(qualities), max(qualities)] if qualities else None,
+        "notes": notes + noise.notes,
+        "names": pictures.names,
+    }
+    if len(pictures.pixels) == 1:
+        report["notes"].append("There was one picture only: its kernel, noise and compression stand for the camera.")
+    return DegradationBank(scale, kernels, noise, luma, chroma, generic_share, True, report)
+
+
+class _Progress:
+    """Percentages of the whole, passed on to the caller."""
+
+    def __init__(self, on_progress: Callable[[int, int], None] | None):
+        self.on_progress = on_progress
+
+    def advance(self, percent: int) -> None:
+        if self.on_progress:
+            self.on_progress(percent, 100)
+
+    def part(self, start: int, end: int) -> Callable[[int, int], None]:
+        return lambda done, total: self.advance(start + round((end - start) * done / total))
+
+
+def read_pictures(folder: str | Path) -> Pictures:
+    """Read a folder (with its subfolders) or one file.
+
+    Raises:
+        ImageError: nothing there, nothing readable, or nothing large enough.
+    """
+    folder = Path(folder)
+    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ImageError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}). Give a folder of LR pictures.")
+    if len(files) > MOST_PICTURES:
+        files = [files[i] for i in np.linspace(0, len(files) - 1, MOST_PICTURES).round().astype(int)]
+    pictures = Pictures()
+    for path in files:
+        try:
+            with Image.open(path) as image:
+                tables = read_tables(image)
+                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except (OSError, ValueError, Image.DecompressionBombError):
+            pictures.skipped["unreadable"] = pictures.skipped.get("unreadable", 0) + 1
+            continue
+        if min(pixels.shape[:2]) < SMALLEST:
+            pictures.skipped["too small"] = pictures.skipped.get("too small", 0) + 1
+            continue
+        pictures.pixels.append(_middle(pixels))
+        pictures.tables.append(tables)
+        pictures.names.append(path.name)
+    if not pictures.pixels:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in pictures.skipped.items())
+        raise ImageError(
+            f"none of the pictures in {folder} can be used ({reasons}); sides of {SMALLEST} px are needed."
+        )
+    return pictures
+
+
+def _middle(pixels: np.ndarray) -> np.ndarray:
+    top, left = (max(0, (side - MOST_PIXELS) // 2) // 16 * 16 for side in pixels.shape[:2])
+    return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS]
+
+
+def find_compressions(pictures: Pictures) -> list[Compression | None]:
+    """Of each picture: the tables in its file, else the lattice in its pixels."""
+    unknown = [i for i, tables in enumerate(pictures.tables) if tables is None]
+    found = list(pictures.tables)
+    for i, lattice in zip(unknown, find_lattices([pictures.pixels[i] for i in unknown]), strict=True):
+        found[i] = lattice
+    return found
+
+
+def estimate_all_noise(pictures: Pictures, compressions: list[Compression | None], seed: int) -> NoiseModel:
+    """The noise of all pictures: fitted before compression where there was one, cut out elsewhere."""
+    plain = [i for i, compression in enumerate(compressions) if compression is None]
+    packed = [i for i, compression in enumerate(compressions) if compression is not None]
+    floats = pictures.floats()
+    parts = []
+    if plain:
+        parts.append((plain, estimate_noise([floats[i] for i in plain], seed)))
+    if packed:
+        chosen = [compressions[i] for i in packed]
+        parts.append((packed, estimate_jpeg_noise([pictures.pixels[i] for i in packed], chosen, seed)))
+    levels = torch.zeros(len(compressions), 3, BINS)
+    owners = []
+    for members, model in parts:
+        levels[members] = model.levels
+        index = torch.tensor([*members, -1])  # owner -1 (nobody's) stays
+        owners.append(index[model.owners])
+    patches = torch.cat([model.patches for _, model in parts])
+    return NoiseModel(patches, torch.cat(owners), levels, [note for _, model in parts for note in model.notes])
+
+
+def read_prior(folder: str | Path, scale: int) -> NaturalPrior:
+    """The natural prior of sharp HR pictures.
+
+    Raises:
+        ImageError: fewer than 20 pictures that are large enough.
+    """
+    tile = 64
+    sharp = [p.astype(np.float32) / 255 for p in read_pictures(folder).pixels if min(p.shape[:2]) >= tile * scale]
+    if len(sharp) < 20:
+        raise ImageError(f"{folder} holds {len(sharp)} sharp pictures of at least {tile * scale} px; 20 are needed.")
+    return NaturalPrior.from_pictures(sharp, scale, tile)
+
+
+def estimate_kernels(
+    pictures: Pictures,
+    noise: NoiseModel,
+    scale: int,
+    method: str,
+    prior: NaturalPrior | None,
+    seed: int,
+    on_progress: Callable[[int, int], None],
+) -> tuple[Tensor, dict[str, int], list[str]]:
+    """One kernel (k, k) per picture; those that fail are replaced by others of the set.
+
+    Returns:
+        kernels (N, k, k); reason -> number of rejections; notes.
+
+    Raises:
+        ImageError: no kernel was accepted.
+    """
+    if method == "kernelgan":
+        from .kernelgan import estimate_kernelgan
+
+        kernels, notes = estimate_kernelgan(pictures.floats(), scale, seed, on_progress)
+        reasons = [check_kernel(kernel, scale) for kernel in kernels]
+    else:
+        kernels, reasons, notes = _parametric_kernels(pictures, noise, scale, prior, on_progress)
+    rejected = {reason: reasons.count(reason) for reason in sorted(set(reasons)) if reason}
+    good = [i for i, reason in enumerate(reasons) if not reason]
+    if not good:
+        counts = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+        raise ImageError(
+            f"no blur kernel could be estimated from {len(kernels)} pictures ({counts}). "
+            "Give sharper or less noisy pictures, or use the generic prior."
+        )
+    rng = np.random.default_rng(seed)
+    for i, reason in enumerate(reasons):
+        if reason:
+            kernels[i] = kernels[rng.choice(good)]
+    return kernels, rejected, notes
+
+
+def _parametric_kernels(
+    pictures: Pictures,
+    noise: NoiseModel,
+    scale: int,
+    prior: NaturalPrior | None,
+    on_progress: Callable[[int, int], None],
+) -> tuple[Tensor, list[str], list[str]]:
+    floats = pictures.floats()
+    tile = tile_side(floats)
+    large = [i for i, picture in enumerate(floats) if min(picture.shape[:2]) >= tile]
+    spectra = measure_spectra([floats[i] for i in large], tile)
+    fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress)
+    usable = fit.signal >= LEAST_SIGNAL
+    size = kernel_size(scale)
+    reasons = ["too small for the spectrum"] * len(floats)
+    kernels = torch.zeros(len(floats), size, size)
+    if usable.any():
+        area, stretch = spread_as_measured(fit.log_area, fit.stretch, fit.error, usable)
+        kernels[large] = render_kernels(area, stretch, fit.motion, size).float()
+    for position, i in enumerate(large):
+        reasons[i] = check_kernel(kernels[i], scale) if usable[position] else "no detail above the noise"
+    kind = "motion" if fit.motion[0] > 0 else "anisotropic Gaussian"
+    return (
+        kernels,
+        reasons,
+        [f"The kernels' shape is an {kind}." if kind[0] == "a" else f"The kernels' shape is {kind}."],
+    )
+
+
+def spread_as_measured(log_area: Tensor, stretch: Tensor, error: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
+    """Pull each picture's parameters towards the set's mean, so that they spread as the true ones do.
+
+    Estimates spread by their errors too. Each parameter is scaled about its mean by the root of the share of its
+    variance that the errors leave (constrained empirical Bayes: Louis, JASA 1984).
+    """
+    values = torch.cat((log_area.view(-1, 1), stretch), dim=1)
+    chosen, variance = values[usable], error[usable].square()
+    weights = 1 / (variance + chosen.var(0, unbiased=False))
+    mean = (weights * chosen).sum(0) / weights.sum(0)
+    spread = (weights * (chosen - mean).square()).sum(0) / weights.sum(0)
+    true = (spread - (weights * variance).sum(0) / weights.sum(0)).clamp(min=0)
+    shrunk = mean + (values - mean) * (true / spread.clamp(min=1e-9)).sqrt()
+    return shrunk[:, 0], shrunk[:, 1:]
+
+
+def noise_spectra(noise: NoiseModel, spectra: Spectra, members: list[int]) -> Tensor:
+    """Power spectra (n, F) of the luma noise of the pictures `members`, at the frequencies of `spectra`."""
+    luma = torch.einsum("pcij,c->pij", noise.patches.double(), LUMA.double())
+    size = luma.shape[-1]
+    power = torch.zeros_like(spectra.fx)
+    for dy in range(-LAGS, LAGS + 1):
+        for dx in range(-LAGS, LAGS + 1):
+            a = luma[:, max(0, dy) : size + min(0, dy), max(0, dx) : size + min(0, dx)]
+            b = luma[:, max(0, -dy) : size + min(0, -dy), max(0, -dx) : size + min(0, -dx)]
+            taper = (1 - abs(dy) / (LAGS + 1)) * (1 - abs(dx) / (LAGS + 1))
+            phase = 2 * torch.pi * (dy * spectra.fy + dx * spectra.fx)
+            power += taper * (a * b).mean() * torch.cos(phase)
+    levels = noise.levels[members].double().square().mean(1)  # (n, BINS)
+    brightness = spectra.brightness.view(len(members), BINS, -1).sum(2)
+    strength = (levels * brightness).sum(1)
+    return strength.view(-1, 1) * power.clamp(min=1e-3 * power.max())

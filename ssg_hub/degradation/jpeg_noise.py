@@ -1,0 +1,179 @@
+"""The noise of a picture before JPEG took its fine parts away, from the DCT coefficients that are left of it.
+
+Noise cut from a compressed picture has been through the quantiser; laid on a clean picture and compressed again it
+would be quantised twice. The quantiser is known, so the noise before it can be fitted: normal, of a strength per
+brightness and with a correlation length, by the likelihood of the quantised levels in smooth blocks.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .compression import Compression, luma_blocks, split_blocks
+from .noise import BINS, MIN_PATCHES, PATCH, NoiseModel, fit_floor, white_noise
+from .ops import blur, dct_basis, gaussian_kernels
+
+STRENGTHS = torch.logspace(-0.5, 1.7, 34)  # candidate standard deviations of luma, in levels of 0–255
+LENGTHS = torch.tensor([0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.95, 1.1, 1.3, 1.6])  # of a Gaussian that blurs white noise, px
+START_LENGTH = 5  # index of the length with which the first guess is made
+SPREAD = 0.22  # of the logarithm of a single block's estimated strength
+OUTLIERS = 0.02  # share of coefficients that belong to texture
+MAX_LEVEL = 12  # quantised levels above it count alike
+MAX_BLOCKS = 1000  # per picture
+PATCHES_PER_PICTURE = 8
+
+
+def estimate_jpeg_noise(pictures: list[np.ndarray], compressions: list[Compression], seed: int = 0) -> NoiseModel:
+    """Fit the noise of JPEG pictures as it was before compression.
+
+    Args:
+        pictures: (H, W, 3), 8-bit RGB.
+        compressions: of each picture.
+        seed: of the patches that are made from the fit.
+
+    Returns:
+        A model whose patches are drawn from the fit: luma noise in all channels alike, and colour noise.
+    """
+    tables, brightness = zip(*[_tabulate(p, c) for p, c in zip(pictures, compressions, strict=True)], strict=True)
+    owners = torch.cat([torch.full((len(table),), i) for i, table in enumerate(tables)])
+    table, bins = torch.cat(tables), (torch.cat(brightness) / 256 * BINS).long().clamp(0, BINS - 1)
+    if len(table) < MIN_PATCHES:
+        note = "The compressed pictures have too few unclipped blocks: no noise is added."
+        return white_noise(0.0, len(pictures), note)
+    luma, length, smooth = _fit_set(table, bins)
+    gains, lengths = _fit_pictures(table[smooth], luma[bins[smooth]], owners[smooth], len(pictures), length)
+    colour = _colour_share(pictures, compressions, luma.mean() * gains)
+    generator = torch.Generator().manual_seed(seed)
+    patch_owners = torch.arange(len(pictures)).repeat_interleave(PATCHES_PER_PICTURE)
+    patches, channel_gain = _draw_patches(lengths[patch_owners], colour, generator)
+    note = (
+        f"The noise was fitted as it was before compression: correlation length {lengths.mean():.2f} px, "
+        f"colour noise {colour:.2f} of luma noise."
+    )
+    levels = gains.view(-1, 1, 1) * channel_gain.view(3, 1) * luma / 255
+    return NoiseModel(patches, patch_owners, levels, [note])
+
+
+def _tabulate(pixels: np.ndarray, compression: Compression) -> tuple[Tensor, Tensor]:
+    """Log-likelihood (n, strengths, lengths) of each block's levels under each candidate noise, and brightness (n,).
+
+    The lowest coefficients are left out: they hold the shading of smooth regions.
+    """
+    coefficients, _, brightness = luma_blocks(pixels, compression.offset)
+    stride = -(-len(coefficients) // MAX_BLOCKS) or 1
+    coefficients, brightness = coefficients[::stride], brightness[::stride]
+    frequency = torch.arange(8).view(-1, 1) + torch.arange(8)
+    used = (frequency >= 2).flatten()
+    levels = (coefficients / compression.luma).round().abs().flatten(1)[:, used].clamp(max=MAX_LEVEL).long()
+    steps = compression.luma.flatten()[used]
+    spread = torch.stack([_coefficient_spread(length).flatten()[used] for length in LENGTHS])
+    sigma = (STRENGTHS.view(-1, 1, 1) * spread).clamp(min=0.05)  # (strengths, lengths, k)
+    log_chance = _level_likelihood(torch.arange(MAX_LEVEL + 1).view(-1, 1, 1, 1), steps, sigma)
+    one_hot = torch.nn.functional.one_hot(levels, MAX_LEVEL + 1).float()  # (n, k, levels)
+    return torch.einsum("nkl,lsjk->nsj", one_hot, log_chance), brightness
+
+
+def _level_likelihood(levels: Tensor, steps: Tensor, sigma: Tensor) -> Tensor:
+    """Log-chance that normal noise of `sigma` is quantised to +-`levels`, with a share of outliers."""
+    upper, lower = ((levels + half) * steps / (sigma * 2**0.5) for half in (0.5, -0.5))
+    chance = 0.5 * (torch.erfc(lower) - torch.erfc(upper))
+    return torch.log((1 - OUTLIERS) * chance + OUTLIERS / (4 + levels) ** 2)
+
+
+def _fit_set(table: Tensor, bins: Tensor) -> tuple[Tensor, int, Tensor]:
+    """Strength per brightness (BINS,), index of the correlation length, and indices of the smooth blocks."""
+    length = START_LENGTH
+    for _ in range(3):
+        strength = STRENGTHS.log()[table[:, :, length].argmax(1)]
+        # one set of pictures: a single block says too little to tell a picture's own gain from its texture
+        floor, _ = fit_floor(strength, bins, torch.zeros_like(bins), 1, SPREAD)
+        smooth = ((strength - floor[bins]).abs() < 2 * SPREAD).nonzero().flatten()
+        relative = _shift_strengths(table[smooth], floor[bins[smooth]])
+        length = int(relative.sum(0).amax(0).argmax())
+    known = [b for b in range(BINS) if (bins[smooth] == b).sum() >= MIN_PATCHES] or [int(bins[smooth].mode().values)]
+    best = [STRENGTHS[table[smooth[bins[smooth] == b]][:, :, length].sum(0).argmax()].item() for b in known]
+    weights = [(bins[smooth] == b).sum().sqrt().item() for b in known]
+    return _fit_shot_noise(known, best, weights), length, smooth
+
+
+def _fit_shot_noise(bins: list[int], strengths: list[float], weights: list[float]) -> Tensor:
+    """Strengths (BINS,) whose variance is a line in brightness, rising or falling, through those at some bins."""
+    variances = np.square(strengths)
+    relative = np.array(weights) / variances  # the error of a variance grows with it
+    line = np.polyfit(bins, variances, min(1, len(bins) - 1), w=relative)
+    fitted = np.polyval(line, np.arange(BINS)).clip(0.3 * variances.min(), 1.5 * variances.max())
+    return torch.from_numpy(fitted).sqrt().float()
+
+
+RELATIVE = torch.linspace(-1.2, 4.0, 105)  # log strengths onto which shifted tables are interpolated
+
+
+def _shift_strengths(table: Tensor, shift: Tensor) -> Tensor:
+    """Tables (n, 105, lengths) as functions of log strength less each block's `shift` (n,)."""
+    step = (STRENGTHS[1] / STRENGTHS[0]).log()
+    position = ((RELATIVE + shift.view(-1, 1) - STRENGTHS[0].log()) / step).clamp(0, len(STRENGTHS) - 1.001)
+    low = position.floor().long().unsqueeze(-1).expand(-1, -1, table.shape[-1])
+    share = (position - position.floor()).unsqueeze(-1)
+    return table.gather(1, low) * (1 - share) + table.gather(1, low + 1) * share
+
+
+def _coefficient_spread(length: Tensor) -> Tensor:
+    """(8, 8) standard deviations of the DCT coefficients of unit noise: white noise blurred by a Gaussian."""
+    distance = (torch.arange(8).view(-1, 1) - torch.arange(8)).float()
+    # below a third of a pixel a sampled Gaussian is a point
+    correlation = torch.exp(-(distance**2) / (4 * length**2)) if length > 0.3 else torch.eye(8)
+    spread = torch.einsum("ui,ij,uj->u", dct_basis(), correlation, dct_basis())
+    return spread.clamp(min=0).sqrt().view(-1, 1) * spread.clamp(min=0).sqrt()
+
+
+def _fit_pictures(table: Tensor, expected: Tensor, owners: Tensor, count: int, length: int) -> tuple[Tensor, Tensor]:
+    """Gain (N,) and correlation length (N,) of each picture: posterior means under wide priors about the set's."""
+    shifted = _shift_strengths(table, expected.log())
+    prior = -0.5 * (RELATIVE / 0.35).square().view(-1, 1) - 0.5 * ((LENGTHS - LENGTHS[length]) / 0.3).square()
+    gains, lengths = torch.ones(count), LENGTHS[length].repeat(count)
+    for i in owners.unique().tolist():
+        posterior = (shifted[owners == i].sum(0) + prior).flatten().softmax(0).view_as(prior)
+        gains[i] = (posterior.sum(1) * RELATIVE).sum().exp()
+        lengths[i] = (posterior.sum(0) * LENGTHS).sum()
+    return gains, lengths
+
+
+def _colour_share(pictures: list[np.ndarray], compressions: list[Compression], luma: Tensor) -> float:
+    """Strength of colour noise (Cb, Cr) relative to luma noise (N,), from what the coarse colour tables let through."""
+    shares = torch.tensor([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.6, 0.75, 0.93])  # the last: independent R, G and B
+    frequency = torch.arange(8).view(-1, 1) + torch.arange(8)
+    used = ((frequency >= 2) & (frequency <= 4)).flatten()
+    scores = torch.zeros(len(shares))
+    for pixels, compression, strength in zip(pictures, compressions, luma, strict=True):
+        blocks = _chroma_blocks(pixels, compression.offset)
+        lowest = blocks.flatten(1)[:, (frequency == 1).flatten()].square().sum(1)
+        quiet = lowest.argsort()[: max(2, round(0.25 * len(blocks)))]
+        steps = compression.chroma.flatten()[used]
+        levels = (blocks[quiet].flatten(1)[:, used] / steps).round().abs()
+        for k, share in enumerate(shares):
+            sigma = (share * strength).clamp(min=0.3)
+            scores[k] += _level_likelihood(levels, steps, sigma).sum()
+    return shares[scores.argmax()].item()
+
+
+def _chroma_blocks(pixels: np.ndarray, offset: tuple[int, int]) -> Tensor:
+    """DCT coefficients (n, 8, 8) of Cb and Cr at half size."""
+    x = torch.from_numpy(np.array(pixels)).float()
+    y = x @ torch.tensor([0.299, 0.587, 0.114])
+    planes = torch.stack(((x[..., 2] - y) * 0.564334, (x[..., 0] - y) * 0.713267))
+    halved = torch.nn.functional.avg_pool2d(planes[:, offset[0] :, offset[1] :], 2)
+    blocks = torch.cat([split_blocks(plane).reshape(-1, 8, 8) for plane in halved])
+    return dct_basis() @ blocks @ dct_basis().T
+
+
+def _draw_patches(lengths: Tensor, colour: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Unit-strength patches (n, 3, s, s) of correlated noise, and each channel's strength (3,) relative to luma."""
+    white = torch.randn((len(lengths), 3, PATCH + 12, PATCH + 12), generator=generator)
+    noise = blur(white, gaussian_kernels(lengths, lengths, torch.zeros_like(lengths), 13))
+    noise = noise[..., 6:-6, 6:-6]
+    noise = noise / noise.std((-2, -1), keepdim=True)
+    y, blue, red = noise[:, 0], colour * noise[:, 1], colour * noise[:, 2]
+    rgb = torch.stack((y + 1.402 * red, y - 0.344 * blue - 0.714 * red, y + 1.772 * blue), dim=1)
+    rgb = rgb - rgb.mean((-2, -1), keepdim=True)
+    gain = (1 + colour**2 * torch.tensor([1.402**2, 0.344**2 + 0.714**2, 1.772**2])).sqrt()
+    return rgb / rgb.std((-2, -1), keepdim=True), gain

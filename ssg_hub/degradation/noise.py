@@ -1,0 +1,312 @@
+"""Noise cut from the smooth regions of a camera's pictures, and laid over clean pictures again.
+
+After RealSR (Ji et al., CVPR-W 2020, sec. 3.2), with two changes. A patch is smooth when its spectrum looks like noise
+(little power at low against high frequencies), not when its variance is small: small variance prefers the pictures with
+the least noise. And patches are stored at unit strength beside the strength per brightness, so that noise stays
+signal-dependent wherever a patch is laid.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .ops import Generators, rand
+
+PATCH = 16
+BINS = 16  # of brightness
+OVERLAP = 4  # of patches when they are laid
+LUMA = torch.tensor([0.299, 0.587, 0.114])
+CANDIDATES = 1500  # patches looked at per picture
+PATCHES_PER_PICTURE = 24
+MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to keep to its own patches
+SPREAD = 0.12  # relative spread of the power of white noise over a patch's high-frequency coefficients
+RED_LIMIT = 60.0  # low/high power beyond which the flattest patches are texture rather than noise
+NO_SMOOTH_REGION = (
+    "No smooth region was found: the noise is taken as white, as strong as the finest detail of the pictures."
+)
+
+
+@dataclass
+class NoiseModel:
+    """The noise of a camera.
+
+    Attributes:
+        patches: (P, 3, 16, 16), zero mean, unit variance; spatial and colour correlation as cut.
+        owners: (P,) index of the picture that a patch comes from.
+        levels: (N, 3, BINS) standard deviation in each picture per channel and brightness bin, in [0, 1] units.
+        notes: what had to be assumed, in sentences.
+    """
+
+    patches: Tensor
+    owners: Tensor
+    levels: Tensor
+    notes: list[str] = field(default_factory=list)
+
+    def sample(self, lr: Tensor, records: Tensor, generator: Generators) -> Tensor:
+        """Noise for clean LR pictures.
+
+        Args:
+            lr: (B, 3, H, W) in [0, 1].
+            records: (B,) which picture's noise each sample gets.
+            generator: one CPU generator, or one per sample.
+
+        Returns:
+            (B, 3, H, W), of the strength that belongs to each pixel's brightness.
+        """
+        height, width = lr.shape[-2:]
+        step = PATCH - OVERLAP
+        rows, columns = height // step + 2, width // step + 2
+        count = rows * columns
+        draws = rand((len(lr), 3 * count + 2), generator)
+        chosen = self._choose(records, draws[:, :count])
+        patches = self.patches[chosen]
+        turn = (draws[:, count : 2 * count] < 0.5).view(len(lr), count, 1, 1, 1)
+        patches = torch.where(turn, patches.flip((-2, -1)), patches)
+        # the sign is not turned: clipping and compression leave skewed noise
+        canvas = _lay(patches, rows, columns, step)
+        top, left = (draws[:, -2:] * step).long().unbind(1)
+        fields = [c[:, y : y + height, x : x + width] for c, y, x in zip(canvas, top, left, strict=True)]
+        return torch.stack(fields).to(lr) * interpolate_levels(self.levels[records].to(lr), lr)
+
+    def _choose(self, records: Tensor, draws: Tensor) -> Tensor:
+        """Patch indices (B, n): a picture's own patches where it has enough, else anyone's."""
+        chosen = torch.empty(draws.shape, dtype=torch.long)
+        for i, record in enumerate(records.tolist()):
+            pool = (self.owners == record).nonzero().flatten()
+            if len(pool) < MIN_PATCHES:
+                pool = torch.arange(len(self.patches))
+            chosen[i] = pool[(draws[i] * len(pool)).long().clamp(max=len(pool) - 1)]
+        return chosen
+
+
+def _lay(patches: Tensor, rows: int, columns: int, step: int) -> Tensor:
+    """Patches (B, n, 3, s, s) side by side with overlaps whose squared weights sum to one, so that variance is even."""
+    ramp = torch.sin(0.5 * torch.pi * (torch.arange(OVERLAP) + 0.5) / OVERLAP)
+    edge = torch.ones(PATCH)
+    edge[:OVERLAP], edge[-OVERLAP:] = ramp, ramp.flip(0)
+    weighted = (patches * edge.view(-1, 1) * edge).flatten(2).transpose(1, 2)
+    size = (rows * step + OVERLAP, columns * step + OVERLAP)
+    return F.fold(weighted, size, PATCH, stride=step)[..., OVERLAP:-OVERLAP, OVERLAP:-OVERLAP]
+
+
+def interpolate_levels(levels: Tensor, brightness: Tensor) -> Tensor:
+    """Strength (B, C, H, W) at each brightness in [0, 1] from (B, C, BINS) strengths at the bins' centres."""
+    position = (brightness * BINS - 0.5).clamp(0, BINS - 1).flatten(2)
+    low = position.floor().long().clamp(max=BINS - 2)
+    share = position - low
+    return (levels.gather(2, low) * (1 - share) + levels.gather(2, low + 1) * share).view_as(brightness)
+
+
+def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
+    """Cut noise from pictures that were not compressed (for the others see `jpeg_noise`).
+
+    Args:
+        pictures: (H, W, 3) float in [0, 1]; those smaller than a patch are passed over.
+        seed: for the choice of candidates in large pictures.
+
+    Returns:
+        A model over all pictures; without a smooth region, white noise as strong as the finest detail, and a note.
+    """
+    rng = np.random.default_rng(seed)
+    cut = [_candidates(torch.from_numpy(picture).float(), rng) for picture in pictures]
+    owners = torch.cat([torch.full((len(patches),), i) for i, (patches, _) in enumerate(cut)])
+    patches, means = torch.cat([patches for patches, _ in cut]), torch.cat([mean for _, mean in cut])
+    if not len(patches):
+        return white_noise(
+            torch.zeros(3, BINS), torch.ones(len(pictures)), "No unclipped patch was found: no noise is added."
+        )
+    low, high = _band_powers(patches)
+    bins = ((means @ LUMA) * BINS).long().clamp(0, BINS - 1)
+    floor, shift = fit_floor(high.log(), bins, owners, len(pictures), SPREAD)
+    normal = (high.log() - floor[bins] - shift[owners]).exp()
+    smooth = _select_smooth(low, normal)
+    redness = (low[smooth] / high[smooth]).median() if len(smooth) else torch.inf
+    if redness > RED_LIMIT:
+        # the finest detail of the flattest tenth bounds the noise from above
+        sigma = high.quantile(0.1).sqrt().item()
+        return white_noise(sigma, len(pictures), NO_SMOOTH_REGION)
+    patches, means, owners = patches[smooth], means[smooth], owners[smooth]
+    highlights = _highlight_strength(pictures)
+    variance = patches.square().mean((-2, -1))
+    gains = torch.ones(len(pictures))
+    for _ in range(4):  # strength per brightness and strength per picture, in turn
+        levels = _fit_levels(variance / gains[owners, None] ** 2, means, highlights)
+        expected = _levels_at(levels, means)
+        gains = _fit_gains((variance.sum(1) / expected.square().sum(1)).sqrt(), owners, len(pictures))
+    patches = patches / variance.sqrt().clamp(min=1e-5)[..., None, None]
+    kept = _thin(owners, rng)
+    return NoiseModel(patches[kept], owners[kept], gains.view(-1, 1, 1) * levels)
+
+
+def white_noise(sigma: float, pictures: int, note: str, count: int = 64) -> NoiseModel:
+    """White noise of one strength, where none can be cut."""
+    patches = torch.randn((count, 3, PATCH, PATCH), generator=torch.Generator().manual_seed(0))
+    patches = patches - patches.mean((-2, -1), keepdim=True)
+    return NoiseModel(patches, torch.full((count,), -1), torch.full((pictures, 3, BINS), sigma), [note])
+
+
+def _candidates(picture: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Patches (n, 3, s, s) less their best plane, and their means (n, 3); clipped ones left out."""
+    if min(picture.shape[:2]) < PATCH:
+        return torch.empty(0, 3, PATCH, PATCH), torch.empty(0, 3)
+    windows = picture.unfold(0, PATCH, PATCH // 2).unfold(1, PATCH, PATCH // 2).reshape(-1, 3, PATCH, PATCH)
+    if len(windows) > CANDIDATES:
+        windows = windows[np.sort(rng.choice(len(windows), CANDIDATES, replace=False))]
+    clipped = ((windows < 0.5 / 255) | (windows > 254.5 / 255)).float().mean((1, 2, 3))
+    windows = windows[clipped < 0.004]
+    return _detrend(windows), windows.mean((-2, -1))
+
+
+def _detrend(patches: Tensor) -> Tensor:
+    """Take off the least-squares plane, and restore the variance that three fitted parameters take from white noise."""
+    position = torch.arange(PATCH) - (PATCH - 1) / 2
+    plane = torch.stack(
+        [torch.ones(PATCH, PATCH), position.expand(PATCH, PATCH), position.view(-1, 1).expand(PATCH, PATCH)]
+    )
+    basis = F.normalize(plane.flatten(1), dim=1)
+    flat = patches.flatten(2)
+    residual = flat - (flat @ basis.T) @ basis
+    return (residual * (PATCH**2 / (PATCH**2 - 3)) ** 0.5).view_as(patches)
+
+
+def _band_powers(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean power of a luma DCT coefficient at low (1–4 half cycles) and at high frequencies (8 and more)."""
+    n = torch.arange(PATCH, dtype=torch.float32)
+    basis = torch.cos(torch.pi * n.view(-1, 1) * (2 * n + 1) / (2 * PATCH)) * (2 / PATCH) ** 0.5
+    basis[0] /= 2**0.5
+    luma = torch.einsum("ncij,c->nij", patches, LUMA)
+    power = (basis @ luma @ basis.T).square()
+    radius = torch.hypot(n.view(-1, 1), n)
+    low = (radius > 0.5) & (radius < 4.5)
+    high = (n.view(-1, 1) >= PATCH // 2) | (n >= PATCH // 2)
+    return power[:, low].mean(1), power[:, high].mean(1).clamp(min=1e-9)
+
+
+def fit_floor(log_power: Tensor, bins: Tensor, owners: Tensor, count: int, spread: float) -> tuple[Tensor, Tensor]:
+    """The noise floor of patches, of which most also hold texture.
+
+    Args:
+        log_power: (n,) logarithms of power, or of strength.
+        bins, owners: (n,) brightness bin and picture of each patch.
+        count: number of pictures.
+        spread: standard deviation of `log_power` over patches that hold nothing but the same noise.
+
+    Returns:
+        floor (BINS,) and shift (count,): noise alone has a `log_power` of about floor[bin] + shift[owner].
+    """
+    floor, shift = torch.zeros(BINS), torch.zeros(count)
+    for turn in range(4):
+
+        def locate(values: Tensor, turn: int = turn) -> Tensor:
+            return values.quantile(0.1) if turn < 2 else lowest_mode(values, spread)
+
+        floor = _per_group(log_power - shift[owners], bins, BINS, locate)
+        shift = _per_group(log_power - floor[bins], owners, count, locate)
+    return floor, shift
+
+
+def _per_group(values: Tensor, groups: Tensor, count: int, locate) -> Tensor:
+    """`locate` each group's values; groups with few members get the median of the others."""
+    result = torch.full((count,), torch.nan)
+    for group in groups.unique():
+        if (groups == group).sum() >= 2 * MIN_PATCHES:
+            result[group] = locate(values[groups == group])
+    known = result[~result.isnan()]
+    return result.nan_to_num(known.median().item() if len(known) else locate(values).item())
+
+
+def lowest_mode(values: Tensor, spread: float) -> Tensor:
+    """The lowest mode by mean shift from below: noise alone makes a peak there, texture a tail above it.
+
+    The kernel is as wide as the peak, so that neither the low nor the high half of the peak is preferred.
+    """
+    position = values.quantile(0.05)
+    for _ in range(20):
+        weight = torch.exp(-0.5 * ((values - position) / spread) ** 2)
+        position = (weight * values).sum() / weight.sum()
+    return position
+
+
+def _select_smooth(low: Tensor, normal: Tensor) -> Tensor:
+    """Indices of the patches whose high frequencies are noise alone, and whose low ones are in keeping."""
+    flat = (normal - 1).abs() < 2.5 * SPREAD
+    if not flat.any():
+        return torch.empty(0, dtype=torch.long)
+    limit = 1.5 * (low[flat] / normal[flat]).quantile(0.2)
+    return (flat & (low < limit)).nonzero().flatten()
+
+
+def _fit_levels(variance: Tensor, means: Tensor, highlights: Tensor) -> Tensor:
+    """Median strength (3, BINS) per channel and bin of that channel's brightness, and that of overexposed regions."""
+    levels = torch.empty(3, BINS)
+    for c in range(3):
+        bins = (means[:, c] * BINS).long().clamp(0, BINS - 1)
+        known = [b for b in range(BINS) if (bins == b).sum() >= MIN_PATCHES] or [int(bins.mode().values)]
+        values = [variance[bins == b, c].median().item() for b in known]
+        if known[-1] < BINS - 1 and highlights[c] > 0:
+            known, values = [*known, BINS - 1], [*values, highlights[c].item() ** 2]
+        levels[c] = fill_levels(known, values)
+    return levels
+
+
+def fill_levels(known: list[int], variances: list[float]) -> Tensor:
+    """Strengths (BINS,) from variances at some bins: interpolated between, continued as shot noise beyond."""
+    slope = max(np.polyfit(known, variances, 1)[0], 0.0) if len(known) > 2 else 0.0
+    bins = np.arange(BINS)
+    beyond = (bins - np.clip(bins, known[0], known[-1])) * slope
+    filled = np.interp(bins, known, variances) + beyond
+    return torch.from_numpy(filled.clip(0.25 * min(variances))).sqrt().float()
+
+
+def _highlight_strength(pictures: list[np.ndarray]) -> Tensor:
+    """Strength (3,) before clipping in overexposed smooth regions, 0 where there are too few.
+
+    Of a flat region with normal noise, cut off at white, the clipped share and the mean of the rest give the strength:
+    with z the distance of the mean from white in standard deviations, the rest lies z + phi(z) / Phi(z) below white.
+    """
+    windows = [
+        torch.from_numpy(p).float().unfold(0, 8, 8).unfold(1, 8, 8).flatten(3).flatten(0, 1)
+        for p in pictures
+        if min(p.shape[:2]) >= 8
+    ]
+    values = torch.cat(windows).transpose(0, 1)
+    clipped = values > 254.5 / 255
+    share = clipped.float().mean(-1)
+    rest = (values * ~clipped).sum(-1) / (~clipped).sum(-1).clamp(min=1)
+    normal = torch.distributions.Normal(0.0, 1.0)
+    z = normal.icdf(1 - share.clamp(0.02, 0.98))
+    strength = (1 - rest) / (z + normal.log_prob(z).exp() / normal.cdf(z))
+    result = torch.zeros(3)
+    for c in range(3):
+        usable = strength[c][(share[c] > 0.1) & (share[c] < 0.65)]
+        if len(usable) >= 4 * MIN_PATCHES:
+            result[c] = (0.5 * lowest_mode(2 * usable.clamp(min=1e-4).log(), SPREAD)).exp()
+    return result
+
+
+def _levels_at(levels: Tensor, means: Tensor) -> Tensor:
+    """Strength (n, 3) at the mean brightness of each patch, from (3, BINS)."""
+    return interpolate_levels(levels.unsqueeze(0), means.T.reshape(1, 3, -1, 1)).view(3, -1).T
+
+
+def _fit_gains(ratios: Tensor, owners: Tensor, count: int) -> Tensor:
+    """Median ratio per picture, drawn towards 1 where a picture gave few patches; the mean square gain is 1."""
+    gains = torch.ones(count)
+    for i in range(count):
+        mine = ratios[owners == i]
+        if len(mine):
+            weight = len(mine) / (len(mine) + 1.0)
+            gains[i] = mine.median().clamp(min=1e-3) ** weight
+    return gains / gains.square().mean().sqrt()
+
+
+def _thin(owners: Tensor, rng: np.random.Generator) -> Tensor:
+    """Indices of at most `PATCHES_PER_PICTURE` patches of each picture."""
+    kept = []
+    for owner in owners.unique():
+        mine = (owners == owner).nonzero().flatten().numpy()
+        kept.append(np.sort(rng.permutation(mine)[:PATCHES_PER_PICTURE]))
+    return torch.from_numpy(np.concatenate(kept))

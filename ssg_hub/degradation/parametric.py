@@ -1,0 +1,201 @@
+"""Blur kernels from the spectra of LR pictures alone: a Gaussian with a motion segment, seen against natural scenes.
+
+The power spectrum of a picture is that of its scene, times the kernel's transfer function squared, folded at the LR
+sampling rate, plus that of the noise. Natural scenes have spectra that vary little and smoothly (`NaturalPrior`), so
+both are fitted at once by the Whittle likelihood with Gaussian priors, for all pictures in parallel by Fisher scoring.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .spectrum import TERMS, NaturalPrior, Spectra, scene_terms
+
+LOG_AREA = (math.log(4.0), 1.2)  # prior mean and deviation, in HR pixels squared at x4
+STRETCH = 0.45  # prior deviation of the log axis ratio's two components
+NOISE_GAIN = 0.25  # prior deviation of the log of the noise power against the one measured in smooth regions
+# A periodogram's ordinates scatter around a smooth spectrum more than noise would make them: scenes have edges.
+EVIDENCE = 0.08
+POOLED = 32  # frequencies per cycle per pixel at which spectra are compared
+ROUNDS = 24
+LENGTHENED = (0.4, 0.8, 1.5)  # starts for motion: variance along the axis against that of the Gaussian fit
+
+
+@dataclass
+class ParametricFit:
+    """Kernels of N pictures by their parameters.
+
+    Attributes:
+        log_area, stretch, motion: see `kernels.render_kernels`; motion is common to the set.
+        error: (N, 3) posterior standard deviations of log_area and stretch.
+        signal: (N,) share of the frequencies at which the scene stands above the noise.
+    """
+
+    log_area: Tensor
+    stretch: Tensor
+    motion: Tensor
+    error: Tensor
+    signal: Tensor
+
+
+def fit_parametric(
+    spectra: Spectra,
+    noise_power: Tensor,
+    scale: int,
+    prior: NaturalPrior | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ParametricFit:
+    """Fit every picture's kernel.
+
+    Args:
+        spectra: of N LR pictures.
+        noise_power: (N, F) power spectrum of each picture's noise.
+        scale: from HR to LR; widths come out in HR pixels.
+        prior: of natural scenes; the built-in one by default.
+        on_progress: called with (done, total) rounds.
+    """
+    problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in())
+    gaussian, motion = (torch.tensor(share).double() for share in (0.0, 1.0))
+
+    def report(run: int) -> Callable[[int], None] | None:
+        return (lambda done: on_progress(run * ROUNDS + done, (3 + len(LENGTHENED)) * ROUNDS)) if on_progress else None
+
+    still, still_error = problem.solve(gaussian, problem.start(), ROUNDS, report(0))
+    # a segment's spectrum has zeros, and the likelihood a maximum on either side of each: several starts, one agreement
+    tried = []
+    for run, factor in enumerate(LENGTHENED):
+        tried.append(problem.solve(motion, _lengthen(still, factor), ROUNDS // 2, report(1 + run))[0])
+    losses = torch.stack([problem.loss(p, motion) for p in tried])
+    common = tried[int(losses.sum(1).argmin())][:, :3].median(0).values
+    moved = torch.stack(tried)[losses.argmin(0), torch.arange(len(still))]
+    agreed = torch.cat((common.expand(len(moved), 3), moved[:, 3:]), dim=1)
+    agreed, _ = problem.solve(motion, agreed, ROUNDS, report(1 + len(LENGTHENED)))
+    better = problem.loss(agreed, motion) < problem.loss(moved, motion)
+    best = torch.where(better.view(-1, 1), agreed, moved)
+    moved, moved_error = problem.solve(motion, best, ROUNDS, report(2 + len(LENGTHENED)))
+    if problem.loss(moved, motion).sum() < problem.loss(still, gaussian).sum():
+        parameters, error, share = moved, moved_error, motion
+    else:
+        parameters, error, share = still, still_error, gaussian
+    return ParametricFit(
+        parameters[:, 0],
+        parameters[:, 1:3],
+        share.expand(len(parameters)).clone(),
+        error[:, :3],
+        problem.signal_share(parameters, share),
+    )
+
+
+def _lengthen(p: Tensor, factor: float) -> Tensor:
+    """Multiply the variance along the major axis by a factor, but not to below that across."""
+    strength = torch.linalg.vector_norm(p[:, 1:3], dim=1, keepdim=True)
+    change = torch.maximum(torch.full_like(strength, 0.5 * math.log(factor)), -strength)
+    changed = p.clone()
+    changed[:, :1] += change
+    changed[:, 1:3] *= 1 + change / strength.clamp(min=1e-6)
+    return changed
+
+
+def _pool(values: Tensor, index: Tensor, count: int) -> Tensor:
+    """Means of (…, F) over groups of frequencies."""
+    sums = torch.zeros(*values.shape[:-1], count, dtype=values.dtype).index_add_(-1, index, values)
+    return sums / torch.bincount(index, minlength=count)
+
+
+class _Problem:
+    """The posterior of (log_area, stretch x, stretch diagonal, log noise gain, scene weights) for each picture."""
+
+    def __init__(self, spectra: Spectra, noise_power: Tensor, scale: int, prior: NaturalPrior):
+        self.scale = scale
+        cells = torch.stack(((spectra.fy * POOLED).round(), (spectra.fx * POOLED).round()))
+        _, index, members = cells.unique(dim=1, return_inverse=True, return_counts=True)
+        count = len(members)
+        self.power, self.noise = _pool(spectra.power, index, count), _pool(noise_power, index, count)
+        self.weight = EVIDENCE * spectra.tiles.view(-1, 1) * members
+        folds = [(i, j) for i in (0, 1) for j in (0, 1)]
+        # frequencies, and those that fold onto them at the LR rate: the nearest alias along each axis
+        fy, fx = _pool(spectra.fy, index, count), _pool(spectra.fx, index, count)
+        self.fy = torch.stack([fy - i * torch.sign(fy + 1e-9) for i, _ in folds])
+        self.fx = torch.stack([fx - j * torch.sign(fx + 1e-9) for _, j in folds])
+        self.terms = scene_terms(self.fy.flatten(), self.fx.flatten())
+        area = LOG_AREA[0] + 2 * math.log(scale / 4)
+        self.mean = torch.cat((torch.tensor([area, 0, 0, 0]).double(), prior.mean))
+        self.precision = torch.zeros(4 + TERMS, 4 + TERMS).double()
+        self.precision[range(4), range(4)] = torch.tensor([LOG_AREA[1], STRETCH, STRETCH, NOISE_GAIN]).double() ** -2
+        self.precision[4:, 4:] = torch.linalg.inv(prior.covariance)
+        # the scene's level says nothing about its kernel: exposure and contrast are free
+        self.precision[4, :] = self.precision[:, 4] = 0
+        self.precision[4, 4] = 1e-4
+
+    def start(self) -> Tensor:
+        start = self.mean.repeat(len(self.power), 1)
+        excess = (self.power.mean(1) - self.noise.mean(1)).clamp(min=1e-9)
+        start[:, 4] += (excess / self._signal(start, torch.tensor(0.0).double()).mean(1)).log()
+        return start
+
+    def _signal(self, p: Tensor, motion: Tensor) -> Tensor:
+        """Power of the blurred, folded scene (N, F)."""
+        folds, count = self.fy.shape
+        fy, fx = self.fy.flatten() / self.scale, self.fx.flatten() / self.scale
+        area, stretch = p[:, :1], p[:, 1:3]
+        strength = torch.linalg.vector_norm(stretch, dim=1, keepdim=True).clamp(min=1e-6)
+        lean = torch.sinh(strength) / strength
+        xx, yy = (area.exp() * (torch.cosh(strength) + sign * lean * stretch[:, :1]) for sign in (1, -1))
+        xy = area.exp() * lean * stretch[:, 1:2]
+        spread = xx * fx**2 + 2 * xy * fx * fy + yy * fy**2  # variance along each frequency's direction
+        moved = motion * (spread - (area - strength).exp() * (fx**2 + fy**2)).clamp(min=0)
+        log_power = p[:, 4:] @ self.terms - 4 * math.pi**2 * (spread - moved)
+        power = log_power.clamp(max=40).exp() * torch.sinc((12 * moved).sqrt()) ** 2
+        return power.view(-1, folds, count).sum(1)
+
+    def _log_model(self, p: Tensor, motion: Tensor) -> Tensor:
+        return (self._signal(p, motion) + p[:, 3:4].exp() * self.noise + 1e-9).log()
+
+    def loss(self, p: Tensor, motion: Tensor) -> Tensor:
+        """Negative log posterior (N,)."""
+        log_model = self._log_model(p, motion)
+        misfit = (self.weight * (log_model + self.power * torch.exp(-log_model))).sum(1)
+        off = p - self.mean
+        return misfit + 0.5 * ((off @ self.precision) * off).sum(1)
+
+    def solve(
+        self, motion: Tensor, p: Tensor, rounds: int, on_round: Callable[[int], None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Fisher scoring with Levenberg damping; returns the maximum and its standard deviations (N, parameters)."""
+        damping = torch.full((len(p),), 1e-2).double()
+        loss = self.loss(p, motion)
+        for done in range(1, rounds + 1):
+            gradient, information = self._derivatives(p, motion)
+            diagonal = torch.diag_embed(damping.view(-1, 1) * information.diagonal(dim1=1, dim2=2))
+            trial = p - torch.linalg.solve(information + diagonal, gradient).clamp(-0.5, 0.5)
+            trial_loss = self.loss(trial, motion)
+            gain = loss - trial_loss
+            better = gain > 0
+            p, loss = torch.where(better.view(-1, 1), trial, p), torch.where(better, trial_loss, loss)
+            damping = torch.where(better, damping / 3, damping * 5).clamp(1e-6, 1e6)
+            if on_round:
+                on_round(done)
+            if done > 8 and gain.max() < 1e-3:
+                break
+        _, information = self._derivatives(p, motion)
+        return p, torch.linalg.inv(information).diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+
+    def _derivatives(self, p: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (N, P) and expected curvature (N, P, P) of the loss."""
+        log_model, step = self._log_model(p, motion), 1e-4
+        columns = []
+        for k in range(p.shape[1]):
+            shifted = p.clone()
+            shifted[:, k] += step
+            columns.append((self._log_model(shifted, motion) - log_model) / step)
+        jacobian = torch.stack(columns, dim=1)
+        residual = self.weight * (1 - self.power * torch.exp(-log_model))
+        gradient = (jacobian @ residual.unsqueeze(-1)).squeeze(-1) + (p - self.mean) @ self.precision
+        information = (jacobian * self.weight.unsqueeze(1)) @ jacobian.transpose(1, 2) + self.precision
+        return gradient, information
+
+    def signal_share(self, p: Tensor, motion: Tensor) -> Tensor:
+        return (self._signal(p, motion) > p[:, 3:4].exp() * self.noise).double().mean(1)
