@@ -143,7 +143,7 @@ def _class_sliders(part: dict) -> None:
             def remember(value: float, values: dict[str, float], name: str = name) -> dict[str, float]:
                 return {**values, name: value}
 
-            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=name, key=f"class-{name}")
+            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=name, interactive=True, key=f"class-{name}")
             slider.release(remember, [slider, part["class_strength"]], part["class_strength"], **LIGHT)
 
 
@@ -203,7 +203,7 @@ def _wire(handlers: Handlers, asked: dict, shown: dict) -> None:
         **HEAVY,
     )
     run.success(None, js="() => document.getElementById('results').scrollIntoView({block: 'nearest'})")
-    asked["cancel"].click(handlers.cancel, None, None, queue=False, cancels=[run], **LIGHT)
+    asked["cancel"].click(handlers.cancel, None, None, cancels=[run], **LIGHT)
     shown["opacity"].release(handlers.blend, [shown["opacity"], shown["blended"]], shown["overlay"], **LIGHT)
     _endpoint(handlers)
     gr.context.Context.root_block.unload(handlers.leave)
