@@ -83,27 +83,28 @@ def run_job(job: Job, on_progress: Callable[[int, int], None]) -> Outcome:
     if add:
         opaque = Picture(fill_transparent(job.picture))
         for done, (row, column) in enumerate(job.grid, start=1):
-            parts = process_tile(job, opaque, job.grid.rows[row], job.grid.columns[column])
-            for feather, part in zip(add, parts, strict=True):
+            # The parts get no name, so that they are gone before the next tile is computed.
+            for feather, part in zip(add, process_tile(job, opaque, row, column), strict=True):
                 feather.add(part, row, column)
             on_progress(done, len(job.grid))
     content = colors.finish() if colors else enlarge_bicubic(job.picture, job.size)
     return Outcome(content, mask, drift)
 
 
-def process_tile(job: Job, opaque: Picture, rows: Span, columns: Span) -> list[Tensor]:
+def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tensor]:
     """Take one tile through generator, strength and guide.
 
     Args:
         job: what is done.
         opaque: the input without its alpha, with colours under transparent pixels.
-        rows, columns: the tile's place in it.
+        row, column: the tile's place in the grid.
 
     Returns:
         As far as the job makes them: colours (1 or 3, h, w) at the result's size; soft labels (K, cells, cells);
         drift (1, cells, cells).
     """
     networks, strength = job.networks, job.strength
+    rows, columns = job.grid.rows[row], job.grid.columns[column]
     sr = generate_tile(job, to_floats(opaque.values[slice(*rows), slice(*columns)])) if job.generates else None
     bicubic = _bicubic_tile(job, opaque, rows, columns) if job.segment or strength != 1.0 else None
     if isinstance(strength, Tensor):

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from .bicubic import BicubicDegradation
+from .mixture import Mixture
 from .prior import GenericPrior
 
-__all__ = ["BicubicDegradation", "GenericPrior", "load_degradation"]
+__all__ = ["BicubicDegradation", "GenericPrior", "Mixture", "load_degradation"]
 
 
 def load_degradation(name: str, root: Path = Path()):
-    """Choose how LR is made: "bicubic", "generic", or the folder of a saved degradation bank.
+    """Choose how LR is made: "bicubic", "generic", the folder of a saved bank, or several of these joined by "+".
 
     Returns:
         An object with `degrade(hr, scale, generator) -> lr`.
@@ -18,6 +19,8 @@ def load_degradation(name: str, root: Path = Path()):
     Raises:
         ConfigError: no such folder.
     """
+    if "+" in name:
+        return Mixture([load_degradation(part.strip(), root) for part in name.split("+")])
     if name in (known := {"bicubic": BicubicDegradation, "generic": GenericPrior}):
         return known[name]()
     if not (root / name).is_dir():

@@ -10,17 +10,20 @@ import torch
 from torch import Tensor
 
 from .compression import Compression, luma_blocks, split_blocks
-from .noise import BINS, MIN_PATCHES, PATCH, NoiseModel, fit_floor, white_noise
+from .noise import BINS, MIN_PATCHES, PATCH, NoiseModel, white_noise
 from .ops import blur, dct_basis, gaussian_kernels
 
 STRENGTHS = torch.logspace(-0.5, 1.7, 34)  # candidate standard deviations of luma, in levels of 0–255
 LENGTHS = torch.tensor([0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.95, 1.1, 1.3, 1.6])  # of a Gaussian that blurs white noise, px
 START_LENGTH = 5  # index of the length with which the first guess is made
-SPREAD = 0.22  # of the logarithm of a single block's estimated strength
+MAX_JUMP = 1.0  # between neighbouring blocks' means, in standard deviations of the noise; white noise has 0.2
+MAX_WAVE = 2.5  # of the lowest coefficients, in standard deviations of the noise; white noise has 1
 OUTLIERS = 0.02  # share of coefficients that belong to texture
 MAX_LEVEL = 12  # quantised levels above it count alike
 MAX_BLOCKS = 1000  # per picture
 PATCHES_PER_PICTURE = 8
+FREQUENCY = torch.arange(8).view(-1, 1) + torch.arange(8)  # of a DCT coefficient, row and column together
+RELATIVE = torch.linspace(-1.6, 1.6, 65)  # log strengths onto which shifted tables are interpolated
 
 
 def estimate_jpeg_noise(pictures: list[np.ndarray], compressions: list[Compression], seed: int = 0) -> NoiseModel:
@@ -34,14 +37,15 @@ def estimate_jpeg_noise(pictures: list[np.ndarray], compressions: list[Compressi
     Returns:
         A model whose patches are drawn from the fit: luma noise in all channels alike, and colour noise.
     """
-    tables, brightness = zip(*[_tabulate(p, c) for p, c in zip(pictures, compressions, strict=True)], strict=True)
-    owners = torch.cat([torch.full((len(table),), i) for i, table in enumerate(tables)])
-    table, bins = torch.cat(tables), (torch.cat(brightness) / 256 * BINS).long().clamp(0, BINS - 1)
+    blocks = [_tabulate(p, c) for p, c in zip(pictures, compressions, strict=True)]
+    owners = torch.cat([torch.full((len(table),), i) for i, (table, _) in enumerate(blocks)])
+    table, brightness = (torch.cat([block[k] for block in blocks]) for k in range(2))
     if len(table) < MIN_PATCHES:
-        note = "The compressed pictures have too few unclipped blocks: no noise is added."
+        note = "The compressed pictures have too few smooth blocks: no noise is added."
         return white_noise(0.0, len(pictures), note)
-    luma, length, smooth = _fit_set(table, bins)
-    gains, lengths = _fit_pictures(table[smooth], luma[bins[smooth]], owners[smooth], len(pictures), length)
+    bins = (brightness / 256 * BINS).long().clamp(0, BINS - 1)
+    luma, length = _fit_set(table, bins)
+    gains, lengths = _fit_pictures(table, luma[bins], owners, len(pictures), length)
     colour = _colour_share(pictures, compressions, luma.mean() * gains)
     generator = torch.Generator().manual_seed(seed)
     patch_owners = torch.arange(len(pictures)).repeat_interleave(PATCHES_PER_PICTURE)
@@ -55,22 +59,42 @@ def estimate_jpeg_noise(pictures: list[np.ndarray], compressions: list[Compressi
 
 
 def _tabulate(pixels: np.ndarray, compression: Compression) -> tuple[Tensor, Tensor]:
-    """Log-likelihood (n, strengths, lengths) of each block's levels under each candidate noise, and brightness (n,).
+    """Log-likelihood (n, strengths, lengths) of each smooth block's levels under each candidate noise; brightness (n,).
 
-    The lowest coefficients are left out: they hold the shading of smooth regions.
+    The lowest coefficients are left out: they tell smooth blocks from rough ones, and hold what shading there is.
     """
-    coefficients, _, brightness = luma_blocks(pixels, compression.offset)
-    stride = -(-len(coefficients) // MAX_BLOCKS) or 1
-    coefficients, brightness = coefficients[::stride], brightness[::stride]
-    frequency = torch.arange(8).view(-1, 1) + torch.arange(8)
-    used = (frequency >= 2).flatten()
+    coefficients, positions, brightness = luma_blocks(pixels, compression.offset)
+    used = (FREQUENCY >= 2).flatten()
     levels = (coefficients / compression.luma).round().abs().flatten(1)[:, used].clamp(max=MAX_LEVEL).long()
     steps = compression.luma.flatten()[used]
     spread = torch.stack([_coefficient_spread(length).flatten()[used] for length in LENGTHS])
     sigma = (STRENGTHS.view(-1, 1, 1) * spread).clamp(min=0.05)  # (strengths, lengths, k)
     log_chance = _level_likelihood(torch.arange(MAX_LEVEL + 1).view(-1, 1, 1, 1), steps, sigma)
     one_hot = torch.nn.functional.one_hot(levels, MAX_LEVEL + 1).float()  # (n, k, levels)
-    return torch.einsum("nkl,lsjk->nsj", one_hot, log_chance), brightness
+    table = torch.einsum("nkl,lsjk->nsj", one_hot, log_chance)
+    smooth = _is_smooth(coefficients, positions, brightness, table[:, :, START_LENGTH])
+    chosen = smooth.nonzero().flatten()[:MAX_BLOCKS]
+    return table[chosen], brightness[chosen]
+
+
+def _is_smooth(coefficients: Tensor, positions: Tensor, brightness: Tensor, table: Tensor) -> Tensor:
+    """Blocks (n,) whose mean is that of their neighbours, and whose lowest waves are no higher than their noise.
+
+    Both are judged against the strength that the block's other coefficients allow (`table`, (n, strengths)); scenes are
+    strongest at low frequencies, so texture fails.
+    """
+    if not len(coefficients):
+        return torch.zeros(0, dtype=torch.bool)
+    allowed = table > table.amax(1, keepdim=True) - 0.5
+    index = torch.where(allowed, torch.arange(len(STRENGTHS)), 0).amax(1)
+    strength = STRENGTHS[index]
+    means = torch.full((int(positions[:, 0].max()) + 3, int(positions[:, 1].max()) + 3), torch.nan)
+    rows, columns = positions[:, 0] + 1, positions[:, 1] + 1
+    means[rows, columns] = brightness
+    around = [(means[rows + i, columns + j] - brightness).abs() for i, j in ((0, 1), (1, 0), (0, -1), (-1, 0))]
+    jump = torch.stack(around).nan_to_num(0.0).amax(0)
+    wave = torch.maximum(coefficients[:, 0, 1].abs(), coefficients[:, 1, 0].abs())
+    return (jump < MAX_JUMP * strength) & (wave < MAX_WAVE * strength)
 
 
 def _level_likelihood(levels: Tensor, steps: Tensor, sigma: Tensor) -> Tensor:
@@ -80,20 +104,27 @@ def _level_likelihood(levels: Tensor, steps: Tensor, sigma: Tensor) -> Tensor:
     return torch.log((1 - OUTLIERS) * chance + OUTLIERS / (4 + levels) ** 2)
 
 
-def _fit_set(table: Tensor, bins: Tensor) -> tuple[Tensor, int, Tensor]:
-    """Strength per brightness (BINS,), index of the correlation length, and indices of the smooth blocks."""
-    length = START_LENGTH
-    for _ in range(3):
-        strength = STRENGTHS.log()[table[:, :, length].argmax(1)]
-        # one set of pictures: a single block says too little to tell a picture's own gain from its texture
-        floor, _ = fit_floor(strength, bins, torch.zeros_like(bins), 1, SPREAD)
-        smooth = ((strength - floor[bins]).abs() < 2 * SPREAD).nonzero().flatten()
-        relative = _shift_strengths(table[smooth], floor[bins[smooth]])
-        length = int(relative.sum(0).amax(0).argmax())
-    known = [b for b in range(BINS) if (bins[smooth] == b).sum() >= MIN_PATCHES] or [int(bins[smooth].mode().values)]
-    best = [STRENGTHS[table[smooth[bins[smooth] == b]][:, :, length].sum(0).argmax()].item() for b in known]
-    weights = [(bins[smooth] == b).sum().sqrt().item() for b in known]
-    return _fit_shot_noise(known, best, weights), length, smooth
+def _fit_set(table: Tensor, bins: Tensor) -> tuple[Tensor, int]:
+    """Strength per brightness (BINS,) and index of the correlation length, over all pictures."""
+    known = [b for b in range(BINS) if (bins == b).sum() >= 2 * MIN_PATCHES] or [int(bins.mode().values)]
+    scores = torch.stack([_floor_likelihood(table[bins == b]) for b in known])  # (bins, strengths, lengths)
+    length = int(scores.amax(1).sum(0).argmax())
+    best = [STRENGTHS[row[:, length].argmax()].item() for row in scores]
+    weights = [(bins == b).sum().sqrt().item() for b in known]
+    return _fit_shot_noise(known, best, weights), length
+
+
+def _floor_likelihood(table: Tensor) -> Tensor:
+    """Log-likelihood (strengths, lengths) of a common noise floor for blocks (n, strengths, lengths).
+
+    A share of the blocks holds that noise alone, the others anything stronger, which takes texture out of account.
+    """
+    peak = table.amax((1, 2), keepdim=True)
+    chance = (table - peak).exp()
+    stronger = chance.flip(1).cumsum(1).flip(1) / table.shape[1]
+    shares = torch.tensor([0.1, 0.3, 0.6, 0.9]).view(-1, 1, 1, 1)
+    mixed = (shares * chance + (1 - shares) * stronger + 1e-12).log() + peak
+    return mixed.sum(1).amax(0)
 
 
 def _fit_shot_noise(bins: list[int], strengths: list[float], weights: list[float]) -> Tensor:
@@ -105,11 +136,8 @@ def _fit_shot_noise(bins: list[int], strengths: list[float], weights: list[float
     return torch.from_numpy(fitted).sqrt().float()
 
 
-RELATIVE = torch.linspace(-1.2, 4.0, 105)  # log strengths onto which shifted tables are interpolated
-
-
 def _shift_strengths(table: Tensor, shift: Tensor) -> Tensor:
-    """Tables (n, 105, lengths) as functions of log strength less each block's `shift` (n,)."""
+    """Tables (n, 65, lengths) as functions of log strength less each block's `shift` (n,)."""
     step = (STRENGTHS[1] / STRENGTHS[0]).log()
     position = ((RELATIVE + shift.view(-1, 1) - STRENGTHS[0].log()) / step).clamp(0, len(STRENGTHS) - 1.001)
     low = position.floor().long().unsqueeze(-1).expand(-1, -1, table.shape[-1])
@@ -132,7 +160,7 @@ def _fit_pictures(table: Tensor, expected: Tensor, owners: Tensor, count: int, l
     prior = -0.5 * (RELATIVE / 0.35).square().view(-1, 1) - 0.5 * ((LENGTHS - LENGTHS[length]) / 0.3).square()
     gains, lengths = torch.ones(count), LENGTHS[length].repeat(count)
     for i in owners.unique().tolist():
-        posterior = (shifted[owners == i].sum(0) + prior).flatten().softmax(0).view_as(prior)
+        posterior = (_floor_likelihood(shifted[owners == i]) + prior).flatten().softmax(0).view_as(prior)
         gains[i] = (posterior.sum(1) * RELATIVE).sum().exp()
         lengths[i] = (posterior.sum(0) * LENGTHS).sum()
     return gains, lengths
@@ -141,12 +169,11 @@ def _fit_pictures(table: Tensor, expected: Tensor, owners: Tensor, count: int, l
 def _colour_share(pictures: list[np.ndarray], compressions: list[Compression], luma: Tensor) -> float:
     """Strength of colour noise (Cb, Cr) relative to luma noise (N,), from what the coarse colour tables let through."""
     shares = torch.tensor([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.6, 0.75, 0.93])  # the last: independent R, G and B
-    frequency = torch.arange(8).view(-1, 1) + torch.arange(8)
-    used = ((frequency >= 2) & (frequency <= 4)).flatten()
+    used = ((FREQUENCY >= 2) & (FREQUENCY <= 4)).flatten()
     scores = torch.zeros(len(shares))
     for pixels, compression, strength in zip(pictures, compressions, luma, strict=True):
         blocks = _chroma_blocks(pixels, compression.offset)
-        lowest = blocks.flatten(1)[:, (frequency == 1).flatten()].square().sum(1)
+        lowest = blocks.flatten(1)[:, (FREQUENCY == 1).flatten()].square().sum(1)
         quiet = lowest.argsort()[: max(2, round(0.25 * len(blocks)))]
         steps = compression.chroma.flatten()[used]
         levels = (blocks[quiet].flatten(1)[:, used] / steps).round().abs()

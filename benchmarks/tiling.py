@@ -1,0 +1,194 @@
+"""Measure tiling: how tiled and untiled output differ, whether seams show, and the memory that a large picture takes.
+
+    python benchmarks/tiling.py [--model FOLDER_OR_HUB_ID]
+
+Prints two tables and writes them into docs/results.md.
+
+Seam figure: how much steeper the picture is across the places where tiles join than along everything else, in the
+tiled output relative to the untiled; 1.000 means that nothing shows. Memory: two processes each, one that only sends a
+single tile of the same size through the same networks (the model's own need) and one that upscales; the difference of
+their peak resident sets, by the pixels of the result. It holds the input, the result, mask, drift, and all strips
+between tiles. A small random generator and guide are used for it, because their own need hides the least.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from document import describe_machine, markdown_table, write_section
+from PIL import Image
+
+from ssg_hub.generators import build_generator
+from ssg_hub.images import Picture, read_picture, write_picture
+from ssg_hub.resampling import to_floats
+from ssg_hub.tile_networks import evaluating, place_networks
+from ssg_hub.tiling import Span, plan_grid
+from ssg_hub.upscale import predict, upscale
+
+SIZES = ((160, 120), (240, 180), (320, 240))
+TILE = 96
+MEGAPIXELS = (1, 4, 16)
+CLASSES = 11
+KIBIBYTE = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="a saved model or Hub id for the seams; default: the embedded checkpoint")
+    parser.add_argument("--child", nargs=3, metavar=("WHAT", "SIDE", "BITS"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        what, side, bits = arguments.child
+        print(peak_of(what, int(side), int(bits)))
+        return
+    model, name = load(arguments.model)
+    seams = markdown_table(seam_rows(model))
+    memory = markdown_table(memory_rows())
+    text = (
+        f"On: {describe_machine()}. By: `python benchmarks/tiling.py`.\n\n"
+        f"Tiled (at most {TILE} LR pixels a side) against untiled, {name}; differences in grey levels of 255, "
+        f"ratio of gradients across the joins:\n\n{seams}\n\n"
+        f"Peak memory above the model's own need, automatic tiles, a small generator and a guide of {CLASSES} classes:"
+        f"\n\n{memory}"
+    )
+    print(text)
+    write_section("tiling", f"## Tiles: seams and memory\n\n{text}")
+
+
+def load(name: str | None) -> tuple[SimpleNamespace, str]:
+    """A model and what to call it; random weights where no checkpoint is embedded yet."""
+    from ssg_hub.errors import SSGError
+    from ssg_hub.model import SSGModel
+
+    try:
+        return SSGModel.from_pretrained(name), f"`{name}`" if name else "the embedded checkpoint"
+    except SSGError:
+        if name:
+            raise
+        return small_model(), "a small generator with random weights"
+
+
+def small_model() -> SimpleNamespace:
+    """A generator and a guide with random weights, the same at every call."""
+    from ssg_hub.guide import Guide
+
+    torch.manual_seed(0)
+    generator = build_generator("rrdb", {"features": 16, "blocks": 1, "growth": 8})
+    with torch.no_grad():
+        generator.conv_last.bias += 0.5
+    return SimpleNamespace(
+        generator=generator.eval(),
+        guide=Guide(
+            {
+                "model_type": "segformer",
+                "id2label": {i: f"class {i}" for i in range(CLASSES)},
+                "num_encoder_blocks": 2,
+                "depths": [1, 1],
+                "sr_ratios": [8, 4],
+                "hidden_sizes": [16, 32],
+                "patch_sizes": [7, 3],
+                "strides": [4, 2],
+                "num_attention_heads": [1, 2],
+                "mlp_ratios": [2, 2],
+                "decoder_hidden_size": 32,
+            }
+        ).eval(),
+    )
+
+
+def seam_rows(model: SimpleNamespace) -> list[list[str]]:
+    rows = [["LR", "tiles", "max difference", "99.9 %", "mean", "seam figure"]]
+    for size in SIZES:
+        lr = photograph(size)
+        whole, tiled = (upscale(model, lr, tile=tile, segment=False) for tile in (None, TILE))
+        before, after = (np.asarray(result.image).astype(np.float32) for result in (whole, tiled))
+        difference = np.abs(after - before)
+        grid = plan_grid(size[1], size[0], TILE)
+        scale = model.generator.scale
+        figure = steepness(after, grid, scale) / steepness(before, grid, scale)
+        row = [f"{size[0]}x{size[1]}", str(len(grid)), f"{difference.max():.0f}"]
+        row += [f"{np.percentile(difference, 99.9):.1f}", f"{difference.mean():.4f}", f"{figure:.4f}"]
+        rows.append(row)
+    return rows
+
+
+def photograph(size: tuple[int, int]) -> Image.Image:
+    """A photograph that comes with scikit-image, as LR of this size."""
+    from skimage import data
+
+    return Image.fromarray(data.coffee()).resize(size, Image.Resampling.BICUBIC)
+
+
+def steepness(image: np.ndarray, grid, scale: int) -> float:
+    """Mean absolute gradient where tiles join, across the join, by the mean of the same gradient elsewhere."""
+    inside, outside = [], []
+    for axis, spans in ((0, grid.rows), (1, grid.columns)):
+        gradient = np.abs(np.diff(image, axis=axis)).mean((1 - axis, 2))
+        joins = np.zeros(len(gradient), bool)
+        for start, stop in shared(spans):
+            joins[start * scale : stop * scale] = True
+        inside.append(gradient[joins])
+        outside.append(gradient[~joins])
+    return float(np.concatenate(inside).mean() / np.concatenate(outside).mean())
+
+
+def shared(spans: list[Span]) -> list[Span]:
+    """The stretches that two neighbouring tiles share."""
+    return [(after[0], before[1]) for before, after in pairwise(spans)]
+
+
+def memory_rows() -> list[list[str]]:
+    rows = [["result", "depth", "tiles", "model's own need", "peak", "above, bytes per output pixel"]]
+    for megapixels in MEGAPIXELS:
+        for bits in (8, 16):
+            side = round(1000 * megapixels**0.5 / 4)
+            need, peak = (measure(what, side, bits) for what in ("need", "upscale"))
+            pixels = (4 * side) ** 2
+            tiles = predict(small_model(), (side, side)).tiles
+            row = [f"{4 * side}x{4 * side}", f"{bits} bit", str(tiles), f"{need / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB"]
+            rows.append([*row, f"{(peak - need) / pixels:.1f}"])
+    return rows
+
+
+def measure(what: str, side: int, bits: int) -> int:
+    """Peak resident set, in bytes, of a process of its own, whose allocator returns at once what is freed."""
+    command = [sys.executable, __file__, "--child", what, str(side), str(bits)]
+    frank = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **frank})
+    return int(done.stdout)
+
+
+def peak_of(what: str, side: int, bits: int) -> int:
+    """In the child: do what is to be measured and return this process' peak resident set in bytes."""
+    model = small_model()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lr.png"
+        if what == "need":
+            tile = predict(model, (side, side)).tile
+            write_noise(path, tile, bits)
+            lr = to_floats(read_picture(path).values)
+            networks = place_networks(model.generator, model.guide, None, None)
+            with torch.inference_mode(), evaluating(networks.generator, networks.guide):
+                for _ in range(2):  # once more, with all code loaded and all kernels built
+                    networks.segment(networks.generate(lr))
+        else:
+            write_noise(path, side, bits)
+            upscale(model, path)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE
+
+
+def write_noise(path: Path, side: int, bits: int) -> None:
+    values = np.random.default_rng(0).integers(0, 2**bits, (side, side, 3), dtype=f"u{bits // 8}")
+    write_picture(Picture(values), path)
+
+
+if __name__ == "__main__":
+    main()
