@@ -8,15 +8,15 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio read
 
 import gradio as gr
 
-from demo.components import picture_input
-from demo.handlers import BICUBIC, OUTPUTS, Handlers
-from demo.job import Workshop
-from demo.settings import MEGA, Settings, from_environment
-from demo.texts import label, make_i18n
-from ssg_hub.batch import load_model
+from ssg_hub.commands.batch import load_model
+from ssg_hub.demo.components import picture_input
+from ssg_hub.demo.handlers import BICUBIC, OUTPUTS, Handlers
+from ssg_hub.demo.job import Workshop
+from ssg_hub.demo.settings import MEGA, Settings, from_environment
+from ssg_hub.demo.texts import label, make_i18n
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = sorted((HERE / "demo" / "examples").glob("*.*g"))
+EXAMPLES = sorted((HERE / "ssg_hub" / "demo" / "examples").glob("*.*g"))
 HEAVY = {"concurrency_id": "model", "concurrency_limit": 1}  # one picture at a time; the others wait in the queue
 LIGHT = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -58,7 +58,7 @@ def launch(demo: gr.Blocks, **options):
     return demo.launch(
         **{
             "theme": _theme(),
-            "css_paths": [HERE / "demo" / "style.css"],
+            "css_paths": [HERE / "ssg_hub" / "demo" / "style.css"],
             "i18n": demo.i18n,
             "max_file_size": demo.settings.max_file_size,
             "footer_links": ["api"],

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ssg_hub.data import LabeledCrops, SourceCrops, TargetCrops, sample_generators
+from ssg_hub.data.crops import LabeledCrops, SourceCrops, TargetCrops, sample_generators
+from ssg_hub.data.streams import load_stream
+from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
 from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
 from ssg_hub.errors import SSGError
@@ -29,8 +31,6 @@ from ssg_hub.losses import (
     segmentation_loss,
 )
 from ssg_hub.model import SSGModel
-from ssg_hub.pictures import load_pictures
-from ssg_hub.streams import load_stream
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.run import Run, Stopped

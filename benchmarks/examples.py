@@ -1,6 +1,6 @@
 """Make the demo's example pictures from free photographs that come with scikit-image: small, blurred and noisy.
 
-python -m benchmarks.examples          # writes demo/examples
+python -m benchmarks.examples          # writes the demo's examples
 """
 
 from pathlib import Path
@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 from skimage import data
 
-from ssg_hub.images import Picture, write_picture
+from ssg_hub.images.reading import Picture, write_picture
 
-FOLDER = Path(__file__).resolve().parents[1] / "demo" / "examples"
+FOLDER = Path(__file__).resolve().parents[1] / "ssg_hub" / "demo" / "examples"
 
 
 def main() -> None:

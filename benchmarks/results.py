@@ -20,13 +20,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from ssg_hub.degradation import GenericPrior
-from ssg_hub.evaluate import COLUMNS, format_scores
-from ssg_hub.images import read_picture
-from ssg_hub.judges import EMBEDDED, LPIPS_FILES, load_model
-from ssg_hub.methods import FromModel, bicubic, index_pictures, to_bytes, to_pixels
-from ssg_hub.metrics import LPIPS
-from ssg_hub.picture_sheet import draw_sheet
-from ssg_hub.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
+from ssg_hub.evaluation.command import COLUMNS, format_scores
+from ssg_hub.evaluation.judges import EMBEDDED, LPIPS_FILES, load_model
+from ssg_hub.evaluation.methods import FromModel, bicubic, index_pictures, to_bytes, to_pixels
+from ssg_hub.evaluation.metrics import LPIPS
+from ssg_hub.evaluation.picture_sheet import draw_sheet
+from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
+from ssg_hub.images.reading import read_picture
 
 FIGURES = ["psnr_y", "ssim_y", "lpips", "color_drift"]
 CAMERAS = ("noisy", "phone")

@@ -27,11 +27,11 @@ from document import describe_machine, markdown_table, write_section
 from PIL import Image
 
 from ssg_hub.generators import build_generator
-from ssg_hub.images import Picture, read_picture, write_picture
-from ssg_hub.resampling import to_floats
-from ssg_hub.tile_networks import evaluating, place_networks
-from ssg_hub.tiling import Span, plan_grid
-from ssg_hub.upscale import predict, upscale
+from ssg_hub.images.reading import Picture, read_picture, write_picture
+from ssg_hub.images.resampling import to_floats
+from ssg_hub.upscaling.tile_networks import evaluating, place_networks
+from ssg_hub.upscaling.tiling import Span, plan_grid
+from ssg_hub.upscaling.upscale import predict, upscale
 
 SIZES = ((160, 120), (240, 180), (320, 240))
 TILE = 96

@@ -1,8 +1,8 @@
 """ssg-hub: real-world super-resolution guided by semantic segmentation, on the Hugging Face stack.
 
-    from ssg_hub import SSGModel
-    result = SSGModel.from_pretrained().upscale("photo.jpg")
-    result.image.save("photo_x4.png")
+from ssg_hub import SSGModel
+result = SSGModel.from_pretrained().upscale("photo.jpg")
+result.image.save("photo_x4.png")
 """
 
 from typing import TYPE_CHECKING

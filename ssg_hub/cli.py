@@ -10,10 +10,9 @@ from .errors import SSGError
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
 COMMANDS = {
-    "upscale": ("ssg_hub.batch", "upscale pictures and folders of pictures"),
-    "info": ("ssg_hub.info", "say what a model is: architecture, size, labels, licence"),
-    "evaluate": ("ssg_hub.evaluate", "measure SR pictures against references"),
-    "degradation": ("ssg_hub.degradation.cli", "estimate a camera's degradation from its pictures, and replay it"),
+    "upscale": ("ssg_hub.commands.batch", "upscale pictures and folders of pictures"),
+    "info": ("ssg_hub.commands.info", "say what a model is: architecture, size, labels, licence"),
+    "evaluate": ("ssg_hub.evaluation.command", "measure SR pictures against references"),
     "convert": ("ssg_hub.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
 }
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .data.tables import open_cell
 from .errors import CheckpointError
 from .guide import IMAGENET_MEAN, IMAGENET_STD
-from .pictures import open_cell
 
 VGG16_LAYERS = [64, 64, "pool", 128, 128, "pool", 256, 256, 256]  # up to relu3_3
 VGG16_TAPS = (3, 8, 15)  # relu1_2, relu2_2, relu3_3

@@ -18,15 +18,15 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 from torch import Tensor
 
-from . import checkpoint, hub
-from .card import Pictures, build_card, plain_facts, save_pictures
 from .community import read_generator
 from .errors import CheckpointError, ConfigError, ImageError, SSGError
 from .generators import build_generator
 from .guide import Guide
+from .storage import checkpoint, hub
+from .storage.card import Pictures, build_card, plain_facts, save_pictures
 
 if TYPE_CHECKING:
-    from .upscale import UpscaleResult
+    from .upscaling.upscale import UpscaleResult
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offload_folder", "offload_state_dict"}
@@ -54,8 +54,8 @@ class SSGModel(ModelMixin, ConfigMixin):
         generator_config: its keyword arguments.
         guide_config: what `Guide` takes, or None for a model without a guide.
         license: Hub identifier of the weights' licence, such as "apache-2.0" or "other"; None when not stated.
-        trained_on: what the model card tells; see `ssg_hub.card.build_card`.
-        format_version: of the config; see `ssg_hub.checkpoint.FORMAT_VERSION`.
+        trained_on: what the model card tells; see `ssg_hub.storage.card.build_card`.
+        format_version: of the config; see `ssg_hub.storage.checkpoint.FORMAT_VERSION`.
 
     Raises:
         CheckpointError: a format version that this release does not know.
@@ -140,13 +140,13 @@ class SSGModel(ModelMixin, ConfigMixin):
             return super().to(*args, **kwargs)
 
     def upscale(self, image: Any, **options: Any) -> "UpscaleResult":
-        """Upscale a picture; see `ssg_hub.upscale.upscale` for what it takes and returns."""
-        from .upscale import upscale
+        """Upscale a picture; see `ssg_hub.upscaling.upscale.upscale` for what it takes and returns."""
+        from .upscaling.upscale import upscale
 
         return upscale(self, image, **options)
 
     def describe(self, license: str | None = None, **facts: Any) -> "SSGModel":
-        """Record what the model card should tell: licence, data, metrics, … (see `ssg_hub.card.build_card`).
+        """Record what the model card should tell: licence, data, metrics, … (see `ssg_hub.storage.card.build_card`).
 
         Args:
             license: Hub identifier of the weights' licence; None leaves it.

@@ -17,9 +17,9 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
 import app  # noqa: E402
-from demo import texts  # noqa: E402
-from demo.job import Request  # noqa: E402
-from demo.settings import Settings, from_environment  # noqa: E402
+from ssg_hub.demo import texts  # noqa: E402
+from ssg_hub.demo.job import Request  # noqa: E402
+from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_program_gets_the_pixels_of_the_library(tiny_model, serve, photo):
 
 
 def test_sixteen_bits_and_transparency_survive(tiny_model, serve, tmp_path):
-    from ssg_hub.images import Picture, read_picture, write_picture
+    from ssg_hub.images.reading import Picture, read_picture, write_picture
 
     values = np.random.default_rng(0).integers(0, 65536, (8, 9, 3)).astype(np.uint16)
     deep = Picture(values, alpha=values[..., 0].copy())
@@ -172,8 +172,8 @@ def test_settings_come_from_the_environment(monkeypatch):
 
 
 def test_the_examples_can_be_upscaled_and_the_zip_holds_everything(tiny_model, cache):
-    from demo.job import new_folder, write_files
-    from ssg_hub.images import read_picture
+    from ssg_hub.demo.job import new_folder, write_files
+    from ssg_hub.images.reading import read_picture
 
     assert app.EXAMPLES
     for path in app.EXAMPLES:

@@ -15,7 +15,7 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 
 playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
 
 import app  # noqa: E402
-from demo.settings import Settings  # noqa: E402
+from ssg_hub.demo.settings import Settings  # noqa: E402
 
 CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium, or set SSG_CHROMIUM)")

@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ssg_hub import image_files, jobs
-from ssg_hub.batch import parse_strength
 from ssg_hub.cli import COMMANDS, build_parser, main
+from ssg_hub.commands import jobs
+from ssg_hub.commands.batch import parse_strength
+from ssg_hub.commands.jobs import plan_jobs
 from ssg_hub.errors import ImageError
-from ssg_hub.jobs import plan_jobs
+from ssg_hub.images import writing as image_files
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ssg_hub import cli, judges, metrics
+from ssg_hub import cli
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
-from ssg_hub.methods import FromFolder, FromGenerator, Result, bicubic, to_pixels
-from ssg_hub.picture import Picture
-from ssg_hub.picture_sheet import choose_crop
-from ssg_hub.scoring import Measures, evaluate_folder, summarize
+from ssg_hub.evaluation import judges, metrics
+from ssg_hub.evaluation.methods import FromFolder, FromGenerator, Result, bicubic, to_pixels
+from ssg_hub.evaluation.picture_sheet import choose_crop
+from ssg_hub.evaluation.scoring import Measures, evaluate_folder, summarize
+from ssg_hub.images.picture import Picture
 
 SCALE = 4
 STEMS = ["a", "b", "c"]

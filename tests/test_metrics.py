@@ -10,8 +10,8 @@ from scipy.ndimage import distance_transform_edt
 from skimage.color import deltaE_cie76, rgb2lab, rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from ssg_hub import metrics
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
+from ssg_hub.evaluation import metrics
 
 VOID = 11
 

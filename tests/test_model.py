@@ -10,11 +10,11 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from ssg_hub import checkpoint
-from ssg_hub.card import build_card
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.guide import Guide
 from ssg_hub.model import SSGModel, SSGOutput
+from ssg_hub.storage import checkpoint
+from ssg_hub.storage.card import build_card
 
 RRDB = {"features": 8, "blocks": 1, "growth": 4}
 LIGHT = {"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {"0": "sky", "1": "road"}}

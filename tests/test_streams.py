@@ -7,9 +7,9 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from ssg_hub.data import SourceCrops
+from ssg_hub.data.crops import SourceCrops
+from ssg_hub.data.streams import load_stream, make_stream_loader
 from ssg_hub.errors import ConfigError
-from ssg_hub.streams import load_stream, make_stream_loader
 
 
 def encoded(red: int) -> bytes:

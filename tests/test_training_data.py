@@ -7,9 +7,9 @@ import yaml
 from PIL import Image
 from tiny_run import VOID, make_data
 
-from ssg_hub.data import LabeledCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
+from ssg_hub.data.crops import LabeledCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
+from ssg_hub.data.tables import fingerprint, load_pictures
 from ssg_hub.errors import ConfigError
-from ssg_hub.pictures import fingerprint, load_pictures
 from ssg_hub.training.config import parse_config
 
 

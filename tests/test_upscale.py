@@ -12,8 +12,8 @@ from torch import nn
 
 from ssg_hub.errors import ConfigError, ImageError, SSGError
 from ssg_hub.generators import build_generator
-from ssg_hub.images import Picture, read_picture
-from ssg_hub.upscale import output_size, predict, upscale
+from ssg_hub.images.reading import Picture, read_picture
+from ssg_hub.upscaling.upscale import output_size, predict, upscale
 
 RNG = np.random.default_rng(11)
 PHOTO = RNG.integers(0, 256, (37, 50, 3), dtype=np.uint8)

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from standins import ColorGuide, Repeat, make_model
 
-from ssg_hub.overlays import draw_overlay
-from ssg_hub.soft_masks import MaskSheet, Taps, parse_strength, total_variation
-from ssg_hub.tiling import Feather, Grid
-from ssg_hub.upscale import upscale
+from ssg_hub.upscaling.overlays import draw_overlay
+from ssg_hub.upscaling.soft_masks import MaskSheet, Taps, parse_strength, total_variation
+from ssg_hub.upscaling.tiling import Feather, Grid
+from ssg_hub.upscaling.upscale import upscale
 
 STRIPES = np.zeros((48, 96, 3), np.uint8)  # a third each of red, green and blue, on whole cells
 for channel in range(3):

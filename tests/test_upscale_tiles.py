@@ -10,9 +10,9 @@ from torch import nn
 
 from ssg_hub.errors import CheckpointError, SSGError
 from ssg_hub.generators import build_generator
-from ssg_hub.tile_networks import is_out_of_memory
-from ssg_hub.tiling import ALIGN, Feather, Grid, choose_tile, cross_fade, overlap_of, plan_grid, plan_spans
-from ssg_hub.upscale import upscale
+from ssg_hub.upscaling.tile_networks import is_out_of_memory
+from ssg_hub.upscaling.tiling import ALIGN, Feather, Grid, choose_tile, cross_fade, overlap_of, plan_grid, plan_spans
+from ssg_hub.upscaling.upscale import upscale
 
 PHOTO = np.random.default_rng(5).integers(0, 256, (70, 90, 3), dtype=np.uint8)
 

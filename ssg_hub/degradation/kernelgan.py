@@ -161,7 +161,7 @@ def _cut(luma: Tensor, side: int, odds: np.ndarray, rng: np.random.Generator) ->
 
 
 class KernelRegulariser:
-    """The paper's sec. 4.3: sum to one, nothing at the border, sparse, centred; at first also: reduce as bicubic does."""
+    """The paper's sec. 4.3: sum to one, nothing at the border, sparse, centred; at first also: like bicubic."""
 
     def __init__(self):
         grid = torch.arange(SIDE) - (SIDE - 1) / 2

@@ -1,7 +1,7 @@
 """A generic degradation for when no pictures of the user's camera are at hand: second order, like Real-ESRGAN's.
 
-Wang et al., ICCV-W 2021, sec. 3: blur, reduction, noise and JPEG, twice. Here each round halves the picture (for x4), so
-that the whole batch goes through together; the variety of resizers is taken over by the variety of blur kernels.
+Wang et al., ICCV-W 2021, sec. 3: blur, reduction, noise and JPEG, twice. Here each round halves the picture (for x4),
+so that the whole batch goes through together; the variety of resizers is taken over by the variety of blur kernels.
 """
 
 import math

@@ -37,7 +37,7 @@ class TrainConfig(BaseModel):
 
     # --- data
     source: list[str] = Field(description="clean HR pictures")
-    degradation: str = Field(default="generic", description="bicubic, generic, the folder of a bank; or some of these joined by +")
+    degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
     hr_crop: int = Field(default=192, ge=16, description="side of source HR crops, pixels")
     guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
     guide_crop: int = Field(default=320, ge=32, description="side of the guide stage's crops, pixels")

@@ -14,10 +14,10 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import ProjectConfiguration, set_seed
 from PIL import Image
 
+from ..data.streams import load_stream
+from ..data.tables import fingerprint, load_pictures
 from ..degradation import load_degradation
 from ..errors import ConfigError
-from ..pictures import fingerprint, load_pictures
-from ..streams import load_stream
 from .config import TrainConfig
 
 log = logging.getLogger("train")

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..data import Crops, make_loader
+from ..data.crops import Crops, make_loader
+from ..data.streams import make_stream_loader
 from ..errors import CheckpointError, SSGError
 from ..guide import Guide
-from ..streams import make_stream_loader
 from .checkpoints import list_checkpoints, prune_checkpoints, save_checkpoint
 from .run import Run, Stopped
 from .validation import DevSet

@@ -9,11 +9,11 @@ from accelerate.utils import gather_object
 from PIL import Image
 from torch import Tensor, nn
 
+from ..data.tables import load_pictures, open_cell, picture_stem
 from ..errors import ConfigError
+from ..evaluation.metrics import LPIPS, psnr_y, ssim_y
+from ..evaluation.segmentation_metrics import class_iou, confusion_matrix, mean_iou
 from ..guide import Guide
-from ..metrics import LPIPS, psnr_y, ssim_y
-from ..pictures import load_pictures, open_cell, picture_stem
-from ..segmentation_metrics import class_iou, confusion_matrix, mean_iou
 from .config import TrainConfig
 
 

@@ -1,0 +1,75 @@
+"""`ssg info`: what a model is, in a few lines or as JSON."""
+
+import argparse
+import json
+from pathlib import Path
+
+from .batch import load_model
+
+
+def add_parser(subparsers) -> None:
+    """Add `ssg info` to the command line."""
+    parser = subparsers.add_parser("info", help="say what a model is: architecture, size, labels, licence")
+    parser.add_argument("model", nargs="?", help="folder, Hub id, or community weights file; default: the embedded one")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the model and print what it is."""
+    facts = describe(args.model)
+    if args.json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return 0
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):{width}}{_plain(value)}")
+    return 0
+
+
+def describe(name: str | None) -> dict:
+    """Facts about a model: JSON values under short names.
+
+    Raises:
+        SSGError: the model cannot be loaded.
+    """
+    model = load_model(name)
+    config = model.config
+    guide = config.guide_config or {}
+    return {
+        "model": name or "the embedded checkpoint",
+        "generator": f"{config.generator_type} " + " ".join(f"{k}={v}" for k, v in config.generator_config.items()),
+        "generator_parameters": _count(model.generator),
+        "scale": model.scale,
+        "guide": guide.get("model_type"),
+        "guide_parameters": _count(model.guide) if model.guide is not None else 0,
+        "labels": model.labels,
+        "license": config.license,
+        "trained_on": dict(config.trained_on or {}),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "bytes_on_disk": _bytes_on_disk(name),
+    }
+
+
+def _count(module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _bytes_on_disk(name: str | None) -> int | None:
+    """Size of the weights; None for what is on the Hub."""
+    path = Path(__file__).parents[1] / "pretrained" if name is None else Path(name)
+    if path.is_file():
+        return path.stat().st_size
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    return None
+
+
+def _plain(value) -> str:
+    if value is None:
+        return "not stated"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_plain(entry)}" for key, entry in value.items()) or "not stated"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,197 @@
+"""Training pictures over the `datasets` library: folders, shards or Hub sets in, aligned random crops out.
+
+Every sample is a pure function of (seed, position): `position` counts the samples of a run across all processes. So a
+run that is stopped and resumed sees the same crops, flips and degradations, and so do two processes that share a batch.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..errors import ConfigError
+from .tables import open_cell
+
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
+
+
+class Crops(Dataset):
+    """Random crops of a table of pictures, by position. Subclasses say what a sample is.
+
+    A picture that cannot be read is replaced by the next one of the epoch's order; the sample's `skipped` counts them.
+
+    Args:
+        table: a `datasets.Dataset` with undecoded image columns, from `pictures.load_pictures`.
+        crop: side of the HR crop, in pixels.
+        seed: of the run.
+    """
+
+    def __init__(self, table, crop: int, seed: int):
+        self.table, self.crop, self.seed = table, crop, seed
+        self._order = (-1, np.empty(0, int))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, position: int) -> dict[str, Tensor | int]:
+        epoch, offset = divmod(position, len(self))
+        order = self._epoch_order(epoch)
+        for skipped in range(len(self)):
+            rng = np.random.default_rng((self.seed, 1, position))
+            try:
+                sample = self.make(self.table[int(order[(offset + skipped) % len(self)])], rng)
+            except ConfigError:
+                raise
+            except UNREADABLE:
+                continue
+            return {**sample, "seed": int(rng.integers(2**62)), "skipped": skipped}
+        raise ConfigError(f"none of the {len(self)} pictures can be read. Check the files with an image viewer.")
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(len(self)))
+        return self._order[1]
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class SourceCrops(Crops):
+    """HR crops, flipped and turned by quarters: `hr` (3, crop, crop), float in [0, 1]."""
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        image = open_cell(row["image"]).convert("RGB")
+        side = min(self.crop, *image.size)  # a picture that is too small is enlarged
+        box = _random_box(image.size, side, rng)
+        hr = _to_tensor(image.resize((self.crop, self.crop), Image.BICUBIC, box))
+        flip, turns = rng.integers(2), rng.integers(4)
+        return {"hr": torch.rot90(_flip(hr, flip), int(turns), (-2, -1)).contiguous()}
+
+
+class LabeledCrops(Crops):
+    """HR crops with their label maps, randomly zoomed and flipped: `hr` as above, `label` (crop, crop) int64.
+
+    Args:
+        zoom: range of the factor by which a picture is resized before the crop.
+        jitter: brightness, contrast and saturation each change by a factor of up to 1 ± jitter.
+    """
+
+    def __init__(self, table, crop: int, seed: int, zoom: tuple[float, float] = (0.8, 1.6), jitter: float = 0.0):
+        super().__init__(table, crop, seed)
+        self.zoom, self.jitter = zoom, jitter
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        image, label = open_cell(row["image"]).convert("RGB"), open_cell(row["label"])
+        _check_label(label, image.size)
+        side = min(self.crop / rng.uniform(*self.zoom), *image.size)
+        box = _random_box(image.size, side, rng)
+        size, flip = (self.crop, self.crop), rng.integers(2)
+        return {
+            "hr": _flip(_to_tensor(_jitter(image.resize(size, Image.BICUBIC, box), self.jitter, rng)), flip),
+            "label": _flip(_to_ids(label.resize(size, Image.NEAREST, box)), flip),
+        }
+
+
+class TargetCrops(Crops):
+    """Real LR crops, with label maps where the table has them: `lr` (3, crop/scale, crop/scale), `label` (crop, crop).
+
+    Labels may be of HR size, or of LR size and are then enlarged by nearest neighbour. A picture smaller than the crop
+    is extended at its edges, its labels with void.
+
+    Args:
+        scale: of the generator.
+        void_id: label id that no loss counts.
+    """
+
+    def __init__(self, table, crop: int, seed: int, scale: int, void_id: int):
+        super().__init__(table, crop, seed)
+        self.scale, self.void_id = scale, void_id
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        image = open_cell(row["image"]).convert("RGB")
+        side, flip = self.crop // self.scale, rng.integers(2)
+        left, top = (int(rng.integers(max(length - side, 0) + 1)) for length in image.size)
+        lr = _to_tensor(image)[:, top : top + side, left : left + side]
+        sample = {"lr": _flip(_pad_edges(lr, side), flip)}
+        if row.get("label") is not None:
+            label = open_cell(row["label"])
+            factor = _check_label(label, image.size, self.scale)
+            ids = _to_ids(label)[factor * top : factor * (top + side), factor * left : factor * (left + side)]
+            repeat = self.scale // factor
+            ids = ids.repeat_interleave(repeat, 0).repeat_interleave(repeat, 1)
+            padded = torch.full((self.crop, self.crop), self.void_id)
+            padded[: ids.shape[0], : ids.shape[1]] = ids
+            sample["label"] = _flip(padded, flip)
+        return sample
+
+
+class PositionSampler(Sampler[int]):
+    """The positions that one process reads: its own contiguous part of each whole batch, without end."""
+
+    def __init__(self, batch: int, rank: int, world: int, start: int = 0):
+        self.batch, self.rank, self.world, self.start = batch, rank, world, start
+
+    def __iter__(self) -> Iterator[int]:
+        position = self.start + self.rank * self.batch
+        while True:
+            yield from range(position, position + self.batch)
+            position += self.world * self.batch
+
+
+def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> DataLoader:
+    """An endless loader of this process's batches of `batch` samples; `start` samples of the run are already used."""
+    return DataLoader(
+        crops,
+        batch_size=batch,
+        sampler=PositionSampler(batch, rank, world, start),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def sample_generators(seeds: Tensor) -> list[torch.Generator]:
+    """One random generator per sample, so that a sample's degradation does not depend on its batch."""
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
+def _random_box(size: tuple[int, int], side: float, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    left, top = (int(rng.integers(int(length - side) + 1)) for length in size)
+    return left, top, left + side, top + side
+
+
+def _jitter(image: Image.Image, amount: float, rng: np.random.Generator) -> Image.Image:
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhance(image).enhance(rng.uniform(1 - amount, 1 + amount))
+    return image
+
+
+def _check_label(label: Image.Image, size: tuple[int, int], scale: int = 1) -> int:
+    """By how much the label map is larger than the picture: 1 or `scale`."""
+    for factor in {1, scale}:
+        if label.size == (factor * size[0], factor * size[1]):
+            return factor
+    raise ConfigError(
+        f"a label map of {label.size[0]}x{label.size[1]} belongs to a picture of {size[0]}x{size[1]}; "
+        f"it must have that size{f' or {scale} times it' if scale > 1 else ''}."
+    )
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _to_ids(label: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(label).astype(np.int64))
+
+
+def _flip(x: Tensor, flip: int) -> Tensor:
+    return x.flip(-1) if flip else x
+
+
+def _pad_edges(x: Tensor, side: int) -> Tensor:
+    height, width = x.shape[-2:]
+    return torch.nn.functional.pad(x, (0, side - width, 0, side - height), mode="replicate")

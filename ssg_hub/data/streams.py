@@ -1,0 +1,126 @@
+"""Training pictures that are read as they come: Parquet or WebDataset shards, local or on the Hub, split by process.
+
+No process holds the set. The order is a function of the seed and the epoch, and a sample's crop of the seed and the
+number of samples before it, so that a resumed run sees what the uninterrupted one would have seen; it skips, without
+decoding, what was used.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import DataLoader, IterableDataset
+
+from ..errors import ConfigError
+from .crops import UNREADABLE, Crops
+
+SHARDS = {"parquet": "parquet", "tar": "webdataset"}  # file suffix -> builder of `datasets`
+IMAGE_NAMES = ("image", "jpg", "jpeg", "png", "webp")
+SHUFFLE_BUFFER = 256  # rows; also the delay before the first sample
+RECENT_ROWS = 8  # how many rows in a row may be unreadable
+
+
+def load_stream(entries: list[str], root: Path = Path(), labels: bool = False):
+    """Join shards into one streamed table.
+
+    Args:
+        entries: folders of `*.parquet` or `*.tar` (WebDataset) shards, or Hub ids.
+        root: folder against which relative entries are resolved.
+        labels: also deliver the column `label` (in a WebDataset: `label.png`).
+
+    Returns:
+        A `datasets.IterableDataset` with undecoded columns `image` and, if asked for, `label`.
+
+    Raises:
+        ConfigError: an entry without shards or without such columns.
+    """
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([_open_entry(entry, root, labels) for entry in entries])
+
+
+def _open_entry(entry: str, root: Path, labels: bool):
+    from datasets import Image, load_dataset
+
+    folder = root / entry
+    if folder.is_dir():
+        found = [(kind, sorted(folder.rglob(f"*.{suffix}"))) for suffix, kind in SHARDS.items()]
+        kind, files = max(found, key=lambda pair: len(pair[1]))
+        if not files:
+            raise ConfigError(f"{folder} holds no shards (*.parquet or *.tar). Leave `streaming` out to read pictures.")
+        stream = load_dataset(kind, data_files=[str(file) for file in files], split="train", streaming=True)
+    elif entry.count("/") == 1:
+        stream = load_dataset(entry, split="train", streaming=True)
+    else:
+        raise ConfigError(f"no folder of shards at {folder}. Check the path, or set data_root.")
+    columns = stream.column_names or list(next(iter(stream.take(1)), {}))
+    wanted = {"image": _find_column(columns, IMAGE_NAMES, entry)}
+    if labels:
+        wanted["label"] = _find_column(columns, ("label",), entry)
+    stream = stream.select_columns(list(wanted.values()))
+    stream = stream.rename_columns({found: name for name, found in wanted.items() if found != name})
+    for name in wanted:
+        stream = stream.cast_column(name, Image(decode=False))
+    return stream
+
+
+def _find_column(columns: list[str], names: tuple[str, ...], entry: str) -> str:
+    for name in names:
+        for column in columns:
+            if column.split(".")[0] == name:
+                return column
+    raise ConfigError(f"the shards of {entry} have no column {' or '.join(names)}; they have {', '.join(columns)}.")
+
+
+class StreamedCrops(IterableDataset):
+    """This process's samples, without end: epochs follow each other, each in its own order.
+
+    Args:
+        crops: says what a sample is; its table is a stream from `load_stream`.
+        rank, world: of the process.
+        start: samples that this process has used before.
+    """
+
+    def __init__(self, crops: Crops, rank: int, world: int, start: int):
+        from datasets.distributed import split_dataset_by_node
+
+        self.crops, self.rank, self.world, self.start = crops, rank, world, start
+        shuffled = crops.table.shuffle(seed=crops.seed, buffer_size=SHUFFLE_BUFFER)
+        self.stream = split_dataset_by_node(shuffled, rank, world)
+
+    def __iter__(self) -> Iterator[dict]:
+        count, epoch = 0, 0
+        recent: deque[dict] = deque(maxlen=RECENT_ROWS)
+        while True:
+            self.stream.set_epoch(epoch)
+            for row in self.stream:
+                recent.appendleft(row)
+                if count >= self.start:
+                    yield self._make(recent, number=count * self.world + self.rank)
+                count += 1
+            if not recent:
+                raise ConfigError("the stream holds no pictures. Check its shards.")
+            epoch += 1
+
+    def _make(self, recent: deque[dict], number: int) -> dict:
+        """A sample of the newest row, or if that is unreadable, of the one before: rows and samples stay in step."""
+        for skipped, row in enumerate(recent):
+            rng = np.random.default_rng((self.crops.seed, 1, number))
+            try:
+                sample = self.crops.make(row, rng)
+            except ConfigError:
+                raise
+            except UNREADABLE:
+                continue
+            return {**sample, "seed": int(rng.integers(2**62)), "skipped": skipped}
+        raise ConfigError(f"{len(recent)} pictures of the stream in a row cannot be read. Check its shards.")
+
+
+def make_stream_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> DataLoader:
+    """An endless loader of this process's batches; `start` samples of the whole run are already used.
+
+    One worker at most: several would each read their own shards, and their order could not be taken up again.
+    """
+    samples = StreamedCrops(crops, rank, world, start // world)
+    return DataLoader(samples, batch_size=batch, num_workers=min(workers, 1))

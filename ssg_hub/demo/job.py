@@ -1,0 +1,217 @@
+"""The job behind the button: checks a request, runs the model, and writes what the visitor may download."""
+
+import json
+import logging
+import math
+import re
+import secrets
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from ..images.reading import read_picture
+from ..upscaling.result import UpscaleResult
+from ..upscaling.upscale import output_size
+from . import views
+from .settings import MEGA, Settings
+from .texts import text
+
+log = logging.getLogger("ssg_hub.demo")
+SLIDER_PIXELS = 16 * MEGA  # beyond it the slider shows a smaller view, for the browser's sake
+
+
+class Refused(Exception):
+    """A request that is not granted; the message is for the visitor."""
+
+
+class Cancelled(Exception):
+    """The visitor asked to stop."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a visitor asked for."""
+
+    outscale: float = 4.0
+    strength: float = 1.0
+    class_strength: dict[str, float] = field(default_factory=dict)
+    color_fix: bool = False
+    segment: bool = True
+    tile: str | int | None = "auto"
+
+    def options(self, labels: list[str]) -> dict:
+        """The arguments of `model.upscale`; a class's strength is relative to the overall one."""
+        strength = self.strength
+        if self.class_strength:
+            by_class = {**dict.fromkeys(labels, 1.0), **self.class_strength}
+            strength = {name: _product(value, self.strength) for name, value in by_class.items()}
+        return {
+            "outscale": self.outscale,
+            "tile": self.tile,
+            "segment": self.segment and bool(labels),
+            "strength": strength,
+            "color_fix": self.color_fix,
+        }
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where one result lies: in one folder below Gradio's cache."""
+
+    picture: Path
+    mask: Path | None
+    everything: Path | None
+
+
+class Workshop:
+    """The models that a visitor may choose from, each loaded once, and how fast they have been here."""
+
+    def __init__(self, settings: Settings, model, load: Callable[[str], object]):
+        self.settings = settings
+        self.names = ["default", *settings.other_models]
+        self._models = {"default": model.to(settings.device)}
+        self._load = load
+        self._lock = threading.Lock()
+        self._pace: dict[str, float] = {}  # seconds per megapixel of input
+
+    def model(self, name: str):
+        """The model of that name.
+
+        Raises:
+            Refused: it is not on the list.
+        """
+        if name not in self.names:
+            raise Refused(f"{name} is not a model that is offered here. Choose one of {', '.join(self.names)}.")
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = self._load(name).to(self.settings.device)
+            return self._models[name]
+
+    def run(self, name: str, path: str, request: Request, on_progress: Callable[[int, int], None]) -> UpscaleResult:
+        """Upscale one picture, and learn how long that takes."""
+        model = self.model(name)
+        started = time.monotonic()
+        limit = self.settings.max_pixels
+        result = model.upscale(path, on_progress=on_progress, max_pixels=limit, **request.options(model.labels))
+        width, height = picture_size(path)
+        pace = (time.monotonic() - started) / (width * height / MEGA)
+        self._pace[name] = (self._pace.get(name, pace) + pace) / 2
+        return result
+
+    def warm_up(self) -> None:
+        """A first small run: it fills caches and gives the first estimate of time."""
+        noise = Image.effect_noise((96, 96), 60).convert("RGB")
+        try:
+            self.model("default").upscale(noise)
+            started = time.monotonic()
+            self.model("default").upscale(noise)
+        except Exception:
+            return log.exception("the first small run failed")
+        self._pace["default"] = (time.monotonic() - started) / (96 * 96 / MEGA)
+
+    def seconds(self, name: str, width: int, height: int) -> float | None:
+        """How long a picture of this size will take, about; None before the first run."""
+        pace = self._pace.get(name)
+        return None if pace is None else pace * width * height / MEGA
+
+
+def picture_size(path: str) -> tuple[int, int]:
+    """Width and height as they will be seen, from the header alone.
+
+    Raises:
+        OSError, ValueError: not a picture.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        decoded_for_it = image.format == "PNG" and "exif" not in image.info
+        turned = not decoded_for_it and image.getexif().get(0x0112, 1) >= 5
+    return (height, width) if turned else (width, height)
+
+
+def check_size(width: int, height: int, outscale: float, settings: Settings, lang: str) -> None:
+    """Check a request before anything is decoded.
+
+    Raises:
+        Refused: the picture or its result is beyond the limits; the message says what to do.
+        ConfigError: an impossible outscale.
+    """
+    mega_in, mega_out = width * height / MEGA, math.prod(output_size((width, height), outscale)) / MEGA
+    if width * height > settings.max_pixels:
+        raise Refused(text("too_large_in", lang, mp=f"{mega_in:.1f}", limit=f"{settings.max_pixels / MEGA:g}"))
+    if mega_out > settings.max_output_pixels / MEGA:
+        raise Refused(text("too_large_out", lang, mp=f"{mega_out:.1f}", limit=f"{settings.max_output_pixels / MEGA:g}"))
+
+
+def enlarge(path: str, size: tuple[int, int]) -> Image.Image:
+    """The original, upright, enlarged to `size` by PIL's bicubic, 8 bit: what the result is compared with."""
+    image = views.to_8bit(read_picture(path).to_image())
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def new_folder() -> Path:
+    """An empty folder with a name that cannot be guessed, below Gradio's cache."""
+    folder = Path(get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_files(result: UpscaleResult, source: str, folder: Path, everything: bool = True) -> Files:
+    """Write the picture (16 bit, transparency and profile kept), the mask, and a ZIP of all with drift and report.
+
+    Whoever calls this hands every file to Gradio, which deletes what it has handed out, and nothing else.
+    """
+    name = f"{_safe_stem(source)}_x{result.report['outscale']:g}"
+    suffix = ".tif" if source.lower().endswith((".tif", ".tiff")) else ".png"
+    picture = folder / f"{name}{suffix}"
+    result.save(picture)
+    mask = None
+    if result.mask is not None:
+        mask = folder / f"{name}_mask.png"
+        result.mask.save(mask)
+    return Files(picture, mask, _write_zip(result, picture, mask, name) if everything else None)
+
+
+def _write_zip(result: UpscaleResult, picture: Path, mask: Path | None, name: str) -> Path:
+    path = picture.with_name(f"{name}.zip")
+    with zipfile.ZipFile(path, "w") as archive:  # stored: PNGs do not get smaller
+        archive.write(picture, picture.name)
+        if mask is not None:
+            archive.write(mask, mask.name)
+            archive.writestr(f"{name}_drift.png", to_png(result.drift))
+        report = json.dumps(result.report, indent=2, ensure_ascii=False)
+        archive.writestr(f"{name}_report.json", report)
+    return path
+
+
+def to_png(image: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_pair(before: Image.Image, after: Image.Image, folder: Path) -> tuple[str, str]:
+    """The two sides of the slider as lossless PNGs; returns their paths."""
+    paths = []
+    for name, image in (("before", before), ("after", after)):
+        path = folder / f"{name}.png"
+        view = views.shrink(views.to_8bit(image), SLIDER_PIXELS)
+        view.save(path, compress_level=1, icc_profile=after.info.get("icc_profile"))
+        paths.append(str(path))
+    return paths[0], paths[1]
+
+
+def _product(value, strength):
+    """Their product; what is no number goes on as it is, to be refused by name."""
+    return value * strength if isinstance(value, (int, float)) and isinstance(strength, (int, float)) else value
+
+
+def _safe_stem(source: str) -> str:
+    return re.sub(r"[^\w. -]", "_", Path(source).stem)[:80] or "picture"

@@ -1,0 +1,1 @@
+"""Measuring results: metrics, the scoring of models and folders, judges, picture sheets."""

@@ -1,0 +1,259 @@
+"""`ssg evaluate`: a model, bicubic and folders of results, scored by the same code: table, JSON and picture sheet."""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import ConfigError
+from .judges import EMBEDDED, LPIPS_VARIABLE, find_lpips, load_judge, load_model
+from .methods import FromFolder, FromModel, Method, bicubic
+from .picture_sheet import draw_sheet
+from .scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+    from ..model import SSGModel
+
+__all__ = ["Measures", "add_parser", "evaluate_folder", "find_lpips", "format_scores", "load_judge"]
+
+COLUMNS = {  # metric -> heading (the arrow says what is better), decimals
+    "psnr_y": ("PSNR-Y ↑", 2),
+    "ssim_y": ("SSIM-Y ↑", 4),
+    "lpips": ("LPIPS ↓", 4),
+    "color_drift": ("colour ΔE ↓", 2),
+    "miou": ("mIoU ↑", 4),
+    "boundary_f": ("boundary F ↑", 4),
+    "drift_auroc": ("drift AUROC ↑", 4),
+}
+HR_COLUMNS, LABEL_COLUMNS = ["psnr_y", "ssim_y", "lpips"], ["miou", "boundary_f", "drift_auroc"]
+ABSENT = "–"
+
+
+def add_parser(subparsers) -> None:
+    """Add `ssg evaluate` to the command line."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="score a model and folders of results on LR pictures",
+        description="Score a model, PIL's bicubic and any folders of results on a folder of LR pictures. Files belong "
+        "together by their names without the ending. Several processes share the work: "
+        "accelerate launch --multi_gpu --num_processes N -m ssg_hub evaluate … (the same on CPUs).",
+    )
+    parser.add_argument(
+        "model", nargs="?", help=f"folder or Hub id (default '{EMBEDDED}', or none where --sr is given)"
+    )
+    parser.add_argument("--lr", type=Path, required=True, metavar="DIR", help="LR pictures")
+    parser.add_argument("--hr", type=Path, metavar="DIR", help="HR pictures: gives PSNR, SSIM, LPIPS")
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="label maps of HR size: gives mIoU and boundary F")
+    parser.add_argument("--void", type=int, metavar="ID", help="label id that does not count, beside ids of no class")
+    parser.add_argument(
+        "--judge", metavar="MODEL", help="SSGModel with a guide, or segmentation model, that reads the SR"
+    )
+    parser.add_argument("--sr", action="append", default=[], metavar="NAME=DIR", help="score results too; repeatable")
+    parser.add_argument("--lpips", metavar="WHERE", help=f"folder or Hub id with LPIPS' weights (or ${LPIPS_VARIABLE})")
+    parser.add_argument("--scale", type=int, help="HR pixels per LR pixel, per side (default: the model's, or 4)")
+    parser.add_argument("--border", type=int, help="pixels PSNR and SSIM leave out on each side (default: the scale)")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write scores.json and sheet.png there")
+    parser.add_argument("--crops", type=int, default=8, help="rows of the picture sheet (default 8)")
+    parser.add_argument("--save-sr", type=Path, metavar="DIR", help="keep the model's SR pictures as PNG")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--device", help="cpu, cuda, mps (default: the fastest there is)")
+    parser.set_defaults(func=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out `ssg evaluate`; 0 when all went well, an SSGError otherwise."""
+    state = _start_processes(arguments.device)
+    device = torch.device(arguments.device or state.device)
+    cases = pair_files(arguments.lr, arguments.hr, arguments.labels)
+    methods: dict[str, Method] = {"bicubic": bicubic, **_open_folders(arguments.sr, cases)}
+    name = arguments.model or (None if arguments.sr else EMBEDDED)
+    _refuse_taken(arguments, cases, saving=name is not None)
+    model = None if name is None else load_model(name).to(device)
+    measures, notes = _prepare(arguments, model, device)
+    if model is not None:
+        methods[_row_name(name, methods)] = _build_method(arguments, model, measures, notes)
+    started = time.perf_counter()
+    with _progress(state) as on_progress:
+        evaluation = evaluate_folder(
+            arguments.lr, methods, arguments.hr, arguments.labels, measures, arguments.crops, state, on_progress
+        )
+    if state.is_main_process:
+        _print_table(format_scores(evaluation.scores, _choose_columns(arguments)))
+        if notes:
+            print("\n".join(notes))
+        if arguments.output is not None:
+            report = _build_report(arguments, measures, evaluation, notes, time.perf_counter() - started)
+            _write(arguments.output, report, evaluation)
+    return 0
+
+
+def _start_processes(device: str | None) -> "PartialState":
+    """Accelerate's state; refuses a launch whose processes would each believe to be alone."""
+    from accelerate import PartialState
+
+    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+    state = PartialState(cpu=device == "cpu" or not accelerated)
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched != state.num_processes:
+        raise ConfigError(
+            f"{launched} processes were launched but Accelerate sees {state.num_processes}: each would do all of it. "
+            "On CPUs use: ACCELERATE_USE_CPU=true torchrun --nproc_per_node N -m ssg_hub evaluate …"
+        )
+    return state
+
+
+def _open_folders(pairs: list[str], cases: list[Case]) -> dict[str, FromFolder]:
+    folders = {}
+    for text in pairs:
+        name, _, folder = text.partition("=")
+        if not (name and folder):
+            raise ConfigError(f"--sr takes NAME=DIR, such as --sr x4plus=results/x4plus; it got {text!r}.")
+        if name in ("bicubic", REFERENCE, *folders):
+            raise ConfigError(f"--sr {text}: there is a row {name!r} already. Choose another name.")
+        folders[name] = FromFolder(folder)
+        folders[name].check(case.stem for case in cases)
+    return folders
+
+
+def _refuse_taken(arguments: argparse.Namespace, cases: list[Case], saving: bool) -> None:
+    """Refuse before the work what would be refused after it."""
+    planned = []
+    if arguments.output is not None:
+        planned += [arguments.output / "scores.json", arguments.output / "sheet.png"]
+    if arguments.save_sr is not None:
+        if not saving:
+            raise ConfigError("--save-sr keeps a model's pictures, but only folders are scored. Give a model.")
+        planned += [arguments.save_sr / f"{case.stem}.png" for case in cases]
+    taken = [path for path in planned if path.exists()]
+    if taken and not arguments.overwrite:
+        raise ConfigError(f"{taken[0]} is there already. Give --overwrite, or another folder.")
+
+
+def _prepare(
+    arguments: argparse.Namespace, model: "SSGModel | None", device: torch.device
+) -> tuple[Measures, list[str]]:
+    """Load judge and LPIPS; the notes say what is not measured, and why."""
+    scale = arguments.scale or (4 if model is None else model.scale)
+    measures, notes = Measures(scale=scale, border=arguments.border, void=arguments.void), []
+    if arguments.hr is not None:
+        measures.lpips = find_lpips(arguments.lpips)
+        if measures.lpips is None:
+            notes.append(
+                f"LPIPS is not measured: no weights here. Give --lpips FOLDER or HUB_ID, or set {LPIPS_VARIABLE}."
+            )
+        else:
+            measures.lpips.to(device)
+    else:
+        notes.append("Without --hr the colour ΔE is against the LR pictures.")
+    if arguments.labels is not None:
+        measures.judge = load_judge(arguments.judge) if arguments.judge else getattr(model, "guide", None)
+        if measures.judge is None:
+            raise ConfigError("--labels needs a judge: no model with a guide is given. Give --judge MODEL.")
+        if not arguments.judge:
+            notes.append("The judge is the model's own guide, which it was trained to please; give another by --judge.")
+        measures.judge.to(device)
+        measures.labels = measures.judge.labels
+    elif arguments.judge:
+        raise ConfigError("--judge needs --labels DIR, the label maps that it is held against.")
+    return measures, notes
+
+
+def _build_method(arguments: argparse.Namespace, model: "SSGModel", measures: Measures, notes: list[str]) -> FromModel:
+    segment = measures.judge is not None and model.labels == measures.labels
+    if model.guide is not None and measures.judge is not None and not segment:
+        notes.append("Drift is not measured: the model's guide and the judge do not name the same classes.")
+    return FromModel(model, arguments.save_sr, arguments.overwrite, segment)
+
+
+def _row_name(model: str, taken: dict[str, Method]) -> str:
+    name = Path(model).name
+    return f"{name} (model)" if name in taken else name
+
+
+@contextmanager
+def _progress(state: "PartialState") -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal of the main process, over its share of the pictures."""
+    from tqdm import tqdm
+
+    with tqdm(unit="picture", disable=None if state.is_main_process else True, leave=False) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield on_progress
+
+
+def _choose_columns(arguments: argparse.Namespace) -> list[str]:
+    columns = (HR_COLUMNS if arguments.hr else []) + ["color_drift"]
+    return columns + (LABEL_COLUMNS if arguments.labels else [])
+
+
+def format_scores(scores: dict[str, dict], columns: list[str]) -> list[list[str]]:
+    """A heading row and a row per method, as texts; "–" where there is no figure.
+
+    Args:
+        scores: `Evaluation.scores`.
+        columns: keys of COLUMNS.
+    """
+    rows = [["", *(COLUMNS[column][0] for column in columns)]]
+    for name, values in scores.items():
+        rows.append([name, *(_format(values.get(column), COLUMNS[column][1]) for column in columns)])
+    return rows
+
+
+def _format(value: float | None, decimals: int) -> str:
+    if value is None or value != value:
+        return ABSENT
+    return "∞" if value == float("inf") else f"{value:.{decimals}f}"
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        print("  ".join([row[0].ljust(widths[0]), *cells]))
+
+
+def _build_report(
+    arguments: argparse.Namespace, measures: Measures, evaluation: Evaluation, notes: list[str], seconds: float
+) -> dict:
+    """All that is known, as JSON values."""
+    folders = {"lr": arguments.lr, "hr": arguments.hr, "labels": arguments.labels}
+    return {
+        **{kind: None if folder is None else str(folder) for kind, folder in folders.items()},
+        "model": arguments.model,
+        "judge": arguments.judge,
+        "scale": measures.scale,
+        "border": measures.scale if measures.border is None else measures.border,
+        "seconds": round(seconds, 1),
+        "notes": notes,
+        "scores": {name: {k: _finite(v) for k, v in values.items()} for name, values in evaluation.scores.items()},
+        "pictures": {
+            name: {stem: {k: _finite(v) for k, v in score.values.items()} for stem, score in by_stem.items()}
+            for name, by_stem in evaluation.pictures.items()
+        },
+    }
+
+
+def _finite(value: object) -> object:
+    """JSON knows neither NaN nor infinity."""
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def _write(folder: Path, report: dict, evaluation: Evaluation) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    written = [folder / "scores.json"]
+    if evaluation.crops:
+        draw_sheet(evaluation.crops).save(folder / "sheet.png")
+        written.append(folder / "sheet.png")
+    print("\n" + "\n".join(f"wrote {path}" for path in written))

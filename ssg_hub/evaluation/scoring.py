@@ -1,0 +1,272 @@
+"""Score methods on a folder of LR pictures: pair files, measure each picture, add up over pictures and processes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from ..errors import ImageError
+from ..images.reading import read_picture
+from . import metrics
+from .methods import Case, Method, Result, check_stems, index_pictures, round_to_bytes, to_pixels
+from .picture_sheet import Crop, choose_crop
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+REFERENCE = "HR"  # the row in which the judge reads the HR pictures themselves
+
+
+@dataclass
+class PictureScore:
+    """The figures of one method on one picture.
+
+    Attributes:
+        values: by metric: psnr_y, ssim_y, lpips, color_drift, boundary_f; those that could be measured.
+        confusion: the judge's (K, K) counts, or None.
+        drift: the (2, 256) histograms of the method's own semantic drift, or None.
+    """
+
+    values: dict[str, float]
+    confusion: Tensor | None = None
+    drift: Tensor | None = None
+
+
+@dataclass
+class Evaluation:
+    """What `evaluate_folder` found.
+
+    Attributes:
+        scores: method -> metric -> figure over the whole set. Means over pictures; `miou` and `iou` (class -> IoU or
+            None) from all pixels of the set together, `drift_auroc` likewise.
+        pictures: method -> stem -> `PictureScore`.
+        crops: where the methods differ most, in the order of the pictures.
+    """
+
+    scores: dict[str, dict]
+    pictures: dict[str, dict[str, PictureScore]]
+    crops: list[Crop]
+
+
+@dataclass
+class Measures:
+    """What is measured with, and how.
+
+    Attributes:
+        scale: SR pixels per LR pixel, per side.
+        border: SR pixels that PSNR and SSIM leave out on every side; None: the scale.
+        lpips: an `LPIPS`, or None.
+        judge: (B, 3, H, W) in [0, 1] -> logits (B, K, h, w), such as a `Guide`, or None.
+        labels: the judge's class names; needed with a judge.
+        void: label id that does not count, beside all ids of K or more.
+    """
+
+    scale: int = 4
+    border: int | None = None
+    lpips: nn.Module | None = None
+    judge: nn.Module | None = None
+    labels: list[str] = field(default_factory=list)
+    void: int | None = None
+
+
+def evaluate_folder(
+    lr: str | Path,
+    methods: Mapping[str, Method],
+    hr: str | Path | None = None,
+    labels: str | Path | None = None,
+    measures: Measures | None = None,
+    crops: int = 0,
+    state: "PartialState | None" = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Run every method on every LR picture and score the results.
+
+    Args:
+        lr: folder of LR pictures.
+        methods: row name -> method; see `ssg_hub.evaluation.methods`.
+        hr: folder of HR pictures with the same stems, `scale` times as large: gives PSNR-Y, SSIM-Y, LPIPS, and the
+            reference of the colour drift (which is the LR picture otherwise).
+        labels: folder of label maps (one id per pixel) of HR size: gives mIoU, boundary F-score and drift AUROC, if
+            there is a judge. With `hr` there is then also a row "HR", the judge's reading of the HR pictures.
+        measures: see `Measures`.
+        crops: how many crops to cut for a picture sheet, one from each of so many parts of the set.
+        state: Accelerate's state: the pictures are split over its processes, every one of which must call this and gets
+            the whole result. None: this process does all.
+        on_progress: called with (done, total) of this process' share.
+
+    Raises:
+        ConfigError: folders that do not fit together.
+        ImageError: sizes that do not fit together, or a file that cannot be read.
+    """
+    measures = measures or Measures()
+    cases = list(enumerate(pair_files(lr, hr, labels)))
+    share = cases
+    if state is not None:
+        with state.split_between_processes(cases) as share:
+            share = list(share)
+    scored: list[tuple[str, str, PictureScore]] = []
+    cut: list[tuple[int, Crop]] = []
+    for done, (index, case) in enumerate(share, 1):
+        scores, crop = _score_case(case, methods, measures, crop=crops > 0)
+        scored += [(name, case.stem, score) for name, score in scores.items()]
+        if crop is not None:
+            cut = _keep_greatest([*cut, (index * crops // len(cases), crop)])
+        if on_progress:
+            on_progress(done, len(share))
+    if state is not None and state.num_processes > 1:
+        from accelerate.utils import gather_object
+
+        scored, cut = gather_object(scored), gather_object(cut)
+    pictures: dict[str, dict[str, PictureScore]] = {}
+    for name, stem, score in scored:
+        pictures.setdefault(name, {})[stem] = score
+    scores = {name: summarize(list(by_stem.values()), measures.labels) for name, by_stem in pictures.items()}
+    return Evaluation(scores, pictures, [crop for _, crop in _keep_greatest(cut)])
+
+
+def _keep_greatest(cut: list[tuple[int, Crop]]) -> list[tuple[int, Crop]]:
+    """The crop of greatest difference for each part of the set, in the order of the parts.
+
+    A sheet takes one crop from each part, because the frames of a video would all show the same corner otherwise.
+    """
+    best: dict[int, Crop] = {}
+    for part, crop in cut:
+        if part not in best or crop.difference > best[part].difference:
+            best[part] = crop
+    return sorted(best.items())
+
+
+def pair_files(lr: str | Path, hr: str | Path | None = None, labels: str | Path | None = None) -> list[Case]:
+    """Put together the files of one stem; HR and labels of other stems are left alone.
+
+    Raises:
+        ConfigError: a folder that is none, has no pictures, or lacks stems that LR has.
+    """
+    lr_files = index_pictures(Path(lr))
+    partners: list[dict[str, Path]] = []
+    for folder, kind in ((hr, "HR"), (labels, "label")):
+        partners.append(index_pictures(Path(folder)) if folder is not None else {})
+        if folder is not None:
+            check_stems(lr_files, partners[-1], Path(folder), kind)
+    return [Case(stem, path, *(files.get(stem) for files in partners)) for stem, path in lr_files.items()]
+
+
+def summarize(scores: list[PictureScore], labels: list[str]) -> dict:
+    """Figures of a set of pictures from those of its pictures (also for a part of a set, as a bootstrap needs it).
+
+    Returns:
+        As `Evaluation.scores`' inner dicts.
+    """
+    summary: dict = {}
+    for metric in dict.fromkeys(name for score in scores for name in score.values):
+        values = torch.tensor([score.values[metric] for score in scores if metric in score.values])
+        summary[metric] = values.nanmean().item()
+    confusions = [score.confusion for score in scores if score.confusion is not None]
+    if confusions:
+        total = torch.stack(confusions).sum(0)
+        summary["miou"] = metrics.mean_iou(total)
+        iou = metrics.class_iou(total).tolist()
+        summary["iou"] = {label: None if value != value else value for label, value in zip(labels, iou, strict=True)}
+    histograms = [score.drift for score in scores if score.drift is not None]
+    if histograms:
+        summary["drift_auroc"] = metrics.drift_auroc(torch.stack(histograms).sum(0))
+    return summary
+
+
+def _score_case(
+    case: Case, methods: Mapping[str, Method], measures: Measures, crop: bool
+) -> tuple[dict[str, PictureScore], Crop | None]:
+    lr = to_pixels(read_picture(case.lr))
+    height, width = (measures.scale * side for side in lr.shape[:2])
+    rule = f"{measures.scale} times the size of {case.lr.name}"
+    hr = None
+    if case.hr is not None:
+        hr = _crop_remainder(to_pixels(read_picture(case.hr)), (height, width), measures.scale)
+        _check_size(hr, (height, width), case.hr, rule)
+    labels = None if case.labels is None else _read_labels(case.labels, (height, width), measures, rule)
+    results: dict[str, Result] = {}
+    scores: dict[str, PictureScore] = {}
+    for name, method in methods.items():
+        results[name] = method(case, lr, (width, height))
+        _check_size(results[name].pixels, (height, width), f"the SR picture of {name}", rule)
+        scores[name] = _score_result(results[name], lr, hr, labels, measures)
+    if hr is not None and labels is not None and measures.judge is not None:
+        scores[REFERENCE] = PictureScore({})
+        _judge(scores[REFERENCE], round_to_bytes(hr), labels, measures)
+    pictures = {name: result.pixels for name, result in results.items()}
+    return scores, choose_crop(case.stem, lr, pictures, hr) if crop and pictures else None
+
+
+def _score_result(
+    result: Result, lr: np.ndarray, hr: np.ndarray | None, labels: Tensor | None, measures: Measures
+) -> PictureScore:
+    sr = _to_batch(result.pixels)
+    score = PictureScore({})
+    if hr is not None:
+        reference = _to_batch(hr)
+        border = measures.scale if measures.border is None else measures.border
+        score.values["psnr_y"] = metrics.psnr_y(sr, reference, border).item()
+        score.values["ssim_y"] = metrics.ssim_y(sr, reference, border).item()
+        if measures.lpips is not None:
+            device = next(measures.lpips.parameters()).device
+            score.values["lpips"] = measures.lpips(sr.to(device), reference.to(device)).item()
+    score.values["color_drift"] = metrics.color_drift(sr, _to_batch(lr if hr is None else hr)).item()
+    if labels is not None and measures.judge is not None:
+        _judge(score, result.pixels, labels, measures)
+        if result.drift is not None:
+            wrong = torch.from_numpy(result.classes.astype(np.int64))[None] != labels
+            valid = (labels >= 0) & (labels < len(measures.labels))
+            score.drift = metrics.drift_histograms(torch.from_numpy(result.drift)[None], wrong, valid)
+    return score
+
+
+@torch.inference_mode()
+def _judge(score: PictureScore, pixels: np.ndarray, labels: Tensor, measures: Measures) -> None:
+    """Add the judge's confusion counts and the boundary F-score."""
+    device = next(measures.judge.parameters()).device
+    logits = measures.judge(_to_batch(pixels).to(device)).float().cpu()
+    logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    prediction, classes = logits.argmax(1), len(measures.labels)
+    score.confusion = metrics.confusion_matrix(prediction, labels, classes)
+    score.values["boundary_f"] = metrics.boundary_f(prediction, labels, classes).nanmean().item()
+
+
+def _to_batch(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None]
+
+
+def _read_labels(path: Path, size: tuple[int, int], measures: Measures, rule: str) -> Tensor:
+    """(1, H, W) int64 ids, void as -1."""
+    try:
+        with Image.open(path) as picture:
+            labels = np.array(picture)
+    except OSError as error:
+        raise ImageError(
+            f"{path} is not a readable label map ({error}). Give a PNG with one class id per pixel."
+        ) from error
+    if labels.ndim != 2:
+        raise ImageError(f"{path} has {labels.shape[-1]} channels; a label map holds one class id per pixel.")
+    labels = _crop_remainder(labels, size, measures.scale)
+    _check_size(labels, size, path, rule)
+    labels = torch.from_numpy(labels.astype(np.int64))[None]
+    return labels if measures.void is None else labels.masked_fill(labels == measures.void, -1)
+
+
+def _crop_remainder(pixels: np.ndarray, size: tuple[int, int], scale: int) -> np.ndarray:
+    """Drop what is left of an HR picture whose sides do not divide by the scale: its LR partner does not show it."""
+    height, width = (side - side % scale for side in pixels.shape[:2])
+    return pixels[:height, :width] if (height, width) == size else pixels
+
+
+def _check_size(pixels: np.ndarray, size: tuple[int, int], name: str | Path, rule: str) -> None:
+    if pixels.shape[:2] != size:
+        raise ImageError(
+            f"{name} is {pixels.shape[1]}x{pixels.shape[0]}; {size[1]}x{size[0]} is needed, {rule}. "
+            "Check the folders and --scale."
+        )

@@ -1,0 +1,1 @@
+"""Pictures in and out of the package: reading, writing, resampling, and the `Picture` between them."""

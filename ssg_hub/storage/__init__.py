@@ -1,0 +1,1 @@
+"""Where models live: the saved folder, the Hub, and the card."""

@@ -1,0 +1,190 @@
+"""The model card: fills `model_card.md` from what a model's config says, and says so where it says nothing."""
+
+import math
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Pictures = Mapping[str, "str | Path | Image"]  # caption -> picture
+PACKAGE = Path(__file__).parents[1]
+PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
+LICENSE_ID = re.compile(r"[a-z0-9.-]+")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+OWN_PLACE = (
+    "data",
+    "metrics",
+    "license_note",
+    "notes",
+    "base_model",
+    "title",
+)  # keys of trained_on
+
+
+def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[str, str] | None = None) -> str:
+    """Write the card of a model.
+
+    Args:
+        config: the model's config. Its `trained_on` may hold `title`, `data` (a text, or a list of texts), `metrics`
+            ({row: {metric: number}}, or one row's {metric: number}), `license_note` (the terms in words), `notes` (a
+            text, or a list), `base_model` (a Hub id), and anything else, which goes into the table of the
+            configuration.
+        repo_id: where the model will be, for the lines that load it.
+        pictures: {caption: path relative to the card}.
+
+    Returns:
+        Markdown with YAML front matter.
+
+    Raises:
+        ConfigError: a licence that is not written as the Hub writes them.
+    """
+    facts = dict(config.get("trained_on") or {})
+    guided = config.get("guide_config") is not None
+    license_id = config.get("license") or "other"
+    if not LICENSE_ID.fullmatch(license_id):
+        raise ConfigError(f"the licence {license_id!r} is no Hub identifier. Use one such as apache-2.0, or other.")
+    base_model = facts.get("base_model", "")
+    fields = {
+        "license": license_id,
+        "license_name": "license_name: see-model-card" if license_id == "other" else "",
+        "base_model": f"base_model: {base_model}" if HUB_ID.fullmatch(base_model) else "",
+        "title": facts.get("title") or (repo_id or "SSG super-resolution model").split("/")[-1],
+        "scale": str(config["scale"]),
+        "guided": ", guided by semantic segmentation" if guided else "",
+        "extras": ", the semantic mask of what is in it, and a map of what may have been invented" if guided else "",
+        "repo_id": repo_id or "path/to/this/folder",
+        "pictures": "\n\n".join(f"![{caption}]({path})\n\n*{caption}*" for caption, path in (pictures or {}).items()),
+        "classes": _list_classes(config["guide_config"]) if guided else "",
+        "data": _as_text(facts.get("data")) or "The data that this checkpoint was trained on were not recorded.",
+        "metrics": _metrics_table(facts.get("metrics")),
+        "configuration": _configuration_table(config, facts),
+        "notes": _as_text(facts.get("notes")),
+        "guide_limit": GUIDE_LIMIT if guided else "",
+        "license_text": _license_text(config.get("license"), facts.get("license_note")),
+    }
+    return _fill(_read_template(), fields)
+
+
+GUIDE_LIMIT = """- The mask knows only the classes above. Pixels that the guide is unsure of are marked *uncertain*;
+  where the masks of the input and of the result disagree (semantic drift), trust the result least."""
+
+
+def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
+    """Put the card's pictures beside it; returns {caption: relative path}."""
+    places = {}
+    for index, (caption, picture) in enumerate(pictures.items(), start=1):
+        (folder / "pictures").mkdir(exist_ok=True)
+        if isinstance(picture, (str, Path)):
+            places[caption] = f"pictures/{index}{Path(picture).suffix}"
+            shutil.copyfile(picture, folder / places[caption])
+        else:
+            places[caption] = f"pictures/{index}.png"
+            picture.save(folder / places[caption])
+    return places
+
+
+def plain_facts(value: object) -> object:
+    """What JSON can hold of a card's facts: NumPy and torch scalars become numbers, paths their names, NaN None.
+
+    Raises:
+        ConfigError: a value of another kind.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain_facts(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_facts(item) for item in value]
+    if isinstance(value, Path):
+        return value.name
+    if hasattr(value, "item"):
+        return plain_facts(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise ConfigError(
+        f"the card cannot tell a {type(value).__name__}; give texts, numbers, or lists or dicts of these."
+    )
+
+
+def _read_template() -> str:
+    """The wheel puts the template inside the package; in a checkout it is at the root of the repository."""
+    inside = PACKAGE / "model_card.md"
+    return (inside if inside.exists() else PACKAGE.parent / "model_card.md").read_text(encoding="utf-8")
+
+
+def _fill(template: str, fields: Mapping[str, str]) -> str:
+    """Put the fields in; a line whose only content is an empty field goes, and so do the blank lines that it leaves."""
+    lines = []
+    for line in template.splitlines():
+        filled = PLACEHOLDER.sub(lambda match: fields[match[1]], line)
+        if filled or not line:
+            lines.append(filled)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def _as_text(value: str | list | None) -> str:
+    if isinstance(value, (list, tuple)):
+        return "\n".join(f"- {item}" for item in value)
+    return str(value) if value else ""
+
+
+def _list_classes(guide_config: Mapping) -> str:
+    labels = [str(label) for _, label in sorted(guide_config["id2label"].items(), key=lambda item: int(item[0]))]
+    shown = ", ".join(labels[:30]) + (f" and {len(labels) - 30} more" if len(labels) > 30 else "")
+    return f"## Classes\n\nThe mask has {len(labels)} classes: {shown}."
+
+
+def _metrics_table(metrics: Mapping | None) -> str:
+    if not metrics:
+        return "No metrics were recorded for this checkpoint."
+    if not any(isinstance(row, Mapping) for row in metrics.values()):
+        metrics = {"validation": metrics}
+    columns = list(dict.fromkeys(name for row in metrics.values() for name in row))
+    rows = [[name, *(_number(row.get(column)) for column in columns)] for name, row in metrics.items()]
+    return _table(["", *columns], rows)
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "not measured"
+    if isinstance(value, float):
+        return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+    return str(value)
+
+
+def _configuration_table(config: Mapping, facts: Mapping) -> str:
+    rows = [["scale", f"×{config['scale']}"], ["generator", config["generator_type"]]]
+    options = config.get("generator_config") or {}
+    rows += [[f"generator: {key}", value] for key, value in options.items() if key != "scale"]
+    rows.append(["guide", config["guide_config"]["model_type"] if config.get("guide_config") else "none"])
+    rows += [[key.replace("_", " "), _one_line(value)] for key, value in facts.items() if key not in OWN_PLACE]
+    return _table(["setting", "value"], rows)
+
+
+def _one_line(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_one_line(item)}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _table(head: list[str], rows: list[list]) -> str:
+    def line(cells: list) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+
+
+def _license_text(license_id: str | None, note: str | None) -> str:
+    if note:
+        return note
+    if license_id is None:
+        return "No licence was stated for these weights. Ask their author before you use them."
+    if license_id == "other":
+        return "The weights carry the terms of the data that they were trained on; see *Training data*."
+    return f"The weights are under `{license_id}`."

@@ -1,0 +1,248 @@
+"""The saved folder: where a model is found, whether it is whole and ours, and how it is replaced in one go."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import RemoteEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+
+from ..errors import CheckpointError
+from . import hub
+
+FORMAT_VERSION = 1  # raised when an older release could no longer read what this one saves
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+CONFIG, CARD, WEIGHTS = "config.json", "README.md", "diffusion_pytorch_model"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+def open_checkpoint(name: str | Path | None, variant: str | None, revision: str | None, **options) -> tuple[str, Path]:
+    """Find a saved model, downloading it where needed, and check that all of it is there and undamaged.
+
+    Args:
+        name: a folder, a Hub id, or None for the checkpoint inside the package.
+        variant: which weights, for instance "fp16".
+        revision: on the Hub.
+        options: `token`, `cache_dir`, `force_download`, `local_files_only`.
+
+    Returns:
+        The name to call it by, and its folder.
+
+    Raises:
+        CheckpointError: there is no model, or it is damaged, a pickle, another library's, or from a newer release.
+        HubError: see `ssg_hub.storage.hub`.
+    """
+    folder = _find_folder(name)
+    if folder is not None:
+        shown = "the embedded checkpoint" if name is None else str(name)
+        read_config(folder, shown)
+        _check_listed((path.name for path in folder.iterdir()), variant, shown)
+    else:
+        shown = str(name)
+        folder = _fetch(shown, variant, revision, options)
+    _check_whole(folder, variant, shown)
+    return shown, folder
+
+
+def read_config(folder: Path, shown: str) -> dict:
+    """Read a folder's config and check that it is one of ours that this release understands.
+
+    Raises:
+        CheckpointError: missing, not JSON, another library's, or newer.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise CheckpointError(
+            f"{shown} has no {CONFIG}; it is no saved model. Give a folder that save_pretrained wrote."
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"the {CONFIG} of {shown} is not JSON ({error}). Save or download it again.") from None
+    if not isinstance(config, dict) or "generator_type" not in config:
+        kind = (config.get("_class_name") or config.get("model_type")) if isinstance(config, dict) else None
+        raise CheckpointError(
+            f"{shown} is {f'a {kind}' if kind else 'a model of another library'}, not an SSGModel. "
+            "A segmentation model goes into SSGModel.from_components(guide=…), ESRGAN weights into load_generator(…)."
+        )
+    check_format(config.get("format_version"), shown)
+    return config
+
+
+def check_format(version: object, shown: str) -> None:
+    """Raise CheckpointError unless this release reads the given format version."""
+    if not isinstance(version, int) or version < 1:
+        raise CheckpointError(f"{shown} has format_version {version!r}; 1 to {FORMAT_VERSION} is needed.")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{shown} has format version {version}, and this release of ssg-hub reads up to {FORMAT_VERSION}. "
+            "Upgrade with `pip install -U ssg-hub`."
+        )
+
+
+def weights_names(variant: str | None) -> tuple[str, str]:
+    """The names of the weights as one file, and of the index when they are in shards."""
+    suffix = f".{variant}" if variant else ""
+    return f"{WEIGHTS}{suffix}.safetensors", f"{WEIGHTS}.safetensors.index{suffix}.json"
+
+
+def shard_pattern(variant: str | None) -> str:
+    """Glob pattern of the shards' names."""
+    return f"{WEIGHTS}{f'.{variant}' if variant else ''}-*-of-*.safetensors"
+
+
+def check_keys(info: dict, name: str) -> None:
+    """Raise CheckpointError for missing and unexpected keys, of which ModelMixin only warns."""
+    for kind, what in (("missing_keys", "lack"), ("unexpected_keys", "have, beyond what the config asks for,")):
+        if keys := sorted(info[kind]):
+            raise CheckpointError(
+                f"the weights of {name} {what} {len(keys)} tensor{'s' * (len(keys) > 1)}, for instance {keys[0]}. "
+                "Weights and config must be of one model: save it again, or get both from one revision."
+            )
+
+
+def own_memory(model: torch.nn.Module) -> None:
+    """Copy the weights out of the mapped file: there they are unaligned, so that results differ in the last bit."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
+
+
+@contextmanager
+def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
+    """A temporary folder whose files move into `folder` when the block ends well; the config last.
+
+    Until then the folder is as it was, so that an interrupted save leaves no half model. Older weights of the same
+    variant go.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file; a folder is needed to save a model. Choose another name.")
+    existed = folder.exists()
+    stage = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+        yield stage
+        files = [path for path in stage.rglob("*") if path.is_file()]
+        for path in sorted(files, key=lambda path: path.name == CONFIG):
+            target = folder / path.relative_to(stage)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copymode(stage / CONFIG, path)  # safetensors makes its files readable by their owner only
+            os.replace(path, target)
+        _remove_old_weights(folder, variant, {path.name for path in files})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the model could not be saved to {folder} ({error}). Make room or choose a folder that can be written; "
+            f"{'what was there before is untouched' if existed else 'nothing was left behind'}."
+        ) from error
+    finally:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        if not existed:
+            with suppress(OSError):  # not empty: the save succeeded
+                folder.rmdir()
+
+
+def _find_folder(name: str | Path | None) -> Path | None:
+    """The folder that a name means; None when it is a Hub id."""
+    if name is None:
+        if not (PRETRAINED / CONFIG).is_file():
+            raise CheckpointError(
+                "this installation has no embedded checkpoint. Reinstall ssg-hub, or name a folder or a Hub id."
+            )
+        return PRETRAINED
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise CheckpointError(
+            f"{name} is a file; a folder or a Hub id is needed. "
+            "ESRGAN weights go into SSGModel.from_components(…).load_generator(…)."
+        )
+    if isinstance(name, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
+        raise CheckpointError(f"there is no folder {name}. Give a folder that save_pretrained wrote, or a Hub id.")
+    return None
+
+
+def _fetch(repo_id: str, variant: str | None, revision: str | None, options: dict) -> Path:
+    """Bring config and weights into the cache; returns the snapshot folder."""
+    try:
+        folder = hub.fetch_file(repo_id, CONFIG, revision=revision, **options).parent
+    except RemoteEntryNotFoundError:
+        raise CheckpointError(f"{repo_id} has no {CONFIG}; it is no saved model. Check id and revision.") from None
+    read_config(folder, repo_id)
+    single, index = weights_names(variant)
+    fetch = partial(hub.fetch_file, repo_id, revision=folder.name, **options)  # the folder is named after the commit
+    try:
+        if not (folder / index).exists():
+            fetch(single)
+            return folder
+    except RemoteEntryNotFoundError:
+        _check_listed(hub.list_files(repo_id, folder.name, options.get("token")), variant, repo_id)
+    for shard in _read_index(fetch(index), repo_id):
+        try:
+            fetch(shard)
+        except RemoteEntryNotFoundError:
+            raise CheckpointError(f"the weights of {repo_id} are incomplete: {shard} is missing.") from None
+    return folder
+
+
+def _check_listed(files: Iterable[str], variant: str | None, shown: str) -> None:
+    """Raise CheckpointError, saying what is there instead, unless the weights are among the files."""
+    files = list(files)
+    if set(weights_names(variant)) & set(files):
+        return
+    ours = re.compile(rf"{WEIGHTS}(?:\.(\w+))?(?:-\d+-of-\d+)?\.safetensors")
+    variants = {match[1] for name in files if (match := ours.fullmatch(name))}
+    wanted = f"weights of variant {variant!r}" if variant else f"{weights_names(None)[0]}"
+    if variants:
+        offers = " or ".join(sorted(f"variant={v!r}" if v else "no variant" for v in variants))
+        raise CheckpointError(f"{shown} has no {wanted}. It can be loaded with {offers}.")
+    if pickles := [name for name in files if name.endswith(PICKLES)]:
+        raise CheckpointError(
+            f"{shown} has its weights as a pickle ({pickles[0]}), which could run code when loaded, so it was refused. "
+            "Ask its author for safetensors."
+        )
+    raise CheckpointError(f"{shown} has no {wanted}. Save or download the model again.")
+
+
+def _check_whole(folder: Path, variant: str | None, shown: str) -> None:
+    """Raise CheckpointError unless every weights file has a sound header and the length that it announces."""
+    single, index = weights_names(variant)
+    names = [single]
+    if (folder / index).is_file():  # diffusers prefers the shards, too
+        names = _read_index(folder / index, shown)
+    for name in names:
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except FileNotFoundError:
+            raise CheckpointError(f"the weights of {shown} are incomplete: {name} is missing. Get it again.") from None
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{name} of {shown} is damaged or truncated ({error}). Save or download the model again."
+            ) from None
+
+
+def _read_index(path: Path, shown: str) -> list[str]:
+    """The names of the shards."""
+    try:
+        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{path.name} of {shown} is damaged. Save or download the model again.") from None
+
+
+def _remove_old_weights(folder: Path, variant: str | None, fresh: set[str]) -> None:
+    for path in [*(folder / name for name in weights_names(variant)), *folder.glob(shard_pattern(variant))]:
+        if path.name not in fresh:
+            path.unlink(missing_ok=True)

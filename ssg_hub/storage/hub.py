@@ -1,0 +1,242 @@
+"""Transport to and from the Hub: fetch a model's files into the cache and check them, push a folder.
+
+Whatever goes wrong between here and there becomes a `HubError` that says what to do next. Nothing here knows what a
+model is.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, HfApi, constants, get_token, hf_hub_download
+from huggingface_hub.errors import (
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from ..errors import HubError, SSGError
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def fetch_file(
+    repo_id: str, name: str, *, revision: str | None = None, token: str | bool | None = None, **options
+) -> Path:
+    """Bring one file of a model repository into the cache, or find it there, and check its content.
+
+    Args:
+        repo_id: "owner/name".
+        name: path of the file in the repository.
+        revision: branch, tag or commit; default main.
+        token: access token; True or None for the saved one.
+        options: `cache_dir`, `force_download`, `local_files_only`, as `hf_hub_download` takes them.
+
+    Returns:
+        Its path in the cache's snapshot folder of the commit.
+
+    Raises:
+        HubError: it could not be had, or is not what the Hub announced.
+        RemoteEntryNotFoundError: the repository has no such file at this revision (huggingface_hub's own error).
+    """
+    with hub_errors(repo_id, revision, token):
+        path = Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
+    _check_hash(path, repo_id)
+    return path
+
+
+def list_files(repo_id: str, revision: str | None, token: str | bool | None) -> list[str]:
+    """The paths of all files of a model repository. Raises HubError."""
+    with hub_errors(repo_id, revision, token):
+        return HfApi().list_repo_files(repo_id, revision=revision, token=token)
+
+
+def open_repo(repo_id: str, *, private: bool | None, revision: str | None, token: str | bool | None) -> str:
+    """Make the model repository and the branch where they are missing; returns the full id. Raises HubError."""
+    api = HfApi(token=token)
+    with hub_errors(repo_id, revision, token, writing=True):
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision not in (None, constants.DEFAULT_REVISION):
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return repo_id
+
+
+def push_folder(folder: Path, repo_id: str, *, token: str | bool | None = None, **options) -> CommitInfo:
+    """Upload a folder as one commit.
+
+    Args:
+        folder: what to upload.
+        repo_id: "owner/name" of an existing repository.
+        token: access token with write permission; None for the saved one.
+        options: `revision`, `commit_message`, `create_pr`, `delete_patterns`, as `HfApi.upload_folder` takes them.
+
+    Raises:
+        HubError: the Hub refused or was out of reach; the repository then has no part of the commit.
+    """
+    with hub_errors(repo_id, options.get("revision"), token, writing=True):
+        return HfApi(token=token).upload_folder(repo_id=repo_id, folder_path=folder, **options)
+
+
+@contextmanager
+def hub_errors(repo_id: str, revision: str | None = None, token: str | bool | None = None, writing: bool = False):
+    """Turn what `huggingface_hub` and the network raise inside the block into a `HubError`.
+
+    A file that the repository does not have stays a `RemoteEntryNotFoundError`: what it means is the caller's to say.
+    """
+    try:
+        yield
+    except (SSGError, RemoteEntryNotFoundError):
+        raise
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise HubError(_describe(_root_cause(error), repo_id, revision, token, writing)) from None
+
+
+def _describe(error: BaseException, repo_id: str, revision: str | None, token: str | bool | None, writing: bool) -> str:
+    """One line: what happened, what is needed, what to do."""
+    for kind, explain in EXPLANATIONS:
+        if isinstance(error, kind):
+            return explain(error, repo_id, revision, token, writing)
+    detail = " ".join(str(error).split()) or type(error).__name__
+    if (
+        isinstance(error, OSError)
+        and error.errno is not None
+        and not isinstance(error, (ConnectionError, TimeoutError))
+    ):
+        return f"files of {repo_id} could not be stored ({detail[:200]}). Make room, or choose another HF_HOME."
+    what = "the upload to" if writing else "the download from"
+    return (
+        f"{what} {repo_id} at {constants.ENDPOINT} broke off ({detail[:200]}). Check the connection and run it again; "
+        f"{'no commit was made' if writing else 'what was already downloaded is kept'}."
+    )
+
+
+def _explain_invalid_id(error, repo_id, revision, token, writing) -> str:
+    return f"{repo_id!r} is neither a folder nor the id of a Hub repository. Give a folder that exists, or owner/name."
+
+
+def _explain_no_file(error, repo_id, revision, token, writing) -> str:
+    return f"{repo_id} lacks a file that is needed ({error.server_message}). Check the id and the revision."
+
+
+def _explain_gated(error, repo_id, revision, token, writing) -> str:
+    return (
+        f"{repo_id} is gated: its owner wants its terms accepted first. Accept them at {constants.ENDPOINT}/{repo_id}, "
+        "then log in with `hf auth login` or pass token=."
+    )
+
+
+def _explain_no_repo(error, repo_id, revision, token, writing) -> str:
+    if _has_token(token):
+        return (
+            f"there is no model repository {repo_id} at {constants.ENDPOINT} that this token may read. "
+            "Check the spelling, or use a token of an account with access to it."
+        )
+    return (
+        f"there is no public model repository {repo_id} at {constants.ENDPOINT}. Check the spelling; if it is private, "
+        "log in with `hf auth login` or pass token=."
+    )
+
+
+def _explain_no_revision(error, repo_id, revision, token, writing) -> str:
+    return (
+        f"{repo_id} has no revision {revision or constants.DEFAULT_REVISION!r}. Give a branch, a tag or a commit that "
+        f"{constants.ENDPOINT}/{repo_id}/tree/main lists."
+    )
+
+
+def _explain_no_token(error, repo_id, revision, token, writing) -> str:
+    return "token=True asks for the saved login, but there is none. Run `hf auth login` or pass token= itself."
+
+
+def _explain_offline(error, repo_id, revision, token, writing) -> str:
+    return f"{repo_id} is needed, but HF_HUB_OFFLINE forbids the network. Unset it, or give a folder on this machine."
+
+
+def _explain_absent(error, repo_id, revision, token, writing) -> str:
+    """A file that is not cached and could not be asked for."""
+    reason = error.__cause__
+    if isinstance(reason, (HfHubHTTPError, OfflineModeIsEnabled)):
+        return _describe(reason, repo_id, revision, token, writing)
+    if isinstance(reason, FileMetadataError):
+        return f"{constants.ENDPOINT} did not answer as a Hub does ({reason}). Check HF_ENDPOINT and proxy settings."
+    if reason is None:
+        return f"{repo_id} is not in the cache. Load it once without local_files_only, or give a folder."
+    return (
+        f"the Hub at {constants.ENDPOINT} is out of reach and {repo_id} is not in the cache. "
+        "Check the connection (and HF_ENDPOINT), or give a folder on this machine."
+    )
+
+
+def _explain_status(error, repo_id, revision, token, writing) -> str:
+    status, said = error.response.status_code, error.server_message or error.response.reason_phrase
+    do = f"{'write to' if writing else 'read'} {repo_id}"
+    if status == 401 and not writing and not _has_token(token):
+        return _explain_no_repo(error, repo_id, revision, token, writing)
+    if status == 401 and not _has_token(token):
+        return f"the Hub asks for a login to {do}. Run `hf auth login` or pass token=."
+    if status == 401:
+        return f"the Hub does not accept the token ({said}). Run `hf auth login` again or pass a valid token=."
+    if status == 403:
+        return f"the Hub does not let this token {do} ({said}). Use a token with permission for it."
+    if status == 429:
+        return f"the Hub limits the rate of requests and would not {do} now. Wait a few minutes, or log in."
+    if status >= 500:
+        return f"the Hub at {constants.ENDPOINT} answered {status} when asked to {do} ({said}). Try again later."
+    return f"the Hub at {constants.ENDPOINT} answered {status} when asked to {do} ({said})."
+
+
+EXPLANATIONS: list[tuple[type, Callable[..., str]]] = [
+    (HFValidationError, _explain_invalid_id),
+    (RemoteEntryNotFoundError, _explain_no_file),
+    (GatedRepoError, _explain_gated),
+    (RepositoryNotFoundError, _explain_no_repo),
+    (RevisionNotFoundError, _explain_no_revision),
+    (LocalTokenNotFoundError, _explain_no_token),
+    (OfflineModeIsEnabled, _explain_offline),
+    (LocalEntryNotFoundError, _explain_absent),
+    (HfHubHTTPError, _explain_status),
+]
+
+
+def _check_hash(path: Path, repo_id: str) -> None:
+    """Compare a cached large file with the SHA-256 by which the Hub announced it; a wrong one leaves the cache.
+
+    The client compares sizes only. The cache names a large file's blob by its SHA-256, to which the snapshot's link
+    points; where the file system has no links there is nothing to compare with. Reads at about 1 GB/s.
+    """
+    if not path.is_symlink():
+        return
+    expected = Path(os.readlink(path)).name
+    if not SHA256.fullmatch(expected):
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        path.resolve().unlink(missing_ok=True)
+        path.unlink()
+        raise HubError(
+            f"{path.name} of {repo_id} does not have the content that the Hub announced (SHA-256 {found[:12]}… instead "
+            f"of {expected[:12]}…). The damaged copy was removed; run it again to download it anew."
+        )
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """What happened, out of the plain errors in which the client and transformers wrap it."""
+    while type(error) in (RuntimeError, OSError, ValueError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _has_token(token: str | bool | None) -> bool:
+    return token is not False and bool(token or get_token())

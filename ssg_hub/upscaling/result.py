@@ -1,0 +1,122 @@
+"""What `upscale` returns, and the sheet on which its colours are collected."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ..images.picture import Picture, from_pil
+from ..images.resampling import resize_bicubic
+from ..images.writing import write_picture
+from .overlays import draw_overlay
+
+
+@dataclass(frozen=True, eq=False)
+class UpscaleResult:
+    """An upscaled picture and what is known about it.
+
+    Args:
+        content: the picture: a Pillow image in mode L, LA, RGB or RGBA, or, when it has 16 bits, a `Picture`.
+        mask: mode P, ids of the guide's classes and, after the last of them, *uncertain*; None when not segmented.
+        labels: what the mask holds, largest share first: id, name, color (RGB), share.
+        drift_map: semantic drift at the mask's inner resolution, mode L, and the pixels of the result to one of its
+            own, (x, y); None when not segmented.
+        report: how the picture was made, as JSON holds it.
+    """
+
+    content: Image.Image | Picture
+    mask: Image.Image | None
+    labels: list[dict]
+    drift_map: tuple[Image.Image, tuple[float, float]] | None
+    report: dict
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture for Pillow. 16-bit colour is rounded to 8 bits here; `save` and `picture` keep it."""
+        return self.content.to_image() if isinstance(self.content, Picture) else self.content
+
+    @property
+    def picture(self) -> Picture:
+        """The picture as arrays, at its full depth."""
+        if isinstance(self.content, Picture):
+            return self.content
+        values, alpha = from_pil(self.content)
+        return Picture(values, alpha, self.content.info.get("icc_profile"), self.content.info.get("exif"))
+
+    @property
+    def drift(self) -> Image.Image | None:
+        """Semantic drift, mode L, of the picture's size: 0 where the guide reads the same as in the bicubic LR."""
+        if self.drift_map is None:
+            return None
+        cells, (step_x, step_y) = self.drift_map
+        (width, height), (columns, rows) = self.content.size, cells.size
+        box = (0, 0, min(width / step_x, columns), min(height / step_y, rows))
+        return cells.resize((width, height), Image.Resampling.BILINEAR, box)
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The mask's colours over the picture, uncertain parts hatched: RGB; the picture alone without a mask."""
+        if self.mask is None:
+            return draw_overlay(self.image, Image.new("P", self.content.size), uncertain=-1, alpha=0.0)
+        return draw_overlay(self.image, self.mask, self.report["uncertain_id"], alpha)
+
+    def save(self, path: str | os.PathLike, overwrite: bool = False, quality: int | None = None) -> list[str]:
+        """Write the picture at its full depth, with its colour profile; as `write_picture`, notes included."""
+        return write_picture(self.content, path, overwrite=overwrite, quality=quality)
+
+
+class ColorSheet:
+    """The finished picture as it grows, at the input's depth.
+
+    Args:
+        source: the input; its alpha, if any, comes along by bicubic, its profile and metadata as they are.
+        size: (width, height) of the result.
+    """
+
+    def __init__(self, source: Picture, size: tuple[int, int]):
+        self.source, self.size = source, size
+        self.cover = None if source.alpha is None else Picture(source.alpha)
+        if source.bits == 8:
+            mode = ("L" if source.is_gray else "RGB") + ("" if self.cover is None else "A")
+            self.image = Image.new(mode, size)
+        else:
+            shape = (size[1], size[0])
+            self.values = np.empty(shape + source.values.shape[2:], np.uint16)
+            self.alpha = None if self.cover is None else np.empty(shape, np.uint16)
+
+    def put(self, part: Tensor, top: int, left: int) -> None:
+        """Take finished colours (C, h, w) in [0, 1]; C is 1 for gray, 3 for RGB."""
+        bottom, right = top + part.shape[1], left + part.shape[2]
+        values = np.rint(part.clamp(0, 1).mul_(self.source.peak).permute(1, 2, 0).numpy())
+        values = values.astype(self.source.values.dtype).reshape(part.shape[1:] + self.source.values.shape[2:])
+        alpha = None
+        if self.cover is not None:
+            alpha = resize_bicubic(self.cover, self.size, (left, top, right, bottom)).values
+        if self.source.bits == 8:
+            self.image.paste(Picture(values, alpha).to_image(), (left, top))
+        else:
+            self.values[top:bottom, left:right] = values
+            if alpha is not None:
+                self.alpha[top:bottom, left:right] = alpha
+
+    def finish(self) -> Image.Image | Picture:
+        """The picture, with what travels along."""
+        if self.source.bits == 8:
+            self.image.info.update(travelling(self.source))
+            return self.image
+        return Picture(self.values, self.alpha, self.source.icc, self.source.exif)
+
+
+def enlarge_bicubic(source: Picture, size: tuple[int, int]) -> Image.Image | Picture:
+    """The whole picture by Pillow's bicubic, in the form of `UpscaleResult.content`."""
+    if source.bits == 16:
+        return resize_bicubic(source, size)
+    image = source.to_image().resize(size, Image.Resampling.BICUBIC)
+    image.info.update(travelling(source))
+    return image
+
+
+def travelling(source: Picture) -> dict[str, bytes]:
+    """Profile and metadata by the names under which Pillow keeps them."""
+    return {key: value for key, value in (("icc_profile", source.icc), ("exif", source.exif)) if value}

@@ -1,0 +1,188 @@
+"""The pipeline that every tile goes through: generator, strength, colours, guide, drift, and onto the sheets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..images.picture import Picture
+from ..images.resampling import fill_transparent, pull_colors, resize_bicubic, resize_lanczos, to_floats
+from .result import ColorSheet, enlarge_bicubic
+from .soft_masks import DriftSheet, MaskSheet, cell_span, total_variation
+from .tile_networks import CELL, TileNetworks
+from .tiling import Feather, Grid, Span, scale_span
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow turns RGB into gray
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What one run does.
+
+    Args:
+        picture: the input.
+        size: (width, height) of the result.
+        grid: the tiles, in input pixels.
+        networks: generator and guide.
+        strength: one number, or one for each class: (K,).
+        color_fix: hold the broad colours to the input's.
+        segment: make mask and drift.
+        uncertain_below: confidence under which a pixel is uncertain.
+    """
+
+    picture: Picture
+    size: tuple[int, int]
+    grid: Grid
+    networks: TileNetworks
+    strength: float | Tensor
+    color_fix: bool
+    segment: bool
+    uncertain_below: float
+
+    @property
+    def generates(self) -> bool:
+        """Whether anything of the generator is wanted."""
+        return isinstance(self.strength, Tensor) or self.strength > 0
+
+    @property
+    def ratio(self) -> tuple[float, float]:
+        """Pixels of the result to one of the input, (x, y); rounding the size makes them differ a little."""
+        return self.size[0] / self.picture.size[0], self.size[1] / self.picture.size[1]
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Pixels of the result to one cell of the soft mask, (x, y)."""
+        return self.ratio[0] * CELL / self.networks.scale, self.ratio[1] * CELL / self.networks.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The whole picture (as `UpscaleResult.content`) and, when segmented, what the guide says of it."""
+
+    content: Image.Image | Picture
+    mask: MaskSheet | None
+    drift: DriftSheet | None
+
+
+def run_job(job: Job, on_progress: Callable[[int, int], None]) -> Outcome:
+    """Send every tile through the networks; call under `torch.inference_mode` with the networks evaluating."""
+    colors, mask, drift = None, None, None
+    add: list[Feather] = []
+    if job.generates:
+        colors = ColorSheet(job.picture, job.size)
+        rows, columns = (scale_span(job.picture.size[side], job.size[side]) for side in (1, 0))
+        add.append(Feather(job.grid.scaled(rows, columns), colors.put))
+    if job.segment:
+        cells = job.grid.scaled(cell_span(job.networks.scale), cell_span(job.networks.scale))
+        mask = MaskSheet(job.size, job.step, len(job.networks.guide.labels), job.uncertain_below)
+        drift = DriftSheet((cells.columns[-1][1], cells.rows[-1][1]))
+        add += [Feather(cells, mask.put, context=1), Feather(cells, drift.put)]
+    if add:
+        opaque = Picture(fill_transparent(job.picture))
+        for done, (row, column) in enumerate(job.grid, start=1):
+            # The parts get no name, so that they are gone before the next tile is computed.
+            for feather, part in zip(add, process_tile(job, opaque, row, column), strict=True):
+                feather.add(part, row, column)
+            on_progress(done, len(job.grid))
+    content = colors.finish() if colors else enlarge_bicubic(job.picture, job.size)
+    return Outcome(content, mask, drift)
+
+
+def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tensor]:
+    """Take one tile through generator, strength and guide.
+
+    Args:
+        job: what is done.
+        opaque: the input without its alpha, with colours under transparent pixels.
+        row, column: the tile's place in the grid.
+
+    Returns:
+        As far as the job makes them: colours (1 or 3, h, w) at the result's size; soft labels (K, cells, cells);
+        drift (1, cells, cells).
+    """
+    networks, strength = job.networks, job.strength
+    rows, columns = job.grid.rows[row], job.grid.columns[column]
+    sr = generate_tile(job, to_floats(opaque.values[slice(*rows), slice(*columns)])) if job.generates else None
+    bicubic = _bicubic_tile(job, opaque, rows, columns) if job.segment else None
+    if isinstance(strength, Tensor):
+        strength = _spread_strength(strength, networks.segment(_as_rgb(sr)), sr)
+    parts = []
+    if job.segment:
+        if sr is None:
+            labels = networks.segment(_as_rgb(bicubic))
+            parts = [labels, torch.zeros_like(labels[:1])]
+        else:
+            labels = networks.segment(_as_rgb(_blend(bicubic, sr, strength)))
+            parts = [labels, total_variation(networks.segment(_as_rgb(bicubic)), labels)]
+    if sr is not None:
+        parts.insert(0, finish_colors(job, sr, strength, rows, columns))
+    return parts
+
+
+def generate_tile(job: Job, lr: Tensor) -> Tensor:
+    """SR (C, s*h, s*w) in [0, 1] of an LR tile (C, h, w); C is 1 for gray, 3 for RGB."""
+    rgb = _as_rgb(lr)
+    sr = job.networks.generate(rgb)
+    if job.color_fix:
+        sr = pull_colors(sr, rgb)
+    return sr if len(lr) == 3 else (sr * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+
+
+def finish_colors(job: Job, sr: Tensor, strength: float | Tensor, rows: Span, columns: Span) -> Tensor:
+    """Bring an SR tile to the result's size and blend it with the bicubic there.
+
+    Args:
+        sr: (C, s*h, s*w).
+        strength: a number, or a map (1, s*h, s*w).
+        rows, columns: the tile's place in the input.
+
+    Returns:
+        (C, h, w) of the tile on the result's canvas.
+    """
+    scale, (ratio_x, ratio_y) = job.networks.scale, job.ratio
+    left, right = scale_span(job.picture.size[0], job.size[0])(*columns)
+    top, bottom = scale_span(job.picture.size[1], job.size[1])(*rows)
+    if (ratio_x, ratio_y) != (scale, scale):
+        size = (right - left, bottom - top)
+        edges = (
+            left / ratio_x - columns[0],
+            top / ratio_y - rows[0],
+            right / ratio_x - columns[0],
+            bottom / ratio_y - rows[0],
+        )
+        limits = (sr.shape[2], sr.shape[1]) * 2
+        box = tuple(min(max(edge * scale, 0), limit) for edge, limit in zip(edges, limits, strict=True))
+        sr = resize_lanczos(sr, size, box).clamp_(0, 1)
+        if isinstance(strength, Tensor):
+            strength = resize_lanczos(strength, size, box).clamp_(0, 1)
+    if not isinstance(strength, Tensor) and strength == 1:
+        return sr
+    return _blend(to_floats(resize_bicubic(job.picture, job.size, (left, top, right, bottom)).values), sr, strength)
+
+
+def _bicubic_tile(job: Job, opaque: Picture, rows: Span, columns: Span) -> Tensor:
+    """The tile by bicubic at the generator's scale: (C, s*h, s*w)."""
+    scale = job.networks.scale
+    size = (opaque.size[0] * scale, opaque.size[1] * scale)
+    window = (columns[0] * scale, rows[0] * scale, columns[1] * scale, rows[1] * scale)
+    return to_floats(resize_bicubic(opaque, size, window).values)
+
+
+def _spread_strength(by_class: Tensor, labels: Tensor, sr: Tensor) -> Tensor:
+    """Strengths (K,) through soft labels (K, cells, cells): a map (1, H, W) over an SR tile (C, H, W)."""
+    by_cell = (by_class.view(-1, 1, 1) * labels).sum(0, keepdim=True)
+    spread = F.interpolate(by_cell[None], scale_factor=CELL, mode="bilinear", align_corners=False)[0]
+    return spread[:, : sr.shape[1], : sr.shape[2]]
+
+
+def _blend(bicubic: Tensor, sr: Tensor, strength: float | Tensor) -> Tensor:
+    if not isinstance(strength, Tensor) and strength == 1:
+        return sr
+    return torch.lerp(bicubic, sr, strength)
+
+
+def _as_rgb(image: Tensor) -> Tensor:
+    return image.expand(3, -1, -1)

@@ -1,0 +1,192 @@
+"""The user's job: a picture in; the enlarged picture, its mask, its semantic drift and a report out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from ..errors import ConfigError
+from ..images.reading import MAX_PIXELS, read_picture
+from .result import UpscaleResult
+from .soft_masks import parse_strength
+from .tile_job import Job, Outcome, run_job
+from .tile_networks import choose_device, choose_dtype, evaluating, place_networks
+from .tiling import SMALLEST_TILE, Grid, choose_tile, plan_grid
+
+HONESTY = "An upscaled picture is an estimate: plates, faces and text may be invented; it is not evidence."
+LARGEST_OUTSCALE = 16
+NOTES = {
+    "tile_halved": "Memory ran out {times} time(s); those tiles were redone in parts.",
+    "float32_redo": "Half precision overflowed {times} time(s); that was redone in float32.",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an upscale would make: the result's size in pixels, the tile's side in input pixels, how many tiles."""
+
+    width: int
+    height: int
+    tile: int
+    tiles: int
+
+
+def predict(
+    model: nn.Module,
+    size: tuple[int, int],
+    outscale: float = 4,
+    tile: str | int | None = "auto",
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Prediction:
+    """Say what `upscale` with these arguments would do, without doing it.
+
+    Args:
+        size: (width, height) of the input, upright.
+        model, outscale, tile, device, dtype: as for `upscale`.
+
+    Raises:
+        ConfigError: as `upscale`.
+    """
+    parameter = next(model.generator.parameters(), torch.empty(0))
+    place, precision = choose_device(parameter.device, device), choose_dtype(parameter.dtype, dtype)
+    grid = _plan(model.generator, size, tile, place, precision)
+    return Prediction(*output_size(size, outscale), tile=_longest(grid), tiles=len(grid))
+
+
+def output_size(size: tuple[int, int], outscale: float) -> tuple[int, int]:
+    """(width, height) of the result.
+
+    Raises:
+        ConfigError: an outscale outside of 1…16.
+    """
+    if isinstance(outscale, bool) or not isinstance(outscale, (int, float)) or not 1 <= outscale <= LARGEST_OUTSCALE:
+        raise ConfigError(f"outscale is {outscale!r}; it must be a number from 1 to {LARGEST_OUTSCALE}.")
+    return round(size[0] * outscale), round(size[1] * outscale)
+
+
+def upscale(
+    model: nn.Module,
+    image: Any,
+    outscale: float = 4,
+    tile: str | int | None = "auto",
+    segment: bool = True,
+    strength: float | dict[str, float] = 1.0,
+    color_fix: bool = False,
+    uncertain_below: float = 0.5,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> UpscaleResult:
+    """Enlarge a picture and say what is in it.
+
+    The picture goes through the model in overlapping tiles; the whole of it never leaves the CPU's memory. Gray stays
+    gray, alpha stays, 16 bits stay 16 bits. The model is left as it was.
+
+    Args:
+        model: with `.generator` (and its `.scale`) and `.guide` (or None), as `SSGModel`.
+        image: whatever `read_picture` takes.
+        outscale: how many times larger, 1 to 16; what is not the generator's own scale comes by a final Lanczos.
+        tile: side of the tiles in input pixels, 16 or more; "auto" fits the device; None takes the whole at once.
+        segment: make mask, labels and drift (where the model has a guide).
+        strength: 1 is the generator, 0 Pillow's bicubic to the byte; or {class name: strength}, through the soft mask.
+        color_fix: hold the broad colours to those of the input.
+        uncertain_below: confidence of the guide, 0 to 1, under which a pixel is marked uncertain.
+        device, dtype: compute there, or so, on a copy of the model; the default is as the model is.
+        on_progress: called with (tiles done, tiles in all) after each tile. What it raises ends the run and comes out.
+        max_pixels: largest input.
+
+    Returns:
+        The result. Mask and drift describe the picture as delivered, that is, with the strength that was asked for.
+
+    Raises:
+        ImageError: the picture cannot be used.
+        ConfigError: an option is unknown or impossible.
+        CheckpointError: the model's output is not finite.
+        SSGError: out of memory even in small tiles.
+    """
+    started = time.perf_counter()
+    labels = [] if model.guide is None else list(model.guide.labels)
+    by_class = parse_strength(strength, labels)
+    _check_fraction(uncertain_below)
+    _check_tile(tile)
+    picture = read_picture(image, max_pixels)
+    size = output_size(picture.size, outscale)
+    segments = segment and model.guide is not None
+    if segments and len(labels) > 255:
+        raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
+    networks = place_networks(model.generator, model.guide, device, dtype)
+    grid = _plan(networks.generator, picture.size, tile, networks.device, networks.dtype)
+    job = Job(picture, size, grid, networks, by_class, color_fix, segments, uncertain_below)
+    with torch.inference_mode(), evaluating(networks.generator, networks.guide):
+        outcome = run_job(job, on_progress or (lambda done, total: None))
+    report = {
+        "input": {"width": picture.size[0], "height": picture.size[1], "mode": picture.mode},
+        "output": {"width": size[0], "height": size[1]},
+        "outscale": outscale,
+        "scale": networks.scale,
+        "strength": strength,
+        "color_fix": color_fix,
+        "tile": _longest(grid),
+        "tiles": len(grid),
+        "device": str(networks.device),
+        "dtype": str(networks.dtype).removeprefix("torch."),
+        "fallbacks": dict(networks.fallbacks),
+    }
+    return _finish(job, outcome, model.guide, report, started, segment)
+
+
+def _finish(
+    job: Job, outcome: Outcome, guide: nn.Module | None, report: dict, started: float, asked: bool
+) -> UpscaleResult:
+    """Put the result together; `asked` says whether a mask was wanted."""
+    notes = list(job.picture.notes)
+    if asked and guide is None:
+        notes.append("The model has no guide, so there is no mask and no drift.")
+    notes += [NOTES[event].format(times=times) for event, times in sorted(job.networks.fallbacks.items())]
+    mask, labels, drift = None, [], None
+    if outcome.mask:
+        mask = outcome.mask.to_image(guide.palette)
+        labels = outcome.mask.describe(guide.labels, guide.palette)
+        drift = (Image.fromarray(outcome.drift.values), job.step)
+        report |= {
+            "classes": labels,
+            "uncertain_id": outcome.mask.classes,
+            "uncertain_below": job.uncertain_below,
+            "drift_mean": float(outcome.drift.values.mean() / 255),
+        }
+    report |= {"seconds": round(time.perf_counter() - started, 3), "notes": notes, "honesty": HONESTY}
+    return UpscaleResult(outcome.content, mask, labels, drift, report)
+
+
+def _plan(
+    generator: nn.Module, size: tuple[int, int], tile: str | int | None, device: torch.device, dtype: torch.dtype
+) -> Grid:
+    _check_tile(tile)
+    side = choose_tile(generator, device, dtype) if tile == "auto" else tile
+    return plan_grid(size[1], size[0], side)
+
+
+def _longest(grid: Grid) -> int:
+    """The longest side of any tile."""
+    return max(stop - start for start, stop in (*grid.rows, *grid.columns))
+
+
+def _check_tile(tile: str | int | None) -> None:
+    if tile is None or tile == "auto":
+        return
+    if isinstance(tile, bool) or not isinstance(tile, int) or tile < SMALLEST_TILE:
+        raise ConfigError(
+            f"tile is {tile!r}; it must be 'auto', None (no tiles) or a whole number of pixels from {SMALLEST_TILE} on."
+        )
+
+
+def _check_fraction(uncertain_below: float) -> None:
+    number = isinstance(uncertain_below, (int, float)) and not isinstance(uncertain_below, bool)
+    if not number or not 0 <= uncertain_below <= 1:
+        raise ConfigError(f"uncertain_below is {uncertain_below!r}; it must be a number from 0 to 1.")
