@@ -20,7 +20,7 @@ from ssg_hub.data.streams import load_stream
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
 from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
-from ssg_hub.errors import SSGError
+from ssg_hub.errors import ConfigError, SSGError
 from ssg_hub.guide import Guide
 from ssg_hub.losses import (
     PerceptualLoss,
@@ -47,7 +47,7 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
     pictures = load_pictures(config.guide_data, config.data_root, labels=True)
     crops = LabeledCrops(pictures, config.guide_crop, config.seed, jitter=config.guide_jitter)
     weights = class_weights(pictures, len(guide.labels)).to(accelerator.device)
-    degradation = load_degradation(config.degradation, config.data_root)
+    degradation = load_degradation(config.degradation)
     guide = in_memory_format(guide.train().requires_grad_(True), config)
     optimizer = torch.optim.AdamW(guide.parameters(), lr=config.guide_lr, weight_decay=0.01)
     guide, optimizer = accelerator.prepare(guide, optimizer)
@@ -73,7 +73,7 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Mod
     """L1 (and VGG features, where asked for) on source pairs. Returns the generator's EMA and its scores."""
     config, accelerator = run.config, run.accelerator
     crops = source_crops(config)
-    degradation = load_degradation(config.degradation, config.data_root)
+    degradation = load_degradation(config.degradation)
     perceptual = load_perceptual(config, config.warmup_perceptual_weight, accelerator.device)
     generator = in_memory_format(generator.requires_grad_(True), config)
     ema = new_ema(generator, run)
@@ -108,7 +108,7 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     config, accelerator = run.config, run.accelerator
     joint = config.guide == "joint" and guide is not None
     crops = adversarial_crops(config, guide, joint)
-    degradation = load_degradation(config.degradation, config.data_root)
+    degradation = load_degradation(config.degradation)
     perceptual = load_perceptual(config, config.perceptual_weight, accelerator.device)
     generator = in_memory_format(generator.requires_grad_(True), config)
     discriminator = in_memory_format(build_discriminator(config.discriminator, config.discriminator_features), config)
@@ -234,6 +234,13 @@ def new_guide(config: TrainConfig) -> Guide:
     return guide
 
 
+def load_guide(name: str) -> Guide:
+    try:
+        return Guide.from_pretrained(name)
+    except OSError as error:
+        raise ConfigError(f"guide_model is {name!r}, which is no folder and could not be had from the Hub.") from error
+
+
 def new_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
     """The model to be trained: a fresh generator, or `generator_weights` with the architecture that these have."""
     if config.generator_weights:
@@ -267,7 +274,7 @@ def train_guides(run: Run) -> tuple[Guide | None, Guide | None]:
     config = run.config
     guide = None
     if config.guide_model or config.guide_steps:
-        guide = Guide.from_pretrained(config.guide_model) if config.guide_model else new_guide(config)
+        guide = load_guide(config.guide_model) if config.guide_model else new_guide(config)
         guide.requires_grad_(False)
     if config.guide_steps:
         guide = train_guide(run, guide, "guide", config.guide_steps, config.guide_degraded)

@@ -89,6 +89,8 @@ def _unnest(content: dict) -> dict[str, Tensor]:
         if isinstance(content.get(key), dict):
             content = content[key]
             break
+    if any(name.startswith("generator.") for name in content):  # a saved SSGModel: without its guide
+        content = {name.removeprefix("generator."): content[name] for name in content if name.startswith("generator.")}
     return {name.removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
 
 

@@ -10,7 +10,7 @@ from .prior import GenericPrior
 __all__ = ["BicubicDegradation", "GenericPrior", "Mixture", "load_degradation"]
 
 
-def load_degradation(name: str, root: Path = Path()):
+def load_degradation(name: str):
     """Choose how LR is made: "bicubic", "generic", the folder of a saved bank, or several of these joined by "+".
 
     Returns:
@@ -20,11 +20,11 @@ def load_degradation(name: str, root: Path = Path()):
         ConfigError: no such folder.
     """
     if "+" in name:
-        return Mixture([load_degradation(part.strip(), root) for part in name.split("+")])
+        return Mixture([load_degradation(part.strip()) for part in name.split("+")])
     if name in (known := {"bicubic": BicubicDegradation, "generic": GenericPrior}):
         return known[name]()
-    if not (root / name).is_dir():
+    if not Path(name).is_dir():
         raise ConfigError(f"degradation is {name!r}; it must be {', '.join(known)}, or the folder of a bank.")
     from .bank import DegradationBank
 
-    return DegradationBank.load(root / name)
+    return DegradationBank.load(name)

@@ -117,7 +117,7 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
     for name, value in config:
         if isinstance(value, Path) and name not in ("output_dir", "data_root") and not value.is_file():
             raise ConfigError(f"{name}: there is no file {value}. Correct the path, or leave the key out.")
-    load_degradation(config.degradation, config.data_root)
+    load_degradation(config.degradation)
     entries = [*config.guide_data, *config.target, *config.dev_lr, *filter(None, (config.dev_hr, config.dev_labeled))]
     for entry in {*config.guide_data, *filter(None, [config.dev_labeled])}:
         load_pictures([entry], config.data_root, labels=True)
