@@ -3,13 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 ALIGN = 4  # tiles start at multiples of 4 LR pixels: generators fold 2x2 or 4x4, the mask has one cell for 4x4 pixels
-OVERLAP = 16  # LR pixels that neighbours share
+OVERLAP = 32  # LR pixels that neighbours share: an RRDBNet differs from untiled by 3 of 255 at most; by 8 with 16
 SMALLEST_TILE = 16
 LARGEST_AUTO_TILE = 256  # larger ones are no faster, and all that is kept on the CPU for one tile grows with them
 CPU_BUDGET = 2**30  # bytes that a tile's activations may take where no device says what it has
@@ -56,7 +55,7 @@ def plan_spans(length: int, tile: int | None) -> list[Span]:
 
 
 def overlap_of(tile: int) -> int:
-    """LR pixels that tiles of this size share; less for the small ones, where 16 would be most of the work."""
+    """LR pixels that tiles of this size share; less for the small ones, where 32 would be most of the work."""
     return min(OVERLAP, tile // 4 - tile // 4 % ALIGN)
 
 
@@ -145,8 +144,3 @@ def _bytes_per_pixel(generator: nn.Module, dtype: torch.dtype) -> int:
 
 def _align(position: float) -> int:
     return math.ceil(position / ALIGN - 1e-9) * ALIGN
-
-
-def seam_lines(spans: list[Span]) -> list[Span]:
-    """The stretches that two neighbouring tiles share: where a seam would show."""
-    return [(after[0], before[1]) for before, after in pairwise(spans)]
