@@ -178,6 +178,21 @@ def test_half_precision_that_overflows_is_redone_in_float32(dtype):
     assert model.generator.gain.dtype == torch.float32
 
 
+def test_half_precision_without_an_operation_is_redone_in_float32(tiny_model):
+    """A guide that reads at another size: antialiasing is not there in half precision on a CPU."""
+    tiny_model.guide.network.config.input_scale = 0.5
+    plain, half = (tiny_model.upscale(PHOTO, tile=64, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    assert half.report["fallbacks"]["float32_redo"] >= half.report["tiles"]
+    assert (array(plain.mask) == array(half.mask)).mean() > 0.9
+
+    class Unfinished(Repeat):
+        def forward(self, lr):
+            raise NotImplementedError("nothing here yet")
+
+    with pytest.raises(NotImplementedError, match="nothing here yet"):
+        upscale(make_model(Unfinished()), PHOTO)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_nan_in_full_precision_names_the_checkpoint(dtype):
     with pytest.raises(CheckpointError, match="NaN"):

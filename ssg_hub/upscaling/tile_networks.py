@@ -72,10 +72,14 @@ class TileNetworks:
         return self._compute("guide", self.guide, padded, soft_labels)
 
     def _compute(self, name: str, network: nn.Module, tile: Tensor, finish: Callable = lambda output: output) -> Tensor:
-        """One pass over a tile; once more in float32 when half precision overflows."""
-        output = finish(network(tile[None].to(self.device, self.dtype)))[0].cpu().float()
-        if torch.isfinite(output).all():
-            return output
+        """One pass over a tile; once more in float32 when half precision overflows or lacks an operation here."""
+        try:
+            output = finish(network(tile[None].to(self.device, self.dtype)))[0].cpu().float()
+            if torch.isfinite(output).all():
+                return output
+        except NotImplementedError:
+            if self.dtype == torch.float32:
+                raise
         if self.dtype != torch.float32:
             self.fallbacks["float32_redo"] += 1
             if name not in self._precise:

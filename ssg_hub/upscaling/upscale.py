@@ -21,7 +21,7 @@ HONESTY = "An upscaled picture is an estimate: plates, faces and text may be inv
 LARGEST_OUTSCALE = 16
 NOTES = {
     "tile_halved": "Memory ran out {times} time(s); those tiles were redone in parts.",
-    "float32_redo": "Half precision overflowed {times} time(s); that was redone in float32.",
+    "float32_redo": "Half precision did not suffice {times} time(s); that was redone in float32.",
 }
 
 
@@ -130,7 +130,7 @@ def upscale(
         "output": {"width": size[0], "height": size[1]},
         "outscale": outscale,
         "scale": networks.scale,
-        "strength": strength,
+        "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
         "color_fix": color_fix,
         "tile": _longest(grid),
         "tiles": len(grid),
