@@ -20,7 +20,8 @@ from ssg_hub.data.streams import load_stream
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
 from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
-from ssg_hub.errors import ConfigError, SSGError
+from ssg_hub.errors import SSGError
+from ssg_hub.evaluation.judges import load_guide
 from ssg_hub.guide import Guide
 from ssg_hub.losses import (
     PerceptualLoss,
@@ -232,13 +233,6 @@ def new_guide(config: TrainConfig) -> Guide:
     if config.guide_backbone:
         guide.network.load_backbone(torch.load(config.guide_backbone, map_location="cpu", weights_only=True))
     return guide
-
-
-def load_guide(name: str) -> Guide:
-    try:
-        return Guide.from_pretrained(name)
-    except OSError as error:
-        raise ConfigError(f"guide_model is {name!r}, which is no folder and could not be had from the Hub.") from error
 
 
 def new_model(config: TrainConfig, guide: Guide | None) -> SSGModel:

@@ -5,10 +5,10 @@
 Prints two tables and writes them into docs/results.md.
 
 Seam figure: how much steeper the picture is across the places where tiles join than along everything else, in the
-tiled output relative to the untiled; 1.000 means that nothing shows. Memory: two processes each, one that only sends a
-single tile of the same size through the same networks (the model's own need) and one that upscales; the difference of
-their peak resident sets, by the pixels of the result. It holds the input, the result, mask, drift, and all strips
-between tiles. A small random generator and guide are used for it, because their own need hides the least.
+tiled output relative to the untiled; 1.000 means that nothing shows. Memory: two processes each, one that
+upscales a picture of a single tile (the model's own need) and one that upscales the picture; the difference of their
+peak resident sets, by the pixels of the result. It holds the input, the result, mask, drift, and all strips between
+tiles. A small random generator and guide and small tiles are used for it, because their own need hides the least.
 """
 
 import argparse
@@ -28,58 +28,44 @@ from document import describe_machine, markdown_table, write_section
 from PIL import Image
 
 from ssg_hub.generators import build_generator
-from ssg_hub.images.reading import Picture, read_picture, write_picture
-from ssg_hub.images.resampling import to_floats
-from ssg_hub.upscaling.tile_networks import evaluating, place_networks
+from ssg_hub.guide import Guide
+from ssg_hub.images.reading import Picture, write_picture
+from ssg_hub.model import SSGModel
 from ssg_hub.upscaling.tiling import Span, plan_grid
-from ssg_hub.upscaling.upscale import predict, upscale
+from ssg_hub.upscaling.upscale import upscale
 
 SIZES = ((160, 120), (240, 180), (320, 240))
 TILE = 128
 MEGAPIXELS = (1, 4, 16)
+MEMORY_TILE = 64  # small, so that the model's own need does not hide what the picture takes
 CLASSES = 11
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="a saved model or Hub id for the seams; default: the embedded checkpoint")
-    parser.add_argument("--child", nargs=3, metavar=("WHAT", "SIDE", "BITS"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, type=int, metavar=("SIDE", "BITS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        what, side, bits = arguments.child
-        print(peak_of(what, int(side), int(bits)))
+        print(peak_of(*arguments.child))
         return
-    model, name = load(arguments.model)
+    model = SSGModel.from_pretrained(arguments.model)
+    name = f"`{arguments.model}`" if arguments.model else "the embedded checkpoint"
     seams = markdown_table(seam_rows(model))
     memory = markdown_table(memory_rows())
     text = (
         f"On: {describe_machine()}. By: `python benchmarks/tiling.py`.\n\n"
         f"Tiled (at most {TILE} LR pixels a side) against untiled, {name}; differences in grey levels of 255, "
         f"ratio of gradients across the joins:\n\n{seams}\n\n"
-        f"Peak memory above the model's own need, automatic tiles, a small generator and a guide of {CLASSES} classes:"
-        f"\n\n{memory}"
+        f"Peak memory above the model's own need, tiles of at most {MEMORY_TILE} LR pixels a side, a small generator "
+        f"and a guide of {CLASSES} classes:\n\n{memory}"
     )
     print(text)
     write_section("tiling", f"## Tiles: seams and memory\n\n{text}")
 
 
-def load(name: str | None) -> tuple[SimpleNamespace, str]:
-    """A model and what to call it; random weights where no checkpoint is embedded yet."""
-    from ssg_hub.errors import SSGError
-    from ssg_hub.model import SSGModel
-
-    try:
-        return SSGModel.from_pretrained(name), f"`{name}`" if name else "the embedded checkpoint"
-    except SSGError:
-        if name:
-            raise
-        return small_model(), "a small generator with random weights"
-
-
 def small_model() -> SimpleNamespace:
     """A generator and a guide with random weights, the same at every call."""
-    from ssg_hub.guide import Guide
-
     torch.manual_seed(0)
     generator = build_generator("rrdb", {"features": 16, "blocks": 1, "growth": 8})
     with torch.no_grad():
@@ -104,7 +90,7 @@ def small_model() -> SimpleNamespace:
     )
 
 
-def seam_rows(model: SimpleNamespace) -> list[list[str]]:
+def seam_rows(model: SSGModel) -> list[list[str]]:
     rows = [["LR", "tiles", "max difference", "99.9 %", "mean", "seam figure"]]
     for size in SIZES:
         lr = photograph(size)
@@ -150,38 +136,30 @@ def memory_rows() -> list[list[str]]:
     for megapixels in MEGAPIXELS:
         for bits in (8, 16):
             side = round(1000 * megapixels**0.5 / 4)
-            need, peak = (measure(what, side, bits) for what in ("need", "upscale"))
+            need, peak = (measure(length, bits) for length in (MEMORY_TILE, side))
             pixels = (4 * side) ** 2
-            tiles = predict(small_model(), (side, side)).tiles
+            tiles = len(plan_grid(side, side, MEMORY_TILE))
             row = [f"{4 * side}x{4 * side}", f"{bits} bit", str(tiles), f"{need / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB"]
             rows.append([*row, f"{(peak - need) / pixels:.1f}"])
     return rows
 
 
-def measure(what: str, side: int, bits: int) -> int:
+def measure(side: int, bits: int) -> int:
     """Peak resident set, in bytes, of a process of its own, whose allocator returns at once what is freed."""
-    command = [sys.executable, __file__, "--child", what, str(side), str(bits)]
-    frank = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    command = [sys.executable, __file__, "--child", str(side), str(bits)]
+    frank = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "65536"}
+    frank |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **frank})
     return int(done.stdout)
 
 
-def peak_of(what: str, side: int, bits: int) -> int:
-    """In the child: do what is to be measured and return this process' peak resident set in bytes."""
+def peak_of(side: int, bits: int) -> int:
+    """In the child: upscale a picture of `side` LR pixels and return this process' peak resident set in bytes."""
     model = small_model()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lr.png"
-        if what == "need":
-            tile = predict(model, (side, side)).tile
-            write_noise(path, tile, bits)
-            lr = to_floats(read_picture(path).values)
-            networks = place_networks(model.generator, model.guide, None, None)
-            with torch.inference_mode(), evaluating(networks.generator, networks.guide):
-                for _ in range(2):  # once more, with all code loaded and all kernels built
-                    networks.segment(networks.generate(lr))
-        else:
-            write_noise(path, side, bits)
-            upscale(model, path)
+        write_noise(path, side, bits)
+        upscale(model, path, tile=MEMORY_TILE)
     return peak_resident()
 
 

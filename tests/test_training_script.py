@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from hub_server import FakeHub
 from tiny_run import command, environment, largest_difference, make_data, train, weights, write_config
 
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
@@ -143,3 +144,27 @@ def test_label_free_run_with_every_stage(data, tmp_path):
     assert (tmp_path / "run/samples/adversarial-0000001.png").is_file()
     assert list((tmp_path / "run/logs").glob("events*"))
     assert "psnr_lr" in (tmp_path / "run/model/config.json").read_text()
+
+
+def test_the_finished_model_is_pushed_to_a_private_repository(data, tmp_path):
+    hub = FakeHub()
+    hub.users = {"hf_owner0123456789": "ann"}
+    config = write_config(
+        tmp_path, data, adversarial_steps=1, push_to_hub="ann/trained", training_data="made-up pictures"
+    )
+    online = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": "hf_owner0123456789",
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    try:
+        train(config, **online)
+        assert hub.repos["ann/trained"].private
+        pushed = hub.files("ann/trained")
+    finally:
+        hub.close()
+    local = {path.name: path.read_bytes() for path in (tmp_path / "run/model").iterdir()}
+    weight_file = "diffusion_pytorch_model.safetensors"
+    assert pushed[weight_file] == local[weight_file] and pushed["config.json"] == local["config.json"]
+    assert b"made-up pictures" in pushed["README.md"] and b"ann/trained" in pushed["README.md"]

@@ -112,10 +112,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def train(config: Path, *options: str, processes: int = 1, check: bool = True) -> subprocess.CompletedProcess:
-    """Run the real script to its end."""
+def train(
+    config: Path, *options: str, processes: int = 1, check: bool = True, **variables: str
+) -> subprocess.CompletedProcess:
+    """Run the real script to its end; `variables` are for its environment."""
     line = command(config, *options, processes=processes)
-    done = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(line, env=environment() | variables, capture_output=True, text=True, timeout=300)
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done
 

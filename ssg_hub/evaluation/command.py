@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import ConfigError
-from .judges import EMBEDDED, LPIPS_VARIABLE, find_lpips, load_judge, load_model
+from .judges import EMBEDDED, LPIPS_VARIABLE, find_lpips, load_guide, load_model
 from .methods import FromFolder, FromModel, Method, bicubic
 from .picture_sheet import draw_sheet
 from .scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..model import SSGModel
 
-__all__ = ["Measures", "add_parser", "evaluate_folder", "find_lpips", "format_scores", "load_judge"]
+__all__ = ["Measures", "add_parser", "evaluate_folder", "find_lpips", "format_scores", "load_guide"]
 
 COLUMNS = {  # metric -> heading (the arrow says what is better), decimals
     "psnr_y": ("PSNR-Y ↑", 2),
@@ -154,7 +154,7 @@ def _prepare(
     else:
         notes.append("Without --hr the colour ΔE is against the LR pictures.")
     if arguments.labels is not None:
-        measures.judge = load_judge(arguments.judge) if arguments.judge else getattr(model, "guide", None)
+        measures.judge = load_guide(arguments.judge) if arguments.judge else getattr(model, "guide", None)
         if measures.judge is None:
             raise ConfigError("--labels needs a judge: no model with a guide is given. Give --judge MODEL.")
         if not arguments.judge:

@@ -1,4 +1,4 @@
-"""Load what results are judged with: the judge, which names what it sees in them, and LPIPS, from wherever they are."""
+"""Load what judges pictures: a guide, which names what it sees in them, and LPIPS, from wherever they are."""
 
 import importlib.util
 import json
@@ -28,7 +28,7 @@ def load_model(name: str) -> "SSGModel":
     return SSGModel.from_pretrained(None if name == EMBEDDED else name).eval()
 
 
-def load_judge(name: str) -> "Guide":
+def load_guide(name: str) -> "Guide":
     """The guide of an SSGModel, or a transformers segmentation model; from a folder or the Hub.
 
     Args:
@@ -43,7 +43,7 @@ def load_judge(name: str) -> "Guide":
     if name == EMBEDDED or _is_ssg_model(name):
         guide = load_model(name).guide
         if guide is None:
-            raise ConfigError(f"the judge {name} is an SSGModel without a guide. Give one with a guide.")
+            raise ConfigError(f"{name} is an SSGModel without a guide. Give one with a guide.")
         return guide.eval()
     try:
         return Guide.from_pretrained(name).eval()

@@ -28,7 +28,9 @@ class TrainConfig(BaseModel):
     generator_type: Literal["rrdb", "compact"] = "rrdb"
     generator_config: dict[str, int] = Field(default_factory=dict, description="features, blocks, growth, convs")
     generator_weights: Path | None = Field(default=None, description="warm start; its architecture is taken over")
-    guide_model: str | None = Field(default=None, description="a ready guide (folder or Hub id)")
+    guide_model: str | None = Field(
+        default=None, description="a guide, or a model that has one: folder, Hub id, embedded"
+    )
     guide_backbone: Path | None = Field(default=None, description="ImageNet weights of EfficientNet-Lite0")
     guide_width: int = Field(default=96, gt=0)
     class_names: list[str] = Field(default_factory=list, description="names of label ids 0, 1, 2, …")
