@@ -86,6 +86,16 @@ def test_killed_and_resumed_on_two_processes(data, tmp_path, accumulation):
     check_killed_run_equals(whole, killed, write_config(killed, data), 2, *options, processes=2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("option", [("--mixed_precision", "bf16"), ("--compile", "true"), ("--guide_weight", "0")])
+def test_other_ways_to_run(whole, data, tmp_path, option):
+    """Each trains to other weights than the plain run, near it, and resumes."""
+    train(write_config(tmp_path, data), "--adversarial_steps", "2", *option)
+    train(tmp_path / "config.yaml", "--adversarial_steps", "3", *option, "--resume", "latest")
+    moved = largest_difference(weights(whole / "run/model"), weights(tmp_path / "run/model"))
+    assert 0 < moved < 0.1
+
+
 def test_two_processes_with_half_the_batch_equal_one(data, tmp_path):
     """G and D alike: one fixed learning rate is small, so that rounding is not amplified by Adam's sign-like steps."""
     one, two = tmp_path / "one", tmp_path / "two"
