@@ -2,7 +2,7 @@
 
     python -m benchmarks.curves runs/a [runs/b …] -o docs/images/curves.png [--only adversarial]
 
-Reads the TensorBoard files below each folder; a panel for each figure that at least one of the runs logged more than once.
+Reads the TensorBoard files below each folder; a panel for each figure that some run logged more than once.
 """
 
 import argparse
@@ -13,8 +13,8 @@ import matplotlib
 
 matplotlib.use("Agg")  # no screen is needed
 
-import matplotlib.pyplot as plt  # noqa: E402
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
+import matplotlib.pyplot as plt
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 COLUMNS = 3
 SMOOTHING = 0.6  # of losses, which differ from batch to batch; the pale line behind is what was logged
