@@ -117,7 +117,7 @@ def train(
 ) -> subprocess.CompletedProcess:
     """Run the real script to its end; `variables` are for its environment."""
     line = command(config, *options, processes=processes)
-    done = subprocess.run(line, env=environment() | variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(line, env=environment() | variables, capture_output=True, text=True, timeout=900)
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done
 
