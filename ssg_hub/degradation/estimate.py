@@ -117,16 +117,14 @@ def read_pictures(folder: str | Path) -> Pictures:
     pictures = Pictures()
     for path in files:
         try:
-            with Image.open(path) as image:
-                tables = read_tables(image)
-                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            pixels, tables = read_picture(path)
         except (OSError, ValueError, Image.DecompressionBombError):
             pictures.skipped["unreadable"] = pictures.skipped.get("unreadable", 0) + 1
             continue
         if min(pixels.shape[:2]) < SMALLEST:
             pictures.skipped["too small"] = pictures.skipped.get("too small", 0) + 1
             continue
-        pictures.pixels.append(_middle(pixels))
+        pictures.pixels.append(pixels)
         pictures.tables.append(tables)
         pictures.names.append(path.name)
     if not pictures.pixels:
@@ -137,9 +135,13 @@ def read_pictures(folder: str | Path) -> Pictures:
     return pictures
 
 
-def _middle(pixels: np.ndarray) -> np.ndarray:
+def read_picture(path: Path) -> tuple[np.ndarray, Compression | None]:
+    """The pixels (H, W, 3), 8-bit RGB, of a picture or of the middle of a large one; and its JPEG tables."""
+    with Image.open(path) as image:
+        tables = read_tables(image)
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     top, left = (max(0, (side - MOST_PIXELS) // 2) // 16 * 16 for side in pixels.shape[:2])
-    return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS]
+    return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS], tables
 
 
 def find_compressions(pictures: Pictures) -> list[Compression | None]:

@@ -21,7 +21,8 @@ NOISE_GAIN = 0.25  # prior deviation of the log of the noise power against the o
 EVIDENCE = 0.08
 POOLED = 32  # frequencies per cycle per pixel at which spectra are compared
 ROUNDS = 24
-LENGTHENED = (0.4, 0.8, 1.5)  # starts for motion: variance along the axis against that of the Gaussian fit
+# starts for motion: variance along the axis against that of the Gaussian fit, of each picture and of their median
+LENGTHENED, LENGTHENED_MEDIAN = (0.4, 0.8, 1.5), (2.5, 4.0)
 
 
 @dataclass
@@ -60,22 +61,23 @@ def fit_parametric(
     problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in())
     gaussian, motion = (torch.tensor(share).double() for share in (0.0, 1.0))
 
+    runs = 3 + len(LENGTHENED) + len(LENGTHENED_MEDIAN)
+
     def report(run: int) -> Callable[[int], None] | None:
-        return (lambda done: on_progress(run * ROUNDS + done, (3 + len(LENGTHENED)) * ROUNDS)) if on_progress else None
+        return (lambda done: on_progress(run * ROUNDS + done, runs * ROUNDS)) if on_progress else None
 
     still, still_error = problem.solve(gaussian, problem.start(), ROUNDS, report(0))
     # a segment's spectrum has zeros, and the likelihood a maximum on either side of each: several starts, one agreement
-    tried = []
-    for run, factor in enumerate(LENGTHENED):
-        tried.append(problem.solve(motion, _lengthen(still, factor), ROUNDS // 2, report(1 + run))[0])
+    starts = [_lengthen(still, factor) for factor in LENGTHENED]
+    starts += [_lengthen(_share_shape(still, still), factor) for factor in LENGTHENED_MEDIAN]
+    tried = [problem.solve(motion, p, ROUNDS // 2, report(run))[0] for run, p in enumerate(starts, 1)]
     losses = torch.stack([problem.loss(p, motion) for p in tried])
-    common = tried[int(losses.sum(1).argmin())][:, :3].median(0).values
     moved = torch.stack(tried)[losses.argmin(0), torch.arange(len(still))]
-    agreed = torch.cat((common.expand(len(moved), 3), moved[:, 3:]), dim=1)
-    agreed, _ = problem.solve(motion, agreed, ROUNDS, report(1 + len(LENGTHENED)))
+    agreed = _share_shape(moved, tried[int(losses.sum(1).argmin())])
+    agreed, _ = problem.solve(motion, agreed, ROUNDS, report(runs - 2))
     better = problem.loss(agreed, motion) < problem.loss(moved, motion)
     best = torch.where(better.view(-1, 1), agreed, moved)
-    moved, moved_error = problem.solve(motion, best, ROUNDS, report(2 + len(LENGTHENED)))
+    moved, moved_error = problem.solve(motion, best, ROUNDS, report(runs - 1))
     if problem.loss(moved, motion).sum() < problem.loss(still, gaussian).sum():
         parameters, error, share = moved, moved_error, motion
     else:
@@ -87,6 +89,11 @@ def fit_parametric(
         error[:, :3],
         problem.signal_share(parameters, share),
     )
+
+
+def _share_shape(p: Tensor, pattern: Tensor) -> Tensor:
+    """Give all pictures the median shape of those in `pattern`."""
+    return torch.cat((pattern[:, :3].median(0).values.expand(len(p), 3), p[:, 3:]), dim=1)
 
 
 def _lengthen(p: Tensor, factor: float) -> Tensor:
@@ -141,7 +148,7 @@ class _Problem:
         fy = torch.stack([fy - i * torch.sign(fy + 1e-9) for i, _ in folds])
         fx = torch.stack([fx - j * torch.sign(fx + 1e-9) for _, j in folds])
         self.terms = scene_terms(fy.flatten(), fx.flatten()).view(TERMS, *fy.shape)
-        # what a covariance (xx, xy, yy) and an isotropic variance are multiplied with for the variance along a frequency
+        # by which a covariance (xx, xy, yy) and an isotropic variance give the variance along each frequency
         self.quadratic = torch.stack((fx**2, 2 * fx * fy, fy**2, fx**2 + fy**2)) / scale**2
         area = LOG_AREA[0] + 2 * math.log(scale / 4)
         self.mean = torch.cat((torch.tensor([area, 0, 0, 0]).double(), prior.mean))
