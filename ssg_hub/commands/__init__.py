@@ -1,1 +1,1 @@
-"""The commands of `ssg`: upscale and info."""
+"""The commands of `ssg`: upscale, info and degradation."""

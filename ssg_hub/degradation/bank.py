@@ -1,23 +1,23 @@
 """A camera learnt from its pictures: a bank of kernels, noise and compression that makes LR from any HR."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import ConfigError
+from . import bank_files
 from .noise import NoiseModel
 from .ops import Generators, compress_with, rand, reduce_with
 from .prior import GenericPrior
 
-FORMAT_VERSION = 1
-TENSORS = "degradation.safetensors"
-CONFIG = "degradation.json"
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
 GRID = 16  # pixels: the period of the blocks of JPEG with halved colour
 
 
@@ -33,6 +33,7 @@ class DegradationBank:
         generic_share: share of samples that the generic prior makes instead.
         random_grid: shift the JPEG blocks at random, as they are in crops; else they begin at the picture's corner.
         report: how the estimation went (JSON): counts, rejections, notes.
+        examples: (n, 3, h, w) uint8, pieces of the camera's own pictures for the contact sheet; n may be 0.
     """
 
     scale: int
@@ -43,6 +44,7 @@ class DegradationBank:
     generic_share: float = 0.0
     random_grid: bool = True
     report: dict = field(default_factory=dict)
+    examples: Tensor = field(default_factory=lambda: torch.empty(0, 3, 1, 1, dtype=torch.uint8))
 
     @classmethod
     def from_images(
@@ -126,59 +128,61 @@ class DegradationBank:
         return torch.where(compressed.to(lr.device).view(-1, 1, 1, 1), made, lr)
 
     def save(self, folder: str | Path) -> None:
-        """Write `degradation.safetensors` and `degradation.json`."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: t.contiguous() for name, t in self._tensors().items()}
-        save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
-        config = {
-            "format_version": FORMAT_VERSION,
+        """Write `degradation.json` and `degradation.safetensors`, beside whatever else is in the folder.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        bank_files.write_bank(Path(folder), self._config(), self._tensors())
+
+    @classmethod
+    def load(cls, name: str | Path, revision: str | None = None, token: str | bool | None = None) -> "DegradationBank":
+        """Read what `save` or `push_to_hub` wrote.
+
+        Args:
+            name: a folder, or the id of a Hub repository.
+            revision: branch, tag or commit on the Hub.
+            token: access token for a private repository.
+
+        Raises:
+            ConfigError: not a bank, damaged, or of a later version.
+            HubError: the Hub refused or was out of reach.
+        """
+        config, tensors = bank_files.read_bank(bank_files.find_bank(name, revision, token), str(name))
+        noise = NoiseModel(tensors["patches"].float(), tensors["owners"], tensors["levels"], config["noise_notes"])
+        records = (tensors[name] for name in ("luma_steps", "chroma_steps"))
+        settings = (config[name] for name in ("generic_share", "random_grid", "report"))
+        bank = cls(config["scale"], tensors["kernels"], noise, *records, *settings)
+        bank.examples = tensors.get("examples", bank.examples)
+        return bank
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+    ) -> "CommitInfo":
+        """Add the bank to a Hub repository, which may hold a model; it is made where it is missing.
+
+        The names of the pictures and the pieces of them stay here. What goes along are noise patches of 16 px.
+
+        Raises:
+            HubError: the Hub refused or was out of reach.
+        """
+        config, tensors = self._config(), self._tensors()
+        config["report"] = {key: value for key, value in self.report.items() if key != "names"}
+        tensors.pop("examples")
+        return bank_files.push_bank(repo_id, config, tensors, self.describe(), private, revision, token)
+
+    def _config(self) -> dict:
+        return {
             "scale": self.scale,
             "generic_share": self.generic_share,
             "random_grid": self.random_grid,
             "noise_notes": self.noise.notes,
             "report": self.report,
         }
-        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "DegradationBank":
-        """Read what `save` wrote.
-
-        Raises:
-            ConfigError: not a bank, damaged, or of a later version.
-        """
-        folder = Path(folder)
-        if not (folder / CONFIG).is_file() or not (folder / TENSORS).is_file():
-            raise ConfigError(
-                f"{folder} is no degradation bank: it must hold {CONFIG} and {TENSORS}. Estimate one first."
-            )
-        try:
-            config, tensors = json.loads((folder / CONFIG).read_text()), load_file(folder / TENSORS)
-        except Exception as error:
-            raise ConfigError(f"the degradation bank in {folder} is damaged ({error}). Estimate it again.") from error
-        if config.get("format_version") != FORMAT_VERSION:
-            raise ConfigError(
-                f"the degradation bank in {folder} has format {config.get('format_version')}; "
-                f"this version reads {FORMAT_VERSION}. Estimate it again."
-            )
-        names = {"kernels", "luma_steps", "chroma_steps", "patches", "owners", "levels"}
-        if missing := names - set(tensors):
-            raise ConfigError(
-                f"the degradation bank in {folder} lacks {', '.join(sorted(missing))}. Estimate it again."
-            )
-        noise = NoiseModel(*(tensors[n] for n in ("patches", "owners", "levels")), config["noise_notes"])
-        noise.patches = noise.patches.float()
-        return cls(
-            config["scale"],
-            tensors["kernels"],
-            noise,
-            tensors["luma_steps"],
-            tensors["chroma_steps"],
-            config["generic_share"],
-            config["random_grid"],
-            config["report"],
-        )
 
     def _tensors(self) -> dict[str, Tensor]:
         noise = self.noise
@@ -189,6 +193,7 @@ class DegradationBank:
             "patches": noise.patches.half(),
             "owners": noise.owners,
             "levels": noise.levels,
+            "examples": self.examples,
         }
 
     def describe(self) -> str:

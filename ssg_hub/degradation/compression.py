@@ -1,6 +1,7 @@
 """JPEG found in pictures: from their own tables, or from the lattice it left in pictures that were saved again."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ QUALITIES = np.arange(5, 96)  # above that the steps are 1 or 2 levels, lost in 
 LATTICE_ERROR = 0.35  # standard deviation of a luma coefficient around the lattice after RGB was rounded to 8 bits
 OUTLIERS = 0.05  # share of coefficients that follow no lattice: clipped, or touched by an overlay
 MIN_EVIDENCE = 30.0  # log-likelihood ratio against "never compressed"
+FINENESS = 8  # cells per level in which magnitudes of coefficients are counted
 
 
 @dataclass
@@ -57,12 +59,12 @@ def estimate_compression(pixels: np.ndarray, offset: tuple[int, int] = (0, 0)) -
     Returns:
         None where no quality up to 95 is supported: not compressed, only lightly, or resized since.
     """
-    magnitudes = luma_blocks(pixels, offset)[0].reshape(-1, 64)[:, 1:].abs()
-    _, frequency = (large := magnitudes > 1.5).nonzero(as_tuple=True)
-    if not len(frequency):
+    cells = (luma_blocks(pixels, offset)[0].abs().reshape(-1, 64)[:, 1:] * FINENESS).round().long()
+    if not len(cells) or cells.max() < 1.5 * FINENESS:
         return None
     tables = scale_table(LUMA_TABLE, torch.from_numpy(QUALITIES).float())
-    scores = _lattice_evidence(magnitudes[large], tables.view(-1, 64)[:, 1:][:, frequency])
+    evidence = _lattice_evidence()[:, : cells.max() + 1] @ _histograms(cells).T  # (steps, frequencies)
+    scores = evidence.gather(0, tables.view(-1, 64)[:, 1:].long()).sum(1)
     best = int(scores.argmax())
     if scores[best] < MIN_EVIDENCE:
         return None
@@ -71,12 +73,22 @@ def estimate_compression(pixels: np.ndarray, offset: tuple[int, int] = (0, 0)) -
     return Compression(tables[best], chroma, int(QUALITIES[best]), offset, "lattice")
 
 
-def _lattice_evidence(magnitudes: Tensor, steps: Tensor) -> Tensor:
-    """Log-likelihood ratios (Q,) of lattices with steps (Q, N), over the magnitudes (N,) that would not vanish."""
+def _histograms(cells: Tensor) -> Tensor:
+    """How often (frequencies, cells) each cell of magnitude occurs, from (blocks, frequencies)."""
+    count, width = cells.shape[1], int(cells.max()) + 1
+    index = cells + width * torch.arange(count)
+    return torch.bincount(index.flatten(), minlength=count * width).view(count, width).float()
+
+
+@lru_cache(maxsize=1)
+def _lattice_evidence() -> Tensor:
+    """Log-likelihood ratio (256 steps, cells) that a magnitude, if it does not vanish, is a multiple of the step."""
+    steps = torch.arange(256.0).clamp(min=1).view(-1, 1)
+    magnitudes = torch.arange(8 * 256 * FINENESS) / FINENESS  # the largest coefficient is 8 * 128
     distance = (magnitudes - steps * (magnitudes / steps).round()).abs()
     peak = torch.exp(-0.5 * (distance / LATTICE_ERROR) ** 2) / (LATTICE_ERROR * 2.5066)
     ratio = torch.log((1 - OUTLIERS) * peak * steps + OUTLIERS)
-    return (ratio * (magnitudes > steps / 2)).sum(1)
+    return ratio * ((magnitudes > steps / 2) & (magnitudes > 1.5))
 
 
 def find_lattices(pictures: list[np.ndarray]) -> list[Compression | None]:

@@ -23,6 +23,7 @@ MOST_PICTURES = 300
 MOST_PIXELS = 1024  # per side; the middle of larger pictures, cut on the grid of JPEG blocks
 LEAST_SIGNAL = 0.03  # share of the frequencies at which a scene must stand above the noise
 LAGS = 6  # pixels over which noise may be correlated
+EXAMPLES, EXAMPLE_SIDE = 8, 64  # pieces of pictures that a bank keeps to be looked at
 METHODS = ("parametric", "kernelgan")
 
 
@@ -85,7 +86,8 @@ def estimate_bank(
     }
     if len(pictures.pixels) == 1:
         report["notes"].append("There was one picture only: its kernel, noise and compression stand for the camera.")
-    return DegradationBank(scale, kernels, noise, luma, chroma, generic_share, True, report)
+    examples = cut_examples(pictures.pixels)
+    return DegradationBank(scale, kernels, noise, luma, chroma, generic_share, True, report, examples)
 
 
 class _Progress:
@@ -117,16 +119,14 @@ def read_pictures(folder: str | Path) -> Pictures:
     pictures = Pictures()
     for path in files:
         try:
-            with Image.open(path) as image:
-                tables = read_tables(image)
-                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            pixels, tables = read_picture(path)
         except (OSError, ValueError, Image.DecompressionBombError):
             pictures.skipped["unreadable"] = pictures.skipped.get("unreadable", 0) + 1
             continue
         if min(pixels.shape[:2]) < SMALLEST:
             pictures.skipped["too small"] = pictures.skipped.get("too small", 0) + 1
             continue
-        pictures.pixels.append(_middle(pixels))
+        pictures.pixels.append(pixels)
         pictures.tables.append(tables)
         pictures.names.append(path.name)
     if not pictures.pixels:
@@ -137,9 +137,22 @@ def read_pictures(folder: str | Path) -> Pictures:
     return pictures
 
 
-def _middle(pixels: np.ndarray) -> np.ndarray:
+def read_picture(path: Path) -> tuple[np.ndarray, Compression | None]:
+    """The pixels (H, W, 3), 8-bit RGB, of a picture or of the middle of a large one; and its JPEG tables."""
+    with Image.open(path) as image:
+        tables = read_tables(image)
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     top, left = (max(0, (side - MOST_PIXELS) // 2) // 16 * 16 for side in pixels.shape[:2])
-    return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS]
+    return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS], tables
+
+
+def cut_examples(pixels: list[np.ndarray]) -> Tensor:
+    """The middles (n, 3, s, s), uint8, of a few pictures, for the contact sheet."""
+    chosen = np.unique(np.linspace(0, len(pixels) - 1, EXAMPLES).round().astype(int))
+    side = min(EXAMPLE_SIDE, *(min(pixels[i].shape[:2]) for i in chosen))
+    corners = [[(length - side) // 2 for length in pixels[i].shape[:2]] for i in chosen]
+    cut = [pixels[i][y : y + side, x : x + side] for i, (y, x) in zip(chosen, corners, strict=True)]
+    return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).contiguous()
 
 
 def find_compressions(pictures: Pictures) -> list[Compression | None]:

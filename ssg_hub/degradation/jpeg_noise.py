@@ -5,6 +5,8 @@ would be quantised twice. The quantiser is known, so the noise before it can be 
 brightness and with a correlation length, by the likelihood of the quantised levels in smooth blocks.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ MAX_LEVEL = 12  # quantised levels above it count alike
 MAX_BLOCKS = 1000  # per picture
 PATCHES_PER_PICTURE = 8
 FREQUENCY = torch.arange(8).view(-1, 1) + torch.arange(8)  # of a DCT coefficient, row and column together
+LOG_STEPS, TABLE_SIZE = (-4.0, 9.0), 65536  # range and number of steps at which likelihoods are tabulated
 RELATIVE = torch.linspace(-1.6, 1.6, 65)  # log strengths onto which shifted tables are interpolated
 
 
@@ -66,10 +69,8 @@ def _tabulate(pixels: np.ndarray, compression: Compression) -> tuple[Tensor, Ten
     coefficients, positions, brightness = luma_blocks(pixels, compression.offset)
     used = (FREQUENCY >= 2).flatten()
     levels = (coefficients / compression.luma).round().abs().flatten(1)[:, used].clamp(max=MAX_LEVEL).long()
-    steps = compression.luma.flatten()[used]
-    spread = torch.stack([_coefficient_spread(length).flatten()[used] for length in LENGTHS])
-    sigma = (STRENGTHS.view(-1, 1, 1) * spread).clamp(min=0.05)  # (strengths, lengths, k)
-    log_chance = _level_likelihood(torch.arange(MAX_LEVEL + 1).view(-1, 1, 1, 1), steps, sigma)
+    sigma = _candidate_spreads()[..., used]  # (strengths, lengths, k)
+    log_chance = _look_up(compression.luma.flatten()[used] / sigma)
     one_hot = torch.nn.functional.one_hot(levels, MAX_LEVEL + 1).float()  # (n, k, levels)
     table = torch.einsum("nkl,lsjk->nsj", one_hot, log_chance)
     smooth = _is_smooth(coefficients, positions, brightness, table[:, :, START_LENGTH])
@@ -97,11 +98,32 @@ def _is_smooth(coefficients: Tensor, positions: Tensor, brightness: Tensor, tabl
     return (jump < MAX_JUMP * strength) & (wave < MAX_WAVE * strength)
 
 
-def _level_likelihood(levels: Tensor, steps: Tensor, sigma: Tensor) -> Tensor:
-    """Log-chance that normal noise of `sigma` is quantised to +-`levels`, with a share of outliers."""
-    upper, lower = ((levels + half) * steps / (sigma * 2**0.5) for half in (0.5, -0.5))
+def _level_likelihood(levels: Tensor, steps: Tensor) -> Tensor:
+    """Log-chance that normal noise is quantised to +-`levels`, with a share of outliers; steps in deviations of it."""
+    upper, lower = ((levels + half) * steps / 2**0.5 for half in (0.5, -0.5))
     chance = 0.5 * (torch.erfc(lower) - torch.erfc(upper))
     return torch.log((1 - OUTLIERS) * chance + OUTLIERS / (4 + levels) ** 2)
+
+
+@lru_cache(maxsize=1)
+def _likelihood_table() -> Tensor:
+    """`_level_likelihood` (MAX_LEVEL + 1, n) of levels from 0 on, over the logarithm of the step."""
+    steps = torch.linspace(*LOG_STEPS, TABLE_SIZE).exp()
+    return _level_likelihood(torch.arange(MAX_LEVEL + 1).view(-1, 1), steps)
+
+
+def _look_up(steps: Tensor) -> Tensor:
+    """`_level_likelihood` (MAX_LEVEL + 1, …) of levels from 0 on, at steps (…)."""
+    low, high = LOG_STEPS
+    cells = ((steps.log() - low) / (high - low) * (TABLE_SIZE - 1)).round().long().clamp(0, TABLE_SIZE - 1)
+    return _likelihood_table()[:, cells]
+
+
+@lru_cache(maxsize=1)
+def _candidate_spreads() -> Tensor:
+    """Standard deviations (strengths, lengths, 64) of the DCT coefficients of each candidate noise."""
+    spread = torch.stack([_coefficient_spread(length).flatten() for length in LENGTHS])
+    return (STRENGTHS.view(-1, 1, 1) * spread).clamp(min=0.05)
 
 
 def _fit_set(table: Tensor, bins: Tensor) -> tuple[Tensor, int]:
@@ -179,7 +201,7 @@ def _colour_share(pictures: list[np.ndarray], compressions: list[Compression], l
         levels = (blocks[quiet].flatten(1)[:, used] / steps).round().abs()
         for k, share in enumerate(shares):
             sigma = (share * strength).clamp(min=0.3)
-            scores[k] += _level_likelihood(levels, steps, sigma).sum()
+            scores[k] += _level_likelihood(levels, steps / sigma).sum()
     return shares[scores.argmax()].item()
 
 

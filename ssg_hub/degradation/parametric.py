@@ -21,7 +21,8 @@ NOISE_GAIN = 0.25  # prior deviation of the log of the noise power against the o
 EVIDENCE = 0.08
 POOLED = 32  # frequencies per cycle per pixel at which spectra are compared
 ROUNDS = 24
-LENGTHENED = (0.4, 0.8, 1.5)  # starts for motion: variance along the axis against that of the Gaussian fit
+# starts for motion: variance along the axis against that of the Gaussian fit, of each picture and of their median
+LENGTHENED, LENGTHENED_MEDIAN = (0.4, 0.8, 1.5), (2.5, 4.0)
 
 
 @dataclass
@@ -60,22 +61,23 @@ def fit_parametric(
     problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in())
     gaussian, motion = (torch.tensor(share).double() for share in (0.0, 1.0))
 
+    runs = 3 + len(LENGTHENED) + len(LENGTHENED_MEDIAN)
+
     def report(run: int) -> Callable[[int], None] | None:
-        return (lambda done: on_progress(run * ROUNDS + done, (3 + len(LENGTHENED)) * ROUNDS)) if on_progress else None
+        return (lambda done: on_progress(run * ROUNDS + done, runs * ROUNDS)) if on_progress else None
 
     still, still_error = problem.solve(gaussian, problem.start(), ROUNDS, report(0))
     # a segment's spectrum has zeros, and the likelihood a maximum on either side of each: several starts, one agreement
-    tried = []
-    for run, factor in enumerate(LENGTHENED):
-        tried.append(problem.solve(motion, _lengthen(still, factor), ROUNDS // 2, report(1 + run))[0])
+    starts = [_lengthen(still, factor) for factor in LENGTHENED]
+    starts += [_lengthen(_share_shape(still, still), factor) for factor in LENGTHENED_MEDIAN]
+    tried = [problem.solve(motion, p, ROUNDS // 2, report(run))[0] for run, p in enumerate(starts, 1)]
     losses = torch.stack([problem.loss(p, motion) for p in tried])
-    common = tried[int(losses.sum(1).argmin())][:, :3].median(0).values
     moved = torch.stack(tried)[losses.argmin(0), torch.arange(len(still))]
-    agreed = torch.cat((common.expand(len(moved), 3), moved[:, 3:]), dim=1)
-    agreed, _ = problem.solve(motion, agreed, ROUNDS, report(1 + len(LENGTHENED)))
+    agreed = _share_shape(moved, tried[int(losses.sum(1).argmin())])
+    agreed, _ = problem.solve(motion, agreed, ROUNDS, report(runs - 2))
     better = problem.loss(agreed, motion) < problem.loss(moved, motion)
     best = torch.where(better.view(-1, 1), agreed, moved)
-    moved, moved_error = problem.solve(motion, best, ROUNDS, report(2 + len(LENGTHENED)))
+    moved, moved_error = problem.solve(motion, best, ROUNDS, report(runs - 1))
     if problem.loss(moved, motion).sum() < problem.loss(still, gaussian).sum():
         parameters, error, share = moved, moved_error, motion
     else:
@@ -87,6 +89,11 @@ def fit_parametric(
         error[:, :3],
         problem.signal_share(parameters, share),
     )
+
+
+def _share_shape(p: Tensor, pattern: Tensor) -> Tensor:
+    """Give all pictures the median shape of those in `pattern`."""
+    return torch.cat((pattern[:, :3].median(0).values.expand(len(p), 3), p[:, 3:]), dim=1)
 
 
 def _lengthen(p: Tensor, factor: float) -> Tensor:
@@ -105,6 +112,26 @@ def _pool(values: Tensor, index: Tensor, count: int) -> Tensor:
     return sums / torch.bincount(index, minlength=count)
 
 
+def _fold(values: Tensor, factors: Tensor) -> Tensor:
+    """Sums over the folds of (N, folds, F) by each of (T, folds, F): (N, T, F)."""
+    return sum(values[:, k].unsqueeze(1) * factors[:, k] for k in range(values.shape[1]))
+
+
+def _covariance(shape: Tensor) -> Tensor:
+    """(N, 4): a kernel's covariance xx, xy, yy, and its smaller eigenvalue, of (N, 3) log_area and stretch."""
+    area, stretch = shape[:, 0].exp(), shape[:, 1:]
+    strength = torch.linalg.vector_norm(stretch, dim=1).clamp(min=1e-6)
+    lean, mean = torch.sinh(strength) / strength, torch.cosh(strength)
+    xx, xy, yy = mean + lean * stretch[:, 0], lean * stretch[:, 1], mean - lean * stretch[:, 0]
+    return area.unsqueeze(1) * torch.stack((xx, xy, yy, (-strength).exp()), dim=1)
+
+
+def _covariance_slopes(shape: Tensor, step: float = 1e-4) -> Tensor:
+    """Derivatives (N, 4, 3) of `_covariance`, by differences."""
+    sides = [[_covariance(shape + sign * step * unit) for sign in (1, -1)] for unit in torch.eye(3).double()]
+    return torch.stack([(above - below) / (2 * step) for above, below in sides], dim=2)
+
+
 class _Problem:
     """The posterior of (log_area, stretch x, stretch diagonal, log noise gain, scene weights) for each picture."""
 
@@ -118,9 +145,11 @@ class _Problem:
         folds = [(i, j) for i in (0, 1) for j in (0, 1)]
         # frequencies, and those that fold onto them at the LR rate: the nearest alias along each axis
         fy, fx = _pool(spectra.fy, index, count), _pool(spectra.fx, index, count)
-        self.fy = torch.stack([fy - i * torch.sign(fy + 1e-9) for i, _ in folds])
-        self.fx = torch.stack([fx - j * torch.sign(fx + 1e-9) for _, j in folds])
-        self.terms = scene_terms(self.fy.flatten(), self.fx.flatten())
+        fy = torch.stack([fy - i * torch.sign(fy + 1e-9) for i, _ in folds])
+        fx = torch.stack([fx - j * torch.sign(fx + 1e-9) for _, j in folds])
+        self.terms = scene_terms(fy.flatten(), fx.flatten()).view(TERMS, *fy.shape)
+        # by which a covariance (xx, xy, yy) and an isotropic variance give the variance along each frequency
+        self.quadratic = torch.stack((fx**2, 2 * fx * fy, fy**2, fx**2 + fy**2)) / scale**2
         area = LOG_AREA[0] + 2 * math.log(scale / 4)
         self.mean = torch.cat((torch.tensor([area, 0, 0, 0]).double(), prior.mean))
         self.precision = torch.zeros(4 + TERMS, 4 + TERMS).double()
@@ -136,20 +165,20 @@ class _Problem:
         start[:, 4] += (excess / self._signal(start, torch.tensor(0.0).double()).mean(1)).log()
         return start
 
+    def _transfer(self, p: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Power (N, folds, F) of the scene behind the Gaussian, and the variance of the motion along each frequency."""
+        form = _covariance(p[:, :3])
+        spread = torch.einsum("nr,rkf->nkf", form[:, :3], self.quadratic[:3])
+        moved = motion * (spread - form[:, 3].view(-1, 1, 1) * self.quadratic[3]).clamp(min=0)
+        log_power = torch.einsum("nt,tkf->nkf", p[:, 4:], self.terms) - 4 * math.pi**2 * (spread - moved)
+        return log_power.clamp(max=40).exp(), moved
+
     def _signal(self, p: Tensor, motion: Tensor) -> Tensor:
         """Power of the blurred, folded scene (N, F)."""
-        folds, count = self.fy.shape
-        fy, fx = self.fy.flatten() / self.scale, self.fx.flatten() / self.scale
-        area, stretch = p[:, :1], p[:, 1:3]
-        strength = torch.linalg.vector_norm(stretch, dim=1, keepdim=True).clamp(min=1e-6)
-        lean = torch.sinh(strength) / strength
-        xx, yy = (area.exp() * (torch.cosh(strength) + sign * lean * stretch[:, :1]) for sign in (1, -1))
-        xy = area.exp() * lean * stretch[:, 1:2]
-        spread = xx * fx**2 + 2 * xy * fx * fy + yy * fy**2  # variance along each frequency's direction
-        moved = motion * (spread - (area - strength).exp() * (fx**2 + fy**2)).clamp(min=0)
-        log_power = p[:, 4:] @ self.terms - 4 * math.pi**2 * (spread - moved)
-        power = log_power.clamp(max=40).exp() * torch.sinc((12 * moved).sqrt()) ** 2
-        return power.view(-1, folds, count).sum(1)
+        power, moved = self._transfer(p, motion)
+        if motion > 0:
+            power = power * torch.sinc((12 * moved).sqrt()) ** 2
+        return power.sum(1)
 
     def _log_model(self, p: Tensor, motion: Tensor) -> Tensor:
         return (self._signal(p, motion) + p[:, 3:4].exp() * self.noise + 1e-9).log()
@@ -185,17 +214,30 @@ class _Problem:
 
     def _derivatives(self, p: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (N, P) and expected curvature (N, P, P) of the loss."""
-        log_model, step = self._log_model(p, motion), 1e-4
-        columns = []
-        for k in range(p.shape[1]):
-            shifted = p.clone()
-            shifted[:, k] += step
-            columns.append((self._log_model(shifted, motion) - log_model) / step)
-        jacobian = torch.stack(columns, dim=1)
-        residual = self.weight * (1 - self.power * torch.exp(-log_model))
+        model, jacobian = self._differentiate(p, motion)
+        residual = self.weight * (1 - self.power / model)
         gradient = (jacobian @ residual.unsqueeze(-1)).squeeze(-1) + (p - self.mean) @ self.precision
         information = (jacobian * self.weight.unsqueeze(1)) @ jacobian.transpose(1, 2) + self.precision
         return gradient, information
+
+    def _differentiate(self, p: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """The model spectrum (N, F), and the derivatives (N, P, F) of its logarithm."""
+        power, moved = self._transfer(p, motion)
+        by_spread, by_minor = -4 * math.pi**2 * power, torch.zeros_like(power)
+        if motion > 0:
+            length = (12 * moved).sqrt()
+            sinc = torch.sinc(length)
+            # of sinc(length)^2 by the motion's variance; -4 pi^2 is its limit at no motion
+            slope = 12 * sinc * (torch.cos(math.pi * length) - sinc) / (length**2).clamp(min=1e-6)
+            slope = torch.where(length > 1e-3, slope, -4 * math.pi**2)
+            by_moved = torch.where(moved > 0, motion * power * (4 * math.pi**2 * sinc**2 + slope), 0.0)
+            power, by_spread, by_minor = power * sinc**2, by_spread * sinc**2 + by_moved, -by_moved
+        noise = p[:, 3:4].exp() * self.noise
+        model = power.sum(1) + noise + 1e-9
+        by_form = torch.cat((_fold(by_spread, self.quadratic[:3]), _fold(by_minor, self.quadratic[3:])), dim=1)
+        by_shape = _covariance_slopes(p[:, :3]).transpose(1, 2) @ by_form
+        jacobian = torch.cat((by_shape, noise.unsqueeze(1), _fold(power, self.terms)), dim=1)
+        return model, jacobian / model.unsqueeze(1)
 
     def signal_share(self, p: Tensor, motion: Tensor) -> Tensor:
         return (self._signal(p, motion) > p[:, 3:4].exp() * self.noise).double().mean(1)

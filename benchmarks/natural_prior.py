@@ -1,0 +1,46 @@
+"""Learn the natural prior of the kernel estimator from sharp photographs, and write it into the package.
+
+    python benchmarks/natural_prior.py            # needs the folder of data beside the repository, or --shared
+
+Pictures: every second of BSDS500 by name, Sun & Hays, the wallpapers, and every fourth street frame of the *source*
+drives. What the estimator is tested on is not among them: Kodak, the other half of BSDS500, the target drive.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from document import ROOT
+from tqdm import tqdm
+
+from ssg_hub.degradation.estimate import read_picture
+from ssg_hub.degradation.spectrum import BUILT_IN, TILE, NaturalPrior
+
+SCALE = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
+    arguments = parser.parse_args()
+    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    if not (shared / "data").is_dir():
+        parser.error(f"no data at {shared}; give --shared FOLDER with data/")
+    pictures = [read_picture(path)[0].astype(np.float32) / 255 for path in tqdm(choose(shared / "data"))]
+    pictures = [picture for picture in pictures if min(picture.shape[:2]) >= TILE * SCALE]
+    prior = NaturalPrior.from_pictures(pictures, SCALE)
+    values = {name: np.round(value, 6).tolist() for name, value in prior.to_dict().items()}
+    BUILT_IN.write_text(json.dumps(values) + "\n")
+    print(f"wrote {BUILT_IN} from {len(pictures)} photographs")
+
+
+def choose(data: Path) -> list[Path]:
+    frames = (data / "camvid/source.txt").read_text().split()[::4]
+    photos = [sorted((data / "photos" / name).iterdir()) for name in ("bsds", "sunhays", "debian")]
+    return [*photos[0][::2], *photos[1], *photos[2], *(data / f"camvid/train/images/{name}.webp" for name in frames)]
+
+
+if __name__ == "__main__":
+    main()
