@@ -18,11 +18,11 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from ssg_hub.commands.batch import load_model
-from ssg_hub.demo.components import picture_input
+from ssg_hub.demo.components import picture_input, strengths_input
 from ssg_hub.demo.guard import RequestLimits
 from ssg_hub.demo.handlers import Handlers
 from ssg_hub.demo.job import Workshop
-from ssg_hub.demo.programs import explain, has_mcp
+from ssg_hub.demo.programs import explain, has_mcp, mend_mcp
 from ssg_hub.demo.results import OUTPUTS
 from ssg_hub.demo.settings import DEFAULT, MEGA, Settings, from_environment, to_bytes
 from ssg_hub.demo.side_by_side import side_by_side
@@ -80,7 +80,9 @@ def launch(demo: gr.Blocks, **options):
     limits = Middleware(RequestLimits, to_bytes(settings.max_file_size), to_bytes(settings.max_stored), cache)
     spare = [path for block in demo.blocks.values() for path in getattr(block, "keep_in_cache", ())]
     threading.Thread(target=demo.workshop.warm_up, daemon=True).start()
-    if not has_mcp():
+    if has_mcp():
+        mend_mcp()
+    else:
         print('* MCP is off: it needs gradio\'s extra mcp (pip install "gradio[mcp]")')
     return demo.launch(
         **{
@@ -266,7 +268,7 @@ def _endpoint(handlers: Handlers) -> None:
             picture_input(to_bytes(handlers.workshop.settings.max_file_size), label="image"),
             gr.Number(4, label="outscale"),
             gr.Number(1, label="strength"),
-            gr.JSON({}, label="class_strength"),
+            strengths_input(label="class_strength"),
             gr.Checkbox(False, label="color_fix"),
             gr.Checkbox(True, label="segment"),
             gr.Textbox(DEFAULT, label="model"),

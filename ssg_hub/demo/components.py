@@ -1,4 +1,4 @@
-"""A picture upload that hands the file over as it came: 16 bits, alpha, profile and rotation are ours to read."""
+"""The inputs that Gradio has not quite: a picture as it was uploaded, and strengths by class for programs."""
 
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,16 @@ def picture_input(max_bytes: int, **options) -> gr.Image:
     component.async_move_resource_to_block_cache = partial(
         _to_cache, component.async_move_resource_to_block_cache, max_bytes
     )
+    return component
+
+
+def strengths_input(**options) -> gr.JSON:
+    """A `gr.JSON` that tells programs what it takes: {class name: number}.
+
+    Gradio's own description, "type": {}, is no valid JSON schema, and MCP refuses every call of a tool that has it.
+    """
+    component = gr.JSON({}, **options)
+    component.api_info = lambda: {"type": "object", "additionalProperties": {"type": "number"}}
     return component
 
 

@@ -117,8 +117,7 @@ class Handlers:
             model: one of the models that this server offers.
 
         Returns:
-            The upscaled picture (lossless), the mask (indexed PNG: class ids with a palette), and a report: sizes,
-            time, classes with their share of the picture, and how much may be invented.
+            The upscaled picture (lossless), its mask (indexed PNG), and a report with sizes, time, classes and drift.
         """
         wanted = Request(outscale, strength, class_strength or {}, color_fix, segment)
         with plain_errors(image, "en"), result_folder() as folder:

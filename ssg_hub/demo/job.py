@@ -27,7 +27,7 @@ from .zero import LENT, on_lent_gpu
 
 log = logging.getLogger("ssg_hub.demo")
 # Of Pillow's formats those that people's pictures have. Others hide more than a picture: EPS starts another program.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 VIEW_PIXELS = 16 * MEGA  # beyond it the page shows a smaller view, for the browser's sake
 
 
