@@ -28,8 +28,8 @@ from ssg_hub.demo.settings import DEFAULT, MEGA, Settings, from_environment, to_
 from ssg_hub.demo.side_by_side import side_by_side
 from ssg_hub.demo.texts import file_size, label, make_i18n
 
-HERE = Path(__file__).resolve().parent
-FOLDER = HERE / "ssg_hub" / "demo" / "examples"
+ROOM = Path(__file__).resolve().parent / "ssg_hub" / "demo"
+FOLDER = ROOM / "examples"
 # What each group of examples is called in the texts, and its pictures.
 EXAMPLES = {
     "examples": ("street_house.jpg", "street_city.jpg", "street_quay.jpg", "launch.jpg", "cat.jpg"),
@@ -87,7 +87,8 @@ def launch(demo: gr.Blocks, **options):
     return demo.launch(
         **{
             "theme": _theme(),
-            "css_paths": [HERE / "ssg_hub" / "demo" / "style.css"],
+            "css_paths": [ROOM / "style.css"],
+            "js": (ROOM / "page.js").read_text(encoding="utf-8"),
             "i18n": demo.i18n,
             "max_file_size": settings.max_file_size,
             "app_kwargs": {
@@ -141,6 +142,7 @@ def _controls(workshop: Workshop) -> dict[str, gr.components.Component]:
         part["run"] = gr.Button(label("run"), variant="primary", scale=3, elem_id="run")
         part["cancel"] = gr.Button(label("cancel"), scale=1, min_width=90, elem_id="cancel")
     part["forecast"] = gr.Markdown(elem_id="forecast")
+    part["status"] = gr.Markdown(elem_id="status")  # place in the queue, progress
     with gr.Accordion(label("advanced"), open=False, elem_id="advanced"):
         part["model"] = gr.Dropdown(models, value=DEFAULT, label=label("model"), visible=len(models) > 1)
         part["second"] = gr.Dropdown(
@@ -250,7 +252,7 @@ def _wire(handlers: Handlers, asked: dict, shown: dict) -> None:
         [{**shown, **asked}[name] for name in OUTPUTS],
         api_name="run",
         api_visibility="private",
-        show_progress_on=[asked["forecast"]],
+        show_progress_on=[asked["status"]],
         **HEAVY,
     )
     run.success(None, js="() => document.getElementById('results').scrollIntoView({block: 'nearest'})")
