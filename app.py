@@ -1,24 +1,43 @@
 """The Gradio demo and Space entry point: `build_demo(model)` makes the page, `launch()` serves it."""
 
 import os
+import signal
+import sys
 import threading
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio reads it
 
+from ssg_hub.demo import zero  # noqa: F401  (on ZeroGPU before torch)
+from ssg_hub.demo.cache import own_cache, swept
+
+os.environ["GRADIO_TEMP_DIR"] = own_cache()  # before gradio reads it
+
 import gradio as gr
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
 
 from ssg_hub.commands.batch import load_model
-from ssg_hub.demo.components import picture_input
-from ssg_hub.demo.handlers import BICUBIC, OUTPUTS, Handlers
+from ssg_hub.demo.components import picture_input, strengths_input
+from ssg_hub.demo.guard import RequestLimits
+from ssg_hub.demo.handlers import Handlers
 from ssg_hub.demo.job import Workshop
-from ssg_hub.demo.settings import MEGA, Settings, from_environment
-from ssg_hub.demo.texts import label, make_i18n
+from ssg_hub.demo.programs import explain, has_mcp, mend_mcp
+from ssg_hub.demo.results import OUTPUTS
+from ssg_hub.demo.settings import DEFAULT, MEGA, Settings, from_environment, to_bytes
+from ssg_hub.demo.side_by_side import side_by_side
+from ssg_hub.demo.texts import file_size, label, make_i18n
 
-HERE = Path(__file__).resolve().parent
-EXAMPLES = sorted((HERE / "ssg_hub" / "demo" / "examples").glob("*.*g"))
+ROOM = Path(__file__).resolve().parent / "ssg_hub" / "demo"
+FOLDER = ROOM / "examples"
+# What each group of examples is called in the texts, and its pictures.
+EXAMPLES = {
+    "examples": ("street_house.jpg", "street_city.jpg", "street_quay.jpg", "launch.jpg", "cat.jpg"),
+    "failure": ("face.jpg",),
+    "more_examples": ("coffee_turned.jpg", "cup_transparent.png", "cat_16bit.png"),
+}
 HEAVY = {"concurrency_id": "model", "concurrency_limit": 1}  # one picture at a time; the others wait in the queue
-LIGHT = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # works when the queue is full, too
 
 
 def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
@@ -31,13 +50,12 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
     settings = settings or from_environment()
     workshop = Workshop(settings, model, load_model)
     handlers = Handlers(workshop)
-    keep = settings.keep_seconds
-    demo = gr.Blocks(title="ssg-hub", analytics_enabled=False, delete_cache=(keep // 10 + 1, keep))
+    demo = gr.Blocks(title="ssg-hub", analytics_enabled=False)
     demo.i18n = make_i18n(
         mp_in=f"{settings.max_pixels / MEGA:g}",
         mp_out=f"{settings.max_output_pixels / MEGA:g}",
-        file_size=settings.max_file_size.upper(),
-        minutes=round(keep / 60),
+        file_size=file_size(settings.max_file_size),
+        minutes=round(settings.keep_seconds / 60),
     )
     with demo:
         gr.Markdown(label("title"), elem_id="title")
@@ -46,21 +64,39 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
                 asked = _controls(workshop)
             with gr.Column(scale=7, min_width=300):
                 shown = _results()
+                _examples(asked["image"])
+        with gr.Accordion(label("programs"), open=False, elem_id="programs"):
+            programs = gr.Markdown()
+        demo.load(explain, None, programs, **LIGHT)
         _wire(handlers, asked, shown)
-    demo.queue(max_size=settings.queue_size, default_concurrency_limit=settings.threads)
+    demo.queue(max_size=settings.queue_size, api_open=False)  # nobody gets past the queue
     demo.settings, demo.workshop = settings, workshop
     return demo
 
 
 def launch(demo: gr.Blocks, **options):
     """Serve the page with its theme, texts and limits; `options` go to `gr.Blocks.launch`, whose result is returned."""
+    settings, cache = demo.settings, Path(get_upload_folder())
+    limits = Middleware(RequestLimits, to_bytes(settings.max_file_size), to_bytes(settings.max_stored), cache)
+    spare = [path for block in demo.blocks.values() for path in getattr(block, "keep_in_cache", ())]
     threading.Thread(target=demo.workshop.warm_up, daemon=True).start()
+    if has_mcp():
+        mend_mcp()
+    else:
+        print('* MCP is off: it needs gradio\'s extra mcp (pip install "gradio[mcp]")')
     return demo.launch(
         **{
             "theme": _theme(),
-            "css_paths": [HERE / "ssg_hub" / "demo" / "style.css"],
+            "css_paths": [ROOM / "style.css"],
+            "js": (ROOM / "page.js").read_text(encoding="utf-8"),
             "i18n": demo.i18n,
-            "max_file_size": demo.settings.max_file_size,
+            "max_file_size": settings.max_file_size,
+            "app_kwargs": {
+                "lifespan": lambda app: swept(cache, settings.keep_seconds, spare),
+                "middleware": [limits],
+            },
+            "mcp_server": has_mcp(),
+            "run_history": False,
             "footer_links": ["api"],
             "ssr_mode": False,
         }
@@ -88,10 +124,11 @@ def _theme() -> gr.themes.Base:
 
 def _controls(workshop: Workshop) -> dict[str, gr.components.Component]:
     """The left side: the picture, what to make of it, and the buttons."""
-    named = bool(workshop.model("default").labels)
-    names = workshop.names
+    named = bool(workshop.model(DEFAULT).labels)
+    models = [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
     part = {}
     part["image"] = picture_input(
+        to_bytes(workshop.settings.max_file_size),
         label=label("input"),
         sources=["upload", "clipboard"],
         height=300,
@@ -105,14 +142,15 @@ def _controls(workshop: Workshop) -> dict[str, gr.components.Component]:
         part["run"] = gr.Button(label("run"), variant="primary", scale=3, elem_id="run")
         part["cancel"] = gr.Button(label("cancel"), scale=1, min_width=90, elem_id="cancel")
     part["forecast"] = gr.Markdown(elem_id="forecast")
+    part["status"] = gr.Markdown(elem_id="status")  # place in the queue, progress
     with gr.Accordion(label("advanced"), open=False, elem_id="advanced"):
-        part["model"] = gr.Dropdown(names, value="default", label=label("model"), visible=len(names) > 1)
-        part["compare"] = gr.Dropdown(
-            [(label("bicubic"), BICUBIC), *((name, name) for name in names)],
-            value=BICUBIC,
-            label=label("compare"),
-            info=label("compare_info"),
-            visible=len(names) > 1,
+        part["model"] = gr.Dropdown(models, value=DEFAULT, label=label("model"), visible=len(models) > 1)
+        part["second"] = gr.Dropdown(
+            [(label("second_none"), ""), *models],
+            value="",
+            label=label("second"),
+            info=label("second_info"),
+            visible=len(models) > 1,
         )
         part["segment"] = gr.Checkbox(
             named, label=label("segment"), info=label("segment_info"), interactive=named, visible=named
@@ -126,9 +164,20 @@ def _controls(workshop: Workshop) -> dict[str, gr.components.Component]:
         part["tile"] = gr.Dropdown(tiles, value="auto", label=label("tile_size"), info=label("tile_info"))
         part["classes"], part["class_strength"] = gr.State([]), gr.State({})
         _class_sliders(part)
-    if EXAMPLES:
-        gr.Examples([[str(path)] for path in EXAMPLES], [part["image"]], label=label("examples"), cache_examples=False)
     return part
+
+
+def _examples(image: gr.Image) -> None:
+    """The pictures to try: the usual ones, the one that fails, and, folded, those of other kinds of file."""
+
+    def offer(group: str) -> None:
+        rows = [[str(FOLDER / name)] for name in EXAMPLES[group]]
+        gr.Examples(rows, [image], label=label(group), cache_examples=False, elem_id=group, api_visibility="private")
+
+    offer("examples")
+    offer("failure")
+    with gr.Accordion(label("more_examples"), open=False, elem_id="more-examples"):
+        offer("more_examples")
 
 
 def _class_sliders(part: dict) -> None:
@@ -149,15 +198,19 @@ def _class_sliders(part: dict) -> None:
 
 def _results() -> dict[str, gr.components.Component]:
     """The right side: hidden until there is a result."""
-    part = {"blended": gr.State()}
+    part = {"shown": gr.State()}
     part["welcome"] = gr.Markdown(label("welcome"), elem_id="welcome")
     with gr.Column(visible=False, elem_id="results") as part["results"]:
         with gr.Tabs():
             with gr.Tab(label("slider")):
+                part["left"] = gr.Radio([], label=label("left"), visible=False, elem_id="left")
                 part["slider"] = gr.ImageSlider(
                     format="png", type="filepath", interactive=False, show_label=False, max_height=640, elem_id="slider"
                 )
                 gr.Markdown(label("result_hint"), elem_classes="hint")
+            with gr.Tab(label("side_by_side")):
+                part["side_by_side"] = side_by_side(elem_id="side-by-side")
+                gr.Markdown(label("side_by_side_hint"), elem_classes="hint")
             with gr.Tab(label("classes")) as part["classes_tab"]:
                 part["annotated"] = gr.AnnotatedImage(format="png", show_label=False, elem_id="annotated")
                 gr.Markdown(label("uncertain_info"), elem_classes="hint")
@@ -192,19 +245,20 @@ def _wire(handlers: Handlers, asked: dict, shown: dict) -> None:
         **LIGHT,
     )
     asked["image"].change(lambda: ([], {}), None, [asked["classes"], asked["class_strength"]], **LIGHT)
-    names = ("image", "model", "compare", "outscale", "strength", "class_strength", "color_fix", "segment", "tile")
+    names = ("image", "model", "second", "outscale", "strength", "class_strength", "color_fix", "segment", "tile")
     run = asked["run"].click(
-        handlers.upscale,
+        handlers.run,
         [asked[name] for name in names],
         [{**shown, **asked}[name] for name in OUTPUTS],
         api_name="run",
         api_visibility="private",
-        show_progress_on=[asked["forecast"]],
+        show_progress_on=[asked["status"]],
         **HEAVY,
     )
     run.success(None, js="() => document.getElementById('results').scrollIntoView({block: 'nearest'})")
-    asked["cancel"].click(handlers.cancel, None, None, cancels=[run], **LIGHT)
-    shown["opacity"].release(handlers.blend, [shown["opacity"], shown["blended"]], shown["overlay"], **LIGHT)
+    asked["cancel"].click(handlers.cancel, None, asked["forecast"], cancels=[run], **LIGHT)
+    shown["opacity"].release(handlers.blend, [shown["opacity"], shown["shown"]], shown["overlay"], **LIGHT)
+    shown["left"].input(handlers.choose_left, [shown["left"], shown["shown"]], shown["slider"], **LIGHT)
     _endpoint(handlers)
     gr.context.Context.root_block.unload(handlers.leave)
 
@@ -213,18 +267,19 @@ def _endpoint(handlers: Handlers) -> None:
     """`/upscale` for gradio_client, curl and MCP: the same job, without the page's views."""
     with gr.Row(visible=False):
         inputs = [
-            picture_input(label="image"),
+            picture_input(to_bytes(handlers.workshop.settings.max_file_size), label="image"),
             gr.Number(4, label="outscale"),
             gr.Number(1, label="strength"),
-            gr.JSON({}, label="class_strength"),
+            strengths_input(label="class_strength"),
             gr.Checkbox(False, label="color_fix"),
             gr.Checkbox(True, label="segment"),
-            gr.Textbox("default", label="model"),
+            gr.Textbox(DEFAULT, label="model"),
         ]
         outputs = [gr.File(label="picture"), gr.File(label="mask"), gr.JSON(label="report")]
-        gr.Button().click(handlers.api, inputs, outputs, api_name="upscale", **HEAVY)
+        gr.Button().click(handlers.upscale, inputs, outputs, api_name="upscale", **HEAVY)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as a container ends it: in order, with the cache removed
     settings = from_environment()
     launch(build_demo(load_model(settings.model), settings))

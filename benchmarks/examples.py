@@ -1,22 +1,38 @@
-"""Make the demo's example pictures from free photographs that come with scikit-image: small, blurred and noisy.
+"""Make the demo's example pictures from free photographs: small, blurred and noisy, so that there is something to do.
 
-python -m benchmarks.examples          # writes the demo's examples
+python -m benchmarks.examples [--blender FOLDER]     # writes the demo's examples
+
+The photographs come with scikit-image; the street scenes are views of two panoramas of Debian's package blender-data
+(`apt-get download blender-data && dpkg -x blender-data*.deb FOLDER`), which the PyPI package OpenEXR reads. Without
+--blender the street scenes stay as they are.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy.ndimage import map_coordinates
 from skimage import data
 
 from ssg_hub.images.reading import Picture, write_picture
 
 FOLDER = Path(__file__).resolve().parents[1] / "ssg_hub" / "demo" / "examples"
+# Name of the example, panorama, and where the camera looks, in degrees.
+STREETS = [("street_house", "sunset", 130), ("street_city", "city", 112), ("street_quay", "sunset", -98)]
 
 
 def main() -> None:
     """Write every example; the same bytes each time."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--blender", type=Path, metavar="FOLDER", help="where Debian's blender-data was unpacked")
+    blender = parser.parse_args().blender
     FOLDER.mkdir(parents=True, exist_ok=True)
+    if blender is not None:
+        worlds = blender / "usr/share/blender/datafiles/studiolights/world"
+        for name, world, heading in STREETS:
+            view = look(read_panorama(worlds / f"{world}.exr"), heading, pitch=2, width=240, height=160, angle=70)
+            spoil(view, 1, 4).save(FOLDER / f"{name}.jpg", quality=75)
     spoil(data.chelsea(), 3, 4).save(FOLDER / "cat.jpg", quality=80)
     spoil(data.rocket(), 3, 5).save(FOLDER / "launch.jpg", quality=70)
     spoil(data.astronaut()[:360, 60:420], 5, 4).save(FOLDER / "face.jpg", quality=75)
@@ -43,6 +59,29 @@ def cut_out(image: Image.Image) -> Image.Image:
     result = image.convert("RGBA")
     result.putalpha(Image.fromarray((alpha * 255).astype(np.uint8)))
     return result
+
+
+def read_panorama(path: Path) -> np.ndarray:
+    """An equirectangular OpenEXR picture, exposed for the screen: (H, W, 3) in [0, 1]."""
+    import OpenEXR  # only here, so that the other examples do without it
+
+    light = np.nan_to_num(OpenEXR.File(str(path)).channels()["RGB"].pixels.astype(np.float32))
+    light *= 0.5 / np.percentile(light.mean(axis=-1), 60)
+    return np.clip(light / (1 + light / 2), 0, 1) ** (1 / 2.2)
+
+
+def look(panorama: np.ndarray, heading: float, pitch: float, width: int, height: int, angle: float) -> np.ndarray:
+    """The view of a pinhole camera inside the panorama, uint8 (height, width, 3); angles in degrees."""
+    focal = width / 2 / np.tan(np.radians(angle) / 2)
+    x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
+    rise, turn = np.radians(pitch), np.radians(heading)
+    up, ahead = -y * np.cos(rise) + focal * np.sin(rise), y * np.sin(rise) + focal * np.cos(rise)
+    longitude = np.arctan2(x, ahead) + turn
+    latitude = np.arctan2(up, np.hypot(x, ahead))
+    rows, columns = panorama.shape[:2]
+    where = (0.5 - latitude / np.pi) * rows - 0.5, (longitude / (2 * np.pi) + 0.5) * columns - 0.5
+    channels = [map_coordinates(panorama[..., c], where, order=1, mode="grid-wrap") for c in range(3)]
+    return (np.stack(channels, axis=-1) * 255).round().astype(np.uint8)
 
 
 if __name__ == "__main__":

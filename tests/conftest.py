@@ -64,6 +64,32 @@ def tiny_model(tiny_guide_config):
         return SSGModel.from_components("rrdb", guide=guide, generator_config=generator_config).eval()
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """Where the demo keeps uploads and results."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def serve_url(cache):
+    """Start a demo on a free port of this machine; yields a function (model, settings) -> its address."""
+    import app
+    from ssg_hub.demo.settings import Settings
+
+    running = []
+
+    def start(model, settings: Settings | None = None) -> str:
+        demo = app.build_demo(model, settings or Settings())
+        running.append(demo)
+        _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True, server_port=None)
+        return url
+
+    yield start
+    for demo in running:
+        demo.close()
+
+
 @pytest.fixture(autouse=True)
 def _stay_on_this_machine(monkeypatch):
     """A connection to anything but this machine fails the test that asked for it."""

@@ -23,25 +23,14 @@ from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def serve(cache):
-    """Start a demo on a free port of this machine; yields a function (model, settings) -> client."""
-    running = []
+def serve(serve_url, cache):
+    """Start a demo; gives a function (model, settings) -> client."""
 
     def start(model, settings: Settings | None = None) -> Client:
-        demo = app.build_demo(model, settings or Settings())
-        running.append(demo)
-        _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True, server_port=None)
+        url = serve_url(model, settings)
         return Client(url, verbose=False, download_files=str(cache.parent / "downloads"))
 
-    yield start
-    for demo in running:
-        demo.close()
+    return start
 
 
 @pytest.fixture
@@ -134,7 +123,7 @@ def test_results_are_deleted_when_their_time_is_over(tiny_model, serve, photo, c
     client = serve(tiny_model, Settings(keep_seconds=3))
     client.predict(handle_file(str(photo)), api_name="/upscale")
     deadline = time.monotonic() + 60
-    ours = {path.name for path in app.EXAMPLES}
+    ours = {name for group in app.EXAMPLES.values() for name in group}
 
     def left() -> list[str]:
         return [path.name for path in cache.rglob("*") if path.is_file() and path.name not in ours]
@@ -161,22 +150,31 @@ def test_both_languages_have_every_sentence_with_the_same_gaps():
 
 
 def test_settings_come_from_the_environment(monkeypatch):
-    monkeypatch.setenv("SSG_MODELS", "a/b, c/d")
+    monkeypatch.setenv("SSG_MODELS", f"a/b, fine=c/d, {app.FOLDER}")
     monkeypatch.setenv("SSG_MAX_PIXELS", "1_000")
     monkeypatch.setenv("SSG_DEVICE", "cpu")
-    expected = replace(Settings(), other_models=("a/b", "c/d"), max_pixels=1000)
+    expected = replace(
+        Settings(), other_models={"a/b": "a/b", "fine": "c/d", "examples": str(app.FOLDER)}, max_pixels=1000
+    )
     assert from_environment() == expected
-    monkeypatch.setenv("SSG_QUEUE_SIZE", "many")
-    with pytest.raises(ValueError, match="SSG_QUEUE_SIZE is 'many'"):
-        from_environment()
+    for name, value, words in (
+        ("SSG_QUEUE_SIZE", "many", "SSG_QUEUE_SIZE is 'many'"),
+        ("SSG_MAX_FILE_SIZE", "40", "SSG_MAX_FILE_SIZE: '40' is not a size"),
+        ("SSG_MODELS", "a=b/c,a=d/e", "SSG_MODELS has 'a' twice"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            with pytest.raises(ValueError, match=words):
+                from_environment()
 
 
 def test_the_examples_can_be_upscaled_and_the_zip_holds_everything(tiny_model, cache):
     from ssg_hub.demo.job import new_folder, write_files
     from ssg_hub.images.reading import read_picture
 
-    assert app.EXAMPLES
-    for path in app.EXAMPLES:
+    paths = [app.FOLDER / name for group in app.EXAMPLES.values() for name in group]
+    assert sorted(path.name for path in paths) == sorted(path.name for path in app.FOLDER.glob("*.*g"))
+    for path in paths:
         result = tiny_model.upscale(path, outscale=1)
         files = write_files(result, str(path), new_folder())
         stem = files.picture.stem

@@ -31,7 +31,10 @@ def url(tmp_path_factory):
     """A running demo with a small untrained model."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
-        demo = app.build_demo(make_model(), Settings(max_pixels=100_000))
+        second = tmp_path_factory.mktemp("models") / "plain"
+        make_model(seed=1).save_pretrained(second)
+        limits = {"max_pixels": 100_000, "max_file_size": "300kb", "queue_size": 1}
+        demo = app.build_demo(make_model(), Settings(**limits, other_models={"plain": str(second)}))
         _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
         yield url
         demo.close()
@@ -73,13 +76,13 @@ def photo(tmp_path) -> Path:
     return path
 
 
-def make_model():
+def make_model(seed: int = 0):
     import torch
 
     from ssg_hub.guide import Guide
     from ssg_hub.model import SSGModel
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     guide = Guide({"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {"0": "sky", "1": "road"}})
     return SSGModel.from_components("compact", guide=guide, generator_config={"features": 8, "convs": 2})
 
@@ -145,6 +148,87 @@ def test_too_large_a_picture_is_refused_before_the_click(visit, tmp_path):
     page.wait_for_selector("#forecast:has-text('at most 0.1 are taken here')")
 
 
+def test_too_large_a_file_is_refused_when_it_is_chosen(visit, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (330, 330, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "heavy.png")
+    page = visit()
+    choose(page, tmp_path / "heavy.png")
+    page.wait_for_selector("[data-testid=toast-body]:has-text('exceed the maximum allowed size')")
+
+
+def test_two_models_and_bicubic_stand_side_by_side(visit, photo):
+    page = visit()
+    choose(page, photo)
+    page.click("#advanced button")
+    page.get_by_label("Compare with a second model").click()
+    page.get_by_role("option", name="plain").click()
+    page.click("#run")
+    page.wait_for_selector("#slider img")
+    bicubic = Image.open(photo).resize((160, 120), Image.Resampling.BICUBIC)
+    ours, other = make_model().upscale(photo).image, make_model(seed=1).upscale(photo).image
+    page.get_by_role("radio", name="plain").click()
+    page.wait_for_function("() => document.querySelector('#slider img').src.endsWith('view2.png')")
+    assert np.array_equal(fetch(page, "#slider img").convert("RGB"), other)
+    page.get_by_role("tab", name="Side by side").click()
+    page.wait_for_selector("#side-by-side figure >> nth=2")
+    shown = [f"#side-by-side figure:nth-of-type({number}) img" for number in (1, 2, 3)]
+    for selector, wanted in zip(shown, (bicubic, ours, other), strict=True):
+        source = page.eval_on_selector(selector, "image => image.src")
+        assert np.array_equal(Image.open(io.BytesIO(page.request.get(source).body())).convert("RGB"), wanted)
+    origin = "image => getComputedStyle(image).transformOrigin"
+    before = [page.eval_on_selector(selector, origin) for selector in shown]
+    page.focus("#side-by-side .lens")
+    page.keyboard.press("ArrowRight")
+    after = [page.eval_on_selector(selector, origin) for selector in shown]
+    assert len(set(after)) == 1 and after != before, "the panels do not move together"
+
+
+def test_those_who_wait_see_their_place_and_one_too_many_is_told(visit, photo, monkeypatch):
+    import threading
+
+    from ssg_hub.model import SSGModel
+
+    upscale, release = SSGModel.upscale, threading.Event()
+
+    def slow(self, image, **options):
+        release.wait(PATIENCE / 1000)
+        return upscale(self, image, **options)
+
+    pages = [visit() for _ in range(3)]
+    for page in pages:
+        choose(page, photo)
+        page.wait_for_selector("#forecast:has-text('160 × 120')")
+    monkeypatch.setattr(SSGModel, "upscale", slow)
+    pages[0].click("#run")
+    pages[0].wait_for_selector("#status:has-text('processing')")
+    pages[1].click("#run")
+    pages[1].wait_for_selector("#status:has-text('queue: 1/1')")
+    pages[2].click("#run")
+    pages[2].wait_for_selector("[data-testid=toast-body]:has-text('busy')")
+    release.set()
+    for page in pages[:2]:
+        page.wait_for_selector("#slider img")
+
+
+def test_every_control_has_a_name_and_the_slider_obeys_the_keys(visit, photo):
+    page = visit()
+    page.click("#examples button >> nth=0")
+    page.wait_for_selector("#forecast:has-text('960 × 640')")
+    choose(page, photo)
+    page.click("#run")
+    page.wait_for_selector("#slider img")
+    for fold in ("#advanced", "#more-examples", "#programs"):
+        page.click(f"{fold} button")
+    page.wait_for_timeout(500)
+    assert page.evaluate(NAMELESS) == []
+    handle = "#slider [data-testid=slider]"
+    place = page.locator(handle).evaluate("handle => handle.style.transform")
+    page.focus(handle)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"place => document.querySelector('{handle}').style.transform != place", arg=place)
+    assert page.get_attribute(handle, "aria-valuenow") == "55"
+
+
 def test_cancel_stops_the_run_and_leaves_the_page_usable(visit, photo, monkeypatch):
     import threading
 
@@ -171,7 +255,7 @@ def test_cancel_stops_the_run_and_leaves_the_page_usable(visit, photo, monkeypat
     page.click("#run")
     assert began.wait(60)
     page.click("#cancel")
-    page.wait_for_selector("[data-testid=toast-body]:has-text('Cancelled')")
+    page.wait_for_selector("#forecast:has-text('Cancelled')")
     release.set()
     page.wait_for_timeout(500)
     assert ended == ["Cancelled"] and not page.is_visible("#results")
@@ -223,16 +307,26 @@ def test_the_page_speaks_chinese(visit, photo):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_small_print_can_be_read_in_light_and_dark(visit, scheme):
+def test_small_print_can_be_read_in_light_and_dark(visit, photo, scheme):
     page = visit(color_scheme=scheme)
-    page.wait_for_timeout(500)
-    for selector in ("#limits p", "#run", "#title p"):
+    choose(page, photo)
+    page.click("#run")
+    page.wait_for_selector("#slider img")
+    for selector in ("#limits p", "#run", "#cancel", "#title p", "#forecast p", "#facts p", "#honesty p", ".hint p"):
         assert page.evaluate(CONTRAST, selector) >= 4.5, (selector, scheme)
+    for tab in page.get_by_role("tab").all():
+        assert tab.evaluate(CONTRAST) >= 4.5, (tab.inner_text(), scheme)
 
 
+# What can be used but has no name for whoever does not see it.
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, [role=slider]")]
+  .filter(element => element.offsetParent && element.type != "file")
+  .filter(element => !(element.getAttribute("aria-label") || element.labels?.[0]?.innerText.trim()
+    || element.innerText?.trim() || element.title))
+  .map(element => element.outerHTML.slice(0, 200))"""
 # Contrast of an element's text with the nearest painted background behind it (WCAG 2.1, 1.4.3).
-CONTRAST = """selector => {
-  const element = document.querySelector(selector);
+CONTRAST = """target => {
+  const element = target.nodeType ? target : document.querySelector(target);
   const parse = color => {
     const canvas = document.createElement('canvas').getContext('2d');
     canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);

@@ -1,20 +1,49 @@
-"""A picture upload that hands the file over as it came: 16 bits, alpha, profile and rotation are ours to read."""
+"""The inputs that Gradio has not quite: a picture as it was uploaded, and strengths by class for programs."""
 
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from gradio_client.utils import is_http_url_like
+
+from .guard import fetch_picture
 
 
-def picture_input(**options) -> gr.Image:
+def picture_input(max_bytes: int, **options) -> gr.Image:
     """A `gr.Image` whose value is the path of the untouched upload, or None.
 
-    gr.Image would open the file first, and fail with a server path in the message when it is not a picture. (Its
-    method is replaced on the instance: for a subclass, Gradio writes a .pyi file beside the source.)
+    gr.Image would open the file first, and fail with a server path in the message when it is not a picture; and it
+    would fetch an address into memory whatever its size. (Its methods are replaced on the instance: for a subclass,
+    Gradio writes a .pyi file beside the source.)
+
+    Args:
+        max_bytes: of a picture that is given by its address.
+        options: as of `gr.Image`.
     """
     component = gr.Image(type="filepath", image_mode=None, format="png", **options)
     component.preprocess = _uploaded_path
+    component.async_move_resource_to_block_cache = partial(
+        _to_cache, component.async_move_resource_to_block_cache, max_bytes
+    )
     return component
+
+
+def strengths_input(**options) -> gr.JSON:
+    """A `gr.JSON` that tells programs what it takes: {class name: number}.
+
+    Gradio's own description, "type": {}, is no valid JSON schema, and MCP refuses every call of a tool that has it.
+    """
+    component = gr.JSON({}, **options)
+    component.api_info = lambda: {"type": "object", "additionalProperties": {"type": "number"}}
+    return component
+
+
+async def _to_cache(move, max_bytes: int, source: str | Path | None) -> str | None:
+    """What `move`, the component's own method, does, but for addresses."""
+    if source is None or not is_http_url_like(str(source)):
+        return await move(source)
+    return await fetch_picture(str(source), max_bytes)
 
 
 def _uploaded_path(payload: ImageData | None) -> str | None:

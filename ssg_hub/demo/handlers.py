@@ -1,11 +1,9 @@
 """What happens on each event of the page: forecast, upscale, cancel, opacity; and the endpoint for programs."""
 
-import html
-import logging
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,32 +11,24 @@ import gradio as gr
 from PIL import Image
 
 from ..errors import SSGError
-from ..upscaling.overlays import draw_overlay, to_rgb
+from ..upscaling.overlays import draw_overlay
 from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import predict
-from . import views
 from .job import (
     Cancelled,
-    Files,
     Refused,
     Request,
     Workshop,
     check_size,
     enlarge,
-    new_folder,
     picture_size,
-    to_png,
     write_files,
-    write_pair,
+    write_view,
 )
+from .refusals import plain_errors, result_folder, without_path
+from .results import BICUBIC, Shown, count_tiles, device_name, show, title
+from .settings import DEFAULT
 from .texts import duration, language, text
-
-log = logging.getLogger("ssg_hub.demo")
-BICUBIC = "bicubic"
-# What `Handlers.upscale` fills, by the names that app.py gives the components.
-VIEWS = ("welcome", "results", "slider", "facts", "annotated", "overlay", "opacity", "drift")
-TABS = ("classes_tab", "overlay_tab", "drift_tab")
-OUTPUTS = (*VIEWS, *TABS, "get_picture", "get_mask", "get_zip", "blended", "classes")
 
 
 class Handlers:
@@ -55,9 +45,9 @@ class Handlers:
             return ""
         try:
             width, height = self._check(path, outscale, lang)
+            expected = predict(self.workshop.model(name), (width, height), outscale, _tile(tile))
         except (Refused, SSGError) as refusal:
-            return f"⚠️ {refusal}"
-        expected = predict(self.workshop.model(name), (width, height), outscale, _tile(tile))
+            return f"⚠️ {without_path(refusal, path)}"
         seconds = self.workshop.seconds(name, width, height)
         line = text(
             "forecast",
@@ -66,16 +56,16 @@ class Handlers:
             h=height,
             ow=expected.width,
             oh=expected.height,
-            tiles=_count_tiles(expected.tiles, lang),
-            device=_device(self.workshop.settings.device),
+            tiles=count_tiles(expected.tiles, lang),
+            device=device_name(self.workshop.settings.device),
         )
         return line if seconds is None else line + text("about", lang, seconds=duration(seconds, lang))
 
-    def upscale(
+    def run(
         self,
         path: str | None,
         name: str,
-        compare: str,
+        second: str,
         outscale: float,
         strength: float,
         class_strength: dict[str, float],
@@ -85,23 +75,25 @@ class Handlers:
         request: gr.Request,
         progress=gr.Progress(),  # noqa: B008  (how Gradio passes it)
     ) -> tuple:
-        """Upscale, and fill the result side of the page: returns the values of OUTPUTS."""
+        """Upscale, by a second model too if there is one, and fill the result side: returns the values of OUTPUTS."""
         lang = language(request)
         wanted = Request(outscale, strength, class_strength, color_fix, segment, _tile(tile))
-        with self._stoppable(request.session_hash) as stop, _plain_errors(path, lang), _folder() as folder:
+        with self._stoppable(request.session_hash) as stop, plain_errors(path, lang), result_folder() as folder:
             report = _reporter(stop, progress)
-            result = self._run(path, name, wanted, lang, report)
-            if compare == BICUBIC:
-                before = enlarge(path, result.image.size)
-            else:
-                before = self._run(
-                    path, compare, Request(outscale, segment=False, tile=wanted.tile), lang, report
-                ).image
+            result = self._upscale(path, name, wanted, lang, report)
+            pictures = {BICUBIC: enlarge(path, result.image.size), name: result.image}
+            if second and second != name:
+                alike = replace(wanted, class_strength={}, segment=False)
+                pictures[second] = self._upscale(path, second, alike, lang, report).image
+            shown = Shown(
+                keys=tuple(pictures),
+                titles=tuple(title(key, lang) for key in pictures),
+                views=tuple(write_view(image, folder / f"view{n}.png") for n, image in enumerate(pictures.values())),
+            )
             files = write_files(result, path, folder)
-            pair = write_pair(before, result.image, folder)
-            return self._show(result, files, pair, folder, lang)
+            return show(result, files, shown, folder, lang, self.blend)
 
-    def api(
+    def upscale(
         self,
         image: str,
         outscale: float = 4.0,
@@ -109,7 +101,7 @@ class Handlers:
         class_strength: dict | None = None,
         color_fix: bool = False,
         segment: bool = True,
-        model: str = "default",
+        model: str = DEFAULT,
         request: gr.Request = None,
     ) -> tuple[str, str | None, dict]:
         """Upscale a photograph and name what is in it. The result is an estimate, not evidence: plates, faces and text
@@ -125,32 +117,38 @@ class Handlers:
             model: one of the models that this server offers.
 
         Returns:
-            The upscaled picture (lossless), the mask (indexed PNG: class ids with a palette), and a report: sizes,
-            time, classes with their share of the picture, and how much may be invented.
+            The upscaled picture (lossless), its mask (indexed PNG), and a report with sizes, time, classes and drift.
         """
-        lang = "en"
         wanted = Request(outscale, strength, class_strength or {}, color_fix, segment)
-        with _plain_errors(image, lang), _folder() as folder:
+        with plain_errors(image, "en"), result_folder() as folder:
             if not isinstance(wanted.class_strength, dict):
                 raise Refused(f'class_strength is {class_strength!r}; it needs a form like {{"car": 0.5}}.')
-            result = self._run(image, model, wanted, lang, None)
+            result = self._upscale(image, model, wanted, "en", None)
             files = write_files(result, image, folder, everything=False)
             return str(files.picture), files.mask and str(files.mask), result.report
 
     def blend(self, opacity: float, shown: dict | None) -> str | None:
-        """The overlay with another opacity; `shown` is what `upscale` left in the visitor's state."""
-        if not shown or not Path(shown["picture"]).is_file():
+        """The overlay with another opacity; `shown` is what `run` left in the visitor's state."""
+        if not shown or "mask" not in shown or not Path(shown["picture"]).is_file():
             return None  # nothing was made yet, or its time is over
         with Image.open(shown["picture"]) as picture, Image.open(BytesIO(shown["mask"])) as mask:
             path = Path(shown["picture"]).with_name("overlay.png")
             draw_overlay(picture, mask, shown["uncertain"], opacity).save(path, compress_level=1)
         return str(path)
 
-    def cancel(self, request: gr.Request) -> None:
-        """Stop this visitor's run after the tile that is being computed."""
-        if stop := self._stops.get(request.session_hash):
+    def choose_left(self, key: str, shown: dict | None) -> tuple[str, str] | None:
+        """The two sides of the slider, with another picture on the left."""
+        views = dict(zip(shown["keys"], shown["views"], strict=True)) if shown else {}
+        if key not in views or not Path(views[key]).is_file():
+            return None
+        return views[key], shown["views"][1]
+
+    def cancel(self, request: gr.Request) -> str:
+        """Stop this visitor's run after the tile that is being computed; returns what to say of it."""
+        stop = self._stops.get(request.session_hash)
+        if stop:
             stop.set()
-            gr.Info(text("cancelled", language(request)), duration=3)
+        return text("cancelled", language(request)) if stop else ""
 
     def leave(self, request: gr.Request) -> None:
         """The visitor has closed the page; nobody waits for the result."""
@@ -168,56 +166,9 @@ class Handlers:
         check_size(width, height, outscale, self.workshop.settings, lang)
         return width, height
 
-    def _run(self, path: str | None, name: str, wanted: Request, lang: str, report) -> UpscaleResult:
+    def _upscale(self, path: str | None, name: str, wanted: Request, lang: str, report) -> UpscaleResult:
         self._check(path, wanted.outscale, lang)
         return self.workshop.run(name, path, wanted, report)
-
-    def _show(self, result: UpscaleResult, files: Files, pair: tuple[str, str], folder: Path, lang: str) -> tuple:
-        """The values of OUTPUTS, in that order."""
-        named = result.mask is not None
-        values = {
-            "welcome": gr.update(visible=False),
-            "results": gr.update(visible=True),
-            "slider": pair,
-            "facts": self._facts(result, lang),
-            "classes_tab": gr.update(visible=named),
-            "overlay_tab": gr.update(visible=named),
-            "drift_tab": gr.update(visible=named),
-            "get_picture": str(files.picture),
-            "get_mask": gr.update(value=files.mask and str(files.mask), visible=named),
-            "get_zip": str(files.everything),
-            "classes": [],
-        }
-        if named:
-            uncertain = result.report["uncertain_id"]
-            picture, mask = views.fit(to_rgb(result.image)), views.fit(result.mask)
-            layers, colors = views.label_layers(mask, result.labels, uncertain, text("uncertain", lang))
-            shown = {"picture": str(folder / "view.png"), "mask": to_png(mask), "uncertain": uncertain}
-            picture.save(shown["picture"], compress_level=1)
-            values |= {
-                "annotated": gr.AnnotatedImage((shown["picture"], layers), color_map=colors),
-                "overlay": self.blend(0.5, shown),
-                "opacity": 0.5,
-                "drift": views.drift_heat(picture, views.fit(result.drift)),
-                "blended": shown,
-                "classes": [label["name"] for label in result.labels if label["id"] != uncertain],
-            }
-        return tuple(values.get(name) for name in OUTPUTS)
-
-    def _facts(self, result: UpscaleResult, lang: str) -> str:
-        report = result.report
-        line = text(
-            "facts",
-            lang,
-            w=result.image.width,
-            h=result.image.height,
-            seconds=duration(report["seconds"], lang),
-            device=_device(report["device"]),
-            tiles=_count_tiles(report["tiles"], lang),
-            tile=text("tile_of", lang, tile=report["tile"]),
-            dtype=report["dtype"],
-        )
-        return "  \n".join([line, *(f"ℹ️ {html.escape(note)}" for note in report["notes"])])
 
     @contextmanager
     def _stoppable(self, session: str) -> Iterator[threading.Event]:
@@ -236,41 +187,6 @@ def _reporter(stop: threading.Event, progress):
         progress((done, total), unit="tiles")
 
     return report
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A new folder, which is removed again when what fills it fails."""
-    folder = new_folder()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-@contextmanager
-def _plain_errors(path: str | None, lang: str) -> Iterator[None]:
-    """Turn whatever goes wrong into one sentence without server paths; what is our fault is logged."""
-    title = text("bad_title", lang)
-    try:
-        yield
-    except Cancelled:
-        raise gr.Error(text("cancelled", lang), title=title, print_exception=False, visible=False) from None
-    except (SSGError, Refused) as error:
-        message = str(error).replace(path, Path(path).name) if path else str(error)
-        raise gr.Error(html.escape(message, quote=False), title=title, print_exception=False) from None
-    except Exception as error:
-        log.exception("a request failed")
-        raise gr.Error(text("failed", lang), title=title, print_exception=False) from error
-
-
-def _device(name: str) -> str:
-    return "CPU" if name == "cpu" else f"GPU ({name})"
-
-
-def _count_tiles(tiles: int, lang: str) -> str:
-    return text("tile" if tiles == 1 else "tiles", lang, n=tiles)
 
 
 def _tile(choice: str) -> str | int | None:

@@ -16,15 +16,19 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from ..errors import SSGError
 from ..images.reading import read_picture
 from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import output_size
 from . import views
-from .settings import MEGA, Settings
+from .settings import DEFAULT, MEGA, Settings
 from .texts import text
+from .zero import LENT, on_lent_gpu
 
 log = logging.getLogger("ssg_hub.demo")
-SLIDER_PIXELS = 16 * MEGA  # beyond it the slider shows a smaller view, for the browser's sake
+# Of Pillow's formats those that people's pictures have. Others hide more than a picture: EPS starts another program.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+VIEW_PIXELS = 16 * MEGA  # beyond it the page shows a smaller view, for the browser's sake
 
 
 class Refused(Exception):
@@ -75,46 +79,64 @@ class Workshop:
 
     def __init__(self, settings: Settings, model, load: Callable[[str], object]):
         self.settings = settings
-        self.names = ["default", *settings.other_models]
-        self._models = {"default": model.to(settings.device)}
+        self.names = [DEFAULT, *settings.other_models]
+        self._models = {DEFAULT: model.to(settings.device)}
         self._load = load
         self._lock = threading.Lock()
         self._pace: dict[str, float] = {}  # seconds per megapixel of input
+        self._compute = on_lent_gpu(self._upscale, _lease)
+        if LENT:  # the process with the GPU knows only what was loaded before it was made
+            for name in self.names:
+                self.model(name)
 
     def model(self, name: str):
         """The model of that name.
 
         Raises:
-            Refused: it is not on the list.
+            Refused: it is not on the list, or cannot be loaded.
         """
         if name not in self.names:
             raise Refused(f"{name} is not a model that is offered here. Choose one of {', '.join(self.names)}.")
         with self._lock:
             if name not in self._models:
-                self._models[name] = self._load(name).to(self.settings.device)
+                try:
+                    self._models[name] = self._load(self.settings.other_models[name]).to(self.settings.device)
+                except Exception:
+                    log.exception("the model %s cannot be loaded", name)
+                    raise Refused(f"The model {name} cannot be loaded at the moment. Choose another one.") from None
             return self._models[name]
 
     def run(self, name: str, path: str, request: Request, on_progress: Callable[[int, int], None]) -> UpscaleResult:
         """Upscale one picture, and learn how long that takes."""
-        model = self.model(name)
+        options = request.options(self.model(name).labels) | {"max_pixels": self.settings.max_pixels}
+        if not LENT:  # a function does not go from process to process
+            options["on_progress"] = on_progress
         started = time.monotonic()
-        limit = self.settings.max_pixels
-        result = model.upscale(path, on_progress=on_progress, max_pixels=limit, **request.options(model.labels))
+        result = self._compute(name, path, options)
+        if isinstance(result, SSGError):
+            raise result
         width, height = picture_size(path)
         pace = (time.monotonic() - started) / (width * height / MEGA)
         self._pace[name] = (self._pace.get(name, pace) + pace) / 2
         return result
 
+    def _upscale(self, name: str, path: str, options: dict) -> UpscaleResult | SSGError:
+        """What may run in another process; ZeroGPU keeps of an error only its name, so ours comes back as a value."""
+        try:
+            return self.model(name).upscale(path, **options)
+        except SSGError as error:
+            return error
+
     def warm_up(self) -> None:
         """A first small run: it fills caches and gives the first estimate of time."""
         noise = Image.effect_noise((96, 96), 60).convert("RGB")
         try:
-            self.model("default").upscale(noise)
+            self.model(DEFAULT).upscale(noise)
             started = time.monotonic()
-            self.model("default").upscale(noise)
+            self.model(DEFAULT).upscale(noise)
         except Exception:
             return log.exception("the first small run failed")
-        self._pace["default"] = (time.monotonic() - started) / (96 * 96 / MEGA)
+        self._pace[DEFAULT] = (time.monotonic() - started) / (96 * 96 / MEGA)
 
     def seconds(self, name: str, width: int, height: int) -> float | None:
         """How long a picture of this size will take, about; None before the first run."""
@@ -122,13 +144,19 @@ class Workshop:
         return None if pace is None else pace * width * height / MEGA
 
 
+def _lease(name: str, path: str, options: dict) -> int:
+    """For how many seconds a run asks for a GPU: an ample guess."""
+    width, height = picture_size(path)
+    return 20 + round(15 * width * height / MEGA)
+
+
 def picture_size(path: str) -> tuple[int, int]:
     """Width and height as they will be seen, from the header alone.
 
     Raises:
-        OSError, ValueError: not a picture.
+        OSError, ValueError: not a picture in one of FORMATS.
     """
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         decoded_for_it = image.format == "PNG" and "exif" not in image.info
         turned = not decoded_for_it and image.getexif().get(0x0112, 1) >= 5
@@ -163,10 +191,7 @@ def new_folder() -> Path:
 
 
 def write_files(result: UpscaleResult, source: str, folder: Path, everything: bool = True) -> Files:
-    """Write the picture (16 bit, transparency and profile kept), the mask, and a ZIP of all with drift and report.
-
-    Whoever calls this hands every file to Gradio, which deletes what it has handed out, and nothing else.
-    """
+    """Write the picture (16 bit, transparency and profile kept), the mask, and a ZIP of all with drift and report."""
     name = f"{_safe_stem(source)}_x{result.report['outscale']:g}"
     suffix = ".tif" if source.lower().endswith((".tif", ".tiff")) else ".png"
     picture = folder / f"{name}{suffix}"
@@ -197,15 +222,11 @@ def to_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def write_pair(before: Image.Image, after: Image.Image, folder: Path) -> tuple[str, str]:
-    """The two sides of the slider as lossless PNGs; returns their paths."""
-    paths = []
-    for name, image in (("before", before), ("after", after)):
-        path = folder / f"{name}.png"
-        view = views.shrink(views.to_8bit(image), SLIDER_PIXELS)
-        view.save(path, compress_level=1, icc_profile=after.info.get("icc_profile"))
-        paths.append(str(path))
-    return paths[0], paths[1]
+def write_view(image: Image.Image, path: Path) -> str:
+    """A picture as a lossless PNG of 8 bits for the browser; returns its path."""
+    view = views.shrink(views.to_8bit(image), VIEW_PIXELS)
+    view.save(path, compress_level=1, icc_profile=image.info.get("icc_profile"))
+    return str(path)
 
 
 def _product(value, strength):

@@ -1,44 +1,69 @@
 """What whoever runs the demo may set, by environment variables; a visitor can change none of it."""
 
 import os
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 MEGA = 1_000_000
+DEFAULT = "default"  # the name of the model that the page starts with
+UNITS = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 
 
 @dataclass(frozen=True)
 class Settings:
     """Limits and models of one running demo."""
 
-    model: str | None = None  # folder or Hub id; None is the checkpoint inside the package
-    other_models: tuple[str, ...] = ()  # what a visitor may choose beside it: an allow-list
+    model: str | None = None  # folder, file or Hub id; None is the checkpoint inside the package
+    # What a visitor may choose beside it, name -> folder, file or Hub id: an allow-list.
+    other_models: dict[str, str] = field(default_factory=dict)
     max_pixels: int = 4 * MEGA  # of an input
     max_output_pixels: int = 40 * MEGA
     max_file_size: str = "40mb"
+    max_stored: str = "4gb"  # uploads and results on the disk, all visitors together
     queue_size: int = 20
     keep_seconds: int = 3600  # how long uploads and results stay on the disk
-    threads: int = 8  # requests for light work that are served at the same time
     device: str = field(default="cpu")
 
 
 def from_environment() -> Settings:
-    """Read SSG_MODEL, SSG_MODELS (with commas), SSG_MAX_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE,
+    """Read SSG_MODEL, SSG_MODELS, SSG_MAX_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE, SSG_MAX_STORED,
     SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
 
     Raises:
-        ValueError: a number that is none.
+        ValueError: a number or a size that is none, or two models of one name.
     """
     default = Settings()
     return Settings(
         model=os.environ.get("SSG_MODEL") or None,
-        other_models=tuple(name.strip() for name in os.environ.get("SSG_MODELS", "").split(",") if name.strip()),
+        other_models=parse_models(os.environ.get("SSG_MODELS", "")),
         max_pixels=_number("SSG_MAX_PIXELS", default.max_pixels),
         max_output_pixels=_number("SSG_MAX_OUTPUT_PIXELS", default.max_output_pixels),
-        max_file_size=os.environ.get("SSG_MAX_FILE_SIZE") or default.max_file_size,
+        max_file_size=_size("SSG_MAX_FILE_SIZE", default.max_file_size),
+        max_stored=_size("SSG_MAX_STORED", default.max_stored),
         queue_size=_number("SSG_QUEUE_SIZE", default.queue_size),
         keep_seconds=_number("SSG_KEEP_SECONDS", default.keep_seconds),
         device=os.environ.get("SSG_DEVICE") or best_device(),
     )
+
+
+def parse_models(text: str) -> dict[str, str]:
+    """The allow-list "user/repo, x4plus=/models/RealESRGAN_x4plus.pth" as name -> source.
+
+    Without a name of its own a Hub id is called by itself, and a file or folder by its last part, so that no visitor
+    sees where it lies.
+
+    Raises:
+        ValueError: two models of one name.
+    """
+    models: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, _, source = (part.strip() for part in entry.rpartition("="))
+        name = name or (Path(source).stem if Path(source).exists() else source)
+        if name in models or name == DEFAULT:
+            raise ValueError(f"SSG_MODELS has {name!r} twice. Give one of them another name: name={source}")
+        models[name] = source
+    return models
 
 
 def best_device() -> str:
@@ -50,8 +75,29 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def to_bytes(size: str) -> int:
+    """How many bytes "40mb" are.
+
+    Raises:
+        ValueError: not a size.
+    """
+    parts = re.fullmatch(r"(\d+)\s*(kb|mb|gb)", size.strip().lower())
+    if not parts:
+        raise ValueError(f"{size!r} is not a size; it needs a form like 40mb.")
+    return int(parts[1]) * UNITS[parts[2]]
+
+
 def _number(name: str, default: int) -> int:
     value = os.environ.get(name) or str(default)
     if not value.replace("_", "").isdigit() or int(value) == 0:
         raise ValueError(f"{name} is {value!r}; it needs a whole number above 0.")
     return int(value)
+
+
+def _size(name: str, default: str) -> str:
+    value = os.environ.get(name) or default
+    try:
+        to_bytes(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return value

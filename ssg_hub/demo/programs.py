@@ -1,0 +1,57 @@
+"""How a program or a language model uses the running demo: lines to copy, with this server's own address in them."""
+
+import importlib.util
+import json
+import re
+
+import gradio as gr
+
+from .texts import language, text
+
+
+def has_mcp() -> bool:
+    """Whether Gradio's extra `mcp` is installed, without which there is no MCP server."""
+    return importlib.util.find_spec("mcp") is not None
+
+
+def mend_mcp() -> None:
+    """Let all outputs of a tool arrive, also at clients that do not ask to be told of progress.
+
+    Gradio 6.31 gives those the outputs as one text, without the picture.
+    """
+    from anyio.to_thread import run_sync
+    from gradio.mcp import GradioMCPServer
+
+    async def outputs(self, job) -> list:
+        return list(await run_sync(job.result))  # our one tool has several
+
+    GradioMCPServer._execute_tool_without_progress = outputs
+
+
+def explain(request: gr.Request) -> str:
+    """The lines to copy, as Markdown, in the visitor's language."""
+    lang, address = language(request), _address(request)
+    python = (
+        "from gradio_client import Client, handle_file\n\n"
+        f'client = Client("{address}")\n'
+        'picture, mask, report = client.predict(handle_file("photo.jpg"), api_name="/upscale")'
+    )
+    parts = [text("programs_api", lang), f"```python\n{python}\n```"]
+    if has_mcp():
+        config = json.dumps({"mcpServers": {"ssg-hub": {"url": f"{address}/gradio_api/mcp/"}}}, indent=2)
+        parts += [text("programs_mcp", lang), f"```json\n{config}\n```"]
+    else:
+        parts.append(text("programs_no_mcp", lang))
+    return "\n\n".join(parts)
+
+
+def _address(request: gr.Request) -> str:
+    """How the visitor reached this server, behind a proxy too."""
+    headers = request.headers
+    scheme = headers.get("x-forwarded-proto", "http").split(",")[0].strip()
+    host = headers.get("x-forwarded-host") or headers.get("host") or ""
+    return (
+        f"{scheme}://{host}"
+        if re.fullmatch(r"[\w.:\[\]-]+", host) and scheme in ("http", "https")
+        else "http://127.0.0.1:7860"
+    )
