@@ -31,6 +31,8 @@ def block_weights(frames: int, block: int = BLOCK, draws: int = DRAWS, seed: int
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean over the frames of each draw: values (frames,), weights (draws, frames) -> (draws,); NaN left out."""
     known = np.isfinite(values)
+    if not known.any():
+        return np.full(len(weights), np.nan)
     return weights[:, known] @ values[known] / weights[:, known].sum(1)
 
 

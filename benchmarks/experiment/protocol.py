@@ -56,6 +56,7 @@ ROWS = {
     "ssg-pseudo": Row("SSG with pseudo-labels", BANK | {"target_labels": None, "teacher_steps": TEACHER_STEPS}),
 }
 UNTRAINED = {
+    "hr": Row("HR itself"),
     "interpolation": Row("bicubic interpolation"),
     "start": Row("the common start, untrained further"),
     "animevideov3": Row("peer: realesr-animevideov3, 0.6 M"),

@@ -27,7 +27,7 @@ COLUMNS = {  # figure -> heading, decimals
     "miou": ("mIoU ↑", 3),
 }
 ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bicubic-guide", "generic-guide", "ssg", "ssg-pseudo"]
-ORDER += ["oracle", "animevideov3", "x4plus"]
+ORDER += ["oracle", "animevideov3", "x4plus", "hr"]
 
 
 @dataclass
@@ -141,17 +141,14 @@ def main_table(rows: dict[str, Scored], weights: np.ndarray) -> str:
     for name, row in rows.items():
         cells = []
         for figure, (_, decimals) in COLUMNS.items():
-            cell = f"{figure_draws(row, figure, 'plain', whole)[0]:.{decimals}f}"
+            value = figure_draws(row, figure, "plain", whole)[0]
+            cell = f"{value:.{decimals}f}" if np.isfinite(value) else "–"
             if figure in ("lpips", "miou"):
                 low, high = interval(figure_draws(row, figure, "plain", weights))
                 cell += f" ({low:.{decimals}f}–{high:.{decimals}f})"
             cells.append(cell)
         table.append([(ROWS | UNTRAINED)[name].title, str(row.seeds) if name in ROWS else "–", *cells])
-    reference = next(iter(rows.values()))
-    cells = ["–"] * (len(COLUMNS) - 2) + [
-        f"{figure_draws(reference, figure, 'HR', whole)[0] / 1:.3f}" for figure in ("boundary_f", "miou")
-    ]
-    return markdown_table([*table, ["HR itself", "–", *cells]])
+    return markdown_table(table)
 
 
 def stress_table(rows: dict[str, Scored]) -> str:

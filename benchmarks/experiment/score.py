@@ -24,10 +24,11 @@ from benchmarks.experiment.train import add_selection, is_finished, selected
 from ssg_hub.evaluation.judges import LPIPS_FILES, load_judge, load_model
 from ssg_hub.evaluation.methods import Case, FromFolder, FromModel, Method, Result, bicubic, to_bytes, to_pixels
 from ssg_hub.evaluation.metrics import LPIPS
-from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, PictureScore, evaluate_folder, pair_files
+from ssg_hub.evaluation.scoring import Measures, PictureScore, evaluate_folder, pair_files, summarize
 from ssg_hub.images.reading import read_picture
 
 VOID = 11
+HR_FOLDERS = {"val": "val", "dev": "train"}
 FLAT_BLOCK, FLAT_SHARE = 8, 0.2
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -35,27 +36,32 @@ LUMA = np.array([0.299, 0.587, 0.114])
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_selection(parser)
+    parser.add_argument("--untrained", nargs="*", choices=UNTRAINED, default=list(UNTRAINED), help="rows beside them")
     parser.add_argument("--without", nargs="+", choices=ROWS, default=[], metavar="ROW", help="rows that are given up")
     parser.add_argument(
         "--part", choices=("val", "dev"), default="val", help="dev: a look while choosing; keeps nothing"
     )
     options = parser.parse_args()
-    runs = [run for run in selected(options) if run[2] not in options.without]
-    missing = [run_folder(row, camera, seed, options.steps) for camera, seed, row in runs]
-    missing = [folder for folder in missing if not is_finished(ROOT / folder)]
-    if missing and options.part == "val":
+    if options.part == "val" and (missing := unfinished(options)):
         parser.error(f"{missing[0]} is not finished; `val` is read once, after all rows. Train it, or --without ROW.")
-    measures = load_measures()
+    measures, hr = load_measures(), DATA / HR_FOLDERS[options.part] / "images"
     for camera in options.cameras:
-        for row in UNTRAINED:
-            score_to(result_file(row, camera, 0, 0), untrained_method(row, camera), camera, measures, options.part)
-    for camera, seed, row in runs:
+        for row in options.untrained:
+            score_to(result_file(row, camera, 0, 0), untrained_method(row, camera, hr), camera, measures, options.part)
+    for camera, seed, row in selected(options):
         folder = run_folder(row, camera, seed, options.steps)
-        if (folder / "model").is_dir():
+        if is_finished(ROOT / folder):
             method = model_method(folder / "model", RUNS / "sr" / options.part / folder.relative_to(RUNS))
             file = result_file(row, camera, seed, options.steps)
             score_to(file, method, camera, measures, options.part, training_facts(folder))
     return 0
+
+
+def unfinished(options: argparse.Namespace) -> list[Path]:
+    """The runs of the whole protocol, whatever part of it is to be scored now, that are neither there nor given up."""
+    everything = argparse.Namespace(**{**vars(options), "rows": [row for row in ROWS if row not in options.without]})
+    folders = [run_folder(row, camera, seed, options.steps) for camera, seed, row in selected(everything)]
+    return [folder for folder in folders if not is_finished(ROOT / folder)]
 
 
 def load_measures() -> Measures:
@@ -64,10 +70,12 @@ def load_measures() -> Measures:
     return Measures(scale=4, lpips=lpips, judge=judge, labels=judge.labels, void=VOID)
 
 
-def untrained_method(row: str, camera: str) -> Method | None:
-    """Interpolation, the common start, or a peer's folder of pictures; None where that is not there."""
+def untrained_method(row: str, camera: str, hr: Path) -> Method | None:
+    """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not there."""
     if row == "interpolation":
         return bicubic
+    if row == "hr":
+        return FromFolder(hr)
     if row == "start":
         return model_method(start_folder() / "model", RUNS / "sr/start" / camera)
     folder = RUNS / "peers" / row / camera
@@ -85,10 +93,13 @@ def score_to(
     if method is None or (part == "val" and file.exists()):
         print(f"{file.stem}: {'no pictures' if method is None else 'scored before'}.", flush=True)
         return
-    hr, labels = (DATA / {"val": "val", "dev": "train"}[part] / kind for kind in ("images", "labels"))
+    hr, labels = (DATA / HR_FOLDERS[part] / kind for kind in ("images", "labels"))
     record = {**(facts or {}), "variants": score(method, DATA / f"{part}_lr" / camera, hr, labels, measures)}
     scores = record["variants"]["plain"]["scores"]
-    print(f"{file.stem}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+    print(
+        f"{file.stem}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if value is not None),
+        flush=True,
+    )
     if part == "val":
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record, separators=(",", ":")) + "\n")
@@ -98,22 +109,18 @@ def score(method: Method, lr: Path, hr: Path, labels: Path, measures: Measures) 
     """All figures of a method on a folder, and the judge's on its changed pictures.
 
     Returns:
-        variant ("plain", "shifted", "jpeg") -> {"scores": over the set, "frames": by stem}; with "HR" as a variant, the
-        judge's reading of the HR pictures.
+        variant ("plain", "shifted", "jpeg") -> {"scores": over the set, "iou": by class, "frames": by stem}.
     """
     remembered = Remembered(method)
-    plain = evaluate_folder(lr, {"plain": remembered}, hr, labels, measures)
-    changed = {name: altered(remembered, change) for name, change in (("shifted", shift), ("jpeg", jpeg))}
-    changed = evaluate_folder(lr, changed, None, labels, measures)
+    variants = {"plain": remembered, "shifted": altered(remembered, shift), "jpeg": altered(remembered, jpeg)}
+    read = evaluate_folder(
+        lr, variants, None, labels, measures
+    )  # by the judge; without HR, which it need not read again
+    seen = evaluate_folder(lr, {"plain": remembered}, hr, None, measures).pictures["plain"]
     for case in pair_files(lr, hr):
         noise = flat_noise(remembered.pictures[case.stem], to_pixels(read_picture(case.hr)))
-        plain.pictures["plain"][case.stem].values["flat_noise"] = noise
-    variants = {name: pack(plain, name) for name in ("plain", REFERENCE)}
-    variants |= {name: pack(changed, name) for name in ("shifted", "jpeg")}
-    variants["plain"]["scores"]["flat_noise"] = float(
-        np.mean([score.values["flat_noise"] for score in plain.pictures["plain"].values()])
-    )
-    return variants
+        read.pictures["plain"][case.stem].values |= seen[case.stem].values | {"flat_noise": noise}
+    return {name: pack(scores, measures.labels) for name, scores in read.pictures.items()}
 
 
 class Remembered:
@@ -163,19 +170,28 @@ def _blocks(luma: np.ndarray) -> np.ndarray:
     return blocks - blocks.mean(1, keepdims=True)
 
 
-def pack(evaluation: Evaluation, name: str) -> dict:
-    """The figures of one row of an evaluation as JSON values."""
-    scores = {key: value for key, value in evaluation.scores[name].items() if isinstance(value, float)}
-    frames = {stem: pack_frame(score) for stem, score in sorted(evaluation.pictures[name].items())}
-    return {"scores": scores, "iou": evaluation.scores[name]["iou"], "frames": frames}
+def pack(scores: dict[str, PictureScore], labels: list[str]) -> dict:
+    """The figures of all frames, and over the whole set, as JSON values."""
+    summary = summarize(list(scores.values()), labels)
+    iou = summary.pop("iou")
+    return {
+        "scores": {key: finite(value) for key, value in summary.items()},
+        "iou": iou,
+        "frames": {stem: pack_frame(scores[stem]) for stem in sorted(scores)},
+    }
 
 
 def pack_frame(score: PictureScore) -> dict:
     """A frame's values, and of its confusion matrix what IoU needs: hits, labelled so, predicted so, by class."""
     confusion: torch.Tensor = score.confusion
     counts = [confusion.diagonal(), confusion.sum(1), confusion.sum(0)]
-    values = {key: round(value, 5) if value == value else None for key, value in score.values.items()}
+    values = {key: finite(round(value, 5)) for key, value in score.values.items()}
     return {**values, "counts": [count.tolist() for count in counts]}
+
+
+def finite(value: float) -> float | None:
+    """JSON knows neither NaN nor infinity (the PSNR of HR itself)."""
+    return value if abs(value) < float("inf") else None
 
 
 def training_facts(folder: Path) -> dict:
