@@ -14,13 +14,14 @@ JUDGE = RUNS / "judge/guide"
 
 STEPS = 320  # adversarial steps of a row in this edition; 2000 are wanted
 CAMERAS = ("phone", "noisy")
+UNGUIDED = {"guide_weight": 0, "guide_model": None}
 WARM_UP = {
     "degradation": "bicubic",
     "adversarial_steps": 0,
     "warmup_steps": 200,
     "batch": 8,
     "validate_every": 200,
-    "guide_weight": 0,
+    **UNGUIDED,
 }
 
 
@@ -38,7 +39,6 @@ class Row:
 
 
 BICUBIC, GENERIC, BANK = ({"degradation": name} for name in ("bicubic", "generic", "banks/{camera}"))
-UNGUIDED = {"guide_weight": 0}
 TEACHER_STEPS = 60
 
 # In the order of training: what is most wanted comes first, so that an interrupted series tells most.
