@@ -136,6 +136,36 @@ def test_scores_survive_the_way_into_the_file_and_back(tmp_path, tiny_model):
     assert report.compare(row, row, "miou").value == 0
 
 
+def write_rows(folder, frames=30, **shares):
+    """Result files as `score` keeps them: each row labels its share of the pixels rightly."""
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(-0.05, 0.05, frames)
+    for row, share in shares.items():
+        hits = [[int(1000 * (share + h)), int(500 * (share + h))] for h in hard]
+        values = {name: 1 - share for name in report.COLUMNS if name != "miou"}
+        plain = {f"{i:03d}": {**values, "counts": [hit, [1000, 500], [1000, 500]]} for i, hit in enumerate(hits)}
+        variants = {name: {"frames": plain} for name in ("plain", "shifted", "jpeg")}
+        file = folder / f"{row}-seed0.json"
+        file.write_text(
+            json.dumps({"variants": variants, "training": {"seconds": 60, "machine": "this", "threads": "1"}})
+        )
+
+
+def test_the_report_says_what_is_there_and_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "result_file", lambda row, camera, seed, steps: tmp_path / f"{row}-seed0.json")
+    write_rows(tmp_path, bank=0.6, ssg=0.7, bicubic=0.4)
+    rows = report.load_rows("phone", 2)
+    text = report.build_section(rows, "phone", 2)
+    assert list(rows) == ["bicubic", "bank", "ssg"] and "3 trainings took 3 minutes" in text
+    assert "Not there yet: interpolation" in text and "bicubic-guide" in text
+    verdicts = report.judge_claims(rows)
+    assert verdicts["a"].outcome == verdicts["b"].outcome == "not tested: rows are missing"
+    gain = report.compare(rows["ssg"], rows["bank"], "miou")
+    iou = [np.mean([share / (2 - share)]) for share in (0.6, 0.7)]
+    assert gain.low < gain.value < gain.high and gain.value == pytest.approx(iou[1] - iou[0], abs=0.01)
+    assert gain.better and not report.compare(rows["bank"], rows["ssg"], "miou").better
+
+
 def test_val_is_not_read_before_all_rows_are_finished(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(score, "ROOT", tmp_path)
     monkeypatch.setattr(score, "load_measures", lambda: pytest.fail("went on to the pictures"))
