@@ -130,8 +130,8 @@ def describe_cost(rows: dict[str, Scored]) -> str:
     if not costs:
         return ""
     minutes = sum(cost["seconds"] for cost in costs) / 60
-    machines = "; ".join(dict.fromkeys(f"{cost['machine']}, threads: {cost['threads']}" for cost in costs))
-    return f"{len(costs)} trainings took {minutes:.0f} minutes on: {machines}."
+    machines = "; ".join(dict.fromkeys(cost["machine"] for cost in costs))
+    return f"{len(costs)} trainings took {minutes:.0f} minutes of CPU time on: {machines}."
 
 
 def main_table(rows: dict[str, Scored], weights: np.ndarray) -> str:

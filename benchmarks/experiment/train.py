@@ -9,6 +9,7 @@ Before it, once: the guide, the judge and the bank (docs/experiment.md has the l
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -71,17 +72,22 @@ def is_finished(folder: Path) -> bool:
 
 
 def train(folder: Path, command: list[str]) -> int:
-    """Run one training to its end, its words in `train.log`, and add the time it took to `cost.json`."""
+    """Run one training to its end, its words in `train.log`, and add the CPU time it took to `cost.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    began = cpu_seconds()
     with open(folder / "train.log", "a") as log:
         code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ).returncode
     cost_file = folder / "cost.json"
     before = json.loads(cost_file.read_text())["seconds"] if cost_file.is_file() else 0
-    seconds = round(before + time.monotonic() - began)
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
-    cost_file.write_text(json.dumps({"seconds": seconds, "machine": describe_machine(), "threads": threads}) + "\n")
+    cost = {"seconds": round(before + cpu_seconds() - began), "machine": describe_machine()}
+    cost_file.write_text(json.dumps(cost) + "\n")
     return code
+
+
+def cpu_seconds() -> float:
+    """What the finished child processes have used: unlike the clock, it does not count what else the machine did."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":
