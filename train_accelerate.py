@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ssg_hub.data.crops import LabeledCrops, SourceCrops, TargetCrops, sample_generators
+from ssg_hub.data.crops import LabeledCrops, PairedCrops, SourceCrops, TargetCrops, sample_generators
 from ssg_hub.data.streams import load_stream
-from ssg_hub.data.tables import load_pictures
+from ssg_hub.data.tables import load_pairs, load_pictures
 from ssg_hub.degradation import load_degradation
 from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
 from ssg_hub.errors import SSGError
@@ -85,10 +85,10 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Mod
     stage = Stage(run, "warmup", config.warmup_steps, states=(ema,))
     dev = DevSet(config)
     for batch in stage.batches({"source": (crops, config.batch)}):
-        hr, seed = batch["source"]["hr"], batch["source"]["seed"]
+        hr = batch["source"]["hr"]
         with accelerator.accumulate(generator):
             with torch.no_grad():
-                lr = degradation.degrade(hr, config.scale, sample_generators(seed))
+                lr = source_lr(batch["source"], degradation, config.scale)
             with accelerator.autocast():
                 sr = generator(lr)
                 losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
@@ -131,12 +131,12 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     stage = Stage(run, "adversarial", config.adversarial_steps, states=(ema, balance))
     dev = DevSet(config)
     for batch in stage.batches(crops):
-        hr, seed = batch["source"]["hr"], batch["source"]["seed"]
+        hr = batch["source"]["hr"]
         with accelerator.accumulate(*networks):
             # 1. the generator
             discriminator.requires_grad_(False)
             with torch.no_grad():
-                lr = degradation.degrade(hr, config.scale, sample_generators(seed))
+                lr = source_lr(batch["source"], degradation, config.scale)
             with accelerator.autocast():
                 sr = generator(lr)
                 losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
@@ -201,9 +201,19 @@ def adversarial_crops(config: TrainConfig, guide: Guide | None, joint: bool) -> 
     return crops
 
 
-def source_crops(config: TrainConfig) -> SourceCrops:
+def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
+    if config.source_lr:
+        pairs = load_pairs(config.source, config.source_lr, config.data_root)
+        return PairedCrops(pairs, config.hr_crop, config.seed, config.scale)
     load = load_stream if config.streaming else load_pictures
     return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed)
+
+
+def source_lr(source: dict[str, Tensor], degradation, scale: int) -> Tensor:
+    """The LR of a source batch: that which came with it, or else made from HR."""
+    if "lr" in source:
+        return source["lr"]
+    return degradation.degrade(source["hr"], scale, sample_generators(source["seed"]))
 
 
 def target_labels(target: dict[str, Tensor], teacher: Guide | None, config: TrainConfig) -> Tensor:
@@ -226,7 +236,11 @@ def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation, scale: in
 
 def new_guide(config: TrainConfig) -> Guide:
     """The light segmentation network, its trunk started from ImageNet where weights are given."""
-    options = {"width": config.guide_width, "id2label": dict(enumerate(config.class_names))}
+    options = {
+        "width": config.guide_width,
+        "trunk": config.guide_trunk,
+        "id2label": dict(enumerate(config.class_names)),
+    }
     if config.class_palette:
         options["palette"] = config.class_palette
     guide = Guide({"model_type": "ssg_lite_segmentation", **options})

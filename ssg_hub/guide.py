@@ -112,6 +112,8 @@ def _build_network(guide_config: dict) -> nn.Module:
         if not hasattr(transformers_config, "palette"):
             transformers_config.palette = default_palette(transformers_config.num_labels)
         return AutoModelForSemanticSegmentation.from_config(transformers_config)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(
             f"guide_config has model_type {model_type!r}, which transformers does not know as a semantic segmentation "

@@ -1,7 +1,8 @@
 """A light semantic segmentation network, registered with transformers so that every guide has the same type.
 
-EfficientNet-Lite0 (ReLU6, no squeeze-and-excitation: exact in fp16 and quick on a CPU) with a small feature pyramid:
-4 M parameters. Import this module before `AutoModelForSemanticSegmentation` is asked for `ssg_lite_segmentation`.
+EfficientNet-Lite (ReLU6, no squeeze-and-excitation: exact in fp16 and quick on a CPU) with a small feature pyramid:
+4 M parameters with the smallest trunk. Import this module before `AutoModelForSemanticSegmentation` is asked for
+`ssg_lite_segmentation`.
 """
 
 import torch.nn.functional as F
@@ -9,20 +10,25 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-# EfficientNet-Lite0 (Tan & Le 2019 without swish and SE): expansion, kernel, stride, channels, repeats
-STAGES = [(1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4)]
-STAGES += [(6, 3, 1, 320, 1)]
-TAPS = {2: 24, 4: 40, 10: 112, 15: 320}  # index of a block whose output feeds the pyramid -> its channels
+from .errors import ConfigError
+
+# EfficientNet-Lite (Tan & Le 2019 without swish and SE), seven stages: expansion, kernel, stride of the first block
+STAGES = [(1, 3, 1), (6, 3, 2), (6, 5, 2), (6, 3, 2), (6, 5, 1), (6, 5, 2), (6, 3, 1)]
+TRUNKS = {  # name -> channels and blocks of each stage
+    "lite0": ((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)),
+    "lite2": ((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
+}
+TAPPED_STAGES = (1, 2, 4, 6)  # the pyramid reads what these put out, at strides 4, 8, 16 and 32
 BN_OPTIONS = {"eps": 1e-3, "momentum": 0.01}
 
 
 class LiteSegmentationConfig(PretrainedConfig):
-    """Configuration: `width` is the number of channels in the pyramid; classes come from `id2label` as usual."""
+    """Configuration: `width` is the number of channels in the pyramid, `trunk` one of TRUNKS; classes as usual."""
 
     model_type = "ssg_lite_segmentation"
 
-    def __init__(self, width: int = 96, **kwargs):
-        self.width = width
+    def __init__(self, width: int = 96, trunk: str = "lite0", **kwargs):
+        self.width, self.trunk = width, trunk
         super().__init__(**kwargs)
 
 
@@ -48,26 +54,31 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
-    """The convolutional trunk; returns the features at strides 4, 8, 16 and 32."""
+class EfficientNetLite(nn.Module):
+    """The convolutional trunk; returns the features at strides 4, 8, 16 and 32, of `widths` channels."""
 
-    def __init__(self):
+    def __init__(self, name: str):
+        if name not in TRUNKS:
+            raise ConfigError(f"the light guide's trunk is {name!r}; it must be one of {', '.join(TRUNKS)}.")
         super().__init__()
         self._conv_stem = nn.Conv2d(3, 32, 3, 2, 1, bias=False)
         self._bn0 = nn.BatchNorm2d(32, **BN_OPTIONS)
-        blocks, c_in = [], 32
-        for expansion, kernel, stride, c_out, repeats in STAGES:
+        blocks, ends, c_in = [], [], 32
+        for (expansion, kernel, stride), c_out, repeats in zip(STAGES, *TRUNKS[name], strict=True):
             for repeat in range(repeats):
                 blocks.append(InvertedResidual(expansion, kernel, stride if repeat == 0 else 1, c_in, c_out))
                 c_in = c_out
+            ends.append(len(blocks) - 1)
         self._blocks = nn.ModuleList(blocks)
+        self.taps = [ends[stage] for stage in TAPPED_STAGES]
+        self.widths = [TRUNKS[name][0][stage] for stage in TAPPED_STAGES]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = F.relu6(self._bn0(self._conv_stem(x)))
         features = []
         for index, block in enumerate(self._blocks):
             x = block(x)
-            if index in TAPS:
+            if index in self.taps:
                 features.append(x)
         return features
 
@@ -75,10 +86,10 @@ class EfficientNetLite0(nn.Module):
 class Pyramid(nn.Module):
     """Top-down feature pyramid with global context; sums everything at stride 4."""
 
-    def __init__(self, width: int, classes: int):
+    def __init__(self, channels: list[int], width: int, classes: int):
         super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in TAPS.values())
-        self.context = nn.Conv2d(320, width, 1)
+        self.laterals = nn.ModuleList(nn.Conv2d(c_in, width, 1) for c_in in channels)
+        self.context = nn.Conv2d(channels[-1], width, 1)
         self.smooth = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
@@ -86,7 +97,7 @@ class Pyramid(nn.Module):
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             )
-            for _ in TAPS
+            for _ in channels
         )
         self.dropout = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(width, classes, 1)
@@ -106,8 +117,8 @@ class LiteSegmentationForSemanticSegmentation(PreTrainedModel):
 
     def __init__(self, config: LiteSegmentationConfig):
         super().__init__(config)
-        self.backbone = EfficientNetLite0()
-        self.decode_head = Pyramid(config.width, config.num_labels)
+        self.backbone = EfficientNetLite(config.trunk)
+        self.decode_head = Pyramid(self.backbone.widths, config.width, config.num_labels)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

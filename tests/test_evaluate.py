@@ -340,15 +340,15 @@ def test_two_files_of_one_stem(data):
 def test_judges_that_are_none(tmp_path, tiny_model):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ConfigError, match="nothing is not a semantic segmentation model"):
-        judges.load_judge(str(tmp_path / "nothing"))
+        judges.load_guide(str(tmp_path / "nothing"))
     tiny_model.guide.network.config.save_pretrained(tmp_path / "weightless")
     with pytest.raises(CheckpointError, match="no segmentation model at"):
-        judges.load_judge(str(tmp_path / "weightless"))
+        judges.load_guide(str(tmp_path / "weightless"))
     type(tiny_model)(generator_type="compact", generator_config={"features": 4, "convs": 1}).save_pretrained(
         tmp_path / "blind"
     )
     with pytest.raises(ConfigError, match="SSGModel without a guide"):
-        judges.load_judge(str(tmp_path / "blind"))
+        judges.load_guide(str(tmp_path / "blind"))
 
 
 def test_processes_that_do_not_know_of_each_other(data, monkeypatch, capsys):

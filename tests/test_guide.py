@@ -11,9 +11,9 @@ from ssg_hub.guide import Guide, default_palette
 LITE = {"model_type": "ssg_lite_segmentation", "width": 16, "id2label": {"0": "sky", "1": "road"}}
 
 
-@pytest.fixture(params=["segformer", "lite"])
+@pytest.fixture(params=["segformer", "lite0", "lite2"])
 def config(request, tiny_guide_config):
-    return tiny_guide_config if request.param == "segformer" else LITE
+    return tiny_guide_config if request.param == "segformer" else {**LITE, "trunk": request.param}
 
 
 def test_gradients_flow_from_logits_to_pixels_but_not_into_a_frozen_guide(config):
@@ -58,6 +58,7 @@ def test_normalisation_and_input_scale_are_inside(config):
         ({"model_type": "no-such-network"}, "no-such-network"),
         ({"id2label": {"0": "a", "2": "b"}}, "count 0, 1, 2"),
         ({"palette": [[0, 0, 0]]}, "palette"),
+        ({"trunk": "lite9"}, "lite9.*lite0, lite2"),
     ],
 )
 def test_impossible_configurations_are_refused(changes, words):

@@ -7,8 +7,8 @@ import yaml
 from PIL import Image
 from tiny_run import VOID, make_data
 
-from ssg_hub.data.crops import LabeledCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
-from ssg_hub.data.tables import fingerprint, load_pictures
+from ssg_hub.data.crops import LabeledCrops, PairedCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
+from ssg_hub.data.tables import fingerprint, load_pairs, load_pictures
 from ssg_hub.errors import ConfigError
 from ssg_hub.training.config import parse_config
 
@@ -43,6 +43,7 @@ def test_values_arrive_typed(tmp_path):
         ({"guide_steps": 5}, "guide_data"),
         ({"target": ["lr"], "adversarial_steps": 1}, "need a guide"),
         ({"source": None}, "source"),
+        ({"source_lr": "lr", "streaming": True}, "source_lr"),
     ],
 )
 def test_impossible_configurations_are_explained(tmp_path, arguments, words):
@@ -135,6 +136,26 @@ def test_labeled_crops_keep_pictures_and_labels_aligned(coded):
         sample = crops[position]
         agreement.append((((sample["hr"][0] * 255 / 50).round().long() == sample["label"]).float().mean()).item())
     assert min(agreement) > 0.8  # bicubic edges differ, a shift of one block would leave 0.2
+
+
+def test_true_pairs_stay_aligned_when_turned(coded):
+    crops = PairedCrops(load_pairs(["hr"], "lr", coded), 64, seed=0, scale=4)
+    for position in range(6):
+        sample = crops[position]
+        assert sample["hr"].shape == (3, 64, 64)
+        assert torch.equal(sample["hr"], sample["lr"].repeat_interleave(4, 1).repeat_interleave(4, 2))
+    assert not torch.equal(crops[0]["lr"], crops[1]["lr"])
+
+
+def test_true_pairs_that_are_none_are_refused(tmp_path):
+    for name, size in (("hr", (64, 64)), ("lr", (16, 15))):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", size).save(tmp_path / name / "a.png")
+    with pytest.raises(ConfigError, match="64x64 and LR 16x15"):
+        PairedCrops(load_pairs(["hr"], "lr", tmp_path), 32, seed=0, scale=4)[0]
+    (tmp_path / "lr/a.png").rename(tmp_path / "lr/b.png")
+    with pytest.raises(ConfigError, match="1 of 1 HR pictures have no LR"):
+        load_pairs(["hr"], "lr", tmp_path)
 
 
 def test_labels_of_another_size_are_refused(coded):

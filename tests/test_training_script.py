@@ -133,6 +133,18 @@ def test_full_disk_leaves_the_previous_checkpoint(whole, data, tmp_path):
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["adversarial-0000002"]
 
 
+def test_true_pairs_are_not_degraded(data, tmp_path):
+    found = []
+    for degradation in ("bicubic", "generic"):
+        folder = tmp_path / degradation
+        folder.mkdir()
+        options = {"source_lr": "lr", "warmup_steps": 2, "adversarial_steps": 0, "degradation": degradation}
+        train(write_config(folder, data, **options))
+        found.append(weights(folder / "run/model"))
+    assert json.loads((folder / "run/run.json").read_text())["data"]["lr"]["pictures"] == 5
+    assert largest_difference(*found) == 0
+
+
 def test_label_free_run_with_every_stage(data, tmp_path):
     """guide and teacher trained, warm-up, then pseudo-labels; LR validation with a sheet; streaming is another test."""
     options = {

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import ConfigError
-from .tables import open_cell
+from .tables import open_cell, picture_stem
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 
@@ -69,6 +69,35 @@ class SourceCrops(Crops):
         hr = _to_tensor(image.resize((self.crop, self.crop), Image.BICUBIC, box))
         flip, turns = rng.integers(2), rng.integers(4)
         return {"hr": torch.rot90(_flip(hr, flip), int(turns), (-2, -1)).contiguous()}
+
+
+class PairedCrops(Crops):
+    """True pairs, cropped, flipped and turned alike: `hr` (3, crop, crop), `lr` (3, crop/scale, crop/scale).
+
+    Args:
+        table: with the columns `image` and `lr`, from `tables.load_pairs`.
+        scale: HR pixels per LR pixel, per side.
+    """
+
+    def __init__(self, table, crop: int, seed: int, scale: int):
+        super().__init__(table, crop, seed)
+        self.scale = scale
+
+    def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        hr, lr = (open_cell(row[name]).convert("RGB") for name in ("image", "lr"))
+        side = self.crop // self.scale
+        if hr.size != tuple(self.scale * length for length in lr.size) or min(lr.size) < side:
+            raise ConfigError(
+                f"{picture_stem(row['image'])}: HR is {hr.width}x{hr.height} and LR {lr.width}x{lr.height}; HR must be "
+                f"{self.scale} times LR, and LR at least {side} pixels a side. Correct the pair, or hr_crop."
+            )
+        box = tuple(int(length) for length in _random_box(lr.size, side, rng))
+        pair = {"hr": hr.crop(tuple(self.scale * length for length in box)), "lr": lr.crop(box)}
+        flip, turns = rng.integers(2), rng.integers(4)
+        return {
+            name: torch.rot90(_flip(_to_tensor(image), flip), int(turns), (-2, -1)).contiguous()
+            for name, image in pair.items()
+        }
 
 
 class LabeledCrops(Crops):

@@ -34,6 +34,33 @@ def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = 
     return concatenate_datasets([_load_entry(entry, root, labels) for entry in entries])
 
 
+def load_pairs(entries: list[str], lr_folder: str, root: Path = Path()):
+    """HR pictures with the LR pictures that really belong to them.
+
+    Args:
+        entries: HR, as `load_pictures` takes them.
+        lr_folder: holds an LR picture for each, of the same stem, whatever its format.
+        root: folder against which both are resolved.
+
+    Returns:
+        A `datasets.Dataset` with the columns `image` (HR) and `lr`, not decoded yet.
+
+    Raises:
+        ConfigError: as `load_pictures`, or HR pictures without LR.
+    """
+    from datasets import Image as ImageColumn
+
+    table = load_pictures(entries, root)
+    partners = {path.stem: str(path) for path in list_pictures(root / lr_folder)}
+    stems = [picture_stem(cell) for cell in table["image"]]
+    if missing := [stem for stem in stems if stem not in partners]:
+        raise ConfigError(
+            f"source_lr: {len(missing)} of {len(stems)} HR pictures have no LR picture of their name in "
+            f"{root / lr_folder}, for instance {missing[0]}. Add them, or list the others in source (FOLDER#LIST.txt)."
+        )
+    return table.add_column("lr", [partners[stem] for stem in stems]).cast_column("lr", ImageColumn(decode=False))
+
+
 def fingerprint(entry: str, root: Path = Path()) -> dict:
     """Number of pictures of an entry, and a hash that changes with their names or sizes."""
     cells = load_pictures([entry], root)["image"]

@@ -28,10 +28,9 @@ class TrainConfig(BaseModel):
     generator_type: Literal["rrdb", "compact"] = "rrdb"
     generator_config: dict[str, int] = Field(default_factory=dict, description="features, blocks, growth, convs")
     generator_weights: Path | None = Field(default=None, description="warm start; its architecture is taken over")
-    guide_model: str | None = Field(
-        default=None, description="a guide, or a model that has one: folder, Hub id, embedded"
-    )
-    guide_backbone: Path | None = Field(default=None, description="ImageNet weights of EfficientNet-Lite0")
+    guide_model: str | None = Field(default=None, description="a guide, or a model with one: folder, Hub id, embedded")
+    guide_trunk: Literal["lite0", "lite2"] = Field(default="lite0", description="EfficientNet-Lite of a new guide")
+    guide_backbone: Path | None = Field(default=None, description="ImageNet weights of that trunk")
     guide_width: int = Field(default=96, gt=0)
     class_names: list[str] = Field(default_factory=list, description="names of label ids 0, 1, 2, …")
     class_palette: list[tuple[int, int, int]] | None = None
@@ -39,6 +38,7 @@ class TrainConfig(BaseModel):
 
     # --- data
     source: list[str] = Field(description="clean HR pictures")
+    source_lr: str | None = Field(default=None, description="folder of their true LR, STEM.png; else degradation")
     degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
     hr_crop: int = Field(default=192, ge=16, description="side of source HR crops, pixels")
     guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
@@ -116,6 +116,8 @@ class TrainConfig(BaseModel):
             raise ValueError("teacher_steps and guide: joint need guide_data, HR pictures with labels")
         if self.target_crop % self.scale:
             raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
+        if self.source_lr and self.streaming:
+            raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self
 
 

@@ -15,7 +15,7 @@ from accelerate.utils import ProjectConfiguration, set_seed
 from PIL import Image
 
 from ..data.streams import load_stream
-from ..data.tables import fingerprint, load_pictures
+from ..data.tables import fingerprint, load_pairs, load_pictures
 from ..degradation import load_degradation
 from ..errors import ConfigError
 from .config import TrainConfig
@@ -123,6 +123,9 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
         load_pictures([entry], config.data_root, labels=True)
     if config.target_labels:
         load_pictures(config.target, config.data_root, labels=config.target_labels)
+    if config.source_lr:
+        load_pairs(config.source, config.source_lr, config.data_root)
+        entries.append(config.source_lr)
     if config.streaming:
         load_stream(config.source, config.data_root)
     else:

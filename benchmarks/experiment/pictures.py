@@ -1,0 +1,62 @@
+"""Show what the experiment's rows make of pictures that anyone may see: docs/images/experiment.png, from Kodak.
+
+    python -m benchmarks.experiment.pictures [--steps 320] [--camera phone]
+
+The LR pictures are made by the camera's estimated bank, so that the rows are at home; CamVid itself must not be shown.
+Needs the models that benchmarks.experiment.train has left in runs/.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, run_folder
+from benchmarks.experiment.train import is_finished
+from ssg_hub.degradation import load_degradation
+from ssg_hub.evaluation.judges import load_model
+from ssg_hub.evaluation.methods import FromModel, bicubic, index_pictures, to_bytes, to_pixels
+from ssg_hub.evaluation.picture_sheet import draw_sheet
+from ssg_hub.evaluation.scoring import Measures, evaluate_folder
+from ssg_hub.images.reading import read_picture
+
+SHOWN = ["bicubic", "generic", "bicubic-guide", "bank", "ssg", "oracle"]
+KODAK = ROOT / "../shared/data/kodak"
+CROPS = 6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--camera", choices=CAMERAS, default="phone")
+    options = parser.parse_args()
+    methods = {"interpolation": bicubic}
+    for row in SHOWN:
+        folder = ROOT / run_folder(row, options.camera, 0, options.steps)
+        if is_finished(folder):
+            methods[row] = FromModel(load_model(str(folder / "model")), segment=False)
+    with tempfile.TemporaryDirectory() as lr:
+        degrade(index_pictures(KODAK), ROOT / "banks" / options.camera, Path(lr))
+        evaluation = evaluate_folder(lr, methods, KODAK, measures=Measures(scale=4), crops=CROPS)
+    path = ROOT / "docs/images/experiment.png"
+    draw_sheet(evaluation.crops).save(path, optimize=True)
+    print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+@torch.inference_mode()
+def degrade(pictures: dict[str, Path], bank: Path, output: Path) -> None:
+    """Every second picture by the bank, seeded by its number."""
+    degradation = load_degradation(str(bank))
+    for index, (stem, path) in enumerate(list(pictures.items())[::2]):
+        hr = torch.from_numpy(to_pixels(read_picture(path))).permute(2, 0, 1)[None]
+        lr = degradation.degrade(hr, 4, torch.Generator().manual_seed(index))
+        Image.fromarray(to_bytes(np.ascontiguousarray(lr[0].permute(1, 2, 0)))).save(output / f"{stem}.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

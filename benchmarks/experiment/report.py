@@ -1,0 +1,182 @@
+"""Make the experiment's table, its tests of the three claims, and its section of docs/results.md from the kept figures.
+
+    python -m benchmarks.experiment.report [--steps 320] [--camera phone]
+
+What is not there yet is left out and named. It reads no picture: only results/…/*.json.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.document import markdown_table, write_section
+from benchmarks.experiment.bootstrap import block_weights, interval, weighted_mean, weighted_miou
+from benchmarks.experiment.claims import CLAIMS, Comparison, Verdict
+from benchmarks.experiment.protocol import CAMERAS, RESULTS, ROWS, STEPS, UNTRAINED, result_file
+
+COLUMNS = {  # figure -> heading, decimals
+    "psnr_y": ("PSNR-Y ↑", 2),
+    "ssim_y": ("SSIM-Y ↑", 3),
+    "lpips": ("LPIPS ↓", 3),
+    "color_drift": ("colour ΔE ↓", 2),
+    "flat_noise": ("flat noise ↓", 2),
+    "boundary_f": ("boundary F ↑", 3),
+    "miou": ("mIoU ↑", 3),
+}
+ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bicubic-guide", "generic-guide", "ssg", "ssg-pseudo"]
+ORDER += ["oracle", "animevideov3", "x4plus", "hr"]
+
+
+@dataclass
+class Scored:
+    """A row's figures by frame, over its seeds.
+
+    Attributes:
+        values: variant -> figure -> (frames,), averaged over the seeds.
+        counts: variant -> (frames, 3, classes), added over the seeds.
+        seeds: how many.
+        training: cost of each seed's training.
+    """
+
+    values: dict[str, dict[str, np.ndarray]]
+    counts: dict[str, np.ndarray]
+    seeds: int
+    training: list[dict]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--camera", choices=CAMERAS, default="phone")
+    options = parser.parse_args()
+    rows = load_rows(options.camera, options.steps)
+    if not rows:
+        sys.exit(f"no figures for {options.camera} at {options.steps} steps in {RESULTS}. Train and score first.")
+    text = build_section(rows, options.camera, options.steps)
+    print(text)
+    write_section(f"experiment {options.camera} {options.steps}", text)
+    return 0
+
+
+def load_rows(camera: str, steps: int) -> dict[str, Scored]:
+    """Every row that has been scored, by name."""
+    rows = {}
+    for name in ORDER:
+        pattern = result_file(name, camera, 0, steps)
+        files = sorted(pattern.parent.glob(pattern.name.replace("seed0", "seed*")))
+        if files:
+            rows[name] = read_row([json.loads(file.read_text()) for file in files])
+    return rows
+
+
+def read_row(records: list[dict]) -> Scored:
+    values, counts = {}, {}
+    for variant in records[0]["variants"]:
+        frames = [list(record["variants"][variant]["frames"].values()) for record in records]
+        figures = [name for name in frames[0][0] if name != "counts"]
+        values[variant] = {name: np.mean([[_number(f[name]) for f in seed] for seed in frames], 0) for name in figures}
+        counts[variant] = np.sum([[frame["counts"] for frame in seed] for seed in frames], 0)
+    return Scored(values, counts, len(records), [record["training"] for record in records if "training" in record])
+
+
+def figure_draws(row: Scored, figure: str, variant: str, weights: np.ndarray) -> np.ndarray:
+    """A figure of one row in each draw."""
+    if figure == "miou":
+        return weighted_miou(row.counts[variant], weights)
+    return weighted_mean(row.values[variant][figure], weights)
+
+
+def compare(a: Scored, b: Scored, figure: str, variant: str = "plain") -> Comparison:
+    """Figure of `a` minus figure of `b`, on the same draws of frames."""
+    frames = len(a.counts["plain"])
+    whole, draws = np.ones((1, frames), int), block_weights(frames)
+    difference = [figure_draws(a, figure, variant, w) - figure_draws(b, figure, variant, w) for w in (whole, draws)]
+    return Comparison(float(difference[0][0]), *interval(difference[1]), higher_is_better=COLUMNS[figure][0][-1] == "↑")
+
+
+def judge_claims(rows: dict[str, Scored]) -> dict[str, Verdict]:
+    """The verdict on each claim for which the rows are there."""
+
+    def difference(a: str, b: str, figure: str, variant: str = "plain") -> Comparison:
+        return compare(rows[a], rows[b], figure, variant)
+
+    return {
+        name: claim.weigh(difference) if set(claim.rows) <= set(rows) else Verdict("not tested: rows are missing", [])
+        for name, claim in CLAIMS.items()
+    }
+
+
+def build_section(rows: dict[str, Scored], camera: str, steps: int) -> str:
+    weights = block_weights(len(next(iter(rows.values())).counts["plain"]))
+    parts = [
+        f"## The experiment: camera `{camera}`, {steps} adversarial steps",
+        "Protocol: [experiment.md](experiment.md). By: `python -m benchmarks.experiment.train`, `.peers`, `.score` and "
+        f"`.report`. {describe_cost(rows)} Intervals: 95 %, by blocks of frames.",
+        main_table(rows, weights),
+        "The judge on the results as they are, moved by one pixel, and after JPEG at quality 90 (mIoU):",
+        stress_table(rows),
+        claims_text(judge_claims(rows), min(row.seeds for name, row in rows.items() if name in ROWS)),
+    ]
+    if missing := [name for name in ORDER if name not in rows]:
+        parts.append(f"Not there yet: {', '.join(missing)}.")
+    return "\n\n".join(parts)
+
+
+def describe_cost(rows: dict[str, Scored]) -> str:
+    costs = [cost for row in rows.values() for cost in row.training]
+    if not costs:
+        return ""
+    minutes = sum(cost["seconds"] for cost in costs) / 60
+    machines = "; ".join(dict.fromkeys(cost["machine"] for cost in costs))
+    return f"{len(costs)} trainings took {minutes:.0f} minutes of CPU time on: {machines}."
+
+
+def main_table(rows: dict[str, Scored], weights: np.ndarray) -> str:
+    """A line per row; LPIPS and mIoU with their intervals."""
+    whole = np.ones((1, weights.shape[1]), int)
+    table = [["row", "seeds", *(heading for heading, _ in COLUMNS.values())]]
+    for name, row in rows.items():
+        cells = []
+        for figure, (_, decimals) in COLUMNS.items():
+            value = figure_draws(row, figure, "plain", whole)[0]
+            cell = f"{value:.{decimals}f}" if np.isfinite(value) else "–"
+            if figure in ("lpips", "miou"):
+                low, high = interval(figure_draws(row, figure, "plain", weights))
+                cell += f" ({low:.{decimals}f}–{high:.{decimals}f})"
+            cells.append(cell)
+        table.append([(ROWS | UNTRAINED)[name].title, str(row.seeds) if name in ROWS else "–", *cells])
+    return markdown_table(table)
+
+
+def stress_table(rows: dict[str, Scored]) -> str:
+    whole = np.ones((1, len(next(iter(rows.values())).counts["plain"])), int)
+    table = [["row", "as it is", "moved", "JPEG"]]
+    for name, row in rows.items():
+        cells = [f"{figure_draws(row, 'miou', variant, whole)[0]:.3f}" for variant in ("plain", "shifted", "jpeg")]
+        table.append([(ROWS | UNTRAINED)[name].title, *cells])
+    return markdown_table(table)
+
+
+def claims_text(verdicts: dict[str, Verdict], seeds: int) -> str:
+    """A heading line for each claim, and under it every comparison that it rests on."""
+    lines = []
+    note = " (one seed: what another would change is unknown)" if seeds == 1 else f" ({seeds} seeds)"
+    for name, verdict in verdicts.items():
+        lines.append(f"**({name}) {CLAIMS[name].title}: {verdict.outcome}**{note if verdict.comparisons else ''}.")
+        if verdict.comparisons:
+            table = [["comparison", "difference", "95 %", "so"]]
+            table += [[text, c.format(c.value), f"{c.format(c.low)} to {c.format(c.high)}", c.reading] for text, c in
+                      verdict.comparisons]  # fmt: skip
+            lines.append(markdown_table(table))
+    return "\n\n".join(lines)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

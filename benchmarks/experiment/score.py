@@ -1,0 +1,212 @@
+"""Score what the experiment trained on `val`, and keep the figures of every frame: results/…/ROW-seedN.json.
+
+    python -m benchmarks.experiment.score                      # camera phone, seed 0: all rows, interpolation, peers
+    python -m benchmarks.experiment.score --without oracle     # a row that will not be trained, given up in writing
+
+`val` is read once: not before all rows are finished, or given up by name. The code is that of `ssg evaluate`. The judge
+reads each result as it is, moved by one pixel, and after JPEG: a pattern made for one network does not survive these.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.experiment.protocol import DATA, JUDGE, ROOT, ROWS, RUNS, UNTRAINED, result_file, run_folder
+from benchmarks.experiment.protocol import warm_up_folder as start_folder
+from benchmarks.experiment.train import add_selection, is_finished, selected
+from ssg_hub.evaluation.judges import LPIPS_FILES, load_guide, load_model
+from ssg_hub.evaluation.methods import Case, FromFolder, FromModel, Method, Result, bicubic, to_bytes, to_pixels
+from ssg_hub.evaluation.metrics import LPIPS
+from ssg_hub.evaluation.scoring import Measures, PictureScore, evaluate_folder, pair_files, summarize
+from ssg_hub.images.reading import read_picture
+
+VOID = 11
+HR_FOLDERS = {"val": "val", "dev": "train"}
+FLAT_BLOCK, FLAT_SHARE = 8, 0.2
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add_selection(parser)
+    parser.add_argument("--untrained", nargs="*", choices=UNTRAINED, default=list(UNTRAINED), help="rows beside them")
+    parser.add_argument("--without", nargs="+", choices=ROWS, default=[], metavar="ROW", help="rows that are given up")
+    parser.add_argument(
+        "--part", choices=("val", "dev"), default="val", help="dev: a look while choosing; keeps nothing"
+    )
+    options = parser.parse_args()
+    if options.part == "val" and (missing := unfinished(options)):
+        parser.error(f"{missing[0]} is not finished; `val` is read once, after all rows. Train it, or --without ROW.")
+    measures, hr = load_measures(), DATA / HR_FOLDERS[options.part] / "images"
+    for camera in options.cameras:
+        for row in options.untrained:
+            score_to(result_file(row, camera, 0, 0), untrained_method(row, camera, hr), camera, measures, options.part)
+    for camera, seed, row in selected(options):
+        folder = run_folder(row, camera, seed, options.steps)
+        if is_finished(ROOT / folder):
+            method = model_method(folder / "model", RUNS / "sr" / options.part / folder.relative_to(RUNS))
+            file = result_file(row, camera, seed, options.steps)
+            score_to(file, method, camera, measures, options.part, training_facts(folder))
+    return 0
+
+
+def unfinished(options: argparse.Namespace) -> list[Path]:
+    """The runs of the whole protocol, whatever part of it is to be scored now, that are neither there nor given up."""
+    everything = argparse.Namespace(**{**vars(options), "rows": [row for row in ROWS if row not in options.without]})
+    folders = [run_folder(row, camera, seed, options.steps) for camera, seed, row in selected(everything)]
+    return [folder for folder in folders if not is_finished(ROOT / folder)]
+
+
+def load_measures() -> Measures:
+    judge = load_guide(str(JUDGE))
+    lpips = LPIPS.from_files(*(ROOT / "../shared/weights" / name for name in LPIPS_FILES))
+    return Measures(scale=4, lpips=lpips, judge=judge, labels=judge.labels, void=VOID)
+
+
+def untrained_method(row: str, camera: str, hr: Path) -> Method | None:
+    """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not there."""
+    if row == "interpolation":
+        return bicubic
+    if row == "hr":
+        return FromFolder(hr)
+    if row == "start":
+        return model_method(start_folder() / "model", RUNS / "sr/start" / camera)
+    folder = RUNS / "peers" / row / camera
+    return FromFolder(folder) if folder.is_dir() else None
+
+
+def model_method(model: Path, sr: Path) -> Method:
+    return FromModel(load_model(str(model)), save_to=sr, overwrite=True, segment=False)
+
+
+def score_to(
+    file: Path, method: Method | None, camera: str, measures: Measures, part: str, facts: dict | None = None
+) -> None:
+    """Score one row and write its file, unless it is there already."""
+    if method is None or (part == "val" and file.exists()):
+        print(f"{file.stem}: {'no pictures' if method is None else 'scored before'}.", flush=True)
+        return
+    hr, labels = (DATA / HR_FOLDERS[part] / kind for kind in ("images", "labels"))
+    record = {**(facts or {}), "variants": score(method, DATA / f"{part}_lr" / camera, hr, labels, measures)}
+    scores = record["variants"]["plain"]["scores"]
+    print(
+        f"{file.stem}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if value is not None),
+        flush=True,
+    )
+    if part == "val":
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(record, separators=(",", ":")) + "\n")
+
+
+def score(method: Method, lr: Path, hr: Path, labels: Path, measures: Measures) -> dict[str, dict]:
+    """All figures of a method on a folder, and the judge's on its changed pictures.
+
+    Returns:
+        variant ("plain", "shifted", "jpeg") -> {"scores": over the set, "iou": by class, "frames": by stem}.
+    """
+    remembered = Remembered(method)
+    variants = {"plain": remembered, "shifted": altered(remembered, shift), "jpeg": altered(remembered, jpeg)}
+    read = evaluate_folder(
+        lr, variants, None, labels, measures
+    )  # by the judge; without HR, which it need not read again
+    seen = evaluate_folder(lr, {"plain": remembered}, hr, None, measures).pictures["plain"]
+    for case in pair_files(lr, hr):
+        noise = flat_noise(remembered.pictures[case.stem], to_pixels(read_picture(case.hr)))
+        read.pictures["plain"][case.stem].values |= seen[case.stem].values | {"flat_noise": noise}
+    return {name: pack(scores, measures.labels) for name, scores in read.pictures.items()}
+
+
+class Remembered:
+    """A method that makes each picture once, and keeps it as bytes."""
+
+    def __init__(self, method: Method):
+        self.method, self.pictures = method, {}
+
+    def __call__(self, case: Case, lr: np.ndarray, size: tuple[int, int]) -> Result:
+        if case.stem not in self.pictures:
+            self.pictures[case.stem] = to_bytes(self.method(case, lr, size).pixels)
+        return Result(self.pictures[case.stem].astype(np.float32) / 255)
+
+
+def altered(method: Method, change: Callable[[np.ndarray], np.ndarray]) -> Method:
+    return lambda case, lr, size: Result(change(method(case, lr, size).pixels))
+
+
+def shift(pixels: np.ndarray) -> np.ndarray:
+    """One pixel to the right and down; the edge is repeated."""
+    return np.pad(pixels, ((1, 0), (1, 0), (0, 0)), mode="edge")[:-1, :-1]
+
+
+def jpeg(pixels: np.ndarray, quality: int = 90) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(to_bytes(pixels)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), np.float32) / 255
+
+
+def flat_noise(sr: np.ndarray, hr: np.ndarray) -> float:
+    """What SR has in flat parts of HR and HR has not: RMS of the luma's difference from HR within blocks, grey levels.
+
+    Args:
+        sr: (H, W, 3) uint8; hr: (H, W, 3) in [0, 1]. The blocks are 8x8, each without its mean; a fifth of them counts,
+            those in which HR varies least.
+    """
+    hr_blocks, sr_blocks = (_blocks(picture @ LUMA) for picture in (hr * 255, sr.astype(float)))
+    flat = np.argsort(hr_blocks.var(1), kind="stable")[: round(FLAT_SHARE * len(hr_blocks))]
+    return float(np.sqrt(np.square(sr_blocks[flat] - hr_blocks[flat]).mean()))
+
+
+def _blocks(luma: np.ndarray) -> np.ndarray:
+    """(H, W) as (number of blocks, 64), each block without its mean."""
+    rows, columns = (side // FLAT_BLOCK for side in luma.shape)
+    blocks = luma[: rows * FLAT_BLOCK, : columns * FLAT_BLOCK].reshape(rows, FLAT_BLOCK, columns, FLAT_BLOCK)
+    blocks = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, -1)
+    return blocks - blocks.mean(1, keepdims=True)
+
+
+def pack(scores: dict[str, PictureScore], labels: list[str]) -> dict:
+    """The figures of all frames, and over the whole set, as JSON values."""
+    summary = summarize(list(scores.values()), labels)
+    iou = summary.pop("iou")
+    return {
+        "scores": {key: finite(value) for key, value in summary.items()},
+        "iou": iou,
+        "frames": {stem: pack_frame(scores[stem]) for stem in sorted(scores)},
+    }
+
+
+def pack_frame(score: PictureScore) -> dict:
+    """A frame's values, and of its confusion matrix what IoU needs: hits, labelled so, predicted so, by class."""
+    confusion: torch.Tensor = score.confusion
+    counts = [confusion.diagonal(), confusion.sum(1), confusion.sum(0)]
+    values = {key: finite(round(value, 5)) for key, value in score.values.items()}
+    return {**values, "counts": [count.tolist() for count in counts]}
+
+
+def finite(value: float) -> float | None:
+    """JSON knows neither NaN nor infinity (the PSNR of HR itself)."""
+    return value if abs(value) < float("inf") else None
+
+
+def training_facts(folder: Path) -> dict:
+    """Cost and curves of a run, from what it left behind."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(folder / "logs")).Reload()
+    curves = {
+        tag: [[event.step, round(event.value, 5)] for event in log.Scalars(tag)]
+        for tag in log.Tags()["scalars"]
+        if tag.startswith("adversarial") and not tag.endswith("data_wait")
+    }
+    return {"training": json.loads((folder / "cost.json").read_text()), "curves": curves}
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    sys.exit(main())
