@@ -13,7 +13,9 @@ sys.path[:0] = [str(ROOT)]
 
 from ssg_hub import SSGModel  # noqa: E402
 
-EXAMPLE = ROOT / "ssg_hub/demo/examples/cat.jpg"
+EXAMPLE = ROOT / "ssg_hub/demo/examples/street_house.jpg"
+BOX = (470, 110, 790, 410)  # of the result
+GAP = 8  # pixels between panels
 
 
 def main() -> None:
@@ -23,11 +25,10 @@ def main() -> None:
     small = Image.open(EXAMPLE).convert("RGB")
     panels = [small.resize(image.size, method) for method in (Image.NEAREST, Image.BICUBIC)]
     panels += [image, result.overlay(alpha=0.5)]
-    left, top = image.width // 4, image.height // 8
-    box = (left, top, left + 300, top + 300)
-    sheet = Image.new("RGB", (4 * 308 - 8, 300), "white")
+    width, height = BOX[2] - BOX[0], BOX[3] - BOX[1]
+    sheet = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height), "white")
     for index, panel in enumerate(panels):
-        sheet.paste(panel.crop(box), (308 * index, 0))
+        sheet.paste(panel.crop(BOX), (index * (width + GAP), 0))
     path = ROOT / "docs/images/readme.png"
     path.parent.mkdir(exist_ok=True)
     sheet.save(path)
