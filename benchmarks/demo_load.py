@@ -85,7 +85,6 @@ def measure(folder: Path, cores: int, memory: int) -> str:
         time.sleep(SETTLE)
         after, peak = read_memory(process.pid)
         load = os.getloadavg()[1]
-    left = [path for path in (folder / "cache").rglob("*") if path.is_file()]
     print(f"{before=:.0f} {after=:.0f} {peak=:.0f} MB; comparing with the library …", file=sys.stderr, flush=True)
     check([Wish(photo, ())], [first])
     counts = check(wishes, outcomes)
@@ -102,7 +101,6 @@ def measure(folder: Path, cores: int, memory: int) -> str:
         ["of them: " + ", ".join(f"{number} {name}" for name, number in counts.most_common()), ""],
         ["peak memory", f"{peak:.0f} MB"],
         ["at rest after them", f"{after:.0f} MB ({after - before:+.0f} MB)"],
-        ["files left after SIGTERM", str(len(left))],
     ]
     limits = f"Limited to {cores} cores and {memory} GB of address space on: {describe_machine()}; {libc}. {busy}"
     return f"{limits}\n\n{markdown_table(rows)}"

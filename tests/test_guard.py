@@ -181,6 +181,20 @@ def test_the_sweep_takes_what_is_old_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["kept.png"]
 
 
+def test_nothing_is_left_when_the_server_ends(tmp_path):
+    import asyncio
+
+    from ssg_hub.demo.cache import swept
+
+    async def serve():
+        async with swept(tmp_path, 3600, spare=[str(tmp_path / "example.png")]):
+            for name in ("example.png", "result.png"):
+                (tmp_path / name).write_text("x")
+
+    asyncio.run(serve())
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_cache_is_this_process_own_unless_it_is_set(monkeypatch, tmp_path):
     from ssg_hub.demo.cache import own_cache
 
