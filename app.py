@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -112,7 +111,7 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_800",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
         block_label_text_color="*neutral_700",
@@ -280,6 +279,7 @@ def _endpoint(handlers: Handlers) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as a container ends it: in order, with the cache removed
+    # As a container ends it: Gradio then closes in order, and the cache is emptied.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = from_environment()
     launch(build_demo(load_model(settings.model), settings))

@@ -9,19 +9,23 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-EXAMPLE = ROOT / "ssg_hub/demo/examples/launch.jpg"
+EXAMPLE = ROOT / "ssg_hub/demo/examples/street_house.jpg"
 FOLDER = ROOT / "docs/images"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-VIEWS = {
-    "demo": {"viewport": {"width": 1280, "height": 1250}},
-    "demo-phone-dark": {"viewport": {"width": 390, "height": 1700}, "color_scheme": "dark"},
-}
-PATIENCE = 180_000  # ms
+# A visit: how the browser is set, and the tabs that are photographed, by the name of the picture.
+VISITS = [
+    (
+        {"viewport": {"width": 1280, "height": 900}},
+        {"demo": "Before and after", "demo-side-by-side": "Side by side", "demo-classes": "What is in it"},
+    ),
+    ({"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}, {"demo-phone-dark": "What is in it"}),
+]
+PATIENCE = 300_000  # ms
 
 
 def main() -> None:
@@ -32,23 +36,24 @@ def main() -> None:
     with sync_playwright() as driver:
         chromium = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium")
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-        for name, view in VIEWS.items():
-            shoot(browser, url, FOLDER / f"{name}.png", view)
-            print(f"wrote docs/images/{name}.png")
+        for view, tabs in VISITS:
+            shoot(browser, url, view, tabs)
         browser.close()
 
 
 def start_demo() -> str:
-    """Serve the page on the embedded checkpoint; returns its address."""
+    """Serve the page on the embedded checkpoint, when it knows how fast it is; returns its address."""
     import app
     from ssg_hub import SSGModel
 
-    _, url, _ = app.launch(app.build_demo(SSGModel.from_pretrained()), prevent_thread_lock=True, quiet=True)
+    demo = app.build_demo(SSGModel.from_pretrained())
+    demo.workshop.warm_up()
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
     return url
 
 
-def shoot(browser: Browser, url: str, path: Path, view: dict) -> None:
-    """Upload, upscale, wait for slider and mask, and take the picture."""
+def shoot(browser: Browser, url: str, view: dict, tabs: dict[str, str]) -> None:
+    """Upload, upscale once, and take a picture of each tab, as long as the page is."""
     page = browser.new_page(locale="en-US", **view)
     page.set_default_timeout(PATIENCE)
     page.goto(url, wait_until="domcontentloaded")
@@ -57,9 +62,23 @@ def shoot(browser: Browser, url: str, path: Path, view: dict) -> None:
     page.wait_for_selector("#forecast:has-text('×')")
     page.click("#run")
     page.wait_for_selector("#slider img")
-    page.wait_for_timeout(3000)  # the pictures of the mask follow the slider's
-    page.screenshot(path=path)
+    for name, tab in tabs.items():
+        choose_tab(page, tab)
+        page.mouse.move(0, 0)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(1000)  # the slider's handle comes to rest
+        page.screenshot(path=FOLDER / f"{name}.png", full_page=True)
+        print(f"wrote docs/images/{name}.png")
     page.close()
+
+
+def choose_tab(page: Page, tab: str) -> None:
+    """Open a tab; on a narrow screen most of them are behind a button."""
+    wanted = page.get_by_role("tab", name=tab)
+    if not wanted.is_visible():
+        page.click(".overflow-menu > button")
+        wanted = page.locator(".overflow-dropdown button", has_text=tab)
+    wanted.click()
 
 
 if __name__ == "__main__":

@@ -120,18 +120,72 @@ def test_only_what_is_meant_for_programs_is_offered_to_them(tiny_model, serve):
 
 
 def test_results_are_deleted_when_their_time_is_over(tiny_model, serve, photo, cache):
-    client = serve(tiny_model, Settings(keep_seconds=3))
-    client.predict(handle_file(str(photo)), api_name="/upscale")
+    client = serve(tiny_model, Settings(keep_seconds=8))
+    picture, _, _ = client.predict(handle_file(str(photo)), api_name="/upscale")
     deadline = time.monotonic() + 60
     ours = {name for group in app.EXAMPLES.values() for name in group}
 
     def left() -> list[str]:
         return [path.name for path in cache.rglob("*") if path.is_file() and path.name not in ours]
 
-    assert "photo_x4.png" in left()
+    assert Path(picture).name == "photo_x4.png"  # it was there: the client has its own copy
     while left() and time.monotonic() < deadline:
         time.sleep(0.3)
     assert left() == []
+
+
+def test_a_second_model_that_cannot_be_loaded_is_named_without_its_place(tiny_model, serve, photo, tmp_path, caplog):
+    place = tmp_path / "private" / "gone.pth"
+    client = serve(tiny_model, Settings(other_models={"gone": str(place)}))
+    with pytest.raises(AppError) as refusal:
+        client.predict(handle_file(str(photo)), model="gone", api_name="/upscale")
+    assert "The model gone cannot be loaded" in str(refusal.value) and "private" not in str(refusal.value)
+    assert str(place) in caplog.text
+
+
+def test_nobody_cancels_the_run_of_another(tiny_model):
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.job import Workshop
+
+    handlers = Handlers(Workshop(Settings(), tiny_model, None))
+    mine, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("mine", "other"))
+    with handlers._stoppable("mine") as stop:
+        assert handlers.cancel(other) == "" and not stop.is_set()
+        assert handlers.cancel(mine) == "Cancelled." and stop.is_set()
+
+
+def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, monkeypatch):
+    import pickle
+    from types import SimpleNamespace
+
+    from ssg_hub.demo import job, zero
+    from ssg_hub.errors import ConfigError
+
+    asked = []
+
+    def gpu(duration):
+        def lend(task):
+            def run(*args):
+                asked.append(duration(*args))
+                return pickle.loads(pickle.dumps(task(*pickle.loads(pickle.dumps(args)))))
+
+            return run
+
+        return lend
+
+    monkeypatch.setattr(zero, "spaces", SimpleNamespace(GPU=gpu), raising=False)
+    for module in (zero, job):
+        monkeypatch.setattr(module, "LENT", True)
+    workshop = job.Workshop(Settings(other_models={"b": "b"}), tiny_model, lambda source: tiny_model)
+    assert set(workshop._models) == {"default", "b"}, "a model was not loaded before the GPU's process is made"
+    result = workshop.run("default", str(photo), Request(), lambda done, total: None)
+    expected = tiny_model.upscale(photo)
+    assert np.array_equal(result.image, expected.image) and np.array_equal(result.drift, expected.drift)
+    assert asked == [20]
+    with pytest.raises(ConfigError, match="dragon"):
+        workshop.run("default", str(photo), Request(class_strength={"dragon": 1}), lambda done, total: None)
 
 
 def test_class_strength_multiplies_and_what_is_not_set_stays():

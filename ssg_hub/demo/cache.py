@@ -68,7 +68,7 @@ async def swept(folder: Path, seconds: float, spare: Iterable[str | Path]) -> As
         yield
     finally:
         task.cancel()
-        sweep(folder, 0, spare)
+        sweep(folder, 0)
 
 
 def _files(folder: Path) -> list[Path]:

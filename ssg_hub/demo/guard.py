@@ -1,5 +1,6 @@
 """What keeps a public demo within its bounds: the size of a request, the room on the disk, and addresses to fetch."""
 
+import contextlib
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -54,16 +55,16 @@ class RequestLimits:
                 raise TooLarge
             return message
 
-        async def noted(message) -> None:
+        async def heard(message) -> None:
             nonlocal started
-            started = True
-            await send(message)
+            if taken <= self.max_body or started:  # else the application complains of a body that was cut off
+                started = True
+                await send(message)
 
-        try:
-            await self.app(scope, counted, noted)
-        except TooLarge:
-            if not started:
-                await _answer(send, 413, text("too_large_body", "en"))
+        with contextlib.suppress(TooLarge):
+            await self.app(scope, counted, heard)
+        if taken > self.max_body and not started:
+            await _answer(send, 413, text("too_large_body", "en"))
 
 
 async def fetch_picture(url: str, limit: int) -> str:

@@ -25,6 +25,7 @@ from .job import (
     write_files,
     write_view,
 )
+from .memory import gives_memory_back
 from .refusals import plain_errors, result_folder, without_path
 from .results import BICUBIC, Shown, count_tiles, device_name, show, title
 from .settings import DEFAULT
@@ -61,6 +62,7 @@ class Handlers:
         )
         return line if seconds is None else line + text("about", lang, seconds=duration(seconds, lang))
 
+    @gives_memory_back
     def run(
         self,
         path: str | None,
@@ -93,6 +95,7 @@ class Handlers:
             files = write_files(result, path, folder)
             return show(result, files, shown, folder, lang, self.blend)
 
+    @gives_memory_back
     def upscale(
         self,
         image: str,

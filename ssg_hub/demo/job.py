@@ -128,7 +128,9 @@ class Workshop:
             return error
 
     def warm_up(self) -> None:
-        """A first small run: it fills caches and gives the first estimate of time."""
+        """A first small run, where there was none: it fills caches and gives the first estimate of time."""
+        if DEFAULT in self._pace:
+            return
         noise = Image.effect_noise((96, 96), 60).convert("RGB")
         try:
             self.model(DEFAULT).upscale(noise)

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 VIEW_SIDE = 1024  # of the mask, overlay and drift views; the files to download have the full size
-UNCERTAIN_COLOR = "#ffffff"
+UNCERTAIN_COLOR = "#d5dbe3"  # light on any class, and seen in the legend on white
 # Dark violet over red to pale yellow: readable for the colour-blind, and in gray.
 HEAT = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], np.float32)
 
