@@ -1,6 +1,7 @@
 """Estimate twelve known blur kernels from folders of LR pictures, with each estimator, and write docs/degradation.md.
 
     python benchmarks/degradation_kernels.py            # needs Kodak beside the repository, or --shared
+    python benchmarks/degradation_kernels.py --noise 5  # noise of 5 levels of 255 on the LR
 
 Every kernel makes a folder: Kodak's 24 photographs, which the natural prior has not seen, reduced by it to 192x128, as
 they are and with noise. Each estimator sees the LR alone. KernelGAN trains a network per picture, so it gets fewer.
@@ -24,7 +25,6 @@ from ssg_hub.degradation.kernels import Shape, kernel_size, measure_kernel, rend
 from ssg_hub.degradation.ops import reduce_with
 
 SCALE = 4
-NOISES = (0.0, 5.0)  # standard deviation, levels of 255
 WIDTH_ERROR, ANGLE_ERROR, ORIENTED = 0.15, 15.0, 1.5
 DOCUMENT = ROOT / "docs" / "degradation.md"
 # a Gaussian of the same peak: by second moments, a bicubic kernel has no width at all
@@ -70,24 +70,25 @@ KERNELS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
+    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, levels of 255 (default 0)")
     parser.add_argument("--kernelgan", type=int, default=1, metavar="N", help="pictures per folder for it (default 1)")
     arguments = parser.parse_args()
     shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
     paths = sorted((shared / "data" / "kodak").glob("*"))
     if not paths:
         parser.error(f"no pictures in {shared}/data/kodak; give --shared FOLDER")
-    clean = [torch.from_numpy(read_picture(path)[0]).permute(2, 0, 1)[None] / 255 for path in paths]
+    clean = [torch.tensor(read_picture(path)[0]).permute(2, 0, 1)[None] / 255 for path in paths]
+    noise = f"noise of {arguments.noise:g}/255" if arguments.noise else "no noise"
+    option = f" --noise {arguments.noise:g}" if arguments.noise else ""
     text = (
-        f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py`. {len(clean)} pictures per folder, "
-        f"{arguments.kernelgan} of them for KernelGAN. Errors of the widths along and across, and of the angle; in "
-        f"bold what is within {WIDTH_ERROR:.0%} and, where the axis ratio is at least {ORIENTED}, {ANGLE_ERROR:.0f}°. "
-        "The last column is the share of single pictures whose own estimate is within these limits."
+        f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py{option}`. {len(clean)} pictures per "
+        f"folder, {arguments.kernelgan} of them for KernelGAN. Errors of the widths along and across, and of the "
+        f"angle; bold: within {WIDTH_ERROR:.0%} and, where the axis ratio is at least {ORIENTED}, {ANGLE_ERROR:.0f}°. "
+        "The last column: the share of single pictures whose own estimate is.\n\n"
+        + compare(clean, arguments.noise, arguments.kernelgan)
     )
-    for noise in NOISES:
-        heading = f"noise of {noise:g}/255" if noise else "without noise"
-        text += f"\n\n**{heading.capitalize()}**\n\n{compare(clean, noise, arguments.kernelgan)}"
     print(text)
-    write_section("kernels", f"## Known kernels\n\n{text}", DOCUMENT)
+    write_section(f"kernels, {noise}", f"### LR with {noise}\n\n{text}", DOCUMENT)
 
 
 def compare(clean: list[Tensor], noise: float, kernelgan: int) -> str:

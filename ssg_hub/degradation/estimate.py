@@ -111,6 +111,8 @@ def read_pictures(folder: str | Path) -> Pictures:
         ImageError: nothing there, nothing readable, or nothing large enough.
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise ImageError(f"{folder} is not there. Give a folder of LR pictures, or one picture.")
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise ImageError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}). Give a folder of LR pictures.")
