@@ -7,7 +7,7 @@ drives, other scenes than the target's, and both sets are measured in the same w
 
 - power spectra of luma and of chroma (Cb and Cr together), averaged over pictures, in rings of frequency;
 - noise: in 8x8 blocks, the deviation that a second-difference filter leaves (Immerkaer, CVIU 1996), which sees neither
-  planes nor edges along the axes; of each brightness bin the 20th percentile; luma and chroma.
+  planes nor edges along the axes; of each brightness bin the 5th percentile, where blocks are smooth; luma and chroma.
 
 Distances are root mean squares of the differences in decibels. "The scenes" is the distance between the HR frames of
 the two drives, both reduced by bicubic: what would be left by other scenes alone.
@@ -33,6 +33,7 @@ CAMERAS = ("noisy", "phone")
 RINGS = 12
 TILE = 64
 BINS = 8
+SMOOTH_SHARE, LEAST_BLOCKS = 0.05, 400
 DOCUMENT = ROOT / "docs" / "degradation.md"
 YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits; nothing below it is told apart
@@ -70,7 +71,7 @@ def main() -> None:
             spectra, noise = distance(found[0], real[0]), distance(found[1], real[1])
             rows.append([camera, name, f"{spectra:.2f}", f"{noise:.2f}", f"{np.hypot(spectra, noise) / 2**0.5:.2f}"])
             sigmas.append([camera, name, *(show(s) for s in found[1][0])])
-    rows.append(["", "(the scenes)", f"{distance(scenes[0][0], scenes[1][0]):.2f}", "", ""])
+    rows.append(["", "(the scenes)", *(f"{distance(*pair):.2f}" for pair in zip(*scenes, strict=True)), ""])
     text = (
         f"On: {describe_machine()}. By: `python benchmarks/degradation_cameras.py`. {len(target)} target pictures per "
         f"camera; LR made from {len(source)} source frames. Distance from the camera's pictures:\n\n"
@@ -110,8 +111,8 @@ def measure(pictures: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     noise = torch.full((2, BINS), torch.nan)
     for b in range(BINS):
         mine = strengths[:, (brightness * BINS).long().clamp(max=BINS - 1) == b]
-        if mine.shape[1] >= 100:
-            noise[:, b] = mine.quantile(0.2, dim=1)
+        if mine.shape[1] >= LEAST_BLOCKS:
+            noise[:, b] = mine.quantile(SMOOTH_SHARE, dim=1)
     return torch.stack(power).mean(0).numpy(), noise.numpy()
 
 

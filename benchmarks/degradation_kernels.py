@@ -1,16 +1,18 @@
 """Estimate twelve known blur kernels from folders of LR pictures, with each estimator, and write docs/degradation.md.
 
-    python benchmarks/degradation_kernels.py            # needs Kodak beside the repository, or --shared
-    python benchmarks/degradation_kernels.py --noise 5  # noise of 5 levels of 255 on the LR
+    python benchmarks/degradation_kernels.py                     # needs Kodak beside the repository, or --shared
+    python benchmarks/degradation_kernels.py --method kernelgan
 
 Every kernel makes a folder: Kodak's 24 photographs, which the natural prior has not seen, reduced by it to 192x128, as
-they are and with noise. Each estimator sees the LR alone. KernelGAN trains a network per picture, so it gets fewer.
+they are and with white noise. The estimators see the LR alone. KernelGAN trains a network per picture, so it gets one.
 """
 
 import argparse
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from ssg_hub.degradation.kernels import Shape, kernel_size, measure_kernel, rend
 from ssg_hub.degradation.ops import reduce_with
 
 SCALE = 4
+NOISES = (0.0, 5.0)  # standard deviation, levels of 255
 WIDTH_ERROR, ANGLE_ERROR, ORIENTED = 0.15, 15.0, 1.5
 DOCUMENT = ROOT / "docs" / "degradation.md"
 # a Gaussian of the same peak: by second moments, a bicubic kernel has no width at all
@@ -70,45 +73,53 @@ KERNELS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
-    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, levels of 255 (default 0)")
-    parser.add_argument("--kernelgan", type=int, default=1, metavar="N", help="pictures per folder for it (default 1)")
+    parser.add_argument("--method", choices=("parametric", "kernelgan"), default="parametric")
+    parser.add_argument(
+        "--most", type=int, default=1, metavar="N", help="pictures per folder for KernelGAN (default 1)"
+    )
     arguments = parser.parse_args()
     shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
     paths = sorted((shared / "data" / "kodak").glob("*"))
     if not paths:
         parser.error(f"no pictures in {shared}/data/kodak; give --shared FOLDER")
     clean = [torch.tensor(read_picture(path)[0]).permute(2, 0, 1)[None] / 255 for path in paths]
-    noise = f"noise of {arguments.noise:g}/255" if arguments.noise else "no noise"
-    option = f" --noise {arguments.noise:g}" if arguments.noise else ""
-    text = (
-        f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py{option}`. {len(clean)} pictures per "
-        f"folder, {arguments.kernelgan} of them for KernelGAN. Errors of the widths along and across, and of the "
-        f"angle; bold: within {WIDTH_ERROR:.0%} and, where the axis ratio is at least {ORIENTED}, {ANGLE_ERROR:.0f}°. "
-        "The last column: the share of single pictures whose own estimate is.\n\n"
-        + compare(clean, arguments.noise, arguments.kernelgan)
-    )
+    if arguments.method == "parametric":
+        name, option, count, estimator = "The parametric estimator", "", len(clean), estimate_parametric
+        columns = {"bicubic": [BICUBIC] * len(KERNELS)}
+    else:
+        name, option, count = "KernelGAN", " --method kernelgan", arguments.most
+        estimator, columns = partial(estimate_gan, most=count), {}
+    for noise in NOISES:
+        title = f"noise {noise:g}/255" if noise else "no noise"
+        columns[title] = [estimator(folder) for folder in tqdm(make_folders(clean, noise), title, len(KERNELS))]
+        text = (
+            f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py{option}`. Pictures per folder "
+            f"that were looked at: {count}. Errors of the widths along and across, and of the angle, of the camera's "
+            f"mean kernel; bold: within {WIDTH_ERROR:.0%} and, where the axis ratio is at least {ORIENTED}, "
+            f"{ANGLE_ERROR:.0f}°; in brackets the share of single pictures whose own kernel is.\n\n{compare(columns)}"
+        )
+        write_section(f"kernels, {arguments.method}", f"### {name}\n\n{text}", DOCUMENT)
     print(text)
-    write_section(f"kernels, {noise}", f"### LR with {noise}\n\n{text}", DOCUMENT)
 
 
-def compare(clean: list[Tensor], noise: float, kernelgan: int) -> str:
-    rows = [["kernel, HR px", "parametric", "KernelGAN", "bicubic", "parametric, per picture"]]
-    passed = np.zeros(4)
-    for number, known in enumerate(tqdm(KERNELS, unit="kernel")):
-        pictures = make_folder(clean, known.render(), noise, number)
-        parametric = estimate_parametric(pictures)
-        found = [measure_kernel(parametric.mean(0))[0]]
-        if kernelgan:
-            kernels = estimate_kernelgan(pictures.floats(), SCALE, most=kernelgan)[0].unique(dim=0)
-            found.append(measure_kernel(kernels.mean(0))[0])
-        else:
-            found.append(None)
-        found.append(BICUBIC)
-        share = np.mean([is_right(measure_kernel(kernel)[0], known) for kernel in parametric])
-        passed += [*(shape is not None and is_right(shape, known) for shape in found), share]
-        rows.append([str(known), *(describe(shape, known) for shape in found), f"{share:.2f}"])
-    counts = [f"{count:.0f} of {len(KERNELS)}" for count in passed[:3]]
-    return markdown_table([*rows, ["within the limits", *counts, f"{passed[3] / len(KERNELS):.2f}"]])
+def compare(columns: dict[str, list[Shape | Tensor]]) -> str:
+    """A table: a row per kernel, a column per list of answers: one shape, or kernels (N, k, k) of the pictures."""
+    rows = [["kernel, HR px", *columns]]
+    passed = np.zeros(len(columns), int)
+    for known, answers in zip(KERNELS, zip(*columns.values(), strict=True), strict=True):
+        means = [a if isinstance(a, Shape) else measure_kernel(a.mean(0))[0] for a in answers]
+        texts = [describe(mean, known) for mean in means]
+        for i, answer in enumerate(answers):
+            if isinstance(answer, Tensor) and len(answer) > 1:
+                texts[i] += f" ({np.mean([is_right(measure_kernel(kernel)[0], known) for kernel in answer]):.2f})"
+        passed += [is_right(mean, known) for mean in means]
+        rows.append([str(known), *texts])
+    return markdown_table([*rows, ["within the limits", *(f"{count} of {len(KERNELS)}" for count in passed)]])
+
+
+def make_folders(clean: list[Tensor], noise: float) -> Iterator[Pictures]:
+    """A folder for each kernel."""
+    return (make_folder(clean, known.render(), noise, number) for number, known in enumerate(KERNELS))
 
 
 def make_folder(clean: list[Tensor], kernel: Tensor, noise: float, seed: int) -> Pictures:
@@ -127,6 +138,10 @@ def estimate_parametric(pictures: Pictures) -> Tensor:
     return estimate_kernels(pictures, noise, SCALE, "parametric", None, 0, lambda done, total: None)[0]
 
 
+def estimate_gan(pictures: Pictures, most: int) -> Tensor:
+    return estimate_kernelgan(pictures.floats(), SCALE, most=most)[0].unique(dim=0)
+
+
 def errors(shape: Shape, known: Known) -> tuple[float, float, float]:
     turn = (math.degrees(shape.angle) - known.angle + 90) % 180 - 90
     return shape.major / known.major - 1, shape.minor / known.minor - 1, abs(turn)
@@ -138,9 +153,7 @@ def is_right(shape: Shape, known: Known) -> bool:
     return max(abs(along), abs(across)) <= WIDTH_ERROR and (not oriented or turn <= ANGLE_ERROR)
 
 
-def describe(shape: Shape | None, known: Known) -> str:
-    if shape is None:
-        return "–"
+def describe(shape: Shape, known: Known) -> str:
     along, across, turn = errors(shape, known)
     text = f"{along:+.0%} {across:+.0%}"
     if known.major > known.minor and shape is not BICUBIC:

@@ -16,8 +16,8 @@ def draw_scene(seed: int, size: tuple[int, int] = (512, 384)) -> Tensor:
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (size[0] * 2, size[1] * 2), tuple(rng.integers(40, 200, 3)))
     draw = ImageDraw.Draw(image)
-    for _ in range(2500):
-        radius = 4 / rng.uniform(0.0005, 1) ** 0.5
+    for _ in range(1500):
+        radius = 10 / rng.uniform(0.0005, 1) ** 0.5
         x, y = rng.uniform(0, image.width), rng.uniform(0, image.height)
         color = tuple(int(c) for c in rng.integers(30, 220) + rng.integers(-20, 20, 3))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)

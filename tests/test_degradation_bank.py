@@ -164,6 +164,8 @@ def test_a_bank_on_the_hub(folder, tmp_path):
         client.run(push_bank, folder=str(folder), repo_id="ann/bank", token=TOKEN)
         card = hub.files("ann/bank")["README.md"].decode()
         assert hub.repos["ann/bank"].private and "degradation: ann/bank" in card and "scale 4, 3 records" in card
+        without = client.run(load_bank, name="ann/bank")
+        assert without["error"] == "HubError" and "there is no public model repository ann/bank" in without["message"]
         loaded = client.run(load_bank, name="ann/bank", token=TOKEN)
         assert loaded["sum"] == pytest.approx(degrade(DegradationBank.load(folder)).double().sum().item())
         assert (loaded["examples"], loaded["names"]) == (0, False)  # pictures and their names stay at home
@@ -174,7 +176,6 @@ def test_a_bank_on_the_hub(folder, tmp_path):
         answers = {
             "ann/empty": ("ConfigError", "ann/empty holds no degradation bank"),
             "ann/absent": ("HubError", "there is no folder ann/absent, and as a Hub repository"),
-            "ann/bank": ("HubError", "there is no public model repository ann/bank"),
         }
         for name, (kind, told) in answers.items():
             answer = client.run(load_bank, name=name)
@@ -219,7 +220,7 @@ def test_what_the_command_refuses(folder, tmp_path, capsys):
     small.mkdir()
     Image.new("RGB", (64, 64)).save(small / "a.png")
     assert "is clean HR of at least 256x256" in refused("show", folder, "--hr", small)
-    assert "cannot be written" in refused("show", folder, "-o", tmp_path / "absent" / "sheet.png")
+    assert "Make it first" in refused("show", folder, "-o", tmp_path / "absent" / "sheet.png")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     for wrong in (["--generic-share", "2"], ["--scale", "3"], ["--method", "magic"]):
         with pytest.raises(SystemExit):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ..errors import ConfigError, ImageError
+from ..images import reading as images
+from ..images.picture import to_8_bit
 from .bank import DegradationBank
 from .compression import Compression, find_lattices, read_tables
 from .jpeg_noise import estimate_jpeg_noise
@@ -22,6 +24,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 MOST_PICTURES = 300
 MOST_PIXELS = 1024  # per side; the middle of larger pictures, cut on the grid of JPEG blocks
 LEAST_SIGNAL = 0.03  # share of the frequencies at which a scene must stand above the noise
+ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits, in [0, 1] units squared
 LAGS = 6  # pixels over which noise may be correlated
 EXAMPLES, EXAMPLE_SIDE = 8, 64  # pieces of pictures that a bank keeps to be looked at
 METHODS = ("parametric", "kernelgan")
@@ -122,7 +125,7 @@ def read_pictures(folder: str | Path) -> Pictures:
     for path in files:
         try:
             pixels, tables = read_picture(path)
-        except (OSError, ValueError, Image.DecompressionBombError):
+        except ImageError:
             pictures.skipped["unreadable"] = pictures.skipped.get("unreadable", 0) + 1
             continue
         if min(pixels.shape[:2]) < SMALLEST:
@@ -140,10 +143,15 @@ def read_pictures(folder: str | Path) -> Pictures:
 
 
 def read_picture(path: Path) -> tuple[np.ndarray, Compression | None]:
-    """The pixels (H, W, 3), 8-bit RGB, of a picture or of the middle of a large one; and its JPEG tables."""
+    """The pixels (H, W, 3), 8-bit RGB, of a picture or of the middle of a large one; and its JPEG tables.
+
+    Raises:
+        ImageError: not a picture, damaged, or beyond the pixel limit.
+    """
+    values = to_8_bit(images.read_picture(path).values)
+    pixels = np.stack([values] * 3, axis=-1) if values.ndim == 2 else values
     with Image.open(path) as image:
         tables = read_tables(image)
-        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     top, left = (max(0, (side - MOST_PIXELS) // 2) // 16 * 16 for side in pixels.shape[:2])
     return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS], tables
 
@@ -251,7 +259,7 @@ def _parametric_kernels(
     large = [i for i, picture in enumerate(floats) if min(picture.shape[:2]) >= tile]
     spectra = measure_spectra([floats[i] for i in large], tile)
     fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress)
-    usable = fit.signal >= LEAST_SIGNAL
+    usable = (fit.signal >= LEAST_SIGNAL) & (spectra.power.mean(1) > ROUNDING)
     size = kernel_size(scale)
     reasons = ["too small for the spectrum"] * len(floats)
     kernels = torch.zeros(len(floats), size, size)
@@ -260,12 +268,8 @@ def _parametric_kernels(
         kernels[large] = render_kernels(area, stretch, fit.motion, size).float()
     for position, i in enumerate(large):
         reasons[i] = check_kernel(kernels[i], scale) if usable[position] else "no detail above the noise"
-    kind = "motion" if fit.motion[0] > 0 else "anisotropic Gaussian"
-    return (
-        kernels,
-        reasons,
-        [f"The kernels' shape is an {kind}." if kind[0] == "a" else f"The kernels' shape is {kind}."],
-    )
+    moving = int(fit.motion.sum())
+    return kernels, reasons, [f"{moving} of {len(large)} kernels are motion, the others anisotropic Gaussians."]
 
 
 def spread_as_measured(log_area: Tensor, stretch: Tensor, error: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:

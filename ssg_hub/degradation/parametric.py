@@ -30,7 +30,7 @@ class ParametricFit:
     """Kernels of N pictures by their parameters.
 
     Attributes:
-        log_area, stretch, motion: see `kernels.render_kernels`; motion is common to the set.
+        log_area, stretch, motion: see `kernels.render_kernels`; motion is 0 (a Gaussian) or 1.
         error: (N, 3) posterior standard deviations of log_area and stretch.
         signal: (N,) share of the frequencies at which the scene stands above the noise.
     """
@@ -78,17 +78,28 @@ def fit_parametric(
     better = problem.loss(agreed, motion) < problem.loss(moved, motion)
     best = torch.where(better.view(-1, 1), agreed, moved)
     moved, moved_error = problem.solve(motion, best, ROUNDS, report(runs - 1))
-    if problem.loss(moved, motion).sum() < problem.loss(still, gaussian).sum():
-        parameters, error, share = moved, moved_error, motion
-    else:
-        parameters, error, share = still, still_error, gaussian
-    return ParametricFit(
-        parameters[:, 0],
-        parameters[:, 1:3],
-        share.expand(len(parameters)).clone(),
-        error[:, :3],
-        problem.signal_share(parameters, share),
+    is_motion = _choose_kind(problem.loss(still, gaussian) - problem.loss(moved, motion))
+    parameters, error, signal = (
+        torch.where(is_motion.view(-1, *[1] * (one.dim() - 1)), one, other)
+        for one, other in (
+            (moved, still),
+            (moved_error, still_error),
+            (problem.signal_share(moved, motion), problem.signal_share(still, gaussian)),
+        )
     )
+    return ParametricFit(parameters[:, 0], parameters[:, 1:3], is_motion.double(), error[:, :3], signal)
+
+
+def _choose_kind(gain: Tensor) -> Tensor:
+    """Which pictures (N,) are blurred by motion, from the gain in log-likelihood over defocus.
+
+    The share of motion in the camera's pictures is estimated along (empirical Bayes), so that pictures that do not
+    tell go with the others.
+    """
+    share = torch.tensor(0.5, dtype=gain.dtype)
+    for _ in range(50):
+        share = torch.sigmoid(gain + torch.logit(share, eps=1e-3)).mean()
+    return gain + torch.logit(share, eps=1e-3) > 0
 
 
 def _share_shape(p: Tensor, pattern: Tensor) -> Tensor:
