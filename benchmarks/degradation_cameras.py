@@ -2,15 +2,16 @@
 
     python benchmarks/degradation_cameras.py            # needs CamVid beside the repository, or --shared
 
-A bank is estimated from the target pictures of each camera alone. Then LR is made from the HR frames of the *source*
-drives, other scenes than the target's, and both sets are measured in the same way:
+A bank is estimated from the target pictures of each camera alone. Then LR is made, from the HR frames of the *source*
+drives, other scenes than the target's, and, for this comparison only, from those of the target drive itself, where all
+that differs is the degradation. Both are measured in the same way as the camera's pictures:
 
 - power spectra of luma and of chroma (Cb and Cr together), averaged over pictures, in rings of frequency;
 - noise: in 8x8 blocks, the deviation that a second-difference filter leaves (Immerkaer, CVIU 1996), which sees neither
   planes nor edges along the axes; of each brightness bin the 5th percentile, where blocks are smooth; luma and chroma.
 
 Distances are root mean squares of the differences in decibels. "The scenes" is the distance between the HR frames of
-the two drives, both reduced by bicubic: what would be left by other scenes alone.
+the two drives, both reduced by bicubic: what other scenes alone would leave.
 """
 
 import argparse
@@ -50,10 +51,11 @@ def main() -> None:
     if not camvid.is_dir():
         parser.error(f"no pictures in {camvid}; give --shared FOLDER")
     source, target = (frames(camvid, name) for name in ("source", "target"))
-    bicubic = make(BicubicDegradation(), source)
-    scenes = measure(make(BicubicDegradation(), target)), measure(bicubic)
-    made = {"bicubic": bicubic, "generic prior": make(GenericPrior(), source)}
-    rows = [["camera", "LR by", "spectra, dB", "noise, dB", "both, dB"]]
+    sets = {"source": source, "target": target}
+    known = {"bicubic": BicubicDegradation(), "generic prior": GenericPrior()}
+    made = {name: {key: measure(make(d, hr)) for key, hr in sets.items()} for name, d in known.items()}
+    head = ["spectra, dB", "noise, dB", "both, dB"]
+    rows = [["camera", "LR by", *head, *(f"same scenes: {cell}" for cell in head)]]
     sigmas = [["camera", "LR by", *(f"{b * 256 // BINS}–{(b + 1) * 256 // BINS - 1}" for b in range(BINS))]]
     estimates = []
     for camera in CAMERAS:
@@ -65,17 +67,16 @@ def main() -> None:
         if arguments.banks:
             bank.save(arguments.banks / camera)
         real = measure([read(path) for path in sorted(folder.iterdir())])
-        sigmas.append([camera, "the camera", *(show(s) for s in real[1][0])])
-        for name, pictures in {**made, "its bank": make(bank, source)}.items():
-            found = measure(pictures)
-            spectra, noise = distance(found[0], real[0]), distance(found[1], real[1])
-            rows.append([camera, name, f"{spectra:.2f}", f"{noise:.2f}", f"{np.hypot(spectra, noise) / 2**0.5:.2f}"])
-            sigmas.append([camera, name, *(show(s) for s in found[1][0])])
-    rows.append(["", "(the scenes)", *(f"{distance(*pair):.2f}" for pair in zip(*scenes, strict=True)), ""])
+        sigmas.append([camera, "the camera", *(show(power) for power in real[1][0])])
+        own = {key: measure(make(bank, hr)) for key, hr in sets.items()}
+        for name, found in {**made, "its bank": own}.items():
+            rows.append([camera, name, *distances(found["source"], real), *distances(found["target"], real)])
+            sigmas.append([camera, name, *(show(power) for power in found["target"][1][0])])
+    rows.append(["", "(the scenes)", *distances(made["bicubic"]["source"], made["bicubic"]["target"]), "", "", ""])
     text = (
         f"On: {describe_machine()}. By: `python benchmarks/degradation_cameras.py`. {len(target)} target pictures per "
-        f"camera; LR made from {len(source)} source frames. Distance from the camera's pictures:\n\n"
-        f"{markdown_table(rows)}\n\nLuma noise by that measure, in levels of 255, by brightness:\n\n"
+        f"camera; LR made from {len(source)} source frames and, “same scenes”, from the target's own HR. Distance from the camera's pictures:\n\n"
+        f"{markdown_table(rows)}\n\nLuma noise by that measure, same scenes, in levels of 255, by brightness:\n\n"
         f"{markdown_table(sigmas)}\n\nWhat was estimated: " + " ".join(estimates)
     )
     print(text)
@@ -127,6 +128,12 @@ def spectrum(planes: Tensor) -> Tensor:
     radius = torch.hypot(frequency.view(-1, 1), frequency).flatten()
     ring = ((radius - 0.04) / (0.5 - 0.04) * RINGS).floor().long()
     return torch.stack([power[:, ring == r].mean(1) for r in range(RINGS)], dim=1)
+
+
+def distances(found: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]) -> list[str]:
+    """Of spectra, of noise, and of both together."""
+    values = [distance(a, b) for a, b in zip(found, real, strict=True)]
+    return [f"{value:.2f}" for value in (*values, np.hypot(*values) / 2**0.5)]
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

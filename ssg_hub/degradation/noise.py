@@ -257,7 +257,7 @@ def _fit_levels(variance: Tensor, means: Tensor, highlights: Tensor) -> Tensor:
 
 
 def fill_levels(known: list[float], variances: list[float]) -> Tensor:
-    """Strengths (BINS,) from variances at some places, counted in bins: interpolated, continued as shot noise beyond."""
+    """Strengths (BINS,) from variances at some places, counted in bins: interpolated, beyond as shot noise."""
     slope = max(np.polyfit(known, variances, 1)[0], 0.0) if len(known) > 2 else 0.0
     bins = np.arange(BINS)
     beyond = (bins - np.clip(bins, known[0], known[-1])) * slope
