@@ -75,9 +75,10 @@ def main() -> None:
     rows.append(["", "(the scenes)", *distances(made["bicubic"]["source"], made["bicubic"]["target"]), "", "", ""])
     text = (
         f"On: {describe_machine()}. By: `python benchmarks/degradation_cameras.py`. {len(target)} target pictures per "
-        f"camera; LR made from {len(source)} source frames and, “same scenes”, from the target's own HR. Distance from the camera's pictures:\n\n"
-        f"{markdown_table(rows)}\n\nLuma noise by that measure, same scenes, in levels of 255, by brightness:\n\n"
-        f"{markdown_table(sigmas)}\n\nWhat was estimated: " + " ".join(estimates)
+        f"camera; LR made from {len(source)} source frames and, “same scenes”, from the target's own HR. Distance from "
+        f"the camera's pictures:\n\n{markdown_table(rows)}\n\n"
+        f"Luma noise by that measure, same scenes, in levels of 255, by brightness:\n\n{markdown_table(sigmas)}\n\n"
+        "What was estimated: " + " ".join(estimates)
     )
     print(text)
     write_section("cameras", f"## Two cameras\n\n{text}", DOCUMENT)

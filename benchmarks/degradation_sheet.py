@@ -1,11 +1,13 @@
-"""Draw the contact sheet in docs/degradation.md: a camera made up from free photographs, learnt and shown.
+"""Draw the contact sheet in docs/degradation.md: a camera made up from Kodak's photographs, learnt and shown.
 
-    python benchmarks/degradation_sheet.py
+    python benchmarks/degradation_sheet.py            # needs Kodak beside the repository, or --shared
 
-Photographs that come with scikit-image (CC0 and public domain) are blurred along a slant, reduced to a quarter, given
-shot noise and compressed to JPEG quality 70; `ssg degradation estimate` and `show` do the rest.
+The photographs, which anyone may show, are blurred along a slant, reduced to a quarter, given shot noise, compressed;
+`ssg degradation estimate` and `show` do the rest.
 """
 
+import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -13,35 +15,31 @@ import numpy as np
 import torch
 from document import ROOT
 from PIL import Image
-from skimage import data
 
 from ssg_hub.cli import main as ssg
+from ssg_hub.degradation.estimate import read_picture
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
 
 SHEET = ROOT / "docs" / "images" / "degradation.png"
 WIDTHS, ANGLE = (3.2, 1.6), 60.0  # HR px, degrees
 READ, SHOT, QUALITY = 2.0, 0.15, 70
-SIDE = 384
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
+    arguments = parser.parse_args()
+    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    paths = sorted((shared / "data" / "kodak").glob("*"))
+    if not paths:
+        parser.error(f"no pictures in {shared}/data/kodak; give --shared FOLDER")
     with tempfile.TemporaryDirectory() as folder:
         camera, bank = Path(folder) / "camera", Path(folder) / "bank"
         camera.mkdir()
-        for number, pixels in enumerate(cut()):
-            spoil(pixels, number).save(camera / f"{number:02}.jpg", quality=QUALITY)
+        for number, path in enumerate(paths):
+            spoil(read_picture(path)[0], number).save(camera / f"{path.stem}.jpg", quality=QUALITY)
         ssg(["degradation", "estimate", str(camera), "-o", str(bank)])
         ssg(["degradation", "show", str(bank), "-o", str(SHEET)])
-
-
-def cut() -> list[np.ndarray]:
-    """Squares from the photographs: the four corners of each, as far as they differ."""
-    squares = []
-    for photograph in (data.chelsea()[:, :, :3], data.rocket(), data.astronaut(), data.coffee()):
-        height, width = (min(SIDE, length // 4 * 4) for length in photograph.shape[:2])
-        corners = {(y, x) for y in (0, photograph.shape[0] - height) for x in (0, photograph.shape[1] - width)}
-        squares += [photograph[y : y + height, x : x + width] for y, x in sorted(corners)]
-    return [square[: square.shape[0] // 4 * 4, : square.shape[1] // 4 * 4] for square in squares]
 
 
 def spoil(pixels: np.ndarray, seed: int) -> Image.Image:

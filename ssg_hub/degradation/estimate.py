@@ -25,6 +25,7 @@ MOST_PICTURES = 300
 MOST_PIXELS = 1024  # per side; the middle of larger pictures, cut on the grid of JPEG blocks
 LEAST_SIGNAL = 0.03  # share of the frequencies at which a scene must stand above the noise
 ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits, in [0, 1] units squared
+OUTLIER, LEAST_DEVIATION = 3.5, 0.05  # deviations from the median at which an estimate is dropped; of log width
 LAGS = 6  # pixels over which noise may be correlated
 EXAMPLES, EXAMPLE_SIDE = 8, 64  # pieces of pictures that a bank keeps to be looked at
 METHODS = ("parametric", "kernelgan")
@@ -259,7 +260,8 @@ def _parametric_kernels(
     large = [i for i, picture in enumerate(floats) if min(picture.shape[:2]) >= tile]
     spectra = measure_spectra([floats[i] for i in large], tile)
     fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress)
-    usable = (fit.signal >= LEAST_SIGNAL) & (spectra.power.mean(1) > ROUNDING)
+    told = (fit.signal >= LEAST_SIGNAL) & (spectra.power.mean(1) > ROUNDING)
+    usable = told & is_like_the_others(fit.log_area, fit.stretch, told)
     size = kernel_size(scale)
     reasons = ["too small for the spectrum"] * len(floats)
     kernels = torch.zeros(len(floats), size, size)
@@ -267,9 +269,22 @@ def _parametric_kernels(
         area, stretch = spread_as_measured(fit.log_area, fit.stretch, fit.error, usable)
         kernels[large] = render_kernels(area, stretch, fit.motion, size).float()
     for position, i in enumerate(large):
-        reasons[i] = check_kernel(kernels[i], scale) if usable[position] else "no detail above the noise"
+        if not told[position]:
+            reasons[i] = "no detail above the noise"
+        else:
+            reasons[i] = check_kernel(kernels[i], scale) if usable[position] else "unlike the others"
     moving = int(fit.motion.sum())
     return kernels, reasons, [f"{moving} of {len(large)} kernels are motion, the others anisotropic Gaussians."]
+
+
+def is_like_the_others(log_area: Tensor, stretch: Tensor, told: Tensor) -> Tensor:
+    """Which estimates (N,) are no outliers among those that are `told`; what is far off tells of its scene alone."""
+    values = torch.cat((log_area.view(-1, 1), stretch), dim=1)
+    if not told.any():
+        return told
+    middle = values[told].median(0).values
+    deviation = 1.4826 * (values[told] - middle).abs().median(0).values + LEAST_DEVIATION
+    return ((values - middle).abs() < OUTLIER * deviation).all(1)
 
 
 def spread_as_measured(log_area: Tensor, stretch: Tensor, error: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
