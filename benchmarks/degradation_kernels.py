@@ -134,8 +134,9 @@ def make_folder(clean: list[Tensor], kernel: Tensor, noise: float, seed: int) ->
 
 
 def estimate_parametric(pictures: Pictures) -> Tensor:
-    noise = estimate_all_noise(pictures, [None] * len(pictures.pixels), 0)
-    return estimate_kernels(pictures, noise, SCALE, "parametric", None, 0, lambda done, total: None)[0]
+    compressions = [None] * len(pictures.pixels)
+    noise = estimate_all_noise(pictures, compressions, 0)
+    return estimate_kernels(pictures, compressions, noise, SCALE, "parametric", None, 0, lambda done, total: None)[0]
 
 
 def estimate_gan(pictures: Pictures, most: int) -> Tensor:

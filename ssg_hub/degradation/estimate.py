@@ -13,7 +13,7 @@ from ..errors import ConfigError, ImageError
 from ..images import reading as images
 from ..images.picture import to_8_bit
 from .bank import DegradationBank
-from .compression import Compression, find_lattices, read_tables
+from .compression import Compression, find_lattices, read_tables, reliability
 from .jpeg_noise import estimate_jpeg_noise
 from .kernels import check_kernel, kernel_size, render_kernels
 from .noise import BINS, LUMA, NoiseModel, estimate_noise
@@ -73,7 +73,9 @@ def estimate_bank(
     noise = estimate_all_noise(pictures, compressions, seed)
     progress.advance(50)
     prior = read_prior(clean, scale) if clean else None
-    kernels, rejected, notes = estimate_kernels(pictures, noise, scale, method, prior, seed, progress.part(50, 100))
+    kernels, rejected, notes = estimate_kernels(
+        pictures, compressions, noise, scale, method, prior, seed, progress.part(50, 100)
+    )
     luma, chroma = (
         torch.stack([getattr(c, n) if c else torch.zeros(8, 8) for c in compressions]) for n in ("luma", "chroma")
     )
@@ -211,6 +213,7 @@ def read_prior(folder: str | Path, scale: int) -> NaturalPrior:
 
 def estimate_kernels(
     pictures: Pictures,
+    compressions: list[Compression | None],
     noise: NoiseModel,
     scale: int,
     method: str,
@@ -232,7 +235,7 @@ def estimate_kernels(
         kernels, notes = estimate_kernelgan(pictures.floats(), scale, seed, on_progress)
         reasons = [check_kernel(kernel, scale) for kernel in kernels]
     else:
-        kernels, reasons, notes = _parametric_kernels(pictures, noise, scale, prior, on_progress)
+        kernels, reasons, notes = _parametric_kernels(pictures, compressions, noise, scale, prior, on_progress)
     rejected = {reason: reasons.count(reason) for reason in sorted(set(reasons)) if reason}
     good = [i for i, reason in enumerate(reasons) if not reason]
     if not good:
@@ -250,6 +253,7 @@ def estimate_kernels(
 
 def _parametric_kernels(
     pictures: Pictures,
+    compressions: list[Compression | None],
     noise: NoiseModel,
     scale: int,
     prior: NaturalPrior | None,
@@ -259,7 +263,11 @@ def _parametric_kernels(
     tile = tile_side(floats)
     large = [i for i, picture in enumerate(floats) if min(picture.shape[:2]) >= tile]
     spectra = measure_spectra([floats[i] for i in large], tile)
-    fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress)
+    believed = torch.ones_like(spectra.power)
+    for position, i in enumerate(large):
+        if compressions[i]:
+            believed[position] = reliability(pictures.pixels[i], compressions[i], spectra.fy, spectra.fx)
+    fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress, believed)
     told = (fit.signal >= LEAST_SIGNAL) & (spectra.power.mean(1) > ROUNDING)
     usable = told & is_like_the_others(fit.log_area, fit.stretch, told)
     size = kernel_size(scale)

@@ -48,6 +48,7 @@ def fit_parametric(
     scale: int,
     prior: NaturalPrior | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    reliability: Tensor | None = None,
 ) -> ParametricFit:
     """Fit every picture's kernel.
 
@@ -57,8 +58,9 @@ def fit_parametric(
         scale: from HR to LR; widths come out in HR pixels.
         prior: of natural scenes; the built-in one by default.
         on_progress: called with (done, total) rounds.
+        reliability: (N, F) from 0 to 1, how far each ordinate of the spectra is to be believed; all by default.
     """
-    problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in())
+    problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in(), reliability)
     gaussian, motion = (torch.tensor(share).double() for share in (0.0, 1.0))
 
     runs = 3 + len(LENGTHENED) + len(LENGTHENED_MEDIAN)
@@ -146,13 +148,22 @@ def _covariance_slopes(shape: Tensor, step: float = 1e-4) -> Tensor:
 class _Problem:
     """The posterior of (log_area, stretch x, stretch diagonal, log noise gain, scene weights) for each picture."""
 
-    def __init__(self, spectra: Spectra, noise_power: Tensor, scale: int, prior: NaturalPrior):
+    def __init__(
+        self,
+        spectra: Spectra,
+        noise_power: Tensor,
+        scale: int,
+        prior: NaturalPrior,
+        reliability: Tensor | None = None,
+    ):
         self.scale = scale
         cells = torch.stack(((spectra.fy * POOLED).round(), (spectra.fx * POOLED).round()))
         _, index, members = cells.unique(dim=1, return_inverse=True, return_counts=True)
         count = len(members)
         self.power, self.noise = _pool(spectra.power, index, count), _pool(noise_power, index, count)
         self.weight = EVIDENCE * spectra.tiles.view(-1, 1) * members
+        if reliability is not None:
+            self.weight = self.weight * _pool(reliability, index, count)
         folds = [(i, j) for i in (0, 1) for j in (0, 1)]
         # frequencies, and those that fold onto them at the LR rate: the nearest alias along each axis
         fy, fx = _pool(spectra.fy, index, count), _pool(spectra.fx, index, count)
