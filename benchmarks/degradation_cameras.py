@@ -12,6 +12,9 @@ that differs is the degradation. Both are measured in the same way as the camera
 
 Distances are root mean squares of the differences in decibels. "The scenes" is the distance between the HR frames of
 the two drives, both reduced by bicubic: what other scenes alone would leave.
+
+The mean kernel of a bank is compared with that of the camera, which is measured for this comparison from the target's
+own HR: least squares over all pixels of every sixth pair.
 """
 
 import argparse
@@ -29,6 +32,7 @@ from torch import Tensor
 from ssg_hub.data.crops import sample_generators
 from ssg_hub.degradation import BicubicDegradation, GenericPrior
 from ssg_hub.degradation.bank import DegradationBank
+from ssg_hub.degradation.kernels import measure_kernel
 
 CAMERAS = ("noisy", "phone")
 RINGS = 12
@@ -38,6 +42,7 @@ SMOOTH_SHARE, LEAST_BLOCKS = 0.05, 400
 DOCUMENT = ROOT / "docs" / "degradation.md"
 YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits; nothing below it is told apart
+LUMA = YCC[0].view(3, 1, 1)
 SECOND_DIFFERENCE = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6  # unit variance for white noise
 
 
@@ -64,12 +69,15 @@ def main() -> None:
         bank = DegradationBank.from_images(folder)
         seconds = time.process_time() - began
         estimates.append(f"*{camera}* ({seconds:.0f} s of CPU): " + "; ".join(bank.describe().splitlines()[1:4]) + ".")
+        pairs = [(hr, read(path)) for hr, path in list(zip(target, sorted(folder.iterdir()), strict=True))[::6]]
+        true, own = (describe(kernel) for kernel in (kernel_of_pairs(pairs), bank.kernels.mean(0)))
+        estimates.append(f"Its mean kernel: {own}; measured from pairs of LR and HR: {true}.")
         if arguments.banks:
             bank.save(arguments.banks / camera)
         real = measure([read(path) for path in sorted(folder.iterdir())])
         sigmas.append([camera, "the camera", *(show(power) for power in real[1][0])])
-        own = {key: measure(make(bank, hr)) for key, hr in sets.items()}
-        for name, found in {**made, "its bank": own}.items():
+        by_bank = {key: measure(make(bank, hr)) for key, hr in sets.items()}
+        for name, found in {**made, "its bank": by_bank}.items():
             rows.append([camera, name, *distances(found["source"], real), *distances(found["target"], real)])
             sigmas.append([camera, name, *(show(power) for power in found["target"][1][0])])
     rows.append(["", "(the scenes)", *distances(made["bicubic"]["source"], made["bicubic"]["target"]), "", "", ""])
@@ -82,6 +90,25 @@ def main() -> None:
     )
     print(text)
     write_section("cameras", f"## Two cameras\n\n{text}", DOCUMENT)
+
+
+def kernel_of_pairs(pairs: list[tuple[Tensor, Tensor]], side: int = 24) -> Tensor:
+    """The kernel (side, side) that takes the luma of HR to that of LR best; clipped pixels and edges are left out."""
+    gram, product = torch.zeros(side**2, side**2).double(), torch.zeros(side**2).double()
+    for hr, lr in pairs:
+        padded = F.pad((hr * LUMA).sum(1, keepdim=True), [(side - 4) // 2] * 4, mode="reflect")
+        windows, values = F.unfold(padded, side, stride=4)[0], (lr * LUMA).sum(1)[0]
+        inside = (values > 0.03) & (values < 0.97)
+        inside[:4], inside[-4:], inside[:, :4], inside[:, -4:] = False, False, False, False
+        windows, values = windows[:, inside.flatten()], values[inside]
+        gram, product = gram + (windows @ windows.T).double(), product + (windows @ values).double()
+    ridge = 1e-5 * gram.diagonal().mean() * torch.eye(side**2).double()
+    return torch.linalg.solve(gram + ridge, product).view(side, side).flip(0, 1)  # windows correlate, kernels convolve
+
+
+def describe(kernel: Tensor) -> str:
+    shape = measure_kernel(kernel)[0]
+    return f"{shape.major:.2f} x {shape.minor:.2f} HR px"
 
 
 def frames(camvid: Path, name: str) -> list[Tensor]:

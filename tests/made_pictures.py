@@ -11,13 +11,16 @@ from ssg_hub.degradation.kernels import kernel_size
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
 
 
-def draw_scene(seed: int, size: tuple[int, int] = (512, 384)) -> Tensor:
-    """Dead leaves (1, 3, H, W): discs that hide each other, of sizes as in nature, so that the spectrum is natural."""
+def draw_scene(seed: int, size: tuple[int, int] = (512, 384), smallest: float = 5) -> Tensor:
+    """Dead leaves (1, 3, H, W): discs that hide each other, of sizes as in nature, so that the spectrum is natural.
+
+    `smallest` is the radius of the smallest disc in pixels.
+    """
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (size[0] * 2, size[1] * 2), tuple(rng.integers(40, 200, 3)))
     draw = ImageDraw.Draw(image)
     for _ in range(1500):
-        radius = 10 / rng.uniform(0.0005, 1) ** 0.5
+        radius = 2 * smallest / rng.uniform(0.0005, 1) ** 0.5
         x, y = rng.uniform(0, image.width), rng.uniform(0, image.height)
         color = tuple(int(c) for c in rng.integers(30, 220) + rng.integers(-20, 20, 3))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
@@ -39,13 +42,18 @@ def spoil(hr: Tensor, kernel: Tensor, sigma: float = 0.0, seed: int = 0) -> np.n
 
 
 def write_camera(
-    folder: Path, count: int = 6, kernel: Tensor | None = None, sigma: float = 4.0, quality: int | None = None
+    folder: Path,
+    count: int = 6,
+    kernel: Tensor | None = None,
+    sigma: float = 4.0,
+    quality: int | None = None,
+    smallest: float = 5,
 ) -> Path:
     """A camera's pictures of 128x96: PNG, or JPEG of a quality."""
     folder.mkdir(parents=True)
     kernel = even_kernel(2.4, 1.6, 30) if kernel is None else kernel
     for seed in range(count):
-        image = Image.fromarray(spoil(draw_scene(seed), kernel, sigma, seed))
+        image = Image.fromarray(spoil(draw_scene(seed, smallest=smallest), kernel, sigma, seed))
         if quality is None:
             image.save(folder / f"{seed}.png")
         else:
