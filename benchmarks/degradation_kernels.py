@@ -21,10 +21,11 @@ from document import ROOT, describe_machine, markdown_table, write_section
 from torch import Tensor
 from tqdm import tqdm
 
-from ssg_hub.degradation.estimate import Pictures, estimate_all_noise, estimate_kernels, read_picture
+from ssg_hub.degradation.estimate import estimate_all_noise, estimate_kernels
 from ssg_hub.degradation.kernelgan import estimate_kernelgan
 from ssg_hub.degradation.kernels import Shape, kernel_size, measure_kernel, render_kernels
 from ssg_hub.degradation.ops import reduce_with
+from ssg_hub.degradation.pictures import Pictures, read_picture
 
 SCALE = 4
 NOISES = (0.0, 5.0)  # standard deviation, levels of 255

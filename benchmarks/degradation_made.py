@@ -23,8 +23,8 @@ from torch import Tensor
 from ssg_hub.data.crops import sample_generators
 from ssg_hub.degradation import BicubicDegradation, GenericPrior
 from ssg_hub.degradation.bank import DegradationBank
-from ssg_hub.degradation.estimate import read_picture
 from ssg_hub.degradation.kernels import measure_kernel
+from ssg_hub.degradation.pictures import read_picture
 from ssg_hub.generators import build_generator
 
 DOCUMENT = ROOT / "docs" / "degradation.md"

@@ -15,7 +15,7 @@ import numpy as np
 from document import ROOT
 from tqdm import tqdm
 
-from ssg_hub.degradation.estimate import read_picture
+from ssg_hub.degradation.pictures import read_picture
 from ssg_hub.degradation.spectrum import BUILT_IN, TILE, NaturalPrior
 
 SCALE = 4

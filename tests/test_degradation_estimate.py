@@ -11,12 +11,13 @@ from PIL import Image
 
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.compression import estimate_compression, find_lattices, read_tables
-from ssg_hub.degradation.estimate import is_like_the_others, read_pictures, spread_as_measured
+from ssg_hub.degradation.estimate import is_like_the_others, spread_as_measured
 from ssg_hub.degradation.jpeg_noise import estimate_jpeg_noise
 from ssg_hub.degradation.kernelgan import estimate_kernelgan, expand_kernel
 from ssg_hub.degradation.kernels import check_kernel, measure_kernel, render_kernels
 from ssg_hub.degradation.noise import BINS, estimate_noise
 from ssg_hub.degradation.parametric import _Problem
+from ssg_hub.degradation.pictures import read_pictures
 from ssg_hub.degradation.spectrum import NaturalPrior, measure_spectra
 from ssg_hub.errors import ConfigError, ImageError
 
