@@ -4,13 +4,13 @@
     python benchmarks/degradation_kernels.py --method kernelgan
 
 Every kernel makes a folder: Kodak's 24 photographs, which the natural prior has not seen, reduced by it to 192x128, as
-they are and with white noise. The estimators see the LR alone. KernelGAN trains a network per picture, so it gets one.
+they are, with white noise, and as JPEG. The estimators see the LR alone. KernelGAN trains a network per picture, so it gets one.
 """
 
 import argparse
+import io
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from document import ROOT, describe_machine, markdown_table, write_section
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from ssg_hub.degradation.compression import read_tables
 from ssg_hub.degradation.estimate import estimate_all_noise, estimate_kernels
 from ssg_hub.degradation.kernelgan import estimate_kernelgan
 from ssg_hub.degradation.kernels import Shape, kernel_size, measure_kernel, render_kernels
@@ -28,7 +30,12 @@ from ssg_hub.degradation.ops import reduce_with
 from ssg_hub.degradation.pictures import Pictures, read_picture
 
 SCALE = 4
-NOISES = (0.0, 5.0)  # standard deviation, levels of 255
+CASES = {  # noise: standard deviation, levels of 255; JPEG quality
+    "no noise": (0.0, None),
+    "noise 5/255": (5.0, None),
+    "noise 3/255, JPEG 85": (3.0, 85),
+    "noise 3/255, JPEG 70": (3.0, 70),
+}
 WIDTH_ERROR, ANGLE_ERROR, ORIENTED = 0.15, 15.0, 1.5
 DOCUMENT = ROOT / "docs" / "degradation.md"
 # a Gaussian of the same peak: by second moments, a bicubic kernel has no width at all
@@ -90,9 +97,9 @@ def main() -> None:
     else:
         name, option, count = "KernelGAN", " --method kernelgan", arguments.most
         estimator, columns = partial(estimate_gan, most=count), {}
-    for noise in NOISES:
-        title = f"noise {noise:g}/255" if noise else "no noise"
-        columns[title] = [estimator(folder) for folder in tqdm(make_folders(clean, noise), title, len(KERNELS))]
+    for title in list(CASES)[: len(CASES) if arguments.method == "parametric" else 2]:
+        folders = (make_folder(clean, known.render(), *CASES[title], i) for i, known in enumerate(KERNELS))
+        columns[title] = [estimator(folder) for folder in tqdm(folders, title, len(KERNELS))]
         text = (
             f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py{option}`. Pictures per folder "
             f"that were looked at: {count}. Errors of the widths along and across, and of the angle, of the camera's "
@@ -118,26 +125,27 @@ def compare(columns: dict[str, list[Shape | Tensor]]) -> str:
     return markdown_table([*rows, ["within the limits", *(f"{count} of {len(KERNELS)}" for count in passed)]])
 
 
-def make_folders(clean: list[Tensor], noise: float) -> Iterator[Pictures]:
-    """A folder for each kernel."""
-    return (make_folder(clean, known.render(), noise, number) for number, known in enumerate(KERNELS))
-
-
-def make_folder(clean: list[Tensor], kernel: Tensor, noise: float, seed: int) -> Pictures:
+def make_folder(clean: list[Tensor], kernel: Tensor, noise: float, quality: int | None, seed: int) -> Pictures:
     """The camera's pictures, as `read_pictures` would give them."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = []
-    for hr in clean:
+    pictures = Pictures()
+    for number, hr in enumerate(clean):
         lr = reduce_with(hr, kernel[None], SCALE)
         lr = (lr + noise / 255 * torch.randn(lr.shape, generator=generator)).clamp(0, 1)
-        pixels.append((lr[0] * 255).round().byte().permute(1, 2, 0).numpy())
-    return Pictures(pixels, [None] * len(pixels), [str(i) for i in range(len(pixels))])
+        image = Image.fromarray((lr[0] * 255).round().byte().permute(1, 2, 0).numpy())
+        if quality:
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=quality)
+            image = Image.open(buffer)
+        pictures.tables.append(read_tables(image))
+        pictures.pixels.append(np.asarray(image))
+        pictures.names.append(str(number))
+    return pictures
 
 
 def estimate_parametric(pictures: Pictures) -> Tensor:
-    compressions = [None] * len(pictures.pixels)
-    noise = estimate_all_noise(pictures, compressions, 0)
-    return estimate_kernels(pictures, compressions, noise, SCALE, "parametric", None, 0, lambda done, total: None)[0]
+    noise = estimate_all_noise(pictures, pictures.tables, 0)
+    return estimate_kernels(pictures, pictures.tables, noise, SCALE, "parametric", None, 0, lambda done, total: None)[0]
 
 
 def estimate_gan(pictures: Pictures, most: int) -> Tensor:

@@ -93,7 +93,9 @@ def test_compression_is_libjpegs(quality):
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     ours = compress_with(x, found.luma[None], found.chroma[None])[0].permute(1, 2, 0).numpy() * 255
     theirs, before = np.asarray(image.convert("RGB"), np.float32), pixels.astype(np.float32)
-    assert np.abs(ours - theirs).mean() < 0.35 * np.abs(theirs - before).mean()
+    luma = np.array([0.299, 0.587, 0.114])
+    assert np.abs((ours - theirs) @ luma).mean() < 0.7  # levels; their rounding alone makes 0.4
+    assert np.abs(ours - theirs).mean() < 0.5 * np.abs(theirs - before).mean()
 
 
 @pytest.mark.parametrize(
