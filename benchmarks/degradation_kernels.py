@@ -4,7 +4,8 @@
     python benchmarks/degradation_kernels.py --method kernelgan
 
 Every kernel makes a folder: Kodak's 24 photographs, which the natural prior has not seen, reduced by it to 192x128, as
-they are, with white noise, and as JPEG. The estimators see the LR alone. KernelGAN trains a network per picture, so it gets one.
+they are, with white noise, and as JPEG. The estimators see the LR alone. KernelGAN trains a network per picture, so it
+gets one.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python benchmarks/degradation_made.py             # needs CamVid and Kodak beside the repository, or --shared
 
-Registration: the offset of the mean LR of 16 draws against the bicubic reduction, by least squares on its slopes, per
+Registration: the offset of the mean LR of 8 draws against the bicubic reduction, by least squares on its slopes, per
 picture. Colours: the means of R, G and B over all pictures and draws against those of HR; noise averages out, so what
 is left is a cast. Speed: processor time for a batch of crops, and for a training step of the lightest generator on the
 same batch (L1, forward, backward, Adam), in turns in one process.
@@ -28,7 +28,7 @@ from ssg_hub.degradation.pictures import read_picture
 from ssg_hub.generators import build_generator
 
 DOCUMENT = ROOT / "docs" / "degradation.md"
-SCALE, DRAWS, CROP, BATCH, TURNS = 4, 16, 192, 8, 5
+SCALE, DRAWS, CROP, BATCH, TURNS = 4, 8, 192, 8, 5
 EDGE = 6  # LR pixels left out, where the two ways of mirroring differ
 
 
