@@ -2,8 +2,8 @@
 
     python benchmarks/degradation_made.py             # needs CamVid and Kodak beside the repository, or --shared
 
-Registration: the offset of the mean LR of 8 draws against the bicubic reduction, by least squares on its slopes, per
-picture. Colours: the means of R, G and B over all pictures and draws against those of HR; noise averages out, so what
+Registration: the offset of the mean LR of 8 draws against the bicubic reduction, by least squares on its slopes;
+the mean over the pictures, since noise shifts each of them by chance, and the standard error of that. Colours: the means of R, G and B over all pictures and draws against those of HR; noise averages out, so what
 is left is a cast. Speed: processor time for a batch of crops, and for a training step of the lightest generator on the
 same batch (L1, forward, backward, Adam), in turns in one process.
 """
@@ -50,13 +50,13 @@ def main() -> None:
     for name, maker in makers.items():
         kernels = getattr(maker, "kernels", [])
         centre = max((measure_kernel(kernel)[1].abs().max().item() for kernel in kernels), default=None)
-        offset, cast = register_and_compare(maker, hr)
+        offset, error, cast = register_and_compare(maker, hr)
         seconds, share = race(lambda maker=maker: make(maker, hr[:BATCH, :, :CROP, :CROP], 0), step)
-        cells = ["–" if centre is None else f"{centre:.4f}", f"{offset:.3f}", f"{cast:.2f}"]
+        cells = ["–" if centre is None else f"{centre:.4f}", f"{offset:.3f} ± {error:.3f}", f"{cast:.2f}"]
         rows.append([name, *cells, f"{BATCH / seconds:.0f}", f"{share:.1%}"])
     text = (
         f"On: {describe_machine()}, one thread. By: `python benchmarks/degradation_made.py`. {len(hr)} Kodak crops, "
-        f"{DRAWS} draws each; the largest offset and cast. Speed: batches of {BATCH} crops of {CROP}x{CROP} HR; the "
+        f"{DRAWS} draws each. Speed: batches of {BATCH} crops of {CROP}x{CROP} HR; the "
         f"step is that of SRVGGNetCompact (64 features, 16 layers), the lightest there is, with L1 alone:\n\n"
         f"{markdown_table(rows)}"
     )
@@ -75,13 +75,14 @@ def make(maker, hr: Tensor, seed: int) -> Tensor:
     return maker.degrade(hr, SCALE, sample_generators(torch.arange(len(hr)) + 1000 * seed))
 
 
-def register_and_compare(maker, hr: Tensor) -> tuple[float, float]:
-    """The largest offset in HR pixels over all pictures, and the largest cast in levels over the channels."""
+def register_and_compare(maker, hr: Tensor) -> tuple[float, float, float]:
+    """Offset in HR pixels along the worse axis, mean and standard error; and the largest cast over the channels."""
     lr = torch.stack([make(maker, hr, seed) for seed in range(DRAWS)]).mean(0)
     reference = BicubicDegradation().degrade(hr, SCALE)
-    offset = max(measure_offset(a, b).abs().max().item() for a, b in zip(lr, reference, strict=True))
+    offsets = SCALE * torch.stack([measure_offset(a, b) for a, b in zip(lr, reference, strict=True)])
+    error = (offsets.std(0) / len(offsets) ** 0.5).max().item()
     cast = 255 * (lr.mean((0, 2, 3)) - hr.mean((0, 2, 3))).abs().max().item()
-    return SCALE * offset, cast
+    return offsets.mean(0).abs().max().item(), error, cast
 
 
 def measure_offset(a: Tensor, b: Tensor) -> Tensor:
