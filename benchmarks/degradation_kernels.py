@@ -1,30 +1,42 @@
 """Estimate twelve known blur kernels from folders of LR pictures, with each estimator, and write docs/degradation.md.
 
-    python benchmarks/degradation_kernels.py            # needs Kodak beside the repository, or --shared
+    python benchmarks/degradation_kernels.py                     # needs Kodak beside the repository, or --shared
+    python benchmarks/degradation_kernels.py --method kernelgan
 
 Every kernel makes a folder: Kodak's 24 photographs, which the natural prior has not seen, reduced by it to 192x128, as
-they are and with noise. Each estimator sees the LR alone. KernelGAN trains a network per picture, so it gets fewer.
+they are, with white noise, and as JPEG. The estimators see the LR alone. KernelGAN trains a network per picture, so it
+gets one.
 """
 
 import argparse
+import io
 import math
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from document import ROOT, describe_machine, markdown_table, write_section
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ssg_hub.degradation.estimate import Pictures, estimate_all_noise, estimate_kernels, read_picture
+from ssg_hub.degradation.compression import read_tables
+from ssg_hub.degradation.estimate import estimate_all_noise, estimate_kernels
 from ssg_hub.degradation.kernelgan import estimate_kernelgan
 from ssg_hub.degradation.kernels import Shape, kernel_size, measure_kernel, render_kernels
 from ssg_hub.degradation.ops import reduce_with
+from ssg_hub.degradation.pictures import Pictures, read_picture
 
 SCALE = 4
-NOISES = (0.0, 5.0)  # standard deviation, levels of 255
+CASES = {  # noise: standard deviation, levels of 255; JPEG quality
+    "no noise": (0.0, None),
+    "noise 5/255": (5.0, None),
+    "noise 3/255, JPEG 85": (3.0, 85),
+    "noise 3/255, JPEG 70": (3.0, 70),
+}
 WIDTH_ERROR, ANGLE_ERROR, ORIENTED = 0.15, 15.0, 1.5
 DOCUMENT = ROOT / "docs" / "degradation.md"
 # a Gaussian of the same peak: by second moments, a bicubic kernel has no width at all
@@ -70,60 +82,75 @@ KERNELS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
-    parser.add_argument("--kernelgan", type=int, default=1, metavar="N", help="pictures per folder for it (default 1)")
+    parser.add_argument("--method", choices=("parametric", "kernelgan"), default="parametric")
+    parser.add_argument(
+        "--most", type=int, default=1, metavar="N", help="pictures per folder for KernelGAN (default 1)"
+    )
     arguments = parser.parse_args()
     shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
     paths = sorted((shared / "data" / "kodak").glob("*"))
     if not paths:
         parser.error(f"no pictures in {shared}/data/kodak; give --shared FOLDER")
-    clean = [torch.from_numpy(read_picture(path)[0]).permute(2, 0, 1)[None] / 255 for path in paths]
-    text = (
-        f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py`. {len(clean)} pictures per folder, "
-        f"{arguments.kernelgan} of them for KernelGAN. Errors of the widths along and across, and of the angle; in "
-        f"bold what is within {WIDTH_ERROR:.0%} and, where the axis ratio is at least {ORIENTED}, {ANGLE_ERROR:.0f}°. "
-        "The last column is the share of single pictures whose own estimate is within these limits."
-    )
-    for noise in NOISES:
-        heading = f"noise of {noise:g}/255" if noise else "without noise"
-        text += f"\n\n**{heading.capitalize()}**\n\n{compare(clean, noise, arguments.kernelgan)}"
+    clean = [torch.tensor(read_picture(path)[0]).permute(2, 0, 1)[None] / 255 for path in paths]
+    if arguments.method == "parametric":
+        name, option, count, estimator = "The parametric estimator", "", len(clean), estimate_parametric
+        columns = {"bicubic": [BICUBIC] * len(KERNELS)}
+    else:
+        name, option, count = "KernelGAN", " --method kernelgan", arguments.most
+        estimator, columns = partial(estimate_gan, most=count), {}
+    for title in list(CASES)[: len(CASES) if arguments.method == "parametric" else 2]:
+        folders = (make_folder(clean, known.render(), *CASES[title], i) for i, known in enumerate(KERNELS))
+        columns[title] = [estimator(folder) for folder in tqdm(folders, title, len(KERNELS))]
+        text = (
+            f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py{option}`. Pictures per folder "
+            f"that were looked at: {count}. Errors of the widths along and across, and of the angle, of the camera's "
+            f"mean kernel; bold: within {WIDTH_ERROR:.0%} and, where the axis ratio is at least {ORIENTED}, "
+            f"{ANGLE_ERROR:.0f}°; in brackets the share of single pictures whose own kernel is.\n\n{compare(columns)}"
+        )
+        write_section(f"kernels, {arguments.method}", f"### {name}\n\n{text}", DOCUMENT)
     print(text)
-    write_section("kernels", f"## Known kernels\n\n{text}", DOCUMENT)
 
 
-def compare(clean: list[Tensor], noise: float, kernelgan: int) -> str:
-    rows = [["kernel, HR px", "parametric", "KernelGAN", "bicubic", "parametric, per picture"]]
-    passed = np.zeros(4)
-    for number, known in enumerate(tqdm(KERNELS, unit="kernel")):
-        pictures = make_folder(clean, known.render(), noise, number)
-        parametric = estimate_parametric(pictures)
-        found = [measure_kernel(parametric.mean(0))[0]]
-        if kernelgan:
-            kernels = estimate_kernelgan(pictures.floats(), SCALE, most=kernelgan)[0].unique(dim=0)
-            found.append(measure_kernel(kernels.mean(0))[0])
-        else:
-            found.append(None)
-        found.append(BICUBIC)
-        share = np.mean([is_right(measure_kernel(kernel)[0], known) for kernel in parametric])
-        passed += [*(shape is not None and is_right(shape, known) for shape in found), share]
-        rows.append([str(known), *(describe(shape, known) for shape in found), f"{share:.2f}"])
-    counts = [f"{count:.0f} of {len(KERNELS)}" for count in passed[:3]]
-    return markdown_table([*rows, ["within the limits", *counts, f"{passed[3] / len(KERNELS):.2f}"]])
+def compare(columns: dict[str, list[Shape | Tensor]]) -> str:
+    """A table: a row per kernel, a column per list of answers: one shape, or kernels (N, k, k) of the pictures."""
+    rows = [["kernel, HR px", *columns]]
+    passed = np.zeros(len(columns), int)
+    for known, answers in zip(KERNELS, zip(*columns.values(), strict=True), strict=True):
+        means = [a if isinstance(a, Shape) else measure_kernel(a.mean(0))[0] for a in answers]
+        texts = [describe(mean, known) for mean in means]
+        for i, answer in enumerate(answers):
+            if isinstance(answer, Tensor) and len(answer) > 1:
+                texts[i] += f" ({np.mean([is_right(measure_kernel(kernel)[0], known) for kernel in answer]):.2f})"
+        passed += [is_right(mean, known) for mean in means]
+        rows.append([str(known), *texts])
+    return markdown_table([*rows, ["within the limits", *(f"{count} of {len(KERNELS)}" for count in passed)]])
 
 
-def make_folder(clean: list[Tensor], kernel: Tensor, noise: float, seed: int) -> Pictures:
+def make_folder(clean: list[Tensor], kernel: Tensor, noise: float, quality: int | None, seed: int) -> Pictures:
     """The camera's pictures, as `read_pictures` would give them."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = []
-    for hr in clean:
+    pictures = Pictures()
+    for number, hr in enumerate(clean):
         lr = reduce_with(hr, kernel[None], SCALE)
         lr = (lr + noise / 255 * torch.randn(lr.shape, generator=generator)).clamp(0, 1)
-        pixels.append((lr[0] * 255).round().byte().permute(1, 2, 0).numpy())
-    return Pictures(pixels, [None] * len(pixels), [str(i) for i in range(len(pixels))])
+        image = Image.fromarray((lr[0] * 255).round().byte().permute(1, 2, 0).numpy())
+        if quality:
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=quality)
+            image = Image.open(buffer)
+        pictures.tables.append(read_tables(image))
+        pictures.pixels.append(np.asarray(image))
+        pictures.names.append(str(number))
+    return pictures
 
 
 def estimate_parametric(pictures: Pictures) -> Tensor:
-    noise = estimate_all_noise(pictures, [None] * len(pictures.pixels), 0)
-    return estimate_kernels(pictures, noise, SCALE, "parametric", None, 0, lambda done, total: None)[0]
+    noise = estimate_all_noise(pictures, pictures.tables, 0)
+    return estimate_kernels(pictures, pictures.tables, noise, SCALE, "parametric", None, 0, lambda done, total: None)[0]
+
+
+def estimate_gan(pictures: Pictures, most: int) -> Tensor:
+    return estimate_kernelgan(pictures.floats(), SCALE, most=most)[0].unique(dim=0)
 
 
 def errors(shape: Shape, known: Known) -> tuple[float, float, float]:
@@ -137,9 +164,7 @@ def is_right(shape: Shape, known: Known) -> bool:
     return max(abs(along), abs(across)) <= WIDTH_ERROR and (not oriented or turn <= ANGLE_ERROR)
 
 
-def describe(shape: Shape | None, known: Known) -> str:
-    if shape is None:
-        return "–"
+def describe(shape: Shape, known: Known) -> str:
     along, across, turn = errors(shape, known)
     text = f"{along:+.0%} {across:+.0%}"
     if known.major > known.minor and shape is not BICUBIC:

@@ -2,8 +2,8 @@
 
     python benchmarks/natural_prior.py            # needs the folder of data beside the repository, or --shared
 
-Pictures: every second of BSDS500 by name, Sun & Hays, the wallpapers, and every fourth street frame of the *source*
-drives. What the estimator is tested on is not among them: Kodak, the other half of BSDS500, the target drive.
+Pictures: every tenth of BSDS500 by name, every second of Sun & Hays, the wallpapers, and every eighth street frame of
+the *source* drives. What the estimator is tested on is not among them: Kodak, the target drive.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import numpy as np
 from document import ROOT
 from tqdm import tqdm
 
-from ssg_hub.degradation.estimate import read_picture
+from ssg_hub.degradation.pictures import read_picture
 from ssg_hub.degradation.spectrum import BUILT_IN, TILE, NaturalPrior
 
 SCALE = 4
@@ -37,9 +37,14 @@ def main() -> None:
 
 
 def choose(data: Path) -> list[Path]:
-    frames = (data / "camvid/source.txt").read_text().split()[::4]
+    frames = (data / "camvid/source.txt").read_text().split()[::8]
     photos = [sorted((data / "photos" / name).iterdir()) for name in ("bsds", "sunhays", "debian")]
-    return [*photos[0][::2], *photos[1], *photos[2], *(data / f"camvid/train/images/{name}.webp" for name in frames)]
+    return [
+        *photos[0][::10],
+        *photos[1][::2],
+        *photos[2],
+        *(data / f"camvid/train/images/{name}.webp" for name in frames),
+    ]
 
 
 if __name__ == "__main__":

@@ -134,6 +134,26 @@ def luma_blocks(pixels: np.ndarray, offset: tuple[int, int] = (0, 0)) -> tuple[T
     return basis @ (blocks - 128) @ basis.T, positions, blocks.mean((-2, -1))
 
 
+def reliability(pixels: np.ndarray, compression: Compression, fy: Tensor, fx: Tensor) -> Tensor:
+    """How far (F,) a power spectrum is to be believed after compression: 1 where nothing was lost, 0 from half on.
+
+    What is lost at a DCT frequency is put at a twelfth of the squared step for each coefficient that vanished.
+
+    Args:
+        pixels: (H, W, 3), 8-bit RGB.
+        fy, fx: (F,) frequencies in cycles per pixel.
+    """
+    coefficients = luma_blocks(pixels, compression.offset)[0]
+    if not len(coefficients):
+        return torch.ones_like(fy)
+    vanished = (coefficients.abs() < compression.luma / 2).float().mean(0)
+    lost = vanished * compression.luma**2 / 12
+    share = lost / (lost + coefficients.square().mean(0)).clamp(min=1e-9)
+    # a DCT frequency k has k half cycles over a block
+    row, column = ((16 * f.abs()).round().long().clamp(max=7) for f in (fy, fx))
+    return (1 - 2 * share[row, column]).clamp(min=0).double()
+
+
 def split_blocks(plane: Tensor, offset: tuple[int, int] = (0, 0)) -> Tensor:
     """(H, W) to (rows, columns, 8, 8), whole blocks only."""
     plane = plane[offset[0] :, offset[1] :]

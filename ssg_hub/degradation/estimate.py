@@ -1,50 +1,27 @@
-"""From a folder of pictures to a degradation bank: reading, compression, noise, kernels, and what is kept of them."""
+"""From a folder of pictures to a degradation bank: compression, noise, kernels, and what is kept of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import ConfigError, ImageError
 from .bank import DegradationBank
-from .compression import Compression, find_lattices, read_tables
+from .compression import Compression, find_lattices, reliability
 from .jpeg_noise import estimate_jpeg_noise
 from .kernels import check_kernel, kernel_size, render_kernels
 from .noise import BINS, LUMA, NoiseModel, estimate_noise
 from .parametric import fit_parametric
-from .spectrum import SMALLEST, NaturalPrior, Spectra, measure_spectra, tile_side
+from .pictures import Pictures, cut_examples, read_pictures
+from .spectrum import NaturalPrior, Spectra, measure_spectra, tile_side
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-MOST_PICTURES = 300
-MOST_PIXELS = 1024  # per side; the middle of larger pictures, cut on the grid of JPEG blocks
 LEAST_SIGNAL = 0.03  # share of the frequencies at which a scene must stand above the noise
+ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits, in [0, 1] units squared
+OUTLIER, LEAST_DEVIATION = 3.5, 0.05  # deviations from the median at which an estimate is dropped; of log width
 LAGS = 6  # pixels over which noise may be correlated
-EXAMPLES, EXAMPLE_SIDE = 8, 64  # pieces of pictures that a bank keeps to be looked at
 METHODS = ("parametric", "kernelgan")
-
-
-@dataclass
-class Pictures:
-    """LR pictures as they were read.
-
-    Attributes:
-        pixels: (H, W, 3), 8-bit RGB.
-        tables: what their files say of compression, None for formats without tables.
-        names: of the files.
-        skipped: reason -> number of files that are left out.
-    """
-
-    pixels: list[np.ndarray] = field(default_factory=list)
-    tables: list[Compression | None] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
-
-    def floats(self) -> list[np.ndarray]:
-        return [pixels.astype(np.float32) / 255 for pixels in self.pixels]
 
 
 def estimate_bank(
@@ -69,7 +46,9 @@ def estimate_bank(
     noise = estimate_all_noise(pictures, compressions, seed)
     progress.advance(50)
     prior = read_prior(clean, scale) if clean else None
-    kernels, rejected, notes = estimate_kernels(pictures, noise, scale, method, prior, seed, progress.part(50, 100))
+    kernels, rejected, notes = estimate_kernels(
+        pictures, compressions, noise, scale, method, prior, seed, progress.part(50, 100)
+    )
     luma, chroma = (
         torch.stack([getattr(c, n) if c else torch.zeros(8, 8) for c in compressions]) for n in ("luma", "chroma")
     )
@@ -102,57 +81,6 @@ class _Progress:
 
     def part(self, start: int, end: int) -> Callable[[int, int], None]:
         return lambda done, total: self.advance(start + round((end - start) * done / total))
-
-
-def read_pictures(folder: str | Path) -> Pictures:
-    """Read a folder (with its subfolders) or one file.
-
-    Raises:
-        ImageError: nothing there, nothing readable, or nothing large enough.
-    """
-    folder = Path(folder)
-    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ImageError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}). Give a folder of LR pictures.")
-    if len(files) > MOST_PICTURES:
-        files = [files[i] for i in np.linspace(0, len(files) - 1, MOST_PICTURES).round().astype(int)]
-    pictures = Pictures()
-    for path in files:
-        try:
-            pixels, tables = read_picture(path)
-        except (OSError, ValueError, Image.DecompressionBombError):
-            pictures.skipped["unreadable"] = pictures.skipped.get("unreadable", 0) + 1
-            continue
-        if min(pixels.shape[:2]) < SMALLEST:
-            pictures.skipped["too small"] = pictures.skipped.get("too small", 0) + 1
-            continue
-        pictures.pixels.append(pixels)
-        pictures.tables.append(tables)
-        pictures.names.append(path.name)
-    if not pictures.pixels:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in pictures.skipped.items())
-        raise ImageError(
-            f"none of the pictures in {folder} can be used ({reasons}); sides of {SMALLEST} px are needed."
-        )
-    return pictures
-
-
-def read_picture(path: Path) -> tuple[np.ndarray, Compression | None]:
-    """The pixels (H, W, 3), 8-bit RGB, of a picture or of the middle of a large one; and its JPEG tables."""
-    with Image.open(path) as image:
-        tables = read_tables(image)
-        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    top, left = (max(0, (side - MOST_PIXELS) // 2) // 16 * 16 for side in pixels.shape[:2])
-    return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS], tables
-
-
-def cut_examples(pixels: list[np.ndarray]) -> Tensor:
-    """The middles (n, 3, s, s), uint8, of a few pictures, for the contact sheet."""
-    chosen = np.unique(np.linspace(0, len(pixels) - 1, EXAMPLES).round().astype(int))
-    side = min(EXAMPLE_SIDE, *(min(pixels[i].shape[:2]) for i in chosen))
-    corners = [[(length - side) // 2 for length in pixels[i].shape[:2]] for i in chosen]
-    cut = [pixels[i][y : y + side, x : x + side] for i, (y, x) in zip(chosen, corners, strict=True)]
-    return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).contiguous()
 
 
 def find_compressions(pictures: Pictures) -> list[Compression | None]:
@@ -200,6 +128,7 @@ def read_prior(folder: str | Path, scale: int) -> NaturalPrior:
 
 def estimate_kernels(
     pictures: Pictures,
+    compressions: list[Compression | None],
     noise: NoiseModel,
     scale: int,
     method: str,
@@ -221,7 +150,7 @@ def estimate_kernels(
         kernels, notes = estimate_kernelgan(pictures.floats(), scale, seed, on_progress)
         reasons = [check_kernel(kernel, scale) for kernel in kernels]
     else:
-        kernels, reasons, notes = _parametric_kernels(pictures, noise, scale, prior, on_progress)
+        kernels, reasons, notes = _parametric_kernels(pictures, compressions, noise, scale, prior, on_progress)
     rejected = {reason: reasons.count(reason) for reason in sorted(set(reasons)) if reason}
     good = [i for i, reason in enumerate(reasons) if not reason]
     if not good:
@@ -239,6 +168,7 @@ def estimate_kernels(
 
 def _parametric_kernels(
     pictures: Pictures,
+    compressions: list[Compression | None],
     noise: NoiseModel,
     scale: int,
     prior: NaturalPrior | None,
@@ -248,8 +178,13 @@ def _parametric_kernels(
     tile = tile_side(floats)
     large = [i for i, picture in enumerate(floats) if min(picture.shape[:2]) >= tile]
     spectra = measure_spectra([floats[i] for i in large], tile)
-    fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress)
-    usable = fit.signal >= LEAST_SIGNAL
+    believed = torch.ones_like(spectra.power)
+    for position, i in enumerate(large):
+        if compressions[i]:
+            believed[position] = reliability(pictures.pixels[i], compressions[i], spectra.fy, spectra.fx)
+    fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress, believed)
+    told = (fit.signal >= LEAST_SIGNAL) & (spectra.power.mean(1) > ROUNDING)
+    usable = told & is_like_the_others(fit.log_area, fit.stretch, told)
     size = kernel_size(scale)
     reasons = ["too small for the spectrum"] * len(floats)
     kernels = torch.zeros(len(floats), size, size)
@@ -257,13 +192,22 @@ def _parametric_kernels(
         area, stretch = spread_as_measured(fit.log_area, fit.stretch, fit.error, usable)
         kernels[large] = render_kernels(area, stretch, fit.motion, size).float()
     for position, i in enumerate(large):
-        reasons[i] = check_kernel(kernels[i], scale) if usable[position] else "no detail above the noise"
-    kind = "motion" if fit.motion[0] > 0 else "anisotropic Gaussian"
-    return (
-        kernels,
-        reasons,
-        [f"The kernels' shape is an {kind}." if kind[0] == "a" else f"The kernels' shape is {kind}."],
-    )
+        if not told[position]:
+            reasons[i] = "no detail above the noise"
+        else:
+            reasons[i] = check_kernel(kernels[i], scale) if usable[position] else "unlike the others"
+    moving = int(fit.motion.sum())
+    return kernels, reasons, [f"{moving} of {len(large)} kernels are motion, the others anisotropic Gaussians."]
+
+
+def is_like_the_others(log_area: Tensor, stretch: Tensor, told: Tensor) -> Tensor:
+    """Which estimates (N,) are no outliers among those that are `told`; what is far off tells of its scene alone."""
+    values = torch.cat((log_area.view(-1, 1), stretch), dim=1)
+    if not told.any():
+        return told
+    middle = values[told].median(0).values
+    deviation = 1.4826 * (values[told] - middle).abs().median(0).values + LEAST_DEVIATION
+    return ((values - middle).abs() < OUTLIER * deviation).all(1)
 
 
 def spread_as_measured(log_area: Tensor, stretch: Tensor, error: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:

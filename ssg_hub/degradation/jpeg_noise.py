@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from .compression import Compression, luma_blocks, split_blocks
-from .noise import BINS, MIN_PATCHES, PATCH, NoiseModel, white_noise
+from .noise import BINS, MIN_PATCHES, PATCH, NoiseModel, fit_floor, white_noise
 from .ops import blur, dct_basis, gaussian_kernels
 
 STRENGTHS = torch.logspace(-0.5, 1.7, 34)  # candidate standard deviations of luma, in levels of 0–255
 LENGTHS = torch.tensor([0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.95, 1.1, 1.3, 1.6])  # of a Gaussian that blurs white noise, px
-START_LENGTH = 5  # index of the length with which the first guess is made
 MAX_JUMP = 1.0  # between neighbouring blocks' means, in standard deviations of the noise; white noise has 0.2
-MAX_WAVE = 2.5  # of the lowest coefficients, in standard deviations of the noise; white noise has 1
+MAX_WAVE = 1.5  # of the lowest coefficients, in standard deviations of the noise; white noise has 1
+SPREAD = 0.2  # relative spread of the strength that a single block of noise seems to have
 OUTLIERS = 0.02  # share of coefficients that belong to texture
 MAX_LEVEL = 12  # quantised levels above it count alike
-MAX_BLOCKS = 1000  # per picture
+MAX_BLOCKS = 600  # per picture; the flattest
 PATCHES_PER_PICTURE = 8
 FREQUENCY = torch.arange(8).view(-1, 1) + torch.arange(8)  # of a DCT coefficient, row and column together
 LOG_STEPS, TABLE_SIZE = (-4.0, 9.0), 65536  # range and number of steps at which likelihoods are tabulated
@@ -41,12 +41,14 @@ def estimate_jpeg_noise(pictures: list[np.ndarray], compressions: list[Compressi
         A model whose patches are drawn from the fit: luma noise in all channels alike, and colour noise.
     """
     blocks = [_tabulate(p, c) for p, c in zip(pictures, compressions, strict=True)]
-    owners = torch.cat([torch.full((len(table),), i) for i, (table, _) in enumerate(blocks)])
-    table, brightness = (torch.cat([block[k] for block in blocks]) for k in range(2))
+    owners = torch.cat([torch.full((len(table),), i) for i, (table, *_) in enumerate(blocks)])
+    table, brightness, wave, jump = (torch.cat([block[k] for block in blocks]) for k in range(4))
+    bins = (brightness / 256 * BINS).long().clamp(0, BINS - 1)
+    smooth = _select_smooth(table, wave, jump, bins, owners, len(pictures))
+    table, bins, owners = table[smooth], bins[smooth], owners[smooth]
     if len(table) < MIN_PATCHES:
         note = "The compressed pictures have too few smooth blocks: no noise is added."
         return white_noise(0.0, len(pictures), note)
-    bins = (brightness / 256 * BINS).long().clamp(0, BINS - 1)
     luma, length = _fit_set(table, bins)
     gains, lengths = _fit_pictures(table, luma[bins], owners, len(pictures), length)
     colour = _colour_share(pictures, compressions, luma.mean() * gains)
@@ -61,41 +63,49 @@ def estimate_jpeg_noise(pictures: list[np.ndarray], compressions: list[Compressi
     return NoiseModel(patches, patch_owners, levels, [note])
 
 
-def _tabulate(pixels: np.ndarray, compression: Compression) -> tuple[Tensor, Tensor]:
-    """Log-likelihood (n, strengths, lengths) of each smooth block's levels under each candidate noise; brightness (n,).
+def _tabulate(pixels: np.ndarray, compression: Compression) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of a picture's flattest blocks: log-likelihood (n, strengths, lengths) of their levels under each candidate
+    noise, brightness (n,), height of their lowest waves (n,), and jump of the mean to the neighbours' (n,).
 
-    The lowest coefficients are left out: they tell smooth blocks from rough ones, and hold what shading there is.
+    The lowest coefficients are left out of the likelihood: they tell smooth blocks from rough ones.
     """
     coefficients, positions, brightness = luma_blocks(pixels, compression.offset)
+    wave = torch.maximum(coefficients[:, 0, 1].abs(), coefficients[:, 1, 0].abs())
+    jump = _jumps(positions, brightness)
+    flattest = wave.argsort(stable=True)[:MAX_BLOCKS]
     used = (FREQUENCY >= 2).flatten()
-    levels = (coefficients / compression.luma).round().abs().flatten(1)[:, used].clamp(max=MAX_LEVEL).long()
+    levels = (coefficients[flattest] / compression.luma).round().abs().flatten(1)[:, used]
     sigma = _candidate_spreads()[..., used]  # (strengths, lengths, k)
     log_chance = _look_up(compression.luma.flatten()[used] / sigma)
-    one_hot = torch.nn.functional.one_hot(levels, MAX_LEVEL + 1).float()  # (n, k, levels)
+    one_hot = torch.nn.functional.one_hot(levels.clamp(max=MAX_LEVEL).long(), MAX_LEVEL + 1).float()  # (n, k, levels)
     table = torch.einsum("nkl,lsjk->nsj", one_hot, log_chance)
-    smooth = _is_smooth(coefficients, positions, brightness, table[:, :, START_LENGTH])
-    chosen = smooth.nonzero().flatten()[:MAX_BLOCKS]
-    return table[chosen], brightness[chosen]
+    return table, brightness[flattest], wave[flattest], jump[flattest]
 
 
-def _is_smooth(coefficients: Tensor, positions: Tensor, brightness: Tensor, table: Tensor) -> Tensor:
-    """Blocks (n,) whose mean is that of their neighbours, and whose lowest waves are no higher than their noise.
-
-    Both are judged against the strength that the block's other coefficients allow (`table`, (n, strengths)); scenes are
-    strongest at low frequencies, so texture fails.
-    """
-    if not len(coefficients):
-        return torch.zeros(0, dtype=torch.bool)
-    allowed = table > table.amax(1, keepdim=True) - 0.5
-    index = torch.where(allowed, torch.arange(len(STRENGTHS)), 0).amax(1)
-    strength = STRENGTHS[index]
+def _jumps(positions: Tensor, brightness: Tensor) -> Tensor:
+    """Largest difference (n,) between the mean of each block and those of its four neighbours."""
+    if not len(positions):
+        return torch.zeros(0)
     means = torch.full((int(positions[:, 0].max()) + 3, int(positions[:, 1].max()) + 3), torch.nan)
     rows, columns = positions[:, 0] + 1, positions[:, 1] + 1
     means[rows, columns] = brightness
     around = [(means[rows + i, columns + j] - brightness).abs() for i, j in ((0, 1), (1, 0), (0, -1), (-1, 0))]
-    jump = torch.stack(around).nan_to_num(0.0).amax(0)
-    wave = torch.maximum(coefficients[:, 0, 1].abs(), coefficients[:, 1, 0].abs())
-    return (jump < MAX_JUMP * strength) & (wave < MAX_WAVE * strength)
+    return torch.stack(around).nan_to_num(0.0).amax(0)
+
+
+def _select_smooth(table: Tensor, wave: Tensor, jump: Tensor, bins: Tensor, owners: Tensor, count: int) -> Tensor:
+    """Blocks (n,) whose lowest waves, and whose jumps, are no higher than the noise floor of their picture and bin.
+
+    Not than their own strength: texture would pass with that.
+    """
+    if not len(table):
+        return torch.zeros(0, dtype=torch.bool)
+    likelihood = table.amax(2)
+    allowed = likelihood > likelihood.amax(1, keepdim=True) - 0.5
+    strength = STRENGTHS[torch.where(allowed, torch.arange(len(STRENGTHS)), 0).amax(1)]
+    floor, shift = fit_floor(strength.log(), bins, owners, count, SPREAD)
+    expected = (floor[bins] + shift[owners]).exp()
+    return (jump < MAX_JUMP * expected) & (wave < MAX_WAVE * expected)
 
 
 def _level_likelihood(levels: Tensor, steps: Tensor) -> Tensor:
@@ -139,11 +149,12 @@ def _fit_set(table: Tensor, bins: Tensor) -> tuple[Tensor, int]:
 def _floor_likelihood(table: Tensor) -> Tensor:
     """Log-likelihood (strengths, lengths) of a common noise floor for blocks (n, strengths, lengths).
 
-    A share of the blocks holds that noise alone, the others anything stronger, which takes texture out of account.
+    A share of the blocks holds that noise alone, the others anything stronger of any correlation, which takes texture
+    out of account.
     """
     peak = table.amax((1, 2), keepdim=True)
     chance = (table - peak).exp()
-    stronger = chance.flip(1).cumsum(1).flip(1) / table.shape[1]
+    stronger = chance.mean(2, keepdim=True).flip(1).cumsum(1).flip(1) / table.shape[1]
     shares = torch.tensor([0.1, 0.3, 0.6, 0.9]).view(-1, 1, 1, 1)
     mixed = (shares * chance + (1 - shares) * stronger + 1e-12).log() + peak
     return mixed.sum(1).amax(0)

@@ -23,6 +23,8 @@ CANDIDATES = 1500  # patches looked at per picture
 PATCHES_PER_PICTURE = 24
 MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to keep to its own patches
 SPREAD = 0.12  # relative spread of the power of white noise over a patch's high-frequency coefficients
+LOW_QUANTILE = 0.3  # of the patches' variances, since what texture is left in some of them only adds
+LOW_VARIANCE = 0.953  # that quantile of the variance of white noise in a patch
 RED_LIMIT = 60.0  # low/high power beyond which the flattest patches are texture rather than noise
 NO_SMOOTH_REGION = (
     "No smooth region was found: the noise is taken as white, as strong as the finest detail of the pictures."
@@ -62,14 +64,14 @@ class NoiseModel:
         count = rows * columns
         draws = rand((len(lr), 3 * count + 2), generator)
         chosen = self._choose(records, draws[:, :count])
-        patches = self.patches[chosen]
-        turn = (draws[:, count : 2 * count] < 0.5).view(len(lr), count, 1, 1, 1)
+        patches = self.patches[chosen].to(lr)
+        turn = (draws[:, count : 2 * count] < 0.5).view(len(lr), count, 1, 1, 1).to(lr.device)
         patches = torch.where(turn, patches.flip((-2, -1)), patches)
         # the sign is not turned: clipping and compression leave skewed noise
         canvas = _lay(patches, rows, columns, step)
-        top, left = (draws[:, -2:] * step).long().unbind(1)
-        fields = [c[:, y : y + height, x : x + width] for c, y, x in zip(canvas, top, left, strict=True)]
-        return torch.stack(fields).to(lr) * interpolate_levels(self.levels[records].to(lr), lr)
+        corners = (draws[:, -2:] * step).long().tolist()
+        fields = [c[:, y : y + height, x : x + width] for c, (y, x) in zip(canvas, corners, strict=True)]
+        return torch.stack(fields) * interpolate_levels(self.levels[records].to(lr), lr)
 
     def _choose(self, records: Tensor, draws: Tensor) -> Tensor:
         """Patch indices (B, n): a picture's own patches where it has enough, else anyone's."""
@@ -85,8 +87,7 @@ class NoiseModel:
 def _lay(patches: Tensor, rows: int, columns: int, step: int) -> Tensor:
     """Patches (B, n, 3, s, s) side by side with overlaps whose squared weights sum to one, so that variance is even."""
     ramp = torch.sin(0.5 * torch.pi * (torch.arange(OVERLAP) + 0.5) / OVERLAP)
-    edge = torch.ones(PATCH)
-    edge[:OVERLAP], edge[-OVERLAP:] = ramp, ramp.flip(0)
+    edge = torch.cat((ramp, torch.ones(PATCH - 2 * OVERLAP), ramp.flip(0))).to(patches)
     weighted = (patches * edge.view(-1, 1) * edge).flatten(2).transpose(1, 2)
     size = (rows * step + OVERLAP, columns * step + OVERLAP)
     return F.fold(weighted, size, PATCH, stride=step)[..., OVERLAP:-OVERLAP, OVERLAP:-OVERLAP]
@@ -235,25 +236,28 @@ def _select_smooth(low: Tensor, normal: Tensor) -> Tensor:
     flat = (normal - 1).abs() < 2.5 * SPREAD
     if not flat.any():
         return torch.empty(0, dtype=torch.long)
-    limit = 1.5 * (low[flat] / normal[flat]).quantile(0.2)
+    # the lowest of them hold noise alone, however few they are; that scatters by a third about its mean
+    limit = 2.2 * (low[flat] / normal[flat]).quantile(0.01)
     return (flat & (low < limit)).nonzero().flatten()
 
 
 def _fit_levels(variance: Tensor, means: Tensor, highlights: Tensor) -> Tensor:
-    """Median strength (3, BINS) per channel and bin of that channel's brightness, and that of overexposed regions."""
+    """Strength (3, BINS) per channel and brightness of that channel, from patches and from overexposed regions."""
     levels = torch.empty(3, BINS)
     for c in range(3):
         bins = (means[:, c] * BINS).long().clamp(0, BINS - 1)
         known = [b for b in range(BINS) if (bins == b).sum() >= MIN_PATCHES] or [int(bins.mode().values)]
-        values = [variance[bins == b, c].median().item() for b in known]
+        # where a bin's patches lie: near black and white only those at its inner edge are not clipped
+        places = [means[bins == b, c].mean().item() * BINS - 0.5 for b in known]
+        values = [variance[bins == b, c].quantile(LOW_QUANTILE).item() / LOW_VARIANCE for b in known]
         if known[-1] < BINS - 1 and highlights[c] > 0:
-            known, values = [*known, BINS - 1], [*values, highlights[c].item() ** 2]
-        levels[c] = fill_levels(known, values)
+            places, values = [*places, BINS - 1], [*values, highlights[c].item() ** 2]
+        levels[c] = fill_levels(places, values)
     return levels
 
 
-def fill_levels(known: list[int], variances: list[float]) -> Tensor:
-    """Strengths (BINS,) from variances at some bins: interpolated between, continued as shot noise beyond."""
+def fill_levels(known: list[float], variances: list[float]) -> Tensor:
+    """Strengths (BINS,) from variances at some places, counted in bins: interpolated, beyond as shot noise."""
     slope = max(np.polyfit(known, variances, 1)[0], 0.0) if len(known) > 2 else 0.0
     bins = np.arange(BINS)
     beyond = (bins - np.clip(bins, known[0], known[-1])) * slope

@@ -141,7 +141,7 @@ def compress_with(x: Tensor, luma_steps: Tensor, chroma_steps: Tensor) -> Tensor
 def scale_table(table: list[list[int]], quality: Tensor) -> Tensor:
     """(B, 8, 8) quantisation steps for (B,) qualities by libjpeg's rule."""
     quality = quality.clamp(1, 100)
-    percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(-1, 1, 1)
+    percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).floor().view(-1, 1, 1)
     return ((torch.tensor(table, device=quality.device) * percent + 50) / 100).floor().clamp(1, 255)
 
 

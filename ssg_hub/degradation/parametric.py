@@ -30,7 +30,7 @@ class ParametricFit:
     """Kernels of N pictures by their parameters.
 
     Attributes:
-        log_area, stretch, motion: see `kernels.render_kernels`; motion is common to the set.
+        log_area, stretch, motion: see `kernels.render_kernels`; motion is 0 (a Gaussian) or 1.
         error: (N, 3) posterior standard deviations of log_area and stretch.
         signal: (N,) share of the frequencies at which the scene stands above the noise.
     """
@@ -48,6 +48,7 @@ def fit_parametric(
     scale: int,
     prior: NaturalPrior | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    reliability: Tensor | None = None,
 ) -> ParametricFit:
     """Fit every picture's kernel.
 
@@ -57,8 +58,9 @@ def fit_parametric(
         scale: from HR to LR; widths come out in HR pixels.
         prior: of natural scenes; the built-in one by default.
         on_progress: called with (done, total) rounds.
+        reliability: (N, F) from 0 to 1, how far each ordinate of the spectra is to be believed; all by default.
     """
-    problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in())
+    problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in(), reliability)
     gaussian, motion = (torch.tensor(share).double() for share in (0.0, 1.0))
 
     runs = 3 + len(LENGTHENED) + len(LENGTHENED_MEDIAN)
@@ -78,17 +80,28 @@ def fit_parametric(
     better = problem.loss(agreed, motion) < problem.loss(moved, motion)
     best = torch.where(better.view(-1, 1), agreed, moved)
     moved, moved_error = problem.solve(motion, best, ROUNDS, report(runs - 1))
-    if problem.loss(moved, motion).sum() < problem.loss(still, gaussian).sum():
-        parameters, error, share = moved, moved_error, motion
-    else:
-        parameters, error, share = still, still_error, gaussian
-    return ParametricFit(
-        parameters[:, 0],
-        parameters[:, 1:3],
-        share.expand(len(parameters)).clone(),
-        error[:, :3],
-        problem.signal_share(parameters, share),
+    is_motion = _choose_kind(problem.loss(still, gaussian) - problem.loss(moved, motion))
+    parameters, error, signal = (
+        torch.where(is_motion.view(-1, *[1] * (one.dim() - 1)), one, other)
+        for one, other in (
+            (moved, still),
+            (moved_error, still_error),
+            (problem.signal_share(moved, motion), problem.signal_share(still, gaussian)),
+        )
     )
+    return ParametricFit(parameters[:, 0], parameters[:, 1:3], is_motion.double(), error[:, :3], signal)
+
+
+def _choose_kind(gain: Tensor) -> Tensor:
+    """Which pictures (N,) are blurred by motion, from the gain in log-likelihood over defocus.
+
+    The share of motion in the camera's pictures is estimated along (empirical Bayes), so that pictures that do not
+    tell go with the others.
+    """
+    share = torch.tensor(0.5, dtype=gain.dtype)
+    for _ in range(50):
+        share = torch.sigmoid(gain + torch.logit(share, eps=1e-3)).mean()
+    return gain + torch.logit(share, eps=1e-3) > 0
 
 
 def _share_shape(p: Tensor, pattern: Tensor) -> Tensor:
@@ -135,13 +148,22 @@ def _covariance_slopes(shape: Tensor, step: float = 1e-4) -> Tensor:
 class _Problem:
     """The posterior of (log_area, stretch x, stretch diagonal, log noise gain, scene weights) for each picture."""
 
-    def __init__(self, spectra: Spectra, noise_power: Tensor, scale: int, prior: NaturalPrior):
+    def __init__(
+        self,
+        spectra: Spectra,
+        noise_power: Tensor,
+        scale: int,
+        prior: NaturalPrior,
+        reliability: Tensor | None = None,
+    ):
         self.scale = scale
         cells = torch.stack(((spectra.fy * POOLED).round(), (spectra.fx * POOLED).round()))
         _, index, members = cells.unique(dim=1, return_inverse=True, return_counts=True)
         count = len(members)
         self.power, self.noise = _pool(spectra.power, index, count), _pool(noise_power, index, count)
         self.weight = EVIDENCE * spectra.tiles.view(-1, 1) * members
+        if reliability is not None:
+            self.weight = self.weight * _pool(reliability, index, count)
         folds = [(i, j) for i in (0, 1) for j in (0, 1)]
         # frequencies, and those that fold onto them at the LR rate: the nearest alias along each axis
         fy, fx = _pool(spectra.fy, index, count), _pool(spectra.fx, index, count)

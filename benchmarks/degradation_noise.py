@@ -1,0 +1,83 @@
+"""Estimate known noise per brightness bin, and write docs/degradation.md.
+
+    python benchmarks/degradation_noise.py            # needs BSDS500 and Kodak beside the repository, or --shared
+
+Kodak and 24 of BSDS500, blurred and reduced to a quarter, get noise whose strength at each brightness is known, as they
+would in a camera: before clipping and rounding. Of each bin of brightness, the strength that was estimated is compared
+with the true one in the bin's middle.
+"""
+
+import argparse
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from document import ROOT, describe_machine, markdown_table, write_section
+
+from ssg_hub.degradation.noise import BINS, LUMA, estimate_noise
+from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
+from ssg_hub.degradation.pictures import read_picture
+
+DOCUMENT = ROOT / "docs" / "degradation.md"
+CASES = {  # variance in levels of 255 squared: read^2 + shot * level
+    "Gaussian, 3": (3.0, 0.0),
+    "Gaussian, 8": (8.0, 0.0),
+    "Gaussian, 15": (15.0, 0.0),
+    "Poisson-Gaussian, 2 + 0.1 x": (2.0, 0.1),
+    "Poisson-Gaussian, 3 + 0.4 x": (3.0, 0.4),
+}
+ALLOWED = 0.10
+LEAST = 0.005  # share of the pixels that a bin must have to be counted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
+    arguments = parser.parse_args()
+    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    paths = [*sorted((shared / "data/kodak").glob("*")), *sorted((shared / "data/photos/bsds").glob("*"))[5::17][:24]]
+    if not paths:
+        parser.error(f"no pictures in {shared}/data; give --shared FOLDER")
+    clean = [reduce(path) for path in paths]
+    brightness = np.concatenate([picture.reshape(-1, 3) @ LUMA.numpy() for picture in clean])
+    shares = np.histogram(brightness, BINS, (0, 255))[0] / len(brightness)
+    used = [b for b in range(BINS) if shares[b] >= LEAST]
+    rows = [["noise", *(f"{b * 16}–{b * 16 + 15}" for b in range(BINS)), "within 10 %"]]
+    for name, (read, shot) in CASES.items():
+        errors = estimate(clean, read, shot)
+        cells = [f"{errors[b]:+.0%}" if b in used else "–" for b in range(BINS)]
+        right = sum(abs(errors[b]) <= ALLOWED for b in used)
+        rows.append([name, *cells, f"{right} of {len(used)}"])
+    text = (
+        f"On: {describe_machine()}. By: `python benchmarks/degradation_noise.py`. {len(clean)} pictures of about "
+        f"{clean[0].shape[1]}x{clean[0].shape[0]}. Error of sigma by brightness, mean of R, G and B, levels of 255; "
+        f"bins with less than {LEAST:.1%} of the pixels are not counted:\n\n{markdown_table(rows)}"
+    )
+    print(text)
+    write_section("noise", f"## Known noise\n\n{text}", DOCUMENT)
+
+
+def reduce(path: Path) -> np.ndarray:
+    """A picture at a quarter of its size, blurred as by a lens, in levels, not rounded."""
+    hr = torch.tensor(read_picture(path)[0]).permute(2, 0, 1)[None].float()
+    hr = hr[..., : hr.shape[-2] // 4 * 4, : hr.shape[-1] // 4 * 4]
+    two = torch.full((1,), 2.2)
+    return reduce_with(hr, gaussian_kernels(two, two, torch.zeros(1), 32), 4)[0].permute(1, 2, 0).double().numpy()
+
+
+def estimate(clean: list[np.ndarray], read: float, shot: float) -> np.ndarray:
+    """Relative errors (BINS,) of the estimated strength."""
+    rng = np.random.default_rng(0)
+    pictures = []
+    for picture in clean:
+        noisy = picture + rng.normal(size=picture.shape) * np.sqrt(read**2 + shot * picture)
+        pictures.append((noisy.round().clip(0, 255) / 255).astype(np.float32))
+    found = estimate_noise(pictures).levels.square().mean((0, 1)).sqrt().numpy() * 255
+    true = [math.sqrt(read**2 + shot * (b + 0.5) * 256 / BINS) for b in range(BINS)]
+    return found / true - 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Draw the contact sheet in docs/degradation.md: a camera made up from Kodak's photographs, learnt and shown.
+
+    python benchmarks/degradation_sheet.py            # needs Kodak beside the repository, or --shared
+
+The photographs, which anyone may show, are blurred along a slant, reduced to a quarter, given shot noise, compressed;
+`ssg degradation estimate` and `show` do the rest.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from document import ROOT
+from PIL import Image
+
+from ssg_hub.cli import main as ssg
+from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
+from ssg_hub.degradation.pictures import read_picture
+
+SHEET = ROOT / "docs" / "images" / "degradation.png"
+WIDTHS, ANGLE = (3.2, 1.6), 60.0  # HR px, degrees
+READ, SHOT, QUALITY = 2.0, 0.15, 70
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
+    arguments = parser.parse_args()
+    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    paths = sorted((shared / "data" / "kodak").glob("*"))
+    if not paths:
+        parser.error(f"no pictures in {shared}/data/kodak; give --shared FOLDER")
+    with tempfile.TemporaryDirectory() as folder:
+        camera, bank = Path(folder) / "camera", Path(folder) / "bank"
+        camera.mkdir()
+        for number, path in enumerate(paths):
+            spoil(read_picture(path)[0], number).save(camera / f"{path.stem}.jpg", quality=QUALITY)
+        ssg(["degradation", "estimate", str(camera), "-o", str(bank)])
+        ssg(["degradation", "show", str(bank), "-o", str(SHEET)])
+
+
+def spoil(pixels: np.ndarray, seed: int) -> Image.Image:
+    widths = (torch.tensor([width]) for width in WIDTHS)
+    kernel = gaussian_kernels(*widths, torch.tensor([np.radians(ANGLE)]).float(), 32)
+    lr = reduce_with(torch.tensor(pixels).permute(2, 0, 1)[None].float(), kernel, 4)[0].permute(1, 2, 0).numpy()
+    noise = np.random.default_rng(seed).normal(size=lr.shape) * np.sqrt(READ**2 + SHOT * lr)
+    return Image.fromarray((lr + noise).round().clip(0, 255).astype(np.uint8))
+
+
+if __name__ == "__main__":
+    main()
