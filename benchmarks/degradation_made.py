@@ -2,10 +2,11 @@
 
     python benchmarks/degradation_made.py             # needs CamVid and Kodak beside the repository, or --shared
 
-Registration: the offset of the mean LR of 8 draws against the bicubic reduction, by least squares on its slopes;
-the mean over the pictures, since noise shifts each of them by chance, and the standard error of that. Colours: the means of R, G and B over all pictures and draws against those of HR; noise averages out, so what
-is left is a cast. Speed: processor time for a batch of crops, and for a training step of the lightest generator on the
-same batch (L1, forward, backward, Adam), in turns in one process.
+Registration: the offset of the mean LR of 8 draws against the bicubic reduction, by least squares on its slopes; the
+mean over the pictures, since noise shifts each of them by chance, and the standard error of that. Colours: the means of
+R, G and B over all pictures and draws against those of HR; noise averages out, so what is left is a cast. Speed:
+processor time for a batch of crops, and for a training step of the lightest generator on the same batch (L1, forward,
+backward, Adam), in turns in one process.
 """
 
 import argparse
