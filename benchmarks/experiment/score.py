@@ -46,8 +46,10 @@ def main() -> int:
         parser.error(f"{missing[0]} is not finished; `val` is read once, after all rows. Train it, or --without ROW.")
     measures, hr = load_measures(), DATA / HR_FOLDERS[options.part] / "images"
     for camera in options.cameras:
+        lr = DATA / f"{options.part}_lr" / camera
         for row in options.untrained:
-            score_to(result_file(row, camera, 0, 0), untrained_method(row, camera, hr), camera, measures, options.part)
+            method = untrained_method(row, camera, lr, hr)
+            score_to(result_file(row, camera, 0, 0), method, camera, measures, options.part)
     for camera, seed, row in selected(options):
         folder = run_folder(row, camera, seed, options.steps)
         if is_finished(ROOT / folder):
@@ -70,8 +72,8 @@ def load_measures() -> Measures:
     return Measures(scale=4, lpips=lpips, judge=judge, labels=judge.labels, void=VOID)
 
 
-def untrained_method(row: str, camera: str, hr: Path) -> Method | None:
-    """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not there."""
+def untrained_method(row: str, camera: str, lr: Path, hr: Path) -> Method | None:
+    """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not whole."""
     if row == "interpolation":
         return bicubic
     if row == "hr":
@@ -79,7 +81,8 @@ def untrained_method(row: str, camera: str, hr: Path) -> Method | None:
     if row == "start":
         return model_method(start_folder() / "model", RUNS / "sr/start" / camera)
     folder = RUNS / "peers" / row / camera
-    return FromFolder(folder) if folder.is_dir() else None
+    made = {path.stem for path in folder.glob("*.png")}
+    return FromFolder(folder) if made >= {path.stem for path in lr.iterdir()} else None
 
 
 def model_method(model: Path, sr: Path) -> Method:
@@ -200,7 +203,9 @@ def training_facts(folder: Path) -> dict:
 
     log = EventAccumulator(str(folder / "logs")).Reload()
     curves = {
-        tag: [[event.step, round(event.value, 5)] for event in log.Scalars(tag)]
+        tag: sorted(
+            {event.step: round(event.value, 5) for event in log.Scalars(tag)}.items()
+        )  # a resumed step is twice
         for tag in log.Tags()["scalars"]
         if tag.startswith("adversarial") and not tag.endswith("data_wait")
     }
