@@ -42,6 +42,8 @@ def main() -> int:
     print(f"{len(plan)} runs, {len(plan) - len(todo)} finished before.", flush=True)
     began = time.monotonic()
     for done, (folder, keys) in enumerate(todo):
+        if is_finished(ROOT / folder):  # by another runner, meanwhile
+            continue
         left = "" if not done else f", about {(time.monotonic() - began) / done * (len(todo) - done) / 60:.0f} min left"
         print(f"[{done + 1}/{len(todo)}{left}] {folder}", flush=True)
         code = train(ROOT / folder, train_command(keys | overrides))
