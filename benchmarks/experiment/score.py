@@ -3,7 +3,7 @@
     python -m benchmarks.experiment.score                      # camera phone, seed 0: all rows, interpolation, peers
     python -m benchmarks.experiment.score --without oracle     # a row that will not be trained, given up in writing
 
-`val` is read once: not before all rows are finished, or given up by name. The code is that of `ssg evaluate`. The judge
+`val` is read once: no trained row before all are finished, or given up by name. The code is that of `ssg evaluate`. The judge
 reads each result as it is, moved by one pixel, and after JPEG: a pattern made for one network does not survive these.
 """
 
@@ -42,7 +42,7 @@ def main() -> int:
         "--part", choices=("val", "dev"), default="val", help="dev: a look while choosing; keeps nothing"
     )
     options = parser.parse_args()
-    if options.part == "val" and (missing := unfinished(options)):
+    if options.part == "val" and options.rows and (missing := unfinished(options)):
         parser.error(f"{missing[0]} is not finished; `val` is read once, after all rows. Train it, or --without ROW.")
     measures, hr = load_measures(), DATA / HR_FOLDERS[options.part] / "images"
     for camera in options.cameras:

@@ -56,7 +56,7 @@ def main() -> int:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """The options that say which part of the experiment is meant."""
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--cameras", nargs="+", choices=CAMERAS, default=["phone"], metavar="CAMERA")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"adversarial steps of a row (default {STEPS})")
