@@ -4,8 +4,8 @@
     python -m benchmarks.experiment.score --without oracle     # a row that will not be trained, given up in writing
 
 `val` is read once: no trained row before all are finished, or given up by name. The code is that of `ssg evaluate`.
-The judge reads each result as it is, moved by one pixel, and after JPEG: a pattern made for one network does not survive
-these.
+The judge reads each result as it is, moved by one pixel, and after JPEG: a pattern made for one network does not
+survive these.
 """
 
 import argparse
