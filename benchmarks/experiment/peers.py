@@ -62,13 +62,16 @@ def load_net(name: str, threads: int) -> ncnn.Net:
 def upscale(net: ncnn.Net, path: Path, scale: int = 4) -> Image.Image:
     lr = np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
     lr = np.pad(lr, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)), mode="reflect")
+    planes = np.ascontiguousarray(lr.transpose(2, 0, 1))  # with a name: ncnn.Mat does not keep its array alive
     extractor = net.create_extractor()
-    extractor.input("data", ncnn.Mat(np.ascontiguousarray(lr.transpose(2, 0, 1))).clone())
+    extractor.input("data", ncnn.Mat(planes).clone())
     status, output = extractor.extract("output")
     if status:
         sys.exit(f"ncnn could not run on {path} (status {status}).")
     cut = scale * PADDING
     sr = np.array(output).transpose(1, 2, 0)[cut:-cut, cut:-cut]
+    if not np.isfinite(sr).all():
+        sys.exit(f"ncnn gave values for {path} that are not finite.")
     return Image.fromarray((sr.clip(0, 1) * 255).round().astype(np.uint8))
 
 

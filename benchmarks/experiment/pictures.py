@@ -24,9 +24,9 @@ from ssg_hub.evaluation.picture_sheet import draw_sheet
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.images.reading import read_picture
 
-SHOWN = ["bicubic", "generic", "bicubic-guide", "bank", "ssg", "oracle"]
+SHOWN = ["bicubic", "bicubic-guide", "bank", "ssg", "oracle"]
 KODAK = ROOT / "../shared/data/kodak"
-CROPS = 6
+CROPS = 4
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.document import markdown_table, write_section
 from benchmarks.experiment.bootstrap import block_weights, interval, weighted_mean, weighted_miou
 from benchmarks.experiment.claims import CLAIMS, Comparison, Verdict
-from benchmarks.experiment.protocol import CAMERAS, RESULTS, ROWS, STEPS, UNTRAINED, result_file
+from benchmarks.experiment.protocol import CAMERAS, RESULTS, ROOT, ROWS, STEPS, UNTRAINED, result_file
 
 COLUMNS = {  # figure -> heading, decimals
     "psnr_y": ("PSNR-Y ↑", 2),
@@ -25,6 +25,10 @@ COLUMNS = {  # figure -> heading, decimals
     "flat_noise": ("flat noise ↓", 2),
     "boundary_f": ("boundary F ↑", 3),
     "miou": ("mIoU ↑", 3),
+}
+PICTURES = {
+    "images/experiment.png": "Kodak, degraded by the bank: crops where the rows differ most",
+    "images/experiment_curves.png": "training curves",
 }
 ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bicubic-guide", "generic-guide", "ssg", "ssg-pseudo"]
 ORDER += ["oracle", "animevideov3", "x4plus", "hr"]
@@ -120,6 +124,7 @@ def build_section(rows: dict[str, Scored], camera: str, steps: int) -> str:
         stress_table(rows),
         claims_text(judge_claims(rows), min(row.seeds for name, row in rows.items() if name in ROWS)),
     ]
+    parts += [f"![{title}]({path})" for path, title in PICTURES.items() if (ROOT / "docs" / path).exists()]
     if missing := [name for name in ORDER if name not in rows]:
         parts.append(f"Not there yet: {', '.join(missing)}.")
     return "\n\n".join(parts)

@@ -3,8 +3,9 @@
     python -m benchmarks.experiment.score                      # camera phone, seed 0: all rows, interpolation, peers
     python -m benchmarks.experiment.score --without oracle     # a row that will not be trained, given up in writing
 
-`val` is read once: not before all rows are finished, or given up by name. The code is that of `ssg evaluate`. The judge
-reads each result as it is, moved by one pixel, and after JPEG: a pattern made for one network does not survive these.
+`val` is read once: no trained row before all are finished, or given up by name. The code is that of `ssg evaluate`.
+The judge reads each result as it is, moved by one pixel, and after JPEG: a pattern made for one network does not
+survive these.
 """
 
 import argparse
@@ -42,12 +43,14 @@ def main() -> int:
         "--part", choices=("val", "dev"), default="val", help="dev: a look while choosing; keeps nothing"
     )
     options = parser.parse_args()
-    if options.part == "val" and (missing := unfinished(options)):
+    if options.part == "val" and options.rows and (missing := unfinished(options)):
         parser.error(f"{missing[0]} is not finished; `val` is read once, after all rows. Train it, or --without ROW.")
     measures, hr = load_measures(), DATA / HR_FOLDERS[options.part] / "images"
     for camera in options.cameras:
+        lr = DATA / f"{options.part}_lr" / camera
         for row in options.untrained:
-            score_to(result_file(row, camera, 0, 0), untrained_method(row, camera, hr), camera, measures, options.part)
+            method = untrained_method(row, camera, lr, hr)
+            score_to(result_file(row, camera, 0, 0), method, camera, measures, options.part)
     for camera, seed, row in selected(options):
         folder = run_folder(row, camera, seed, options.steps)
         if is_finished(ROOT / folder):
@@ -70,8 +73,8 @@ def load_measures() -> Measures:
     return Measures(scale=4, lpips=lpips, judge=judge, labels=judge.labels, void=VOID)
 
 
-def untrained_method(row: str, camera: str, hr: Path) -> Method | None:
-    """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not there."""
+def untrained_method(row: str, camera: str, lr: Path, hr: Path) -> Method | None:
+    """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not whole."""
     if row == "interpolation":
         return bicubic
     if row == "hr":
@@ -79,7 +82,8 @@ def untrained_method(row: str, camera: str, hr: Path) -> Method | None:
     if row == "start":
         return model_method(start_folder() / "model", RUNS / "sr/start" / camera)
     folder = RUNS / "peers" / row / camera
-    return FromFolder(folder) if folder.is_dir() else None
+    made = {path.stem for path in folder.glob("*.png")}
+    return FromFolder(folder) if made >= {path.stem for path in lr.iterdir()} else None
 
 
 def model_method(model: Path, sr: Path) -> Method:
@@ -200,7 +204,9 @@ def training_facts(folder: Path) -> dict:
 
     log = EventAccumulator(str(folder / "logs")).Reload()
     curves = {
-        tag: [[event.step, round(event.value, 5)] for event in log.Scalars(tag)]
+        tag: sorted(
+            {event.step: round(event.value, 5) for event in log.Scalars(tag)}.items()
+        )  # a resumed step is twice
         for tag in log.Tags()["scalars"]
         if tag.startswith("adversarial") and not tag.endswith("data_wait")
     }

@@ -42,6 +42,8 @@ def main() -> int:
     print(f"{len(plan)} runs, {len(plan) - len(todo)} finished before.", flush=True)
     began = time.monotonic()
     for done, (folder, keys) in enumerate(todo):
+        if is_finished(ROOT / folder):  # by another runner, meanwhile
+            continue
         left = "" if not done else f", about {(time.monotonic() - began) / done * (len(todo) - done) / 60:.0f} min left"
         print(f"[{done + 1}/{len(todo)}{left}] {folder}", flush=True)
         code = train(ROOT / folder, train_command(keys | overrides))
@@ -54,7 +56,7 @@ def main() -> int:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """The options that say which part of the experiment is meant."""
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--cameras", nargs="+", choices=CAMERAS, default=["phone"], metavar="CAMERA")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"adversarial steps of a row (default {STEPS})")
