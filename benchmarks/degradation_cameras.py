@@ -18,7 +18,6 @@ own HR: least squares over all pixels of every sixth pair.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from document import ROOT, describe_machine, markdown_table, write_section
+from evaluation_data import parse_with_shared
 from PIL import Image
 from torch import Tensor
 
@@ -48,13 +48,9 @@ SECOND_DIFFERENCE = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6  #
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
     parser.add_argument("--banks", type=Path, help="keep the estimated banks there")
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    arguments, shared = parse_with_shared(parser)
     camvid = shared / "data" / "camvid"
-    if not camvid.is_dir():
-        parser.error(f"no pictures in {camvid}; give --shared FOLDER")
     source, target = (frames(camvid, name) for name in ("source", "target"))
     sets = {"source": source, "target": target}
     known = {"bicubic": BicubicDegradation(), "generic prior": GenericPrior()}

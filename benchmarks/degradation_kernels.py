@@ -11,14 +11,13 @@ gets one.
 import argparse
 import io
 import math
-import os
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from document import ROOT, describe_machine, markdown_table, write_section
+from evaluation_data import parse_with_shared
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -80,16 +79,12 @@ KERNELS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
     parser.add_argument("--method", choices=("parametric", "kernelgan"), default="parametric")
     parser.add_argument(
         "--most", type=int, default=1, metavar="N", help="pictures per folder for KernelGAN (default 1)"
     )
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    arguments, shared = parse_with_shared(parser)
     paths = sorted((shared / "data" / "kodak").glob("*"))
-    if not paths:
-        parser.error(f"no pictures in {shared}/data/kodak; give --shared FOLDER")
     clean = [torch.tensor(read_picture(path)[0]).permute(2, 0, 1)[None] / 255 for path in paths]
     if arguments.method == "parametric":
         name, option, count, estimator = "The parametric estimator", "", len(clean), estimate_parametric

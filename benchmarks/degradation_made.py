@@ -10,7 +10,6 @@ backward, Adam), in turns in one process.
 """
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from document import ROOT, describe_machine, markdown_table, write_section
+from evaluation_data import parse_with_shared
 from torch import Tensor
 
 from ssg_hub.data.crops import sample_generators
@@ -35,11 +35,7 @@ EDGE = 6  # LR pixels left out, where the two ways of mirroring differ
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
-    if not (shared / "data").is_dir():
-        parser.error(f"no data at {shared}; give --shared FOLDER with data/")
+    _, shared = parse_with_shared(parser)
     makers = {
         f"bank of *{camera}*": DegradationBank.from_images(shared / "data/camvid/target_lr" / camera)
         for camera in ("noisy", "phone")

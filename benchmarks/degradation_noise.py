@@ -9,12 +9,12 @@ with the true one in the bin's middle.
 
 import argparse
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from document import ROOT, describe_machine, markdown_table, write_section
+from evaluation_data import parse_with_shared
 
 from ssg_hub.degradation.noise import BINS, LUMA, estimate_noise
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
@@ -34,12 +34,8 @@ LEAST = 0.005  # share of the pixels that a bin must have to be counted
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    _, shared = parse_with_shared(parser)
     paths = [*sorted((shared / "data/kodak").glob("*")), *sorted((shared / "data/photos/bsds").glob("*"))[5::17][:24]]
-    if not paths:
-        parser.error(f"no pictures in {shared}/data; give --shared FOLDER")
     clean = [reduce(path) for path in paths]
     brightness = np.concatenate([picture.reshape(-1, 3) @ LUMA.numpy() for picture in clean])
     shares = np.histogram(brightness, BINS, (0, 255))[0] / len(brightness)

@@ -7,13 +7,13 @@ The photographs, which anyone may show, are blurred along a slant, reduced to a 
 """
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from document import ROOT
+from evaluation_data import parse_with_shared
 from PIL import Image
 
 from ssg_hub.cli import main as ssg
@@ -27,12 +27,8 @@ READ, SHOT, QUALITY = 2.0, 0.15, 70
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
+    _, shared = parse_with_shared(parser)
     paths = sorted((shared / "data" / "kodak").glob("*"))
-    if not paths:
-        parser.error(f"no pictures in {shared}/data/kodak; give --shared FOLDER")
     with tempfile.TemporaryDirectory() as folder:
         camera, bank = Path(folder) / "camera", Path(folder) / "bank"
         camera.mkdir()

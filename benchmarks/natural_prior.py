@@ -8,11 +8,10 @@ the *source* drives. What the estimator is tested on is not among them: Kodak, t
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
-from document import ROOT
+from evaluation_data import parse_with_shared
 from tqdm import tqdm
 
 from ssg_hub.degradation.pictures import read_picture
@@ -23,11 +22,7 @@ SCALE = 4
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, help="folder with data/ (default: $SSG_SHARED, ../shared)")
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
-    if not (shared / "data").is_dir():
-        parser.error(f"no data at {shared}; give --shared FOLDER with data/")
+    _, shared = parse_with_shared(parser)
     pictures = [read_picture(path)[0].astype(np.float32) / 255 for path in tqdm(choose(shared / "data"))]
     pictures = [picture for picture in pictures if min(picture.shape[:2]) >= TILE * SCALE]
     prior = NaturalPrior.from_pictures(pictures, SCALE)

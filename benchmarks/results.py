@@ -8,14 +8,14 @@ Only a whole run on the embedded checkpoint writes the document.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from document import RESULTS, ROOT, describe_machine, markdown_table, write_section
+from document import RESULTS, describe_machine, markdown_table, write_section
+from evaluation_data import parse_with_shared
 from PIL import Image
 from tqdm import tqdm
 
@@ -37,14 +37,10 @@ AIMS = {"lpips": 0.50, "miou": 0.55}  # of the first embedded checkpoint, beside
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=EMBEDDED, help="folder or Hub id; prints only")
-    parser.add_argument("--shared", type=Path, help="folder with data/ and weights/ (default: $SSG_SHARED, ../shared)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="write picture sheets of all sets there")
     parser.add_argument("--limit", type=int, help="only so many pictures of each set, for a try")
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("SSG_SHARED") or ROOT.parent / "shared")
-    if not (shared / "data").is_dir():
-        parser.error(f"no data at {shared}; give --shared FOLDER with data/ and weights/")
+    arguments, shared = parse_with_shared(parser)
     model = load_model(arguments.model).to(arguments.device)
     lpips = LPIPS.from_files(*(shared / "weights" / name for name in LPIPS_FILES)).to(arguments.device)
     with tempfile.TemporaryDirectory() as folder:
