@@ -65,8 +65,7 @@ def shoot(browser: Browser, url: str, view: dict, tabs: dict[str, str]) -> None:
     for name, tab in tabs.items():
         choose_tab(page, tab)
         page.mouse.move(0, 0)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(1000)  # the slider's handle comes to rest
+        page.wait_for_timeout(2000)  # pictures are there and the slider's handle is at rest; the page's stream never is
         page.screenshot(path=FOLDER / f"{name}.png", full_page=True)
         print(f"wrote docs/images/{name}.png")
     page.close()
