@@ -11,6 +11,7 @@ import sys
 from copy import deepcopy
 
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -115,6 +116,7 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     discriminator = in_memory_format(build_discriminator(config.discriminator, config.discriminator_features), config)
     ema, last_layer = new_ema(generator, run), generator.last_layer
     if config.compile:
+        torch._functorch.config.donated_buffer = False  # the balance goes backward through a graph that is kept
         generator.compile()
         discriminator.compile()
     networks = [generator, discriminator] + ([guide.requires_grad_(True)] if joint else [])
