@@ -132,17 +132,21 @@ def shared(spans: list[Span]) -> list[Span]:
     return [(after[0], before[1]) for before, after in pairwise(spans)]
 
 
+def lr_side(megapixels: int) -> int:
+    """Side of the square LR picture whose result has so many megapixels."""
+    return round(1000 * megapixels**0.5 / 4)
+
+
 def measure_memory() -> dict[tuple[int, int], tuple[int, int]]:
     """(megapixels, bits) -> the model's own need and the peak, in bytes."""
-    sides = {megapixels: round(1000 * megapixels**0.5 / 4) for megapixels in MEGAPIXELS}
     cases = [(megapixels, bits) for megapixels in MEGAPIXELS for bits in (8, 16)]
-    return {(mp, bits): (measure(MEMORY_TILE, bits), measure(sides[mp], bits)) for mp, bits in cases}
+    return {(mp, bits): (measure(MEMORY_TILE, bits), measure(lr_side(mp), bits)) for mp, bits in cases}
 
 
 def memory_rows(measured: dict[tuple[int, int], tuple[int, int]]) -> list[list[str]]:
     rows = [["result", "depth", "tiles", "model's own need", "peak", "above, bytes per output pixel"]]
     for (megapixels, bits), (need, peak) in measured.items():
-        side = round(1000 * megapixels**0.5 / 4)
+        side = lr_side(megapixels)
         tiles = len(plan_grid(side, side, MEMORY_TILE))
         row = [f"{4 * side}x{4 * side}", f"{bits} bit", str(tiles), f"{need / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB"]
         rows.append([*row, f"{(peak - need) / (4 * side) ** 2:.1f}"])

@@ -1,7 +1,6 @@
 """Draw the training curves of the experiment's rows from the kept logs: docs/images/experiment_curves.png.
 
-peers/bin/pip install matplotlib         # the environment of peers.py; this needs nothing else of ours
-peers/bin/python -m benchmarks.experiment.curves [--steps 320] [--camera phone]
+python -m benchmarks.experiment.curves [--steps 320] [--camera phone]
 """
 
 import argparse
