@@ -141,23 +141,19 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
                 lr = source_lr(batch["source"], degradation, config.scale)
             with accelerator.autocast():
                 sr = generator(lr)
-                losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
-                if perceptual:
-                    losses["perceptual"] = config.perceptual_weight * perceptual(sr, hr)
-                if config.adversarial_weight:
-                    losses["adversarial"] = config.adversarial_weight * deceive_loss(critic(sr))
-                if guide is not None:
-                    frozen_guide.requires_grad_(False)
+                losses = source_losses(sr, hr, perceptual, critic, config)
+                if "target" in batch:
                     target = batch["target"]
                     sr_t = generator(target["lr"])
-                    view, label = random_view(
-                        sr_t, target_labels(target, teacher, config), target["seed"], config.void_id
-                    )
+                if guide is not None:
+                    frozen_guide.requires_grad_(False)
+                    view, label = guide_view(sr_t, target, teacher, config)
                     cross_entropy = segmentation_loss(
                         frozen_guide(view), label, config.void_id, accelerator=accelerator
                     )
                     weight = balance(sum(losses.values()), cross_entropy, stage.step)
                     losses["guide"] = weight * cross_entropy
+                if "target" in batch and config.consistency_weight:
                     losses["consistency"] = config.consistency_weight * low_pass_consistency(sr_t, target["lr"])
             accelerator.backward(sum(losses.values()))
             if stage.update(optimizers[0], generator.parameters()):
@@ -191,10 +187,11 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
 
 
 def adversarial_crops(config: TrainConfig, guide: Guide | None, joint: bool) -> dict:
-    """What one step reads: source HR; real LR where there is a guide; HR with labels where that is trained along."""
+    """What one step reads: source HR; real LR where a loss has use for it; HR with labels for a guide trained along."""
     crops = {"source": (source_crops(config), config.batch)}
-    if guide is not None:
-        target = load_pictures(config.target, config.data_root, labels=config.target_labels or False)
+    if guide is not None or (config.target and config.consistency_weight):
+        labels = guide is not None and config.target_labels
+        target = load_pictures(config.target, config.data_root, labels=labels or False)
         target = TargetCrops(target, config.target_crop, config.seed, config.scale, config.void_id)
         crops["target"] = (target, config.target_batch)
     if joint:
@@ -218,11 +215,27 @@ def source_lr(source: dict[str, Tensor], degradation, scale: int) -> Tensor:
     return degradation.degrade(source["hr"], scale, sample_generators(source["seed"]))
 
 
-def target_labels(target: dict[str, Tensor], teacher: Guide | None, config: TrainConfig) -> Tensor:
-    """The labels of a target batch: those that came with it, or else what the teacher is sure of."""
+def source_losses(
+    sr: Tensor, hr: Tensor, perceptual: PerceptualLoss | None, critic: nn.Module, config: TrainConfig
+) -> dict[str, Tensor]:
+    """The generator's objective on source pairs, each term with its weight; a term of weight 0 is left out."""
+    losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
+    if perceptual:
+        losses["perceptual"] = config.perceptual_weight * perceptual(sr, hr)
+    if config.adversarial_weight:
+        losses["adversarial"] = config.adversarial_weight * deceive_loss(critic(sr))
+    return losses
+
+
+def guide_view(
+    sr: Tensor, target: dict[str, Tensor], teacher: Guide | None, config: TrainConfig
+) -> tuple[Tensor, Tensor]:
+    """What the guide reads of the target's SR, and the labels: those that came with it, or the teacher's."""
     if "label" in target:
-        return target["label"]
-    return pseudo_labels(teacher, target["lr"], config.scale, config.pseudo_threshold, config.void_id)
+        label = target["label"]
+    else:
+        label = pseudo_labels(teacher, target["lr"], config.scale, config.pseudo_threshold, config.void_id)
+    return random_view(sr, label, target["seed"], config.void_id)
 
 
 def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation, scale: int) -> Tensor:

@@ -65,9 +65,9 @@ def watch(data, tmp_path, monkeypatch):
 
         monkeypatch.setattr(train_accelerate, "build_discriminator", build_watched)
         session = Run(config)
-        guide = load_guide(config.guide_model).requires_grad_(False)
+        guide = load_guide(config.guide_model).requires_grad_(False) if config.guide_model else None
         generator = train_accelerate.new_model(config, guide).generator
-        seen.networks |= {"generator": generator, "guide": guide}
+        seen.networks |= {"generator": generator} | ({"guide": guide} if guide else {})
         train_accelerate.adversarial(session, generator, guide, guide)
         return seen
 
@@ -116,6 +116,14 @@ def test_the_guide_loss_alone_moves_the_generator(watch):
     others = dict.fromkeys(("l1_weight", "perceptual_weight", "adversarial_weight", "consistency_weight"), 0.0)
     seen = watch(adversarial_steps=1, guide_weight=1.0, **others)
     assert [(owner, changed) for owner, _, changed, _ in seen.updates] == [("generator", {"generator"})]
+
+
+def test_the_consistency_with_real_lr_needs_no_guide(watch):
+    others = dict.fromkeys(("l1_weight", "perceptual_weight", "adversarial_weight", "guide_weight"), 0.0)
+    moved = watch(adversarial_steps=1, guide_model=None, target_labels=None, **others)
+    assert [(owner, changed) for owner, _, changed, _ in moved.updates] == [("generator", {"generator"})]
+    still = watch(adversarial_steps=1, guide_model=None, consistency_weight=0.0, **others)
+    assert [(owner, changed) for owner, _, changed, _ in still.updates] == [("generator", set())]
 
 
 def test_updates_that_are_not_finite_are_dropped_and_counted_until_they_are_too_many(watch):

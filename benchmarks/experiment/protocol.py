@@ -12,9 +12,10 @@ BASE = Path("configs/experiment/base.yaml")
 DATA = Path("../shared/data/camvid")
 JUDGE = RUNS / "judge/guide"
 
-STEPS = 320  # adversarial steps of a row in this edition; 2000 are wanted
+STEPS = 1500  # adversarial steps of a row
 CAMERAS = ("phone", "noisy")
-UNGUIDED = {"guide_weight": 0, "guide_model": None}
+UNLABELED = {"guide_weight": 0, "guide_model": None, "target_labels": None}
+UNGUIDED = {**UNLABELED, "target": []}
 WARM_UP = {
     "degradation": "bicubic",
     "adversarial_steps": 0,
@@ -49,6 +50,7 @@ ROWS = {
     "bicubic-guide": Row("bicubic + guide", BICUBIC),
     "generic": Row("pairs by the generic prior", GENERIC | UNGUIDED),
     "generic-guide": Row("generic + guide", GENERIC),
+    "bank-consistency": Row("DA + consistency with target LR, no guide", BANK | UNLABELED),
     "oracle": Row(
         "oracle: the true pairs",
         UNGUIDED | {"source": ["camvid/train#camvid/target.txt"], "source_lr": "camvid/target_lr/{camera}"},

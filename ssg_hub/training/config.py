@@ -2,10 +2,10 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import ConfigError
 
@@ -74,7 +74,7 @@ class TrainConfig(BaseModel):
     discriminator: Literal["unet", "patch"] = "unet"
     discriminator_features: int = Field(default=32, gt=0)
     discriminator_lr: float = Field(default=1e-4, gt=0)
-    guide_weight: float | Literal["balanced"] = Field(default="balanced", description="a number, or balanced; 0: off")
+    guide_weight: float | Literal["balanced"] = Field(default="balanced", description="a number, or balanced; 0: none")
     guide_share: float = Field(default=0.5, gt=0, description="balanced: gradient norm relative to the other losses'")
     guide: Literal["frozen", "joint"] = Field(default="frozen", description="joint trains the guide on HR and SR along")
     consistency_weight: float = Field(default=1.0, ge=0, description="low-pass consistency of target SR with its LR")
@@ -85,7 +85,9 @@ class TrainConfig(BaseModel):
     gradient_accumulation: int = Field(default=1, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0, description="of each network")
     max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(lambda value: value or "no")] = Field(
+        default="no", description="bf16 also helps CPUs that have it"
+    )
     channels_last: bool = True
     compile: bool = Field(default=False, description="torch.compile for generator and discriminator")
     checkpoint_every: int = Field(default=500, gt=0, description="steps")
