@@ -7,6 +7,7 @@ Reads the TensorBoard files below each folder; a panel for each figure that some
 
 import argparse
 from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +20,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 COLUMNS = 3
 SMOOTHING = 0.6  # of losses, which differ from batch to batch; the pale line behind is what was logged
 UNINTERESTING = ("data_wait", "skipped_updates", "skipped_pictures")
+LINES = ("-", "--", ":", "-.")  # where there are more runs than colours
 Curve = list[tuple[int, float]]
+
+
+@dataclass
+class Panel:
+    """One figure of several runs: a loss, drawn smoothed, or scores of the dev set, drawn as points."""
+
+    title: str
+    curves: dict[str, Curve] = field(default_factory=dict)
+    scores: bool = False
 
 
 def main() -> None:
@@ -28,14 +39,16 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--only", default="", metavar="STAGE", help="figures of this stage alone")
     options = parser.parse_args()
-    panels: dict[str, dict[str, Curve]] = defaultdict(dict)
+    panels: dict[str, Panel] = {}
     for run in options.runs:
         for figure, curve in read_scalars(run).items():
             if figure.startswith(options.only) and not figure.endswith(UNINTERESTING) and len(curve) > 1:
-                panels[figure][run.name] = curve
+                title = figure.replace("_dev/", ", dev set: ").replace("/", ": ")
+                panel = panels.setdefault(figure, Panel(title, scores="_dev/" in figure))
+                panel.curves[run.name] = curve
     if not panels:
         parser.error(f"nothing was logged more than once in {', '.join(map(str, options.runs))}")
-    draw(panels, options.output)
+    draw([panels[figure] for figure in sorted(panels, key=lambda name: (panels[name].scores, name))], options.output)
 
 
 def read_scalars(run: Path) -> dict[str, Curve]:
@@ -48,25 +61,27 @@ def read_scalars(run: Path) -> dict[str, Curve]:
     return {figure: sorted(values.items()) for figure, values in curves.items()}
 
 
-def draw(panels: dict[str, dict[str, Curve]], path: Path) -> None:
-    names = sorted(panels, key=lambda figure: ("_dev/" in figure, figure))
-    rows = -(-len(names) // COLUMNS)
+def draw(panels: list[Panel], path: Path) -> None:
+    """Write the panels as one PNG, with one legend for all."""
+    rows = -(-len(panels) // COLUMNS)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(4 * COLUMNS, 2.4 * rows), squeeze=False, layout="constrained")
-    colors = {run: f"C{i}" for i, run in enumerate(dict.fromkeys(run for curves in panels.values() for run in curves))}
-    for axis, name in zip(axes.flat, names, strict=False):
-        for run, curve in panels[name].items():
+    runs = list(dict.fromkeys(run for panel in panels for run in panel.curves))
+    styles = {run: {"color": f"C{i % 10}", "linestyle": LINES[i // 5 % len(LINES)]} for i, run in enumerate(runs)}
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        for run, curve in panel.curves.items():
             steps, values = zip(*curve, strict=True)
-            scores = "_dev/" in name
-            axis.plot(steps, values, color=colors[run], alpha=1 if scores else 0.25, marker="." if scores else None)
-            if not scores:
-                axis.plot(steps, smooth(values), color=colors[run])
-        axis.set_title(name.replace("_dev/", ", dev set: ").replace("/", ": "), fontsize=9)
+            if panel.scores:
+                axis.plot(steps, values, marker=".", **styles[run])
+            else:
+                axis.plot(steps, values, color=styles[run]["color"], alpha=0.25 / len(panel.curves) ** 0.5)
+                axis.plot(steps, smooth(values), **styles[run])
+        axis.set_title(panel.title, fontsize=9)
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
-    for axis in axes.flat[len(names) :]:
+    for axis in axes.flat[len(panels) :]:
         axis.axis("off")
-    handles = [plt.Line2D([], [], color=color) for color in colors.values()]
-    figure.legend(handles, colors, loc="outside lower center", ncols=len(colors), frameon=False)
+    handles = [plt.Line2D([], [], **style) for style in styles.values()]
+    figure.legend(handles, runs, loc="outside lower center", ncols=min(len(runs), 5), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
 

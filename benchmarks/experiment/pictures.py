@@ -1,6 +1,6 @@
 """Show what the experiment's rows make of pictures that anyone may see: docs/images/experiment.png, from Kodak.
 
-    python -m benchmarks.experiment.pictures [--steps 320] [--camera phone]
+    python -m benchmarks.experiment.pictures [--steps N] [--camera phone]
 
 The LR pictures are made by the camera's estimated bank, so that the rows are at home; CamVid itself must not be shown.
 Needs the models that benchmarks.experiment.train has left in runs/.

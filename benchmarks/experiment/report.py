@@ -1,6 +1,6 @@
 """Make the experiment's table, its tests of the three claims, and its section of docs/results.md from the kept figures.
 
-    python -m benchmarks.experiment.report [--steps 320] [--camera phone]
+    python -m benchmarks.experiment.report [--steps N] [--camera phone]
 
 What is not there yet is left out and named. It reads no picture: only results/…/*.json.
 """
@@ -30,8 +30,8 @@ PICTURES = {
     "images/experiment.png": "Kodak, degraded by the bank: crops where the rows differ most",
     "images/experiment_curves.png": "training curves",
 }
-ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bicubic-guide", "generic-guide", "ssg", "ssg-pseudo"]
-ORDER += ["oracle", "animevideov3", "x4plus", "hr"]
+ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bank-consistency", "bicubic-guide", "generic-guide"]
+ORDER += ["ssg", "ssg-pseudo", "oracle", "animevideov3", "x4plus", "hr"]
 
 
 @dataclass
@@ -41,14 +41,18 @@ class Scored:
     Attributes:
         values: variant -> figure -> (frames,), averaged over the seeds.
         counts: variant -> (frames, 3, classes), added over the seeds.
-        seeds: how many.
         training: cost of each seed's training.
+        by_seed: seed -> the same for one seed alone; empty where there is only one.
     """
 
     values: dict[str, dict[str, np.ndarray]]
     counts: dict[str, np.ndarray]
-    seeds: int
     training: list[dict]
+    by_seed: dict[str, "Scored"]
+
+    @property
+    def seeds(self) -> int:
+        return max(1, len(self.by_seed))
 
 
 def main() -> int:
@@ -72,18 +76,20 @@ def load_rows(camera: str, steps: int) -> dict[str, Scored]:
         pattern = result_file(name, camera, 0, steps)
         files = sorted(pattern.parent.glob(pattern.name.replace("seed0", "seed*")))
         if files:
-            rows[name] = read_row([json.loads(file.read_text()) for file in files])
+            rows[name] = read_row({file.stem.rpartition("-seed")[2]: json.loads(file.read_text()) for file in files})
     return rows
 
 
-def read_row(records: list[dict]) -> Scored:
-    values, counts = {}, {}
+def read_row(by_seed: dict[str, dict]) -> Scored:
+    """A row from the kept record of each of its seeds."""
+    records, values, counts = list(by_seed.values()), {}, {}
     for variant in records[0]["variants"]:
         frames = [list(record["variants"][variant]["frames"].values()) for record in records]
         figures = [name for name in frames[0][0] if name != "counts"]
         values[variant] = {name: np.mean([[_number(f[name]) for f in seed] for seed in frames], 0) for name in figures}
         counts[variant] = np.sum([[frame["counts"] for frame in seed] for seed in frames], 0)
-    return Scored(values, counts, len(records), [record["training"] for record in records if "training" in record])
+    alone = {seed: read_row({seed: record}) for seed, record in by_seed.items()} if len(by_seed) > 1 else {}
+    return Scored(values, counts, [record["training"] for record in records if "training" in record], alone)
 
 
 def figure_draws(row: Scored, figure: str, variant: str, weights: np.ndarray) -> np.ndarray:
@@ -122,12 +128,13 @@ def build_section(rows: dict[str, Scored], camera: str, steps: int) -> str:
         main_table(rows, weights),
         "The judge on the results as they are, moved by one pixel, and after JPEG at quality 90 (mIoU):",
         stress_table(rows),
-        claims_text(judge_claims(rows), min(row.seeds for name, row in rows.items() if name in ROWS)),
+        seeds_text(rows),
+        claims_text(judge_claims(rows), rows),
     ]
     parts += [f"![{title}]({path})" for path, title in PICTURES.items() if (ROOT / "docs" / path).exists()]
     if missing := [name for name in ORDER if name not in rows]:
         parts.append(f"Not there yet: {', '.join(missing)}.")
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def describe_cost(rows: dict[str, Scored]) -> str:
@@ -165,12 +172,25 @@ def stress_table(rows: dict[str, Scored]) -> str:
     return markdown_table(table)
 
 
-def claims_text(verdicts: dict[str, Verdict], seeds: int) -> str:
+def seeds_text(rows: dict[str, Scored]) -> str:
+    """What the seeds of a row differ by, for rows that have several; empty where none has."""
+    table = [["row", "seed", "PSNR-Y ↑", "LPIPS ↓", "flat noise ↓", "boundary F ↑", "mIoU ↑", "moved", "JPEG"]]
+    for name, row in rows.items():
+        for seed, scored in row.by_seed.items():
+            whole = np.ones((1, len(scored.counts["plain"])), int)
+            figures = [(f, "plain") for f in ("psnr_y", "lpips", "flat_noise", "boundary_f", "miou")]
+            figures += [("miou", "shifted"), ("miou", "jpeg")]
+            cells = [f"{figure_draws(scored, f, v, whole)[0]:.{COLUMNS[f][1]}f}" for f, v in figures]
+            table.append([ROWS[name].title, seed, *cells])
+    return f"Rows with several seeds, one by one:\n\n{markdown_table(table)}" if len(table) > 1 else ""
+
+
+def claims_text(verdicts: dict[str, Verdict], rows: dict[str, Scored]) -> str:
     """A heading line for each claim, and under it every comparison that it rests on."""
     lines = []
-    note = " (one seed: what another would change is unknown)" if seeds == 1 else f" ({seeds} seeds)"
     for name, verdict in verdicts.items():
-        lines.append(f"**({name}) {CLAIMS[name].title}: {verdict.outcome}**{note if verdict.comparisons else ''}.")
+        seeds = ", ".join(f"{row} {rows[row].seeds}" for row in CLAIMS[name].rows if row in rows)
+        lines.append(f"**({name}) {CLAIMS[name].title}: {verdict.outcome}** (seeds: {seeds}).")
         if verdict.comparisons:
             table = [["comparison", "difference", "95 %", "so"]]
             table += [[text, c.format(c.value), f"{c.format(c.low)} to {c.format(c.high)}", c.reading] for text, c in
