@@ -25,12 +25,13 @@ def write(tmp_path, **values):
 
 
 def test_values_arrive_typed(tmp_path):
-    (tmp_path / "c.yaml").write_text("output_dir: out\nsource: [hr]\nlr: 2e-4\nbatch: 3\n")
+    (tmp_path / "c.yaml").write_text("output_dir: out\nsource: [hr]\nlr: 2e-4\nbatch: 3\nmixed_precision: no\n")
     config = parse_config(
         ["--config", str(tmp_path / "c.yaml"), "--hr_crop", "64", "--source=[a, b]", "--ema-decay", "9e-1"]
     )
     assert config.lr == 2e-4 and isinstance(config.lr, float)
     assert (config.batch, config.hr_crop, config.source, config.ema_decay) == (3, 64, ["a", "b"], 0.9)
+    assert config.mixed_precision == "no"  # which YAML reads as false
 
 
 @pytest.mark.parametrize(
