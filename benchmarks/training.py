@@ -1,6 +1,7 @@
 """Throughput of the training script's adversarial stage against the plainest correct loop of the same step.
 
 python -m benchmarks.training [--steps 12] [--rounds 3]        # the data is made up; prints a Markdown table
+python -m benchmarks.training --mixed_precision bf16           # ours in bf16 against the plain loop in fp32
 
 Both sides run in this process, by turns, on the same networks, sizes and crops: generator, U-Net discriminator, VGG16
 (random weights: only the time counts), guide, EMA, gradient clipping. What is ours beside the mathematics (Accelerate,
@@ -46,13 +47,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=12, help="per turn; the first two of each are not counted")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mixed_precision", choices=("no", "bf16"), default="no", help="of ours; plain is fp32")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder))
         times: dict[str, list[float]] = {"ours": [], "plain": []}
         waits = []
         for turn in range(options.rounds):
-            seconds, wait = time_ours(data, Path(folder) / f"run{turn}", options.steps)
+            seconds, wait = time_ours(data, Path(folder) / f"run{turn}", options.steps, options.mixed_precision)
             times["ours"].append(seconds)
             waits.append(wait)
             times["plain"].append(time_plain(data, options.steps))
@@ -100,7 +102,7 @@ class TimedStage(Stage):
         """Checkpoints are not part of a step."""
 
 
-def time_ours(data: Path, output: Path, steps: int) -> tuple[float, float]:
+def time_ours(data: Path, output: Path, steps: int, mixed_precision: str) -> tuple[float, float]:
     """Median seconds per step of the script's own `adversarial`, and the share of its time spent waiting for data."""
     config = TrainConfig(
         output_dir=output,
@@ -117,6 +119,7 @@ def time_ours(data: Path, output: Path, steps: int) -> tuple[float, float]:
         target_crop=TARGET_CROP,
         validate_every=10**9,
         tracker="none",
+        mixed_precision=mixed_precision,
     )
     TimedStage.ends = [time.perf_counter()]
     train_accelerate.Stage = TimedStage
