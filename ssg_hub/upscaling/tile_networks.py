@@ -73,8 +73,9 @@ class TileNetworks:
 
     def _compute(self, name: str, network: nn.Module, tile: Tensor, finish: Callable = lambda output: output) -> Tensor:
         """One pass over a tile; once more in float32 when half precision overflows or lacks an operation here."""
+        tile = tile[None].contiguous(memory_format=torch.channels_last)  # as convolutions compute: no reordering
         try:
-            output = finish(network(tile[None].to(self.device, self.dtype)))[0].cpu().float()
+            output = finish(network(tile.to(self.device, self.dtype)))[0].cpu().float()
             if torch.isfinite(output).all():
                 return output
         except NotImplementedError:
@@ -84,7 +85,7 @@ class TileNetworks:
             self.fallbacks["float32_redo"] += 1
             if name not in self._precise:
                 self._precise[name] = copy.deepcopy(network).float()
-            output = finish(self._precise[name](tile[None].to(self.device)))[0].cpu()
+            output = finish(self._precise[name](tile.to(self.device)))[0].cpu()
             if torch.isfinite(output).all():
                 return output
         raise CheckpointError(
