@@ -1,4 +1,4 @@
-"""Make the experiment's table, its tests of the three claims, and its section of docs/results.md from the kept figures.
+"""Make the experiment's table, its tests of the claims, and its sections of docs/results.md and README.md.
 
     python -m benchmarks.experiment.report [--steps N] [--camera phone]
 
@@ -32,6 +32,7 @@ PICTURES = {
 }
 ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bank-consistency", "bicubic-guide", "generic-guide"]
 ORDER += ["ssg", "ssg-pseudo", "oracle", "animevideov3", "x4plus", "hr"]
+ESSENCE = ["bicubic", "bicubic-guide", "bank", "ssg", "oracle"]
 
 
 @dataclass
@@ -66,6 +67,8 @@ def main() -> int:
     text = build_section(rows, options.camera, options.steps)
     print(text)
     write_section(f"experiment {options.camera} {options.steps}", text)
+    if (options.camera, options.steps) == ("phone", STEPS):
+        write_section("experiment", build_essence(rows), ROOT / "README.md")
     return 0
 
 
@@ -135,6 +138,20 @@ def build_section(rows: dict[str, Scored], camera: str, steps: int) -> str:
     if missing := [name for name in ORDER if name not in rows]:
         parts.append(f"Not there yet: {', '.join(missing)}.")
     return "\n\n".join(part for part in parts if part)
+
+
+def build_essence(rows: dict[str, Scored]) -> str:
+    """Five rows and the verdicts, for the README."""
+    table = [["trained on", *(COLUMNS[figure][0] for figure in ("lpips", "miou", "flat_noise"))]]
+    for name in ESSENCE:
+        if name in rows:
+            row, whole = rows[name], np.ones((1, len(rows[name].counts["plain"])), int)
+            cells = (
+                f"{figure_draws(row, f, 'plain', whole)[0]:.{COLUMNS[f][1]}f}" for f in ("lpips", "miou", "flat_noise")
+            )
+            table.append([ROWS[name].title, *cells])
+    verdicts = (f"- ({name}) {CLAIMS[name].title}: **{v.outcome}**" for name, v in judge_claims(rows).items())
+    return f"{markdown_table(table)}\n\n" + "\n".join(verdicts)
 
 
 def describe_cost(rows: dict[str, Scored]) -> str:
