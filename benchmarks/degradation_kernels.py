@@ -34,6 +34,7 @@ CASES = {  # noise: standard deviation, levels of 255; JPEG quality
     "no noise": (0.0, None),
     "noise 5/255": (5.0, None),
     "noise 3/255, JPEG 85": (3.0, 85),
+    "noise 3/255, JPEG 70": (3.0, 70),
 }
 WIDTH_ERROR, ANGLE_ERROR, ORIENTED = 0.15, 15.0, 1.5
 DOCUMENT = ROOT / "docs" / "degradation.md"

@@ -10,7 +10,14 @@ from made_pictures import draw_scene, even_kernel, spoil, write_camera
 from PIL import Image
 
 from ssg_hub.degradation.bank import DegradationBank
-from ssg_hub.degradation.compression import estimate_compression, find_lattices, read_tables
+from ssg_hub.degradation.compression import (
+    Compression,
+    _kept_information,
+    estimate_compression,
+    find_lattices,
+    read_tables,
+    reliability,
+)
 from ssg_hub.degradation.estimate import is_like_the_others, spread_as_measured
 from ssg_hub.degradation.jpeg_noise import estimate_jpeg_noise
 from ssg_hub.degradation.kernelgan import estimate_kernelgan, expand_kernel
@@ -192,6 +199,37 @@ def test_compression_does_not_widen_or_turn_kernels(tmp_path):
     bank = DegradationBank.from_images(camera)
     major, minor, angle = measure(bank)
     assert (major, minor) == pytest.approx((3.2, 1.6), rel=0.2) and abs(angle - 65) < 15
+
+
+@pytest.mark.parametrize("step", [0.2, 4.0, 8.0, 13.0])
+def test_reliability_is_the_information_that_the_quantiser_leaves(step):
+    """About the logarithm of a Laplacian scale of 1; from the chances of the levels, by differences."""
+
+    def log_chance(scale):
+        levels, step_of_scale = np.arange(2000), step / scale
+        chances = -step_of_scale * (levels - 0.5) + np.log1p(-np.exp(-step_of_scale))
+        chances[0] = np.log1p(-np.exp(-step_of_scale / 2))
+        return chances
+
+    slope = (log_chance(np.exp(1e-4)) - log_chance(np.exp(-1e-4))) / 2e-4
+    share = (np.exp(log_chance(1.0)) * slope**2).sum()
+    coefficients = torch.from_numpy(np.random.default_rng(0).laplace(0, 1, (4000, 8, 8)).astype(np.float32))
+    found = _kept_information((coefficients / step).round().abs())
+    assert found.mean().item() == pytest.approx(share, rel=0.05)
+
+
+def test_reliability_falls_with_the_quality():
+    """At mid frequencies, and is all there is where no block can be looked at."""
+    pixels, frequency = spoil(draw_scene(0), even_kernel(2.0, 2.0)), torch.tensor([0.25, 0.4])
+    shares = []
+    for quality in (95, 75, 40):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+        image = Image.open(buffer)
+        shares.append(reliability(np.asarray(image.convert("RGB")), read_tables(image), frequency, frequency).mean())
+    assert 1 >= shares[0] > shares[1] > shares[2] >= 0
+    white = np.full((32, 32, 3), 255, np.uint8)
+    assert reliability(white, Compression(*torch.ones(2, 8, 8), 90), frequency, frequency).tolist() == [1, 1]
 
 
 def test_kernels_unlike_all_others_are_dropped():
