@@ -155,6 +155,12 @@ def test_texture_is_not_counted_as_noise():
     assert smooth_variances(places, lowered, np.full(12, 0.03), excess)[13] < 0.8 * truth[13]
 
 
+def test_pictures_that_are_clipped_all_over_get_no_noise():
+    board = np.kron(np.indices((12, 16)).sum(0) % 2, np.ones((8, 8))).astype(np.float32)
+    model = estimate_noise([np.stack([board] * 3, axis=-1)] * 2)
+    assert model.levels.shape == (2, 3, BINS) and model.levels.abs().max() == 0 and "No unclipped" in model.notes[0]
+
+
 def test_one_brightness_stands_for_all():
     fitted = smooth_variances(np.array([7.3]), np.array([16.0]), np.array([0.05]), np.array([0.0]))
     assert fitted == pytest.approx(np.full(16, 16.0), rel=1e-3)

@@ -31,7 +31,7 @@ LUMA = torch.tensor([0.299, 0.587, 0.114])
 CANDIDATES = 1500  # patches looked at per picture
 PATCHES_PER_PICTURE = 24
 SPREAD = 0.12  # relative spread of the power of white noise over a patch's high-frequency coefficients
-FLATTEST = 0.004  # share of all patches from which the spectrum of the noise is taken
+SPECTRUM_SHARE = 0.004  # of all patches, the flattest: from them the spectrum of the noise is taken
 RED_LIMIT = 60.0  # low/high power beyond which the flattest patches are texture rather than noise
 NO_SMOOTH_REGION = (
     "No smooth region was found: the noise is taken as white, as strong as the finest detail of the pictures."
@@ -115,9 +115,7 @@ def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
     owners = torch.cat([torch.full((len(patches),), i) for i, (patches, _) in enumerate(cut)])
     patches, means = torch.cat([patches for patches, _ in cut]), torch.cat([mean for _, mean in cut])
     if not len(patches):
-        return white_noise(
-            torch.zeros(3, BINS), torch.ones(len(pictures)), "No unclipped patch was found: no noise is added."
-        )
+        return white_noise(0.0, len(pictures), "No unclipped patch was found: no noise is added.")
     low, high = _luma_powers(patches)
     bins = ((means @ LUMA) * BINS).long().clamp(0, BINS - 1)
     floor, shift = fit_floor(high.log(), bins, owners, len(pictures), SPREAD)
@@ -128,9 +126,20 @@ def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
         # the finest detail of the flattest tenth bounds the noise from above
         sigma = high.quantile(0.1).sqrt().item()
         return white_noise(sigma, len(pictures), NO_SMOOTH_REGION)
+    levels = _fit_strengths(pictures, patches, means, owners, smooth)
+    patches, owners = patches[smooth], owners[smooth]
+    patches = patches / patches.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-5)
+    kept = _thin(owners, rng)
+    return NoiseModel(patches[kept], owners[kept], levels)
+
+
+def _fit_strengths(
+    pictures: list[np.ndarray], patches: Tensor, means: Tensor, owners: Tensor, smooth: Tensor
+) -> Tensor:
+    """Strength (N, 3, BINS) of the noise of each picture, from patches (n, 3, s, s), of which some are `smooth`."""
     fine, whole, flatness = band_powers(patches)
     highlights = highlight_strength(pictures)
-    flattest = max(2 * MIN_PATCHES, round(FLATTEST * len(patches)))
+    flattest = max(2 * MIN_PATCHES, round(SPECTRUM_SHARE * len(patches)))
     gains, spread = torch.ones(len(pictures)), torch.ones(3)
     for _ in range(4):  # strength per brightness and strength per picture, in turn
         levels = fit_levels(fine / gains[owners, None] ** 2, flatness, means, highlights / spread)
@@ -139,10 +148,7 @@ def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
         # noise may be coarser than white: all of it against what is fine of it
         flat = (flatness / expected).argsort()[:flattest]
         spread = (whole[flat].mean(0) / fine[flat].mean(0)).sqrt()
-    patches, owners = patches[smooth], owners[smooth]
-    patches = patches / patches.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-5)
-    kept = _thin(owners, rng)
-    return NoiseModel(patches[kept], owners[kept], gains.view(-1, 1, 1) * spread.view(3, 1) * levels)
+    return gains.view(-1, 1, 1) * spread.view(3, 1) * levels
 
 
 def white_noise(sigma: float, pictures: int, note: str, count: int = 64) -> NoiseModel:

@@ -1,12 +1,15 @@
 """How strong the noise of uncompressed pictures is at each brightness, by the finest detail of their flattest patches.
 
-After Ponomarenko et al. (CADSM 2007): patches are chosen by some of their DCT coefficients and measured by others. In
-noise these are independent of each other, so choosing the flattest patches does not choose weak noise.
+After Ponomarenko et al. (IGARSS 2007) and Colom & Buades (IPOL 2013): patches are chosen by some of their DCT
+coefficients and measured by others. In noise these are independent of each other, so choosing the flattest patches does
+not choose weak noise.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .ops import dct_basis
 
 PATCH = 16
 BINS = 16  # of brightness
@@ -28,9 +31,7 @@ def interpolate_levels(levels: Tensor, brightness: Tensor) -> Tensor:
 
 def dct_power(patches: Tensor) -> Tensor:
     """Squared DCT coefficients, orthonormal, of (…, 16, 16)."""
-    n = torch.arange(PATCH, dtype=torch.float32)
-    basis = torch.cos(torch.pi * n.view(-1, 1) * (2 * n + 1) / (2 * PATCH)) * (2 / PATCH) ** 0.5
-    basis[0] /= 2**0.5
+    basis = dct_basis(size=PATCH)
     return (basis @ patches @ basis.T).square()
 
 
