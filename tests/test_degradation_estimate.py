@@ -23,6 +23,7 @@ from ssg_hub.degradation.jpeg_noise import estimate_jpeg_noise
 from ssg_hub.degradation.kernelgan import estimate_kernelgan, expand_kernel
 from ssg_hub.degradation.kernels import check_kernel, measure_kernel, render_kernels
 from ssg_hub.degradation.noise import BINS, estimate_noise
+from ssg_hub.degradation.noise_levels import band_powers, smooth_variances
 from ssg_hub.degradation.parametric import _Problem
 from ssg_hub.degradation.pictures import read_pictures
 from ssg_hub.degradation.spectrum import NaturalPrior, measure_spectra
@@ -138,6 +139,41 @@ def test_correlated_noise_stays_correlated():
     neighbours = (made[..., 1:] * made[..., :-1]).mean() / made.square().mean()
     assert neighbours.item() == pytest.approx(0.5, abs=0.12)
     assert made.std().item() * 255 == pytest.approx(8, rel=0.15)
+
+
+def test_texture_is_not_counted_as_noise():
+    """Where only textured patches are left of a brightness, the curve keeps to what the others say."""
+    places, truth = np.arange(2.0, 14.0), 9 + 0.5 * np.arange(16)
+    variances = truth[2:14].copy()
+    variances[8:] *= 1.6  # by texture
+    excess = np.where(np.arange(12) >= 8, 0.5, 0.0)
+    fitted = smooth_variances(places, variances, np.full(12, 0.03), excess)
+    assert fitted == pytest.approx(truth, rel=0.15)
+    # without texture they are believed, and never is a variance taken to be too high because others are low
+    assert smooth_variances(places, variances, np.full(12, 0.03), 0 * excess)[13] > 1.3 * truth[13]
+    lowered = truth[2:14] * np.where(np.arange(12) >= 8, 0.7, 1)
+    assert smooth_variances(places, lowered, np.full(12, 0.03), excess)[13] < 0.8 * truth[13]
+
+
+def test_pictures_that_are_clipped_all_over_get_no_noise():
+    board = np.kron(np.indices((12, 16)).sum(0) % 2, np.ones((8, 8))).astype(np.float32)
+    model = estimate_noise([np.stack([board] * 3, axis=-1)] * 2)
+    assert model.levels.shape == (2, 3, BINS) and model.levels.abs().max() == 0 and "No unclipped" in model.notes[0]
+
+
+def test_one_brightness_stands_for_all():
+    fitted = smooth_variances(np.array([7.3]), np.array([16.0]), np.array([0.05]), np.array([0.0]))
+    assert fitted == pytest.approx(np.full(16, 16.0), rel=1e-3)
+
+
+def test_noise_is_measured_apart_from_what_the_patches_are_chosen_by():
+    """Of white noise the flattest patches are as strong as all."""
+    patches = torch.randn((4000, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    fine, whole, flatness = band_powers(patches)
+    flat = flatness.argsort()[:200]
+    assert flatness[flat].mean() < 0.85 * flatness.mean()
+    assert fine[flat].mean().item() == pytest.approx(1, abs=0.03)
+    assert whole[flat].mean().item() == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("quality", [35, 75, 92])

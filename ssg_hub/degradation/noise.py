@@ -13,18 +13,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .noise_levels import (
+    BINS,
+    MIN_PATCHES,
+    PATCH,
+    band_powers,
+    dct_power,
+    fit_levels,
+    highlight_strength,
+    interpolate_levels,
+    lowest_mode,
+)
 from .ops import Generators, rand
 
-PATCH = 16
-BINS = 16  # of brightness
 OVERLAP = 4  # of patches when they are laid
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 CANDIDATES = 1500  # patches looked at per picture
 PATCHES_PER_PICTURE = 24
-MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to keep to its own patches
 SPREAD = 0.12  # relative spread of the power of white noise over a patch's high-frequency coefficients
-LOW_QUANTILE = 0.3  # of the patches' variances, since what texture is left in some of them only adds
-LOW_VARIANCE = 0.953  # that quantile of the variance of white noise in a patch
+SPECTRUM_SHARE = 0.004  # of all patches, the flattest: from them the spectrum of the noise is taken
 RED_LIMIT = 60.0  # low/high power beyond which the flattest patches are texture rather than noise
 NO_SMOOTH_REGION = (
     "No smooth region was found: the noise is taken as white, as strong as the finest detail of the pictures."
@@ -93,14 +100,6 @@ def _lay(patches: Tensor, rows: int, columns: int, step: int) -> Tensor:
     return F.fold(weighted, size, PATCH, stride=step)[..., OVERLAP:-OVERLAP, OVERLAP:-OVERLAP]
 
 
-def interpolate_levels(levels: Tensor, brightness: Tensor) -> Tensor:
-    """Strength (B, C, H, W) at each brightness in [0, 1] from (B, C, BINS) strengths at the bins' centres."""
-    position = (brightness * BINS - 0.5).clamp(0, BINS - 1).flatten(2)
-    low = position.floor().long().clamp(max=BINS - 2)
-    share = position - low
-    return (levels.gather(2, low) * (1 - share) + levels.gather(2, low + 1) * share).view_as(brightness)
-
-
 def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
     """Cut noise from pictures that were not compressed (for the others see `jpeg_noise`).
 
@@ -116,10 +115,8 @@ def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
     owners = torch.cat([torch.full((len(patches),), i) for i, (patches, _) in enumerate(cut)])
     patches, means = torch.cat([patches for patches, _ in cut]), torch.cat([mean for _, mean in cut])
     if not len(patches):
-        return white_noise(
-            torch.zeros(3, BINS), torch.ones(len(pictures)), "No unclipped patch was found: no noise is added."
-        )
-    low, high = _band_powers(patches)
+        return white_noise(0.0, len(pictures), "No unclipped patch was found: no noise is added.")
+    low, high = _luma_powers(patches)
     bins = ((means @ LUMA) * BINS).long().clamp(0, BINS - 1)
     floor, shift = fit_floor(high.log(), bins, owners, len(pictures), SPREAD)
     normal = (high.log() - floor[bins] - shift[owners]).exp()
@@ -129,17 +126,29 @@ def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
         # the finest detail of the flattest tenth bounds the noise from above
         sigma = high.quantile(0.1).sqrt().item()
         return white_noise(sigma, len(pictures), NO_SMOOTH_REGION)
-    patches, means, owners = patches[smooth], means[smooth], owners[smooth]
-    highlights = _highlight_strength(pictures)
-    variance = patches.square().mean((-2, -1))
-    gains = torch.ones(len(pictures))
-    for _ in range(4):  # strength per brightness and strength per picture, in turn
-        levels = _fit_levels(variance / gains[owners, None] ** 2, means, highlights)
-        expected = _levels_at(levels, means)
-        gains = _fit_gains((variance.sum(1) / expected.square().sum(1)).sqrt(), owners, len(pictures))
-    patches = patches / variance.sqrt().clamp(min=1e-5)[..., None, None]
+    levels = _fit_strengths(pictures, patches, means, owners, smooth)
+    patches, owners = patches[smooth], owners[smooth]
+    patches = patches / patches.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-5)
     kept = _thin(owners, rng)
-    return NoiseModel(patches[kept], owners[kept], gains.view(-1, 1, 1) * levels)
+    return NoiseModel(patches[kept], owners[kept], levels)
+
+
+def _fit_strengths(
+    pictures: list[np.ndarray], patches: Tensor, means: Tensor, owners: Tensor, smooth: Tensor
+) -> Tensor:
+    """Strength (N, 3, BINS) of the noise of each picture, from patches (n, 3, s, s), of which some are `smooth`."""
+    fine, whole, flatness = band_powers(patches)
+    highlights = highlight_strength(pictures)
+    flattest = max(2 * MIN_PATCHES, round(SPECTRUM_SHARE * len(patches)))
+    gains, spread = torch.ones(len(pictures)), torch.ones(3)
+    for _ in range(4):  # strength per brightness and strength per picture, in turn
+        levels = fit_levels(fine / gains[owners, None] ** 2, flatness, means, highlights / spread)
+        expected = _levels_at(levels, means).square().sum(1)
+        gains = _fit_gains((fine.sum(1) / expected)[smooth].sqrt(), owners[smooth], len(pictures))
+        # noise may be coarser than white: all of it against what is fine of it
+        flat = (flatness / expected).argsort()[:flattest]
+        spread = (whole[flat].mean(0) / fine[flat].mean(0)).sqrt()
+    return gains.view(-1, 1, 1) * spread.view(3, 1) * levels
 
 
 def white_noise(sigma: float, pictures: int, note: str, count: int = 64) -> NoiseModel:
@@ -173,14 +182,11 @@ def _detrend(patches: Tensor) -> Tensor:
     return (residual * (PATCH**2 / (PATCH**2 - 3)) ** 0.5).view_as(patches)
 
 
-def _band_powers(patches: Tensor) -> tuple[Tensor, Tensor]:
+def _luma_powers(patches: Tensor) -> tuple[Tensor, Tensor]:
     """Mean power of a luma DCT coefficient at low (1–4 half cycles) and at high frequencies (8 and more)."""
-    n = torch.arange(PATCH, dtype=torch.float32)
-    basis = torch.cos(torch.pi * n.view(-1, 1) * (2 * n + 1) / (2 * PATCH)) * (2 / PATCH) ** 0.5
-    basis[0] /= 2**0.5
-    luma = torch.einsum("ncij,c->nij", patches, LUMA)
-    power = (basis @ luma @ basis.T).square()
-    radius = torch.hypot(n.view(-1, 1), n)
+    n = torch.arange(PATCH)
+    power = dct_power(torch.einsum("ncij,c->nij", patches, LUMA))
+    radius = torch.hypot(n.view(-1, 1).float(), n.float())
     low = (radius > 0.5) & (radius < 4.5)
     high = (n.view(-1, 1) >= PATCH // 2) | (n >= PATCH // 2)
     return power[:, low].mean(1), power[:, high].mean(1).clamp(min=1e-9)
@@ -219,18 +225,6 @@ def _per_group(values: Tensor, groups: Tensor, count: int, locate) -> Tensor:
     return result.nan_to_num(known.median().item() if len(known) else locate(values).item())
 
 
-def lowest_mode(values: Tensor, spread: float) -> Tensor:
-    """The lowest mode by mean shift from below: noise alone makes a peak there, texture a tail above it.
-
-    The kernel is as wide as the peak, so that neither the low nor the high half of the peak is preferred.
-    """
-    position = values.quantile(0.05)
-    for _ in range(20):
-        weight = torch.exp(-0.5 * ((values - position) / spread) ** 2)
-        position = (weight * values).sum() / weight.sum()
-    return position
-
-
 def _select_smooth(low: Tensor, normal: Tensor) -> Tensor:
     """Indices of the patches whose high frequencies are noise alone, and whose low ones are in keeping."""
     flat = (normal - 1).abs() < 2.5 * SPREAD
@@ -239,56 +233,6 @@ def _select_smooth(low: Tensor, normal: Tensor) -> Tensor:
     # the lowest of them hold noise alone, however few they are; that scatters by a third about its mean
     limit = 2.2 * (low[flat] / normal[flat]).quantile(0.01)
     return (flat & (low < limit)).nonzero().flatten()
-
-
-def _fit_levels(variance: Tensor, means: Tensor, highlights: Tensor) -> Tensor:
-    """Strength (3, BINS) per channel and brightness of that channel, from patches and from overexposed regions."""
-    levels = torch.empty(3, BINS)
-    for c in range(3):
-        bins = (means[:, c] * BINS).long().clamp(0, BINS - 1)
-        known = [b for b in range(BINS) if (bins == b).sum() >= MIN_PATCHES] or [int(bins.mode().values)]
-        # where a bin's patches lie: near black and white only those at its inner edge are not clipped
-        places = [means[bins == b, c].mean().item() * BINS - 0.5 for b in known]
-        values = [variance[bins == b, c].quantile(LOW_QUANTILE).item() / LOW_VARIANCE for b in known]
-        if known[-1] < BINS - 1 and highlights[c] > 0:
-            places, values = [*places, BINS - 1], [*values, highlights[c].item() ** 2]
-        levels[c] = fill_levels(places, values)
-    return levels
-
-
-def fill_levels(known: list[float], variances: list[float]) -> Tensor:
-    """Strengths (BINS,) from variances at some places, counted in bins: interpolated, beyond as shot noise."""
-    slope = max(np.polyfit(known, variances, 1)[0], 0.0) if len(known) > 2 else 0.0
-    bins = np.arange(BINS)
-    beyond = (bins - np.clip(bins, known[0], known[-1])) * slope
-    filled = np.interp(bins, known, variances) + beyond
-    return torch.from_numpy(filled.clip(0.25 * min(variances))).sqrt().float()
-
-
-def _highlight_strength(pictures: list[np.ndarray]) -> Tensor:
-    """Strength (3,) before clipping in overexposed smooth regions, 0 where there are too few.
-
-    Of a flat region with normal noise, cut off at white, the clipped share and the mean of the rest give the strength:
-    with z the distance of the mean from white in standard deviations, the rest lies z + phi(z) / Phi(z) below white.
-    """
-    windows = [
-        torch.from_numpy(p).float().unfold(0, 8, 8).unfold(1, 8, 8).flatten(3).flatten(0, 1)
-        for p in pictures
-        if min(p.shape[:2]) >= 8
-    ]
-    values = torch.cat(windows).transpose(0, 1)
-    clipped = values > 254.5 / 255
-    share = clipped.float().mean(-1)
-    rest = (values * ~clipped).sum(-1) / (~clipped).sum(-1).clamp(min=1)
-    normal = torch.distributions.Normal(0.0, 1.0)
-    z = normal.icdf(1 - share.clamp(0.02, 0.98))
-    strength = (1 - rest) / (z + normal.log_prob(z).exp() / normal.cdf(z))
-    result = torch.zeros(3)
-    for c in range(3):
-        usable = strength[c][(share[c] > 0.1) & (share[c] < 0.65)]
-        if len(usable) >= 4 * MIN_PATCHES:
-            result[c] = (0.5 * lowest_mode(2 * usable.clamp(min=1e-4).log(), SPREAD)).exp()
-    return result
 
 
 def _levels_at(levels: Tensor, means: Tensor) -> Tensor:

@@ -156,10 +156,10 @@ def _quantise(plane: Tensor, steps: Tensor) -> Tensor:
     return blocks.transpose(3, 4).reshape(plane.shape) + 128
 
 
-def dct_basis(device: torch.device | None = None) -> Tensor:
-    """(8, 8) orthonormal DCT-II: `basis @ block @ basis.T` are a block's coefficients."""
-    n = torch.arange(8, dtype=torch.float32, device=device)
-    basis = torch.cos(math.pi * n.view(-1, 1) * (2 * n + 1) / 16) / 2
+def dct_basis(device: torch.device | None = None, size: int = 8) -> Tensor:
+    """(size, size) orthonormal DCT-II: `basis @ block @ basis.T` are a block's coefficients."""
+    n = torch.arange(size, dtype=torch.float32, device=device)
+    basis = torch.cos(math.pi * n.view(-1, 1) * (2 * n + 1) / (2 * size)) * math.sqrt(2 / size)
     basis[0] /= math.sqrt(2)
     return basis
 
