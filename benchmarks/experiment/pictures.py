@@ -24,7 +24,7 @@ from ssg_hub.evaluation.picture_sheet import draw_sheet
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.images.reading import read_picture
 
-SHOWN = ["bicubic", "bicubic-guide", "bank", "ssg", "oracle"]
+SHOWN = ["bicubic", "bank", "bicubic-guide", "generic-guide", "ssg"]
 KODAK = ROOT / "../shared/data/kodak"
 CROPS = 4
 

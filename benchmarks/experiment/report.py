@@ -32,7 +32,7 @@ PICTURES = {
 }
 ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bank-consistency", "bicubic-guide", "generic-guide"]
 ORDER += ["ssg", "ssg-pseudo", "oracle", "animevideov3", "x4plus", "hr"]
-ESSENCE = ["bicubic", "bicubic-guide", "bank", "ssg", "oracle"]
+ESSENCE = ["bicubic", "bank", "bicubic-guide", "generic-guide", "ssg"]
 
 
 @dataclass
