@@ -218,7 +218,7 @@ def source_lr(source: dict[str, Tensor], degradation, scale: int) -> Tensor:
 def source_losses(
     sr: Tensor, hr: Tensor, perceptual: PerceptualLoss | None, critic: nn.Module, config: TrainConfig
 ) -> dict[str, Tensor]:
-    """The generator's objective on source pairs, each term with its weight; a term of weight 0 is left out."""
+    """The generator's objective on source pairs, each term with its weight; no network runs for a weight of 0."""
     losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
     if perceptual:
         losses["perceptual"] = config.perceptual_weight * perceptual(sr, hr)
