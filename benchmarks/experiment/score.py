@@ -200,15 +200,12 @@ def finite(value: float) -> float | None:
 
 def training_facts(folder: Path) -> dict:
     """Cost and curves of a run, from what it left behind."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from benchmarks.curves import read_scalars
 
-    log = EventAccumulator(str(folder / "logs")).Reload()
     curves = {
-        tag: sorted(
-            {event.step: round(event.value, 5) for event in log.Scalars(tag)}.items()
-        )  # a resumed step is twice
-        for tag in log.Tags()["scalars"]
-        if tag.startswith("adversarial") and not tag.endswith("data_wait")
+        figure: [(step, round(value, 5)) for step, value in curve]
+        for figure, curve in read_scalars(folder / "logs").items()
+        if figure.startswith("adversarial") and not figure.endswith("data_wait")
     }
     return {"training": json.loads((folder / "cost.json").read_text()), "curves": curves}
 
