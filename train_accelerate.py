@@ -20,21 +20,23 @@ from ssg_hub.data.crops import LabeledCrops, PairedCrops, SourceCrops, TargetCro
 from ssg_hub.data.streams import load_stream
 from ssg_hub.data.tables import load_pairs, load_pictures
 from ssg_hub.degradation import load_degradation
-from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
 from ssg_hub.errors import SSGError
 from ssg_hub.evaluation.judges import load_guide
-from ssg_hub.guide import Guide
-from ssg_hub.losses import (
+from ssg_hub.model import SSGModel
+from ssg_hub.networks.discriminators import build_discriminator
+from ssg_hub.networks.guide import Guide
+from ssg_hub.training.balance import GradientBalance
+from ssg_hub.training.config import TrainConfig, parse_config
+from ssg_hub.training.losses import (
     PerceptualLoss,
     class_weights,
+    deceive_loss,
     low_pass_consistency,
     pseudo_labels,
     random_view,
+    real_fake_loss,
     segmentation_loss,
 )
-from ssg_hub.model import SSGModel
-from ssg_hub.training.balance import GradientBalance
-from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.run import Run, Stopped
 from ssg_hub.training.stage import Stage
 from ssg_hub.training.validation import DevSet, score_guide

@@ -31,8 +31,8 @@ from torch import Tensor
 
 from ssg_hub.data.crops import sample_generators
 from ssg_hub.degradation import BicubicDegradation, GenericPrior
-from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.kernels import measure_kernel
+from ssg_hub.degradation.learning.estimate import learn_bank
 
 CAMERAS = ("noisy", "phone")
 RINGS = 12
@@ -62,7 +62,7 @@ def main() -> None:
     for camera in CAMERAS:
         folder = camvid / "target_lr" / camera
         began = time.process_time()
-        bank = DegradationBank.from_images(folder)
+        bank = learn_bank(folder)
         seconds = time.process_time() - began
         estimates.append(f"*{camera}* ({seconds:.0f} s of CPU): " + "; ".join(bank.describe().splitlines()[1:4]) + ".")
         pairs = [(hr, read(path)) for hr, path in list(zip(target, sorted(folder.iterdir()), strict=True))[::6]]

@@ -22,12 +22,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ssg_hub.degradation.compression import read_tables
-from ssg_hub.degradation.estimate import estimate_all_noise, estimate_kernels
-from ssg_hub.degradation.kernelgan import estimate_kernelgan
 from ssg_hub.degradation.kernels import Shape, kernel_size, measure_kernel, render_kernels
+from ssg_hub.degradation.learning.compression import read_tables
+from ssg_hub.degradation.learning.estimate import estimate_all_noise, estimate_kernels
+from ssg_hub.degradation.learning.kernelgan import estimate_kernelgan
+from ssg_hub.degradation.learning.pictures import Pictures, read_picture
 from ssg_hub.degradation.ops import reduce_with
-from ssg_hub.degradation.pictures import Pictures, read_picture
 
 SCALE = 4
 CASES = {  # noise: standard deviation, levels of 255; JPEG quality

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from ssg_hub.data.crops import sample_generators
 from ssg_hub.degradation import BicubicDegradation, GenericPrior
-from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.kernels import measure_kernel
-from ssg_hub.degradation.pictures import read_picture
-from ssg_hub.generators import build_generator
+from ssg_hub.degradation.learning.estimate import learn_bank
+from ssg_hub.degradation.learning.pictures import read_picture
+from ssg_hub.networks.registry import build_generator
 
 DOCUMENT = ROOT / "docs" / "degradation.md"
 SCALE, DRAWS, CROP, BATCH, TURNS = 4, 8, 192, 8, 5
@@ -37,8 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     _, shared = parse_with_shared(parser)
     makers = {
-        f"bank of *{camera}*": DegradationBank.from_images(shared / "data/camvid/target_lr" / camera)
-        for camera in ("noisy", "phone")
+        f"bank of *{camera}*": learn_bank(shared / "data/camvid/target_lr" / camera) for camera in ("noisy", "phone")
     }
     makers["generic prior"] = GenericPrior()
     hr = torch.cat([crop(path) for path in sorted((shared / "data/kodak").glob("*"))])

@@ -16,9 +16,10 @@ import torch
 from document import ROOT, describe_machine, markdown_table, write_section
 from evaluation_data import parse_with_shared
 
-from ssg_hub.degradation.noise import BINS, LUMA, estimate_noise
+from ssg_hub.degradation.learning.noise_patches import estimate_noise
+from ssg_hub.degradation.learning.pictures import read_picture
+from ssg_hub.degradation.noise import BINS, LUMA
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
-from ssg_hub.degradation.pictures import read_picture
 
 DOCUMENT = ROOT / "docs" / "degradation.md"
 CASES = {  # variance in levels of 255 squared: read^2 + shot * level

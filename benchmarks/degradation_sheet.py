@@ -17,8 +17,8 @@ from evaluation_data import parse_with_shared
 from PIL import Image
 
 from ssg_hub.cli import main as ssg
+from ssg_hub.degradation.learning.pictures import read_picture
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
-from ssg_hub.degradation.pictures import read_picture
 
 SHEET = ROOT / "docs" / "images" / "degradation.png"
 WIDTHS, ANGLE = (3.2, 1.6), 60.0  # HR px, degrees

@@ -14,8 +14,8 @@ import numpy as np
 from evaluation_data import parse_with_shared
 from tqdm import tqdm
 
-from ssg_hub.degradation.pictures import read_picture
-from ssg_hub.degradation.spectrum import BUILT_IN, TILE, NaturalPrior
+from ssg_hub.degradation.learning.pictures import read_picture
+from ssg_hub.degradation.learning.spectrum import BUILT_IN, TILE, NaturalPrior
 
 SCALE = 4
 

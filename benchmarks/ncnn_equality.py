@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from document import describe_machine, markdown_table, write_section
 
-from ssg_hub.convert import read_ncnn
-from ssg_hub.generators import build_generator
+from ssg_hub.networks.ncnn import read_ncnn
+from ssg_hub.networks.registry import build_generator
 
 NETWORKS = ("realesrgan-x4plus", "realesr-animevideov3-x4")
 LIMIT = 1e-2

@@ -19,8 +19,8 @@ from evaluation_data import parse_with_shared
 from PIL import Image
 from tqdm import tqdm
 
+from ssg_hub.commands.evaluate import COLUMNS, format_scores
 from ssg_hub.degradation import GenericPrior
-from ssg_hub.evaluation.command import COLUMNS, format_scores
 from ssg_hub.evaluation.judges import EMBEDDED, LPIPS_FILES, load_model
 from ssg_hub.evaluation.methods import FromModel, bicubic, index_pictures, to_bytes, to_pixels
 from ssg_hub.evaluation.metrics import LPIPS

@@ -27,10 +27,10 @@ import torch
 from document import describe_machine, markdown_table, write_section
 from PIL import Image
 
-from ssg_hub.generators import build_generator
-from ssg_hub.guide import Guide
 from ssg_hub.images.reading import Picture, write_picture
 from ssg_hub.model import SSGModel
+from ssg_hub.networks.guide import Guide
+from ssg_hub.networks.registry import build_generator
 from ssg_hub.upscaling.tiling import Span, plan_grid
 from ssg_hub.upscaling.upscale import upscale
 

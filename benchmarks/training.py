@@ -30,11 +30,18 @@ from benchmarks.document import describe_machine  # noqa: E402
 from ssg_hub.data.crops import SourceCrops, TargetCrops, make_loader, sample_generators  # noqa: E402
 from ssg_hub.data.tables import load_pictures  # noqa: E402
 from ssg_hub.degradation import GenericPrior  # noqa: E402
-from ssg_hub.discriminators import UNetDiscriminator, deceive_loss, real_fake_loss  # noqa: E402
-from ssg_hub.generators import build_generator  # noqa: E402
-from ssg_hub.guide import Guide  # noqa: E402
-from ssg_hub.losses import PerceptualLoss, low_pass_consistency, random_view, segmentation_loss  # noqa: E402
+from ssg_hub.networks.discriminators import UNetDiscriminator  # noqa: E402
+from ssg_hub.networks.guide import Guide  # noqa: E402
+from ssg_hub.networks.registry import build_generator  # noqa: E402
 from ssg_hub.training.config import TrainConfig  # noqa: E402
+from ssg_hub.training.losses import (  # noqa: E402
+    PerceptualLoss,
+    deceive_loss,
+    low_pass_consistency,
+    random_view,
+    real_fake_loss,
+    segmentation_loss,
+)
 from ssg_hub.training.run import Run  # noqa: E402
 from ssg_hub.training.stage import Stage  # noqa: E402
 

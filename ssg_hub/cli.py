@@ -12,9 +12,9 @@ from .errors import SSGError
 COMMANDS = {
     "upscale": ("ssg_hub.commands.batch", "upscale pictures and folders of pictures"),
     "info": ("ssg_hub.commands.info", "say what a model is: architecture, size, labels, licence"),
-    "evaluate": ("ssg_hub.evaluation.command", "measure SR pictures against references"),
+    "evaluate": ("ssg_hub.commands.evaluate", "measure SR pictures against references"),
     "degradation": ("ssg_hub.commands.degradation", "learn how a camera spoils its pictures, from these alone"),
-    "convert": ("ssg_hub.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
+    "convert": ("ssg_hub.commands.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
 }
 
 

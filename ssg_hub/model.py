@@ -18,10 +18,10 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 from torch import Tensor
 
-from .community import read_generator
 from .errors import CheckpointError, ConfigError, ImageError, SSGError
-from .generators import build_generator
-from .guide import Guide
+from .networks.guide import Guide
+from .networks.published import read_generator
+from .networks.registry import build_generator
 from .storage import checkpoint, hub
 from .storage.card import Pictures, build_card, plain_facts, save_pictures
 
@@ -50,7 +50,7 @@ class SSGModel(ModelMixin, ConfigMixin):
 
     Args:
         scale: enlargement; where given it must be the generator's.
-        generator_type: a key of `ssg_hub.generators.GENERATORS`.
+        generator_type: a key of `ssg_hub.networks.registry.GENERATORS`.
         generator_config: its keyword arguments.
         guide_config: what `Guide` takes, or None for a model without a guide.
         license: Hub identifier of the weights' licence, such as "apache-2.0" or "other"; None when not stated.
@@ -193,7 +193,7 @@ class SSGModel(ModelMixin, ConfigMixin):
         The config follows: type, options, scale. What it said of the old generator's training and licence is dropped.
 
         Raises:
-            CheckpointError: see `ssg_hub.community.read_generator`.
+            CheckpointError: see `ssg_hub.networks.published.read_generator`.
         """
         generator_type, generator_config, state = read_generator(path)
         generator = build_generator(generator_type, generator_config)

@@ -54,8 +54,8 @@ def tiny_model(tiny_guide_config):
     """An untrained SSGModel of the real classes, the same at every call, small enough to run in milliseconds."""
     import torch
 
-    from ssg_hub.guide import Guide
     from ssg_hub.model import SSGModel
+    from ssg_hub.networks.guide import Guide
 
     with torch.random.fork_rng():
         torch.manual_seed(0)

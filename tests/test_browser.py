@@ -79,8 +79,8 @@ def photo(tmp_path) -> Path:
 def make_model(seed: int = 0):
     import torch
 
-    from ssg_hub.guide import Guide
     from ssg_hub.model import SSGModel
+    from ssg_hub.networks.guide import Guide
 
     torch.manual_seed(seed)
     guide = Guide({"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {"0": "sky", "1": "road"}})

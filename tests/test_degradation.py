@@ -12,8 +12,8 @@ from PIL import Image
 
 from ssg_hub.degradation import BicubicDegradation, GenericPrior, Mixture, load_degradation
 from ssg_hub.degradation.bank import DegradationBank
-from ssg_hub.degradation.compression import read_tables
 from ssg_hub.degradation.kernels import centre_kernel, check_kernel, measure_kernel, render_kernels
+from ssg_hub.degradation.learning.compression import read_tables
 from ssg_hub.degradation.noise import BINS, NoiseModel, white_noise
 from ssg_hub.degradation.ops import blur, compress_with, gaussian_kernels, reduce_with
 from ssg_hub.errors import ConfigError

@@ -16,6 +16,7 @@ from ssg_hub.degradation import load_degradation
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.bank_files import CONFIG, TENSORS
 from ssg_hub.degradation.contact_sheet import draw_contact_sheet
+from ssg_hub.degradation.learning.estimate import learn_bank
 from ssg_hub.errors import ConfigError, ImageError
 
 TOKEN = "hf_owner0123456789"
@@ -23,7 +24,7 @@ TOKEN = "hf_owner0123456789"
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory) -> DegradationBank:
-    return DegradationBank.from_images(write_camera(tmp_path_factory.mktemp("camera") / "lr", count=3))
+    return learn_bank(write_camera(tmp_path_factory.mktemp("camera") / "lr", count=3))
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from made_pictures import draw_scene, even_kernel, spoil, write_camera
 from PIL import Image
 
 from ssg_hub.degradation.bank import DegradationBank
-from ssg_hub.degradation.compression import (
+from ssg_hub.degradation.kernels import check_kernel, measure_kernel, render_kernels
+from ssg_hub.degradation.learning.compression import (
     Compression,
     _kept_information,
     estimate_compression,
@@ -18,15 +19,15 @@ from ssg_hub.degradation.compression import (
     read_tables,
     reliability,
 )
-from ssg_hub.degradation.estimate import is_like_the_others, spread_as_measured
-from ssg_hub.degradation.jpeg_noise import estimate_jpeg_noise
-from ssg_hub.degradation.kernelgan import estimate_kernelgan, expand_kernel
-from ssg_hub.degradation.kernels import check_kernel, measure_kernel, render_kernels
-from ssg_hub.degradation.noise import BINS, estimate_noise
-from ssg_hub.degradation.noise_levels import band_powers, smooth_variances
-from ssg_hub.degradation.parametric import _Problem
-from ssg_hub.degradation.pictures import read_pictures
-from ssg_hub.degradation.spectrum import NaturalPrior, measure_spectra
+from ssg_hub.degradation.learning.estimate import is_like_the_others, learn_bank, spread_as_measured
+from ssg_hub.degradation.learning.jpeg_noise import estimate_jpeg_noise
+from ssg_hub.degradation.learning.kernelgan import estimate_kernelgan, expand_kernel
+from ssg_hub.degradation.learning.noise_levels import band_powers, smooth_variances
+from ssg_hub.degradation.learning.noise_patches import estimate_noise
+from ssg_hub.degradation.learning.parametric import _Problem
+from ssg_hub.degradation.learning.pictures import read_pictures
+from ssg_hub.degradation.learning.spectrum import NaturalPrior, measure_spectra
+from ssg_hub.degradation.noise import BINS
 from ssg_hub.errors import ConfigError, ImageError
 
 
@@ -46,7 +47,7 @@ def camera(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bank(camera) -> DegradationBank:
-    return DegradationBank.from_images(camera)
+    return learn_bank(camera)
 
 
 def test_a_camera_is_learnt(bank):
@@ -61,14 +62,14 @@ def test_a_camera_is_learnt(bank):
 
 
 def test_the_same_seed_learns_the_same(camera, bank):
-    again = DegradationBank.from_images(camera)
+    again = learn_bank(camera)
     for name, tensor in bank._tensors().items():
         assert torch.equal(tensor, again._tensors()[name]), name
 
 
 def test_progress_goes_from_nothing_to_all(camera):
     seen = []
-    DegradationBank.from_images(camera, on_progress=lambda done, total: seen.append(done / total))
+    learn_bank(camera, on_progress=lambda done, total: seen.append(done / total))
     assert seen == sorted(seen) and seen[0] < 0.1 and seen[-1] > 0.9 and len(seen) > 10
 
 
@@ -77,7 +78,7 @@ def test_long_motion_is_found(tmp_path):
     log_ratio, turn = math.log(4.0 / 1.8), -2 * math.radians(95)
     stretch = torch.tensor([[log_ratio * math.cos(turn), log_ratio * math.sin(turn)]])
     kernel = render_kernels(torch.tensor([math.log(4.0 * 1.8)]), stretch, torch.tensor([1.0]), 32)[0]
-    bank = DegradationBank.from_images(write_camera(tmp_path / "lr", count=8, kernel=kernel, sigma=1.0))
+    bank = learn_bank(write_camera(tmp_path / "lr", count=8, kernel=kernel, sigma=1.0))
     major, minor, angle = measure(bank)
     assert (major, minor) == pytest.approx((4.0, 1.8), rel=0.2)
     assert abs(angle - 95) < 10
@@ -220,7 +221,7 @@ def test_noise_before_jpeg():
 
 
 def test_jpeg_files_make_a_bank_that_compresses(tmp_path):
-    bank = DegradationBank.from_images(write_camera(tmp_path / "lr", count=4, quality=50))
+    bank = learn_bank(write_camera(tmp_path / "lr", count=4, quality=50))
     assert bank.report["jpeg_found"] == {"tables": 4, "pictures": 4} and bank.report["jpeg_quality"] == [50, 50]
     bank.random_grid = False
     lr = bank.degrade(draw_scene(9, (512, 512)), 4, torch.Generator().manual_seed(0))
@@ -232,7 +233,7 @@ def test_compression_does_not_widen_or_turn_kernels(tmp_path):
     """JPEG empties the high frequencies, as blur does; where it did, the spectrum is not believed."""
     kernel = even_kernel(3.2, 1.6, 65)
     camera = write_camera(tmp_path / "lr", count=8, kernel=kernel, sigma=3.0, quality=85, smallest=3)
-    bank = DegradationBank.from_images(camera)
+    bank = learn_bank(camera)
     major, minor, angle = measure(bank)
     assert (major, minor) == pytest.approx((3.2, 1.6), rel=0.2) and abs(angle - 65) < 15
 
@@ -309,7 +310,7 @@ def save(folder, *pictures):
 def test_one_picture_is_enough_and_said_so(tmp_path):
     folder = save(tmp_path / "one", spoil(scenes(1)[0], even_kernel(2.4, 1.6, 30), 4.0))
     for source in (folder, folder / "0.png"):
-        bank = DegradationBank.from_images(source)
+        bank = learn_bank(source)
         assert len(bank.kernels) == 1
         assert any("one picture only" in note for note in bank.report["notes"])
         assert bank.degrade(torch.rand(2, 3, 64, 64), 4, torch.Generator().manual_seed(0)).isfinite().all()
@@ -321,21 +322,21 @@ def test_pictures_of_nothing_but_noise(tmp_path):
     with pytest.raises(
         ImageError, match="no blur kernel could be estimated from 4 pictures.*no detail above the noise"
     ):
-        DegradationBank.from_images(save(tmp_path / "noise", *noise))
+        learn_bank(save(tmp_path / "noise", *noise))
 
 
 def test_pictures_of_one_colour(tmp_path):
     flat = [np.full((96, 128, 3), level, np.uint8) for level in (0, 90, 255)]
     with pytest.raises(ImageError, match="no blur kernel could be estimated"):
-        DegradationBank.from_images(save(tmp_path / "flat", *flat))
+        learn_bank(save(tmp_path / "flat", *flat))
 
 
 def test_pictures_smaller_than_the_kernel(tmp_path):
     small = [spoil(draw_scene(seed, (96, 80)), even_kernel(2, 2)) for seed in range(2)]
     with pytest.raises(ImageError, match=r"none of the pictures .* can be used \(2 too small\); sides of 32 px"):
-        DegradationBank.from_images(save(tmp_path / "small", *small))
+        learn_bank(save(tmp_path / "small", *small))
     folder = save(tmp_path / "some", *small, *(spoil(draw_scene(s), even_kernel(2, 2), 3) for s in range(3)))
-    bank = DegradationBank.from_images(folder)
+    bank = learn_bank(folder)
     assert len(bank.kernels) == 3 and bank.report["skipped"] == {"too small": 2}
 
 
@@ -349,7 +350,7 @@ def test_pictures_without_a_smooth_region(tmp_path):
         texture = np.fft.ifft2(spectrum).real
         gray = 128 + 45 * texture / texture.std()
         pictures.append(np.repeat(gray.clip(1, 254).astype(np.uint8)[..., None], 3, 2))
-    bank = DegradationBank.from_images(save(tmp_path / "texture", *pictures))
+    bank = learn_bank(save(tmp_path / "texture", *pictures))
     assert any("No smooth region was found" in note for note in bank.report["notes"])
     assert (bank.noise.levels * 255).max() < 5
 
@@ -357,19 +358,19 @@ def test_pictures_without_a_smooth_region(tmp_path):
 def test_folders_that_hold_no_pictures(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="holds no pictures.*Give a folder of LR pictures"):
-        DegradationBank.from_images(tmp_path / "empty")
+        learn_bank(tmp_path / "empty")
     with pytest.raises(ImageError, match="no/where.*is not there"):
-        DegradationBank.from_images("no/where")
+        learn_bank("no/where")
     (tmp_path / "empty" / "a.png").write_bytes(b"this is text")
     with pytest.raises(ImageError, match="1 unreadable"):
-        DegradationBank.from_images(tmp_path / "empty")
+        learn_bank(tmp_path / "empty")
 
 
 def test_damaged_pictures_are_counted(tmp_path):
     folder = write_camera(tmp_path / "lr", count=3)
     whole = (folder / "0.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    assert DegradationBank.from_images(folder).report["skipped"] == {"unreadable": 1}
+    assert learn_bank(folder).report["skipped"] == {"unreadable": 1}
 
 
 def test_sixteen_bits_gray_and_alpha_are_read(tmp_path):
@@ -383,8 +384,8 @@ def test_sixteen_bits_gray_and_alpha_are_read(tmp_path):
 
 def test_impossible_requests(camera, tmp_path):
     with pytest.raises(ConfigError, match="unknown kernel estimator 'magic'; choose one of parametric, kernelgan"):
-        DegradationBank.from_images(camera, method="magic")
+        learn_bank(camera, method="magic")
     with pytest.raises(ConfigError, match="scale 3"):
-        DegradationBank.from_images(camera, scale=3)
+        learn_bank(camera, scale=3)
     with pytest.raises(ImageError, match="holds 0 sharp pictures of at least 256 px; 20 are needed"):
-        DegradationBank.from_images(camera, clean=camera)
+        learn_bank(camera, clean=camera)

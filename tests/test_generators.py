@@ -6,10 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssg_hub.community import read_generator
-from ssg_hub.convert import keep_blocks, read_ncnn
 from ssg_hub.errors import CheckpointError, ConfigError
-from ssg_hub.generators import RRDBNet, SRVGGNetCompact, build_generator
+from ssg_hub.networks.compact import SRVGGNetCompact
+from ssg_hub.networks.ncnn import keep_blocks, read_ncnn
+from ssg_hub.networks.published import read_generator
+from ssg_hub.networks.registry import build_generator
+from ssg_hub.networks.rrdb import RRDBNet
 
 TINY = {"features": 8, "blocks": 2, "growth": 4}
 
@@ -35,7 +37,7 @@ def test_compact_adds_to_the_enlarged_input():
 
 
 def test_dense_block_against_its_definition():
-    from ssg_hub.generators import ResidualDenseBlock
+    from ssg_hub.networks.rrdb import ResidualDenseBlock
 
     block = ResidualDenseBlock(4, 2)
     x = torch.randn(1, 4, 6, 6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssg_hub.errors import ConfigError
-from ssg_hub.guide import Guide, default_palette
+from ssg_hub.networks.guide import Guide, default_palette
 
 LITE = {"model_type": "ssg_lite_segmentation", "width": 16, "id2label": {"0": "sky", "1": "road"}}
 

@@ -8,17 +8,19 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors.torch import save_file
 
-from ssg_hub.discriminators import build_discriminator, deceive_loss, real_fake_loss
 from ssg_hub.errors import CheckpointError, ConfigError
-from ssg_hub.losses import (
+from ssg_hub.networks.discriminators import build_discriminator
+from ssg_hub.training.balance import GradientBalance
+from ssg_hub.training.losses import (
     PerceptualLoss,
     class_weights,
+    deceive_loss,
     low_pass_consistency,
     pseudo_labels,
     random_view,
+    real_fake_loss,
     segmentation_loss,
 )
-from ssg_hub.training.balance import GradientBalance
 
 
 def test_segmentation_loss_by_hand():

@@ -11,8 +11,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
-from ssg_hub.guide import Guide
 from ssg_hub.model import SSGModel, SSGOutput
+from ssg_hub.networks.guide import Guide
 from ssg_hub.storage import checkpoint
 from ssg_hub.storage.card import build_card
 

@@ -11,8 +11,8 @@ from standins import ColorGuide, Repeat, Shifted, make_model
 from torch import nn
 
 from ssg_hub.errors import ConfigError, ImageError, SSGError
-from ssg_hub.generators import build_generator
 from ssg_hub.images.reading import Picture, read_picture
+from ssg_hub.networks.registry import build_generator
 from ssg_hub.upscaling.upscale import output_size, predict, upscale
 
 RNG = np.random.default_rng(11)

@@ -9,8 +9,8 @@ from standins import ColorGuide, Repeat, make_model
 from torch import nn
 
 from ssg_hub.errors import CheckpointError, SSGError
-from ssg_hub.generators import build_generator
-from ssg_hub.upscaling.tile_networks import is_out_of_memory
+from ssg_hub.networks.registry import build_generator
+from ssg_hub.upscaling.engines.torch import is_out_of_memory
 from ssg_hub.upscaling.tiling import ALIGN, Feather, Grid, choose_tile, cross_fade, overlap_of, plan_grid, plan_spans
 from ssg_hub.upscaling.upscale import upscale
 

@@ -77,7 +77,7 @@ def write_config(folder: Path, data: Path, **changes) -> Path:
 
 def make_guide(folder: Path) -> Path:
     """An untrained Segformer of a few thousand parameters, saved."""
-    from ssg_hub.guide import Guide
+    from ssg_hub.networks.guide import Guide
 
     config = {
         "model_type": "segformer",

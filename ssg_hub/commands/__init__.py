@@ -1,1 +1,1 @@
-"""The commands of `ssg`: upscale, info and degradation."""
+"""The commands of `ssg`: upscale, info, evaluate, degradation and convert."""

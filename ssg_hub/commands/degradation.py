@@ -63,8 +63,8 @@ def estimate(args: argparse.Namespace) -> int:
     Raises:
         SSGError: the pictures or the output cannot be used.
     """
-    from ..degradation.bank import DegradationBank
     from ..degradation.bank_files import CONFIG
+    from ..degradation.learning.estimate import learn_bank
 
     if args.output.is_file():
         raise ConfigError(f"{args.output} is a file; -o takes the folder of the bank. Choose another name.")
@@ -73,9 +73,7 @@ def estimate(args: argparse.Namespace) -> int:
     if not os.access(next(p for p in (args.output, *args.output.absolute().parents) if p.exists()), os.W_OK):
         raise ConfigError(f"{args.output} cannot be written. Choose another folder.")
     with _progress(args.quiet) as on_progress:
-        bank = DegradationBank.from_images(
-            args.input, args.scale, args.method, args.generic_share, args.clean, args.seed, on_progress
-        )
+        bank = learn_bank(args.input, args.scale, args.method, args.generic_share, args.clean, args.seed, on_progress)
     bank.save(args.output)
     print(f"{bank.describe()}\nwrote {args.output}")
     if args.push_to_hub:

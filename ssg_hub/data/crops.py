@@ -24,7 +24,7 @@ class Crops(Dataset):
     A picture that cannot be read is replaced by the next one of the epoch's order; the sample's `skipped` counts them.
 
     Args:
-        table: a `datasets.Dataset` with undecoded image columns, from `pictures.load_pictures`.
+        table: a `datasets.Dataset` with undecoded image columns, from `tables.load_pictures`.
         crop: side of the HR crop, in pixels.
         seed: of the run.
     """

@@ -1,8 +1,8 @@
 """Making LR from HR as a real camera would: the degradation bank (estimated) and the generic prior (assumed)."""
 
 from .bicubic import BicubicDegradation
+from .generic import GenericPrior
 from .mixture import Mixture
-from .prior import GenericPrior
 
 __all__ = ["BicubicDegradation", "GenericPrior", "Mixture", "load_degradation"]
 

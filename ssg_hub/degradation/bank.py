@@ -1,6 +1,5 @@
 """A camera learnt from its pictures: a bank of kernels, noise and compression that makes LR from any HR."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +10,9 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from . import bank_files
+from .generic import GenericPrior
 from .noise import NoiseModel
 from .ops import Generators, compress_with, rand, reduce_with
-from .prior import GenericPrior
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -45,36 +44,6 @@ class DegradationBank:
     random_grid: bool = True
     report: dict = field(default_factory=dict)
     examples: Tensor = field(default_factory=lambda: torch.empty(0, 3, 1, 1, dtype=torch.uint8))
-
-    @classmethod
-    def from_images(
-        cls,
-        folder: str | Path,
-        scale: int = 4,
-        method: str = "parametric",
-        generic_share: float = 0.0,
-        clean: str | Path | None = None,
-        seed: int = 0,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> "DegradationBank":
-        """Learn a camera from LR pictures alone.
-
-        Args:
-            folder: of pictures by one camera, or a single picture; subfolders are read too.
-            scale: 1, 2 or 4.
-            method: "parametric" or "kernelgan".
-            generic_share: from 0 to 1; a few tenths make up for what the pictures do not show.
-            clean: folder of sharp HR pictures of similar scenes, for the natural prior; the built-in one by default.
-            seed: of everything random.
-            on_progress: called with (done, total) steps.
-
-        Raises:
-            ImageError: no readable picture, or none from which a kernel can be told.
-            ConfigError: an unknown method or scale.
-        """
-        from .estimate import estimate_bank
-
-        return estimate_bank(folder, scale, method, generic_share, clean, seed, on_progress)
 
     def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
         """Make LR pictures as the camera would.

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import ImageError
 from .bank import DegradationBank
 from .kernels import measure_kernel
-from .pictures import EXAMPLE_SIDE, EXAMPLES, cut_examples, read_pictures
+from .learning.pictures import EXAMPLE_SIDE, EXAMPLES, cut_examples, read_pictures
 
 CLEAN = Path(__file__).with_name("clean.webp")  # coffee cup, Rachel Michetti, CC0; comes with scikit-image
 CELL = 2 * EXAMPLE_SIDE  # pixels

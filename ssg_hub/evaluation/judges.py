@@ -12,8 +12,8 @@ from ..errors import CheckpointError, ConfigError
 from .metrics import LPIPS
 
 if TYPE_CHECKING:
-    from ..guide import Guide
     from ..model import SSGModel
+    from ..networks.guide import Guide
 
 EMBEDDED = "embedded"
 LPIPS_VARIABLE = "SSG_LPIPS"
@@ -38,7 +38,7 @@ def load_guide(name: str) -> "Guide":
         ConfigError: it is neither, or an SSGModel without a guide.
         HubError, CheckpointError: it cannot be had, or is damaged.
     """
-    from ..guide import Guide
+    from ..networks.guide import Guide
 
     if name == EMBEDDED or _is_ssg_model(name):
         guide = load_model(name).guide

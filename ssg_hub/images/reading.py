@@ -1,4 +1,4 @@
-"""Pictures in: files, bytes, Pillow images, arrays and tensors become a `Picture`. Pictures out: see `image_files`."""
+"""Pictures in: files, bytes, Pillow images, arrays and tensors become a `Picture`. Pictures out: see `writing`."""
 
 import os
 from io import BytesIO

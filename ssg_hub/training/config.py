@@ -172,7 +172,8 @@ def _explain(detail: dict) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, TrainConfig.model_fields, 1)
-        return f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else "; see ssg_hub/config.py.")
+        hint = f"did you mean {close[0]!r}?" if close else "see ssg_hub/training/config.py."
+        return f"unknown key {key!r}; {hint}"
     if detail["type"] == "missing":
         return f"the key {key!r} is missing: {TrainConfig.model_fields[key].description}."
     message = detail["msg"].removeprefix("Value error, ")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..data.crops import Crops, make_loader
 from ..data.streams import make_stream_loader
 from ..errors import CheckpointError, SSGError
-from ..guide import Guide
+from ..networks.guide import Guide
 from .checkpoints import list_checkpoints, prune_checkpoints, save_checkpoint
 from .run import Run, Stopped
 from .validation import DevSet

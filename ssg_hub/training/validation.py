@@ -13,7 +13,7 @@ from ..data.tables import load_pictures, open_cell, picture_stem
 from ..errors import ConfigError
 from ..evaluation.metrics import LPIPS, psnr_y, ssim_y
 from ..evaluation.segmentation_metrics import class_iou, confusion_matrix, mean_iou
-from ..guide import Guide
+from ..networks.guide import Guide
 from .config import TrainConfig
 
 

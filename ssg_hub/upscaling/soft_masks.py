@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ConfigError
-from .tile_networks import CELL
+from .engines.torch import CELL
 
 UNCERTAIN = "uncertain"
 UNCERTAIN_COLOR = (0, 0, 0)

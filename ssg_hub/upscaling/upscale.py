@@ -11,10 +11,10 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..images.reading import MAX_PIXELS, read_picture
+from .engines.torch import choose_device, choose_dtype, evaluating, place_networks
+from .pipeline import Job, Outcome, run_job
 from .result import UpscaleResult
 from .soft_masks import parse_strength
-from .tile_job import Job, Outcome, run_job
-from .tile_networks import choose_device, choose_dtype, evaluating, place_networks
 from .tiling import SMALLEST_TILE, Grid, choose_tile, plan_grid
 
 HONESTY = "An upscaled picture is an estimate: plates, faces and text may be invented; it is not evidence."

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, SSGError
-from .tiling import SMALLEST_TILE, Feather, Grid, plan_spans
+from ...errors import CheckpointError, ConfigError, SSGError
+from ..tiling import SMALLEST_TILE, Feather, Grid, plan_spans
 
 SMALLEST_SEEN = 64  # SR pixels a side that a guide gets at least: attention and pooling need some room
 CELL = 4  # SR pixels, along each side, for which one soft label is kept

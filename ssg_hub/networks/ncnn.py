@@ -1,4 +1,4 @@
-"""Convert published weights to safetensors: `.pth` files, and ncnn's `.param` + `.bin` pairs; prune where asked.
+"""Published generators in ncnn's `.param` + `.bin` pairs, and pruning of an RRDBNet.
 
 Pruning keeps some of an RRDBNet's blocks. The residual trunk survives it well enough to be a warm start: a few minutes
 of training bring back what was lost, at a fraction of the cost of the full network.
@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from .community import read_generator
-from .errors import CheckpointError, ConfigError
-from .generators import build_generator
+from ..errors import CheckpointError, ConfigError
+from .registry import build_generator
 
 NCNN_FP16 = 0x01306B47  # ncnn's tag in front of weights that are stored in half precision
 
@@ -104,34 +102,3 @@ def keep_blocks(config: dict, state: dict[str, Tensor], kept: list[int]) -> tupl
         prefix = f"body.{old}."
         pruned |= {f"body.{new}.{n.removeprefix(prefix)}": t for n, t in state.items() if n.startswith(prefix)}
     return {**config, "blocks": len(kept)}, pruned
-
-
-def add_parser(subparsers) -> None:
-    """Add `ssg convert` to the command line."""
-    parser = subparsers.add_parser("convert", help="turn published weights (.pth, ncnn .param) into safetensors")
-    parser.add_argument("weights", type=Path, help="a .pth, .safetensors or ncnn .param file (its .bin beside it)")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--keep-blocks", metavar="I,J,…", help="keep only these RRDBs, for instance 0,4,8,13,18,22")
-    parser.set_defaults(func=_run)
-
-
-def _run(args) -> int:
-    read = read_ncnn if args.weights.suffix == ".param" else read_generator
-    generator_type, config, state = read(args.weights)
-    if args.keep_blocks:
-        if generator_type != "rrdb":
-            raise ConfigError(f"--keep-blocks prunes an RRDBNet; {args.weights.name} is of type {generator_type!r}.")
-        config, state = keep_blocks(config, state, _parse_indices(args.keep_blocks))
-    if args.output.suffix != ".safetensors":
-        raise ConfigError(f"the output must be a .safetensors file; {args.output.name} is not.")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, args.output)
-    print(f"{args.output}: {generator_type} {config}, {sum(t.numel() for t in state.values()) / 1e6:.2f} M parameters")
-    return 0
-
-
-def _parse_indices(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--keep-blocks takes whole numbers with commas, like 0,4,8; it got {text!r}.") from None

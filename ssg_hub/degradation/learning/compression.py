@@ -8,7 +8,7 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
-from .ops import CHROMA_TABLE, LUMA_TABLE, dct_basis, scale_table
+from ..ops import CHROMA_TABLE, LUMA_TABLE, dct_basis, scale_table
 
 QUALITIES = np.arange(5, 96)  # above that the steps are 1 or 2 levels, lost in the rounding of RGB and harmless
 LATTICE_ERROR = 0.35  # standard deviation of a luma coefficient around the lattice after RGB was rounded to 8 bits

@@ -1,17 +1,10 @@
-"""The super-resolution networks: `RRDBNet` (ESRGAN, Real-ESRGAN, the paper's) and the light `SRVGGNetCompact`.
-
-Both take LR of shape (B, 3, H, W), RGB in [0, 1], of any height and width, and return SR of shape
-(B, 3, scale*H, scale*W). The output is not clamped: training needs its gradient outside the range too.
-Parameter names are those of the published networks, so that community weights load without renaming.
-"""
-
-import inspect
+"""`RRDBNet`, the generator of ESRGAN, Real-ESRGAN and the paper."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 RESIDUAL_SCALE = 0.2  # ESRGAN: residual branches are scaled down so that deep stacks train without BatchNorm
 
@@ -93,64 +86,6 @@ class RRDBNet(nn.Module):
     def last_layer(self) -> nn.Parameter:
         """The weight at which loss gradients are compared when the guide loss is balanced."""
         return self.conv_last.weight
-
-
-class SRVGGNetCompact(nn.Module):
-    """Real-ESRGAN's compact network (Wang et al., ICCV-W 2021): plain convolutions in LR space, then pixel shuffle.
-
-    Args:
-        features: channels of the trunk.
-        convs: number of convolutions between the first and the last.
-        scale: enlargement, 1 or more.
-
-    Raises:
-        ConfigError: for a scale below 1.
-    """
-
-    def __init__(self, features: int = 64, convs: int = 16, scale: int = 4):
-        super().__init__()
-        if not isinstance(scale, int) or scale < 1:
-            raise ConfigError(f"SRVGGNetCompact got scale {scale!r}; it needs a whole number of at least 1.")
-        self.scale = scale
-        layers: list[nn.Module] = [nn.Conv2d(3, features, 3, padding=1), nn.PReLU(features)]
-        for _ in range(convs):
-            layers += [nn.Conv2d(features, features, 3, padding=1), nn.PReLU(features)]
-        layers.append(nn.Conv2d(features, 3 * scale**2, 3, padding=1))
-        self.body = nn.Sequential(*layers)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        residual = F.pixel_shuffle(self.body(lr), self.scale)
-        return residual + F.interpolate(lr, scale_factor=self.scale, mode="nearest")
-
-    @property
-    def last_layer(self) -> nn.Parameter:
-        """The weight at which loss gradients are compared when the guide loss is balanced."""
-        return self.body[-1].weight
-
-
-GENERATORS: dict[str, type[nn.Module]] = {"rrdb": RRDBNet, "compact": SRVGGNetCompact}
-
-
-def build_generator(generator_type: str, generator_config: dict) -> nn.Module:
-    """Build a generator with fresh weights.
-
-    Args:
-        generator_type: a key of `GENERATORS`.
-        generator_config: keyword arguments of that class.
-
-    Raises:
-        ConfigError: for an unknown type or argument.
-    """
-    if generator_type not in GENERATORS:
-        raise ConfigError(f"unknown generator type {generator_type!r}; known are {', '.join(sorted(GENERATORS))}.")
-    cls = GENERATORS[generator_type]
-    known = set(inspect.signature(cls).parameters)
-    if unknown := set(generator_config) - known:
-        raise ConfigError(
-            f"generator {generator_type!r} got unknown option {', '.join(sorted(unknown))}; "
-            f"it takes {', '.join(sorted(known))}."
-        )
-    return cls(**generator_config)
 
 
 def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import ConfigError
-from .judges import EMBEDDED, LPIPS_VARIABLE, find_lpips, load_guide, load_model
-from .methods import FromFolder, FromModel, Method, bicubic
-from .picture_sheet import draw_sheet
-from .scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
+from ..evaluation.judges import EMBEDDED, LPIPS_VARIABLE, find_lpips, load_guide, load_model
+from ..evaluation.methods import FromFolder, FromModel, Method, bicubic
+from ..evaluation.picture_sheet import draw_sheet
+from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
 
 if TYPE_CHECKING:
     from accelerate import PartialState

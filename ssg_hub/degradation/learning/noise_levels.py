@@ -9,24 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ops import dct_basis
+from ..noise import BINS, MIN_PATCHES, PATCH
+from ..ops import dct_basis
 
-PATCH = 16
-BINS = 16  # of brightness
-MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to keep to its own patches
 FLATTEST = 0.03  # share of a bin's patches that are measured
 LEAK = 0.05  # of texture in coarse coefficients, how much of it is in the fine ones
 LEAST_ERROR = 0.02  # of a bin's variance
 HIGHLIGHT_ERROR, HIGHLIGHT_EXCESS = 0.1, 0.4  # of the variance in overexposed regions, by sampling and by texture
 CURVATURE = 0.02  # second difference of the variance between bins, in units of its mean; shot and read noise have none
-
-
-def interpolate_levels(levels: Tensor, brightness: Tensor) -> Tensor:
-    """Strength (B, C, H, W) at each brightness in [0, 1] from (B, C, BINS) strengths at the bins' centres."""
-    position = (brightness * BINS - 0.5).clamp(0, BINS - 1).flatten(2)
-    low = position.floor().long().clamp(max=BINS - 2)
-    share = position - low
-    return (levels.gather(2, low) * (1 - share) + levels.gather(2, low + 1) * share).view_as(brightness)
 
 
 def dct_power(patches: Tensor) -> Tensor:

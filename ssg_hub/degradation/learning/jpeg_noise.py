@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..noise import BINS, MIN_PATCHES, PATCH, NoiseModel, white_noise
+from ..ops import blur, dct_basis, gaussian_kernels
 from .compression import Compression, luma_blocks, split_blocks
-from .noise import BINS, MIN_PATCHES, PATCH, NoiseModel, fit_floor, white_noise
-from .ops import blur, dct_basis, gaussian_kernels
+from .noise_patches import fit_floor
 
 STRENGTHS = torch.logspace(-0.5, 1.7, 34)  # candidate standard deviations of luma, in levels of 0–255
 LENGTHS = torch.tensor([0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.95, 1.1, 1.3, 1.6])  # of a Gaussian that blurs white noise, px

@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .errors import CheckpointError
-from .generators import build_generator
+from ..errors import CheckpointError
+from .registry import build_generator
 
 NESTING = ("params_ema", "params", "state_dict", "generator")  # where trainers put the weights, the best first
 

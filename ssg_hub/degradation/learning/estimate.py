@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, ImageError
-from .bank import DegradationBank
+from ...errors import ConfigError, ImageError
+from ..bank import DegradationBank
+from ..kernels import check_kernel, kernel_size, render_kernels
+from ..noise import BINS, LUMA, NoiseModel
 from .compression import Compression, find_lattices, reliability
 from .jpeg_noise import estimate_jpeg_noise
-from .kernels import check_kernel, kernel_size, render_kernels
-from .noise import BINS, LUMA, NoiseModel, estimate_noise
+from .noise_patches import estimate_noise
 from .parametric import fit_parametric
 from .pictures import Pictures, cut_examples, read_pictures
 from .spectrum import NaturalPrior, Spectra, measure_spectra, tile_side
@@ -24,16 +25,30 @@ LAGS = 6  # pixels over which noise may be correlated
 METHODS = ("parametric", "kernelgan")
 
 
-def estimate_bank(
+def learn_bank(
     folder: str | Path,
-    scale: int,
-    method: str,
-    generic_share: float,
-    clean: str | Path | None,
-    seed: int,
-    on_progress: Callable[[int, int], None] | None,
+    scale: int = 4,
+    method: str = "parametric",
+    generic_share: float = 0.0,
+    clean: str | Path | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> DegradationBank:
-    """See `DegradationBank.from_images`."""
+    """Learn a camera from LR pictures alone.
+
+    Args:
+        folder: of pictures by one camera, or a single picture; subfolders are read too.
+        scale: 1, 2 or 4.
+        method: "parametric" or "kernelgan".
+        generic_share: from 0 to 1; a few tenths make up for what the pictures do not show.
+        clean: folder of sharp HR pictures of similar scenes, for the natural prior; the built-in one by default.
+        seed: of everything random.
+        on_progress: called with (done, total) steps.
+
+    Raises:
+        ImageError: no readable picture, or none from which a kernel can be told.
+        ConfigError: an unknown method or scale.
+    """
     if method not in METHODS:
         raise ConfigError(f"unknown kernel estimator {method!r}; choose one of {', '.join(METHODS)}.")
     if scale not in (1, 2, 4):

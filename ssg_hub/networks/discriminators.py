@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 
 class PatchDiscriminator(nn.Module):
@@ -80,13 +80,3 @@ def build_discriminator(kind: str, features: int) -> nn.Module:
     if kind not in DISCRIMINATORS:
         raise ConfigError(f"unknown discriminator {kind!r}; known are {', '.join(DISCRIMINATORS)}.")
     return DISCRIMINATORS[kind](features)
-
-
-def real_fake_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss: binary cross-entropy on its logits for HR and for SR (Goodfellow et al. 2014)."""
-    return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
-
-
-def deceive_loss(fake: Tensor) -> Tensor:
-    """The generator's loss: -log D(SR), the non-saturating form."""
-    return F.softplus(-fake).mean()

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data.tables import open_cell
-from .errors import CheckpointError
-from .guide import IMAGENET_MEAN, IMAGENET_STD
+from ..data.tables import open_cell
+from ..errors import CheckpointError
+from ..networks.guide import IMAGENET_MEAN, IMAGENET_STD
 
 VGG16_LAYERS = [64, 64, "pool", 128, 128, "pool", 256, 256, 256]  # up to relu3_3
 VGG16_TAPS = (3, 8, 15)  # relu1_2, relu2_2, relu3_3
@@ -57,6 +57,16 @@ class PerceptualLoss(nn.Module):
             if index in VGG16_TAPS:
                 taps.append(x)
         return taps
+
+
+def real_fake_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's loss: binary cross-entropy on its logits for HR and for SR (Goodfellow et al. 2014)."""
+    return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+
+
+def deceive_loss(fake: Tensor) -> Tensor:
+    """The generator's loss: -log D(SR), the non-saturating form."""
+    return F.softplus(-fake).mean()
 
 
 def _relative_l1(a: Tensor, b: Tensor) -> Tensor:
@@ -157,7 +167,7 @@ def class_weights(table, classes: int) -> Tensor:
     """(K,) weights 1 / ln(1.02 + share of pixels) (Paszke et al. 2016, ENet), so that poles count beside roads.
 
     Args:
-        table: pictures with a `label` column (see `pictures.load_pictures`).
+        table: pictures with a `label` column (see `tables.load_pictures`).
         classes: number of classes; other ids (void) are left out.
     """
     counts = np.zeros(classes)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import ImageError
-from ..images import reading as images
-from ..images.picture import to_8_bit
+from ...errors import ImageError
+from ...images import reading as images
+from ...images.picture import to_8_bit
 from .compression import Compression, read_tables
 from .spectrum import SMALLEST
 

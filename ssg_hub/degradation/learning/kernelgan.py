@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .kernels import centre_kernel, kernel_size
+from ..kernels import centre_kernel, kernel_size
 
 LAYERS = (7, 5, 3, 1, 1, 1)  # kernel sides of the linear generator; together 13x13 at x2
 FEATURES = 32  # the paper has 64; a smaller net costs a quarter and finds the same kernels
