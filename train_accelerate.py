@@ -3,7 +3,8 @@
 Stages, each skippable:
   guide        a segmentation network on HR pictures with labels; `teacher` is its twin for degraded pictures
   warmup       the generator on source pairs: L1
-  adversarial  L1 + perceptual + adversarial on source pairs; cross-entropy *through the guide* on real LR pictures
+  adversarial  L1 + perceptual + adversarial on source pairs; cross-entropy *through the guide* on real LR pictures;
+               in its first `discriminator_warmup_steps` only the discriminator learns
 """
 
 import logging
@@ -28,6 +29,7 @@ from ssg_hub.networks.guide import Guide
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.losses import (
+    LPIPSLoss,
     PerceptualLoss,
     class_weights,
     deceive_loss,
@@ -78,7 +80,8 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Mod
     config, accelerator = run.config, run.accelerator
     crops = source_crops(config)
     degradation = load_degradation(config.degradation)
-    perceptual = load_perceptual(config, config.warmup_perceptual_weight, accelerator.device)
+    weight = config.warmup_perceptual_weight
+    perceptual = PerceptualLoss(config.perceptual_weights).to(accelerator.device) if weight else None
     generator = in_memory_format(generator.requires_grad_(True), config)
     ema = new_ema(generator, run)
     if config.compile:
@@ -96,7 +99,7 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Mod
                 sr = generator(lr)
                 losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
                 if perceptual:
-                    losses["perceptual"] = config.warmup_perceptual_weight * perceptual(sr, hr)
+                    losses["perceptual"] = weight * perceptual(sr, hr)
             accelerator.backward(sum(losses.values()))
             if stage.update(optimizer, generator.parameters()):
                 ema.update_parameters(accelerator.unwrap_model(generator))
@@ -113,7 +116,7 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     joint = config.guide == "joint" and guide is not None
     crops = adversarial_crops(config, guide, joint)
     degradation = load_degradation(config.degradation)
-    perceptual = load_perceptual(config, config.perceptual_weight, accelerator.device)
+    perceptual = load_perceptual(config, accelerator.device)
     generator = in_memory_format(generator.requires_grad_(True), config)
     discriminator = in_memory_format(build_discriminator(config.discriminator, config.discriminator_features), config)
     ema, last_layer = new_ema(generator, run), generator.last_layer
@@ -126,40 +129,40 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     optimizers = [torch.optim.Adam(n.parameters(), lr, betas=BETAS) for n, lr in zip(networks, rates, strict=False)]
     prepared = accelerator.prepare(*networks, *optimizers)
     networks, optimizers = prepared[: len(networks)], prepared[len(networks) :]
-    generator, discriminator = networks[:2]
+    generator, discriminator, *joint_guide = networks
+    generator_optimizer, discriminator_optimizer, *guide_optimizer = optimizers
     # for the generator's update, in which both are frozen
     critic = accelerator.unwrap_model(discriminator)
-    frozen_guide = accelerator.unwrap_model(networks[2]) if joint else guide and guide.to(accelerator.device)
+    frozen_guide = accelerator.unwrap_model(joint_guide[0]) if joint else guide and guide.to(accelerator.device)
     fixed_weight = None if config.guide_weight == "balanced" else config.guide_weight
     balance = GradientBalance(accelerator, last_layer, config.guide_share, fixed_weight)
     stage = Stage(run, "adversarial", config.adversarial_steps, states=(ema, balance))
     dev = DevSet(config)
     for batch in stage.batches(crops):
-        hr = batch["source"]["hr"]
+        hr, target = batch["source"]["hr"], batch.get("target")
+        warming_up = stage.step < config.discriminator_warmup_steps  # then the generator makes pictures, and stays
+        losses, watched = {}, {}
         with accelerator.accumulate(*networks):
-            # 1. the generator
-            discriminator.requires_grad_(False)
             with torch.no_grad():
                 lr = source_lr(batch["source"], degradation, config.scale)
-            with accelerator.autocast():
+            # 1. the generator
+            discriminator.requires_grad_(False)
+            with accelerator.autocast(), torch.set_grad_enabled(not warming_up):
                 sr = generator(lr)
-                losses = source_losses(sr, hr, perceptual, critic, config)
-                if "target" in batch:
-                    target = batch["target"]
-                    sr_t = generator(target["lr"])
-                if guide is not None:
-                    frozen_guide.requires_grad_(False)
-                    view, label = guide_view(sr_t, target, teacher, config)
-                    cross_entropy = segmentation_loss(
-                        frozen_guide(view), label, config.void_id, accelerator=accelerator
-                    )
-                    weight = balance(sum(losses.values()), cross_entropy, stage.step)
-                    losses["guide"] = weight * cross_entropy
-                if "target" in batch and config.consistency_weight:
-                    losses["consistency"] = config.consistency_weight * low_pass_consistency(sr_t, target["lr"])
-            accelerator.backward(sum(losses.values()))
-            if stage.update(optimizers[0], generator.parameters()):
-                ema.update_parameters(accelerator.unwrap_model(generator))
+                sr_t = generator(target["lr"]) if target and not warming_up else None
+            if not warming_up:
+                with accelerator.autocast():
+                    losses = source_losses(sr, hr, perceptual, critic, config)
+                    if target:
+                        terms = target_losses(sr_t, target, frozen_guide, teacher, run)
+                        if "guide" in terms:  # weighed against the source's losses alone: consistency is its companion
+                            weight = balance(sum(losses.values()), terms["guide"], stage.step)
+                            watched = {"guide_weight": weight, "cross_entropy": terms["guide"].detach()}
+                            terms["guide"] = weight * terms["guide"]
+                        losses |= terms
+                accelerator.backward(sum(losses.values()))
+                if stage.update(generator_optimizer, generator.parameters()):
+                    ema.update_parameters(accelerator.unwrap_model(generator))
             # 2. the discriminator
             if config.adversarial_weight:
                 discriminator.requires_grad_(True)
@@ -167,21 +170,15 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
                     real, fake = discriminator(torch.cat((hr, sr.detach()))).chunk(2)
                     losses["discriminator"] = real_fake_loss(real, fake)
                 accelerator.backward(losses["discriminator"])
-                stage.update(optimizers[1], discriminator.parameters())
+                stage.update(discriminator_optimizer, discriminator.parameters())
             # 3. the guide, on HR and SR, where it is trained along
-            if joint:
-                networks[2].requires_grad_(True)
-                labeled = batch["labeled"]
+            if joint and not warming_up:
+                joint_guide[0].requires_grad_(True)
                 with accelerator.autocast():
-                    logits_hr, logits_sr = networks[2](labeled["hr"]), networks[2](view.detach())
-                    losses["joint_guide"] = segmentation_loss(
-                        logits_hr, labeled["label"], config.void_id, accelerator=accelerator
-                    ) + segmentation_loss(logits_sr, label, config.void_id, accelerator=accelerator)
+                    losses["joint_guide"] = joint_guide_loss(joint_guide[0], batch, sr_t.detach(), teacher, run)
                 accelerator.backward(losses["joint_guide"])
-                stage.update(optimizers[2], networks[2].parameters())
-        stage.losses = {name: value.detach() for name, value in losses.items()}
-        if guide is not None:
-            stage.losses |= {"guide_weight": weight, "cross_entropy": cross_entropy.detach()}
+                stage.update(guide_optimizer[0], joint_guide[0].parameters())
+        stage.losses = {name: value.detach() for name, value in losses.items()} | watched
         if stage.validation_due():
             stage.validate(dev, ema.module, frozen_guide)
     accelerator.free_memory()
@@ -207,7 +204,7 @@ def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
         pairs = load_pairs(config.source, config.source_lr, config.data_root)
         return PairedCrops(pairs, config.hr_crop, config.seed, config.scale)
     load = load_stream if config.streaming else load_pictures
-    return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed)
+    return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed, config.flat_share)
 
 
 def source_lr(source: dict[str, Tensor], degradation, scale: int) -> Tensor:
@@ -218,15 +215,36 @@ def source_lr(source: dict[str, Tensor], degradation, scale: int) -> Tensor:
 
 
 def source_losses(
-    sr: Tensor, hr: Tensor, perceptual: PerceptualLoss | None, critic: nn.Module, config: TrainConfig
+    sr: Tensor, hr: Tensor, perceptual: dict, critic: nn.Module, config: TrainConfig
 ) -> dict[str, Tensor]:
     """The generator's objective on source pairs, each term with its weight; no network runs for a weight of 0."""
     losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
-    if perceptual:
-        losses["perceptual"] = config.perceptual_weight * perceptual(sr, hr)
+    losses |= {name: weight * distance(sr, hr) for name, (weight, distance) in perceptual.items()}
     if config.adversarial_weight:
         losses["adversarial"] = config.adversarial_weight * deceive_loss(critic(sr))
     return losses
+
+
+def target_losses(
+    sr: Tensor, target: dict[str, Tensor], guide: Guide | None, teacher: Guide | None, run: Run
+) -> dict[str, Tensor]:
+    """The objective on real LR pictures without HR: `guide`, the cross-entropy, not weighed yet; `consistency`."""
+    config, losses = run.config, {}
+    if guide is not None:
+        guide.requires_grad_(False)
+        view, label = guide_view(sr, target, teacher, config)
+        losses["guide"] = segmentation_loss(guide(view), label, config.void_id, accelerator=run.accelerator)
+    if config.consistency_weight:
+        losses["consistency"] = config.consistency_weight * low_pass_consistency(sr, target["lr"])
+    return losses
+
+
+def joint_guide_loss(guide: nn.Module, batch: dict, sr: Tensor, teacher: Guide | None, run: Run) -> Tensor:
+    """Cross-entropy of a guide that is trained along: on HR with labels, and on the target's SR (detached)."""
+    labeled, void_id = batch["labeled"], run.config.void_id
+    view, label = guide_view(sr, batch["target"], teacher, run.config)
+    pairs = ((guide(labeled["hr"]), labeled["label"]), (guide(view), label))
+    return sum(segmentation_loss(logits, ids, void_id, accelerator=run.accelerator) for logits, ids in pairs)
 
 
 def guide_view(
@@ -286,8 +304,15 @@ def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
     return ema.to(run.accelerator.device).requires_grad_(False)
 
 
-def load_perceptual(config: TrainConfig, weight: float, device: torch.device) -> PerceptualLoss | None:
-    return PerceptualLoss(config.perceptual_weights).to(device) if weight else None
+def load_perceptual(config: TrainConfig, device: torch.device) -> dict[str, tuple[float, nn.Module]]:
+    """The perceptual losses of the adversarial stage, {name: (weight, loss)}; none is loaded for a weight of 0."""
+    losses = {}
+    if config.perceptual_weight:
+        losses["perceptual"] = (config.perceptual_weight, PerceptualLoss(config.perceptual_weights).to(device))
+    if config.lpips_weight:
+        lpips = in_memory_format(LPIPSLoss(config.lpips_heads, config.perceptual_weights).to(device), config)
+        losses["lpips"] = (config.lpips_weight, lpips)
+    return losses
 
 
 def in_memory_format(network: nn.Module, config: TrainConfig) -> nn.Module:

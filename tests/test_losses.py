@@ -103,7 +103,7 @@ def test_perceptual_loss_by_hand(tmp_path):
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         x = (x - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
         found = []
-        for index, layer in enumerate(loss.features):
+        for index, layer in enumerate(loss.features.layers):
             x = F.relu(x) if index in (1, 3, 6, 8, 11, 13, 15) else layer(x)
             if index in (3, 8, 15):
                 found.append(x)

@@ -60,7 +60,15 @@ class Crops(Dataset):
 
 
 class SourceCrops(Crops):
-    """HR crops, flipped and turned by quarters: `hr` (3, crop, crop), float in [0, 1]."""
+    """HR crops, flipped and turned by quarters: `hr` (3, crop, crop), float in [0, 1].
+
+    Args:
+        flat_share: share of samples that are one colour all over, so that flat areas keep their colour.
+    """
+
+    def __init__(self, table, crop: int, seed: int, flat_share: float = 0.0):
+        super().__init__(table, crop, seed)
+        self.flat_share = flat_share
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
         image = open_cell(row["image"]).convert("RGB")
@@ -68,6 +76,8 @@ class SourceCrops(Crops):
         box = _random_box(image.size, side, rng)
         hr = _to_tensor(image.resize((self.crop, self.crop), Image.BICUBIC, box))
         flip, turns = rng.integers(2), rng.integers(4)
+        if self.flat_share and rng.random() < self.flat_share:
+            hr = _random_color(rng).expand_as(hr)
         return {"hr": torch.rot90(_flip(hr, flip), int(turns), (-2, -1)).contiguous()}
 
 
@@ -185,6 +195,15 @@ def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, wor
 def sample_generators(seeds: Tensor) -> list[torch.Generator]:
     """One random generator per sample, so that a sample's degradation does not depend on its batch."""
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
+def _random_color(rng: np.random.Generator) -> Tensor:
+    """A gray, or a colour whose channels are at an end of their range or between: (3, 1, 1) in [0, 1]."""
+    if rng.random() < 0.3:
+        values = np.full(3, rng.random())
+    else:
+        values = np.where(rng.random(3) < 0.6, rng.integers(2, size=3), rng.random(3))
+    return torch.from_numpy(values).float().view(3, 1, 1)
 
 
 def _random_box(size: tuple[int, int], side: float, rng: np.random.Generator) -> tuple[float, float, float, float]:

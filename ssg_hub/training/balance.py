@@ -42,7 +42,8 @@ class GradientBalance:
 
     def __call__(self, others: Tensor, guide_loss: Tensor, step: int) -> float:
         """The weight for this step; both losses still need their graphs."""
-        if self.fixed is None and step % self.every == 0 and step != self.refreshed:
+        due = self.weight is None or step % self.every == 0
+        if self.fixed is None and due and step != self.refreshed:
             norms = [self._norm(loss) for loss in (others, guide_loss)]
             low, high = self.limits
             ratio = self.share * norms[0] / max(norms[1], 1e-12)

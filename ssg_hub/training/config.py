@@ -41,6 +41,7 @@ class TrainConfig(BaseModel):
     source_lr: str | None = Field(default=None, description="folder of their true LR, STEM.png; else degradation")
     degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
     hr_crop: int = Field(default=192, ge=16, description="side of source HR crops, pixels")
+    flat_share: float = Field(default=0.0, ge=0, le=1, description="share of source crops that are one flat colour")
     guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
     guide_crop: int = Field(default=320, ge=32, description="side of the guide stage's crops, pixels")
     target: list[str] = Field(default_factory=list, description="real LR pictures, without HR")
@@ -69,11 +70,15 @@ class TrainConfig(BaseModel):
     # --- the objective; each switch of the ablation is one of these
     warmup_perceptual_weight: float = Field(default=0.0, ge=0, description="VGG16 features in the warm-up; 0: plain L1")
     l1_weight: float = Field(default=1.0, ge=0)
-    perceptual_weight: float = Field(default=1.0, ge=0)
+    perceptual_weight: float = Field(default=1.0, ge=0, description="VGG16 features, relative L1")
+    lpips_weight: float = Field(default=0.0, ge=0, description="LPIPS of VGG16; needs lpips_heads")
     adversarial_weight: float = Field(default=0.1, ge=0)
     discriminator: Literal["unet", "patch"] = "unet"
     discriminator_features: int = Field(default=32, gt=0)
     discriminator_lr: float = Field(default=1e-4, gt=0)
+    discriminator_warmup_steps: int = Field(
+        default=0, ge=0, description="first steps of the stage, in which the discriminator alone is trained"
+    )
     guide_weight: float | Literal["balanced"] = Field(default="balanced", description="a number, or balanced; 0: none")
     guide_share: float = Field(default=0.5, gt=0, description="balanced: gradient norm relative to the other losses'")
     guide: Literal["frozen", "joint"] = Field(default="frozen", description="joint trains the guide on HR and SR along")
@@ -82,6 +87,7 @@ class TrainConfig(BaseModel):
     perceptual_weights: Path | None = Field(default=None, description="VGG16 features (safetensors); else the Hub's")
 
     # --- running
+    max_minutes: float | None = Field(default=None, gt=0, description="ends the run by the clock, with its model")
     gradient_accumulation: int = Field(default=1, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0, description="of each network")
     max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
@@ -118,6 +124,8 @@ class TrainConfig(BaseModel):
             raise ValueError("teacher_steps and guide: joint need guide_data, HR pictures with labels")
         if self.target_crop % self.scale:
             raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
+        if self.lpips_weight and self.lpips_heads is None:
+            raise ValueError("lpips_weight needs lpips_heads, the file with LPIPS' linear heads")
         if self.source_lr and self.streaming:
             raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self

@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import signal
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Run:
     """
 
     def __init__(self, config: TrainConfig):
-        self.config = config
+        self.config, self._began = config, time.monotonic()
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision=config.mixed_precision,
@@ -75,10 +76,17 @@ class Run:
 
     def stop_requested(self) -> bool:
         """Whether any process was told to stop; to be asked by all of them at the same step."""
+        return self._any_process(self._stop_signal != 0)
+
+    def time_is_up(self) -> bool:
+        """Whether `max_minutes` have passed on any process; to be asked by all of them at the same step."""
+        limit = self.config.max_minutes
+        return limit is not None and self._any_process(time.monotonic() - self._began >= 60 * limit)
+
+    def _any_process(self, flag: bool) -> bool:
         if self.accelerator.num_processes == 1:
-            return self._stop_signal != 0
-        flag = torch.tensor(self._stop_signal, device=self.accelerator.device)
-        return self.accelerator.reduce(flag, "sum").item() != 0
+            return flag
+        return self.accelerator.reduce(torch.tensor(int(flag), device=self.accelerator.device), "sum").item() != 0
 
     def report(self, title: str, scores: dict[str, float], step: int) -> None:
         """Print scores and send them to the tracker."""

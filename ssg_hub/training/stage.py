@@ -36,6 +36,7 @@ class Stage:
     def __init__(self, run: Run, name: str, steps: int, states: tuple = ()):
         self.run, self.accelerator, self.config = run, run.accelerator, run.config
         self.name, self.steps, self.step = name, steps, 0
+        self.is_last = False  # whether the step that is being made ends the stage
         self.skipped_updates = self.skipped_pictures = 0
         self.best: dict | None = None  # of the dev set's scores: {"name": checkpoint, "lpips": value}
         self.scores: dict[str, float] = {}  # of the latest validation
@@ -80,7 +81,8 @@ class Stage:
         progress = tqdm(total=self.steps, initial=self.step, desc=self.name, disable=not main, mininterval=2)
         with progress:
             began = time.perf_counter()
-            while self.step < self.steps:
+            while self.step < self.steps and not (self.is_last and self.accelerator.sync_gradients):
+                self.is_last = self.is_last or self.step + 1 >= self.steps or self.run.time_is_up()
                 asked = time.perf_counter()
                 samples = [next(loader) for loader in loaders]
                 self.waited += time.perf_counter() - asked
@@ -102,7 +104,7 @@ class Stage:
         return {name: value.to(self.accelerator.device, non_blocking=True) for name, value in sample.items()}
 
     def _after_step(self, progress: tqdm) -> None:
-        if self.step % LOG_EVERY == 0 or self.step == self.steps:
+        if self.step % LOG_EVERY == 0 or self.is_last:
             losses = {name: float(value) for name, value in self.losses.items()}
             if self.skipped_pictures or self.skipped_updates:
                 losses |= {"skipped_updates": self.skipped_updates, "skipped_pictures": self.skipped_pictures}
@@ -111,9 +113,9 @@ class Stage:
             self.accelerator.log({f"{self.name}/{name}": value for name, value in losses.items()}, step=self.step)
         stop = self.run.stop_requested()
         is_best = self.best is not None and self.best["name"] == self._checkpoint_name(self.step)
-        if stop or is_best or self.step % self.config.checkpoint_every == 0 or self.step == self.steps:
+        if stop or is_best or self.step % self.config.checkpoint_every == 0 or self.is_last:
             self.save()
-        if stop and self.step < self.steps:
+        if stop and not self.is_last:
             raise Stopped(f"stopped at {self.name} step {self.step}; continue with --resume latest.")
 
     def update(self, optimizer: torch.optim.Optimizer, parameters) -> bool:
@@ -153,7 +155,7 @@ class Stage:
 
     def validation_due(self) -> bool:
         """Whether the step that is being made is one to validate after."""
-        due = (self.step + 1) % self.config.validate_every == 0 or self.step + 1 == self.steps
+        due = (self.step + 1) % self.config.validate_every == 0 or self.is_last
         return self.accelerator.sync_gradients and due
 
     def record_scores(self, scores: dict[str, float]) -> None:
