@@ -26,10 +26,10 @@ from ssg_hub.evaluation.judges import load_guide
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.discriminators import build_discriminator
 from ssg_hub.networks.guide import Guide
+from ssg_hub.networks.perceptual import DISTS, LPIPSVGG
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.losses import (
-    LPIPSLoss,
     PerceptualLoss,
     class_weights,
     deceive_loss,
@@ -219,7 +219,7 @@ def source_losses(
 ) -> dict[str, Tensor]:
     """The generator's objective on source pairs, each term with its weight; no network runs for a weight of 0."""
     losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
-    losses |= {name: weight * distance(sr, hr) for name, (weight, distance) in perceptual.items()}
+    losses |= {name: weight * distance(sr, hr).mean() for name, (weight, distance) in perceptual.items()}
     if config.adversarial_weight:
         losses["adversarial"] = config.adversarial_weight * deceive_loss(critic(sr))
     return losses
@@ -306,13 +306,14 @@ def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
 
 def load_perceptual(config: TrainConfig, device: torch.device) -> dict[str, tuple[float, nn.Module]]:
     """The perceptual losses of the adversarial stage, {name: (weight, loss)}; none is loaded for a weight of 0."""
-    losses = {}
+    losses, vgg = {}, config.perceptual_weights
     if config.perceptual_weight:
-        losses["perceptual"] = (config.perceptual_weight, PerceptualLoss(config.perceptual_weights).to(device))
+        losses["perceptual"] = (config.perceptual_weight, PerceptualLoss(vgg))
     if config.lpips_weight:
-        lpips = in_memory_format(LPIPSLoss(config.lpips_heads, config.perceptual_weights).to(device), config)
-        losses["lpips"] = (config.lpips_weight, lpips)
-    return losses
+        losses["lpips"] = (config.lpips_weight, LPIPSVGG(config.lpips_heads, vgg))
+    if config.dists_weight:
+        losses["dists"] = (config.dists_weight, DISTS(config.dists_heads, vgg))
+    return {name: (weight, in_memory_format(loss.to(device), config)) for name, (weight, loss) in losses.items()}
 
 
 def in_memory_format(network: nn.Module, config: TrainConfig) -> nn.Module:

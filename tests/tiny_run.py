@@ -29,14 +29,34 @@ def make_data(folder: Path, pictures: int = 5) -> Path:
         picture.save(folder / f"hr/images/{index}.png")
         Image.fromarray(labels).save(folder / f"hr/labels/{index}.png")
         picture.resize((32, 24), Image.BICUBIC).save(folder / f"lr/{index}.png")
-    generator = torch.Generator().manual_seed(0)
-    widths = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256)}
-    vgg = {}
-    for index, (c_in, c_out) in widths.items():
-        vgg[f"features.{index}.weight"] = 0.05 * torch.randn(c_out, c_in, 3, 3, generator=generator)
-        vgg[f"features.{index}.bias"] = torch.zeros(c_out)
-    save_file(vgg, folder / "vgg.safetensors")
+    save_file(random_vgg16(blocks=3), folder / "vgg.safetensors")
     return folder
+
+
+def random_vgg16(blocks: int = 5) -> dict[str, torch.Tensor]:
+    """VGG16's convolutions with random weights of the size that keeps activations alive, in torchvision's names."""
+    generator, state, index, c_in = torch.Generator().manual_seed(0), {}, 0, 3
+    for widths in ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)[:blocks]:
+        for width in widths:
+            weight = torch.randn(width, c_in, 3, 3, generator=generator) * (2 / (9 * c_in)) ** 0.5
+            state[f"features.{index}.weight"], state[f"features.{index}.bias"] = weight, torch.zeros(width)
+            index, c_in = index + 2, width
+        index += 1  # the pooling
+    return state
+
+
+def random_heads(folder: Path) -> dict[str, str]:
+    """All of VGG16, and heads for LPIPS and DISTS, random; the configuration's keys that name them."""
+    generator = torch.Generator().manual_seed(2)
+    lpips = {
+        f"vgg.lin{index}.model.1.weight": torch.rand(1, width, 1, 1, generator=generator)
+        for index, width in enumerate((64, 128, 256, 512, 512))
+    }
+    dists = {name: torch.rand(1, 1475, 1, 1, generator=generator) for name in ("alpha", "beta")}
+    files = {"perceptual_weights": random_vgg16(), "lpips_heads": lpips, "dists_heads": dists}
+    for name, tensors in files.items():
+        save_file(tensors, folder / f"{name}.safetensors")
+    return {name: str(folder / f"{name}.safetensors") for name in files}
 
 
 def write_config(folder: Path, data: Path, **changes) -> Path:

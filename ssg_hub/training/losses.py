@@ -8,49 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.tables import open_cell
-from ..errors import CheckpointError
-from ..networks.guide import IMAGENET_MEAN, IMAGENET_STD
-
-VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # pooled between
-
-
-class VGG16Features(nn.Module):
-    """VGG16 (Simonyan & Zisserman 2015) up to relu5_3, frozen; the last activation of each of its five blocks.
-
-    Args:
-        weights: safetensors file with torchvision's key names (`features.0.weight`, …); by default
-            `timm/vgg16.tv_in1k` is fetched from the Hub.
-        blocks: how many blocks are needed; the others are neither built nor read.
-
-    Raises:
-        CheckpointError: the file is missing, or lacks VGG16's convolutions.
-    """
-
-    def __init__(self, weights: str | Path | None = None, blocks: int = 5):
-        super().__init__()
-        layers: list[nn.Module] = []
-        channels, self.taps = 3, []
-        for widths in VGG16_BLOCKS[:blocks]:
-            if layers:
-                layers.append(nn.MaxPool2d(2))
-            for width in widths:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
-            self.taps.append(len(layers) - 1)
-        self.layers = nn.Sequential(*layers)
-        _load_vgg(self.layers, weights)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Activations (B, C, H / 2^i, W / 2^i) of block i, for pictures (B, 3, H, W) in [0, 1]."""
-        x, activations = (image - self.mean) / self.std, []
-        for index, layer in enumerate(self.layers):
-            x = layer(x)
-            if index in self.taps:
-                activations.append(x)
-        return activations
+from ..networks.perceptual import VGG16Features
 
 
 class PerceptualLoss(nn.Module):
@@ -72,51 +30,6 @@ class PerceptualLoss(nn.Module):
         return torch.stack(distances).mean()
 
 
-class LPIPSLoss(nn.Module):
-    """LPIPS with VGG16 (Zhang et al., CVPR 2018, v0.1), as a loss; evaluation measures the AlexNet variant.
-
-    Args:
-        heads: safetensors file with `vgg.lin0.model.1.weight` to `vgg.lin4.…`, the linear heads.
-        weights: as `VGG16Features`.
-
-    Raises:
-        CheckpointError: a file is missing or lacks a layer.
-    """
-
-    def __init__(self, heads: str | Path, weights: str | Path | None = None):
-        super().__init__()
-        self.features = VGG16Features(weights)
-        self.heads = nn.ParameterList(load_lpips_heads(heads, "vgg")).requires_grad_(False)
-
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Mean distance of `sr` from `hr`, both (B, 3, H, W) in [0, 1]; a scalar with a gradient to `sr`."""
-        with torch.no_grad():
-            wanted = [_unit(x) for x in self.features(hr)]
-        distance = 0.0
-        for x, y, head in zip(self.features(sr), wanted, self.heads, strict=True):
-            distance = distance + ((_unit(x) - y).square() * head).sum(1).mean()
-        return distance
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Each pixel's feature vector at length 1, in float32 whatever the precision of the network."""
-    x = x.float()
-    return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-10)
-
-
-def load_lpips_heads(path: str | Path, network: str) -> list[Tensor]:
-    """The five linear heads (1, C, 1, 1) of LPIPS for "vgg" or "alex". Raises CheckpointError."""
-    from safetensors.torch import load_file
-
-    if not Path(path).is_file():
-        raise CheckpointError(f"lpips_heads: no file at {path}. Give the safetensors file with LPIPS' linear heads.")
-    state = load_file(path)
-    try:
-        return [state[f"{network}.lin{index}.model.1.weight"].float() for index in range(5)]
-    except KeyError as error:
-        raise CheckpointError(f"{path} has no {error}; LPIPS' heads, version 0.1, are needed.") from None
-
-
 def real_fake_loss(real: Tensor, fake: Tensor) -> Tensor:
     """The discriminator's loss: binary cross-entropy on its logits for HR and for SR (Goodfellow et al. 2014)."""
     return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
@@ -130,24 +43,6 @@ def deceive_loss(fake: Tensor) -> Tensor:
 def _relative_l1(a: Tensor, b: Tensor) -> Tensor:
     """Mean over the batch of |a - b| / |b|, each sample by its own size."""
     return ((a - b).abs().mean((1, 2, 3)) / b.abs().mean((1, 2, 3))).mean()
-
-
-def _load_vgg(features: nn.Sequential, weights: str | Path | None) -> None:
-    from safetensors.torch import load_file
-
-    if weights is None:
-        from huggingface_hub import hf_hub_download
-
-        weights = hf_hub_download("timm/vgg16.tv_in1k", "model.safetensors")
-    if not Path(weights).is_file():
-        raise CheckpointError(
-            f"no VGG16 weights at {weights}. Leave perceptual_weights out to fetch them from the Hub."
-        )
-    state = {name.removeprefix("features."): tensor.float() for name, tensor in load_file(weights).items()}
-    try:
-        features.load_state_dict({name: state[name] for name in features.state_dict()})
-    except KeyError as error:
-        raise CheckpointError(f"{weights} has no layer {error}; torchvision's VGG16 features are needed.") from None
 
 
 def segmentation_loss(

@@ -1,0 +1,237 @@
+"""VGG16 and the distances between pictures that are built on it: LPIPS (VGG variant) and DISTS; for losses and metrics.
+
+Every distance takes `sr` and `hr`, both (B, 3, H, W), RGB in [0, 1], and returns (B,), 0 for equal pictures; the
+gradient flows to `sr` alone. The LPIPS that ranks models, AlexNet's, is in `evaluation.metrics` and never a loss.
+"""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, ImageError
+from .guide import IMAGENET_MEAN, IMAGENET_STD
+
+VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # pooled between
+VGG16_REPOSITORY = "timm/vgg16.tv_in1k"
+SMALLEST = 16  # pixels: four poolings leave one
+
+
+class VGG16Features(nn.Module):
+    """VGG16 (Simonyan & Zisserman 2015) up to relu5_3, frozen; the last activation of each of its five blocks.
+
+    Args:
+        weights: file with torchvision's key names (`features.0.weight`, …), as `read_tensors` takes it; by default
+            `timm/vgg16.tv_in1k` is fetched from the Hub.
+        blocks: how many blocks are needed; the others are neither built nor read.
+        pooling: the layer between blocks, one without weights.
+
+    Raises:
+        CheckpointError: the file is missing, or lacks VGG16's convolutions.
+        HubError: the Hub is out of reach.
+    """
+
+    def __init__(self, weights: str | Path | None = None, blocks: int = 5, pooling: type[nn.Module] = nn.MaxPool2d):
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels, self.taps = 3, []
+        for widths in VGG16_BLOCKS[:blocks]:
+            if layers:
+                layers.append(pooling(2))
+            for width in widths:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            self.taps.append(len(layers) - 1)
+        self.layers = nn.Sequential(*layers)
+        _load_vgg16(self.layers, fetch_vgg16() if weights is None else Path(weights))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Activations (B, C, H / 2^i, W / 2^i) of block i, for pictures (B, 3, H, W) in [0, 1]."""
+        x, activations = (image - self.mean) / self.std, []
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index in self.taps:
+                activations.append(x)
+        return activations
+
+
+class LPIPSVGG(nn.Module):
+    """LPIPS with VGG16 (Zhang et al., CVPR 2018, v0.1).
+
+    Args:
+        heads: file with the linear heads, keys `vgg.lin0.model.1.weight`, … or `lin0.model.1.weight`, ….
+        weights: as `VGG16Features`.
+
+    Raises:
+        CheckpointError: a file is missing, or lacks a layer.
+        HubError: the Hub is out of reach.
+    """
+
+    def __init__(self, heads: str | Path, weights: str | Path | None = None):
+        super().__init__()
+        linear = read_tensors(heads, "LPIPS heads")
+        prefix = "vgg." if any(name.startswith("vgg.") for name in linear) else ""
+        names = [f"{prefix}lin{index}.model.1.weight" for index in range(len(VGG16_BLOCKS))]
+        shapes = [(1, widths[-1], 1, 1) for widths in VGG16_BLOCKS]
+        self.features = VGG16Features(weights)
+        self.heads = nn.ParameterList(
+            _pick(linear, name, shape, heads, "LPIPS' heads for VGG16, version 0.1,")
+            for name, shape in zip(names, shapes, strict=True)
+        ).requires_grad_(False)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Distance (B,) of `sr` from `hr`. Raises ImageError: shapes that differ, or sides under 16 pixels."""
+        _check_pair(sr, hr)
+        with torch.no_grad():
+            wanted = [_unit(x) for x in self.features(hr)]
+        distances = [
+            ((_unit(x) - y).square() * head).sum(1).mean((1, 2))
+            for x, y, head in zip(self.features(sr), wanted, self.heads, strict=True)
+        ]
+        return torch.stack(distances).sum(0)
+
+
+class DISTS(nn.Module):
+    """Deep Image Structure and Texture Similarity (Ding et al., TPAMI 2020, eq. 6 to 8), as a distance.
+
+    Means (texture) and correlations (structure) of each feature map are compared, not its pixels: one grass may stand
+    for another. The authors judge pictures whose shorter side is 256.
+
+    Args:
+        heads: file with the weights `alpha` and `beta`, (1, 1475, 1, 1) each; `weights.pt` of the PyPI package
+            `DISTS-pytorch` (MIT) is one.
+        weights: as `VGG16Features`.
+
+    Raises:
+        CheckpointError: a file is missing, or lacks a layer.
+        HubError: the Hub is out of reach.
+    """
+
+    STABLE = 1e-6  # c1 and c2 of the paper
+
+    def __init__(self, heads: str | Path, weights: str | Path | None = None):
+        super().__init__()
+        self.channels = [3] + [widths[-1] for widths in VGG16_BLOCKS]
+        tensors, shape = read_tensors(heads, "DISTS heads"), (1, sum(self.channels), 1, 1)
+        alpha, beta = (
+            _pick(tensors, name, shape, heads, "DISTS' alpha and beta").flatten() for name in ("alpha", "beta")
+        )
+        total = alpha.sum() + beta.sum()
+        self.register_buffer("texture", alpha / total)
+        self.register_buffer("structure", beta / total)
+        self.features = VGG16Features(weights, pooling=L2Pool)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Distance (B,) of `sr` from `hr`. Raises ImageError: shapes that differ, or sides under 16 pixels."""
+        _check_pair(sr, hr)
+        with torch.no_grad():
+            wanted = [hr.detach(), *self.features(hr)]
+        similarity = sr.new_zeros(len(sr), dtype=torch.float32)
+        weights = zip(self.texture.split(self.channels), self.structure.split(self.channels), strict=True)
+        for x, y, (texture, structure) in zip([sr, *self.features(sr)], wanted, weights, strict=True):
+            x, y = x.float().flatten(2), y.float().flatten(2)
+            mean_x, mean_y = x.mean(2), y.mean(2)
+            off_x, off_y = x - mean_x.unsqueeze(2), y - mean_y.unsqueeze(2)
+            means = (2 * mean_x * mean_y + self.STABLE) / (mean_x.square() + mean_y.square() + self.STABLE)
+            spread = off_x.square().mean(2) + off_y.square().mean(2)
+            correlations = (2 * (off_x * off_y).mean(2) + self.STABLE) / (spread + self.STABLE)
+            similarity = similarity + means @ texture + correlations @ structure
+        return 1 - similarity
+
+
+class L2Pool(nn.Module):
+    """Pooling without aliasing (Hénaff & Simoncelli 2016): the root of the local mean square under a Hanning window.
+
+    Args:
+        stride: reduction per side; the window is 2 * stride - 1 pixels wide.
+    """
+
+    def __init__(self, stride: int):
+        super().__init__()
+        self.stride, self.size = stride, 2 * stride - 1
+        line = torch.from_numpy(np.hanning(self.size + 2)[1:-1])
+        window = line.view(-1, 1) * line
+        self.register_buffer("window", (window / window.sum()).float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # squares leave the range of half precision, and the root's gradient needs the small constant
+        with torch.autocast(x.device.type, enabled=False):
+            window = self.window.expand(x.shape[1], 1, -1, -1)
+            power = F.conv2d(x.float().square(), window, None, self.stride, self.size // 2, groups=x.shape[1])
+            return (power + 1e-12).sqrt()
+
+
+def fetch_vgg16() -> Path:
+    """VGG16 with torchvision's weights from the Hub, or from its cache. Raises HubError."""
+    from ..storage.hub import fetch_file
+
+    return fetch_file(VGG16_REPOSITORY, "model.safetensors")
+
+
+def read_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
+    """Read a file of plain tensors as float32: `.safetensors`, or else PyTorch's format, never unpickled further.
+
+    Args:
+        path: of the file.
+        what: the file's content, for messages.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or holds values that are not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no {what} at {path}. Give the path of a .safetensors or .pt file.")
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        tensors = {name: tensor.detach().float() for name, tensor in content.items() if isinstance(tensor, Tensor)}
+    except (
+        SafetensorError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise CheckpointError(f"{path} is not a readable file of {what} ({error}). Download it again.") from error
+    if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise CheckpointError(f"{path}: {broken[0]} holds values that are not finite. Download it again.")
+    return tensors
+
+
+def _load_vgg16(features: nn.Sequential, path: Path) -> None:
+    state = {name.removeprefix("features."): tensor for name, tensor in read_tensors(path, "VGG16 weights").items()}
+    needed = features.state_dict()
+    wanted = "torchvision's VGG16 features"
+    features.load_state_dict({name: _pick(state, name, tuple(x.shape), path, wanted) for name, x in needed.items()})
+
+
+def _pick(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str | Path, wanted: str) -> Tensor:
+    if name not in tensors:
+        raise CheckpointError(f"{path} has no layer {name}; {wanted} are needed.")
+    if tensors[name].shape != shape:
+        raise CheckpointError(f"{path}: {name} is {tuple(tensors[name].shape)}, not {shape}; {wanted} are needed.")
+    return tensors[name]
+
+
+def _check_pair(sr: Tensor, hr: Tensor) -> None:
+    if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[1] != 3 or min(sr.shape[-2:]) < SMALLEST:
+        raise ImageError(
+            f"the pictures to compare are {tuple(sr.shape)} and {tuple(hr.shape)}; both must be the same (B, 3, H, W) "
+            f"with sides of at least {SMALLEST} pixels. Crop or resize them."
+        )
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Each pixel's feature vector at length 1, in float32 whatever the precision of the network."""
+    x = x.float()
+    return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-10)
