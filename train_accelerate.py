@@ -26,7 +26,7 @@ from ssg_hub.evaluation.judges import load_guide
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.discriminators import build_discriminator
 from ssg_hub.networks.guide import Guide
-from ssg_hub.networks.perceptual import DISTS, LPIPSVGG
+from ssg_hub.networks.perceptual import DISTS, LPIPSVGG, SharedFeatures, VGG16Features
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.losses import (
@@ -116,7 +116,8 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     joint = config.guide == "joint" and guide is not None
     crops = adversarial_crops(config, guide, joint)
     degradation = load_degradation(config.degradation)
-    perceptual = load_perceptual(config, accelerator.device)
+    eyes = load_features(config, accelerator.device)
+    perceptual = load_perceptual(config, eyes, accelerator.device)
     generator = in_memory_format(generator.requires_grad_(True), config)
     discriminator = in_memory_format(build_discriminator(config.discriminator, config.discriminator_features), config)
     ema, last_layer = new_ema(generator, run), generator.last_layer
@@ -152,7 +153,7 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
                 sr_t = generator(target["lr"]) if target and not warming_up else None
             if not warming_up:
                 with accelerator.autocast():
-                    losses = source_losses(sr, hr, perceptual, critic, config)
+                    losses = source_losses(sr, hr, perceptual, eyes, critic, config)
                     if target:
                         terms = target_losses(sr_t, target, frozen_guide, teacher, run)
                         if "guide" in terms:  # weighed against the source's losses alone: consistency is its companion
@@ -167,7 +168,7 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
             if config.adversarial_weight:
                 discriminator.requires_grad_(True)
                 with accelerator.autocast():
-                    real, fake = discriminator(torch.cat((hr, sr.detach()))).chunk(2)
+                    real, fake = discriminator(discriminator_view(hr, sr, eyes)).chunk(2)
                     losses["discriminator"] = real_fake_loss(real, fake)
                 accelerator.backward(losses["discriminator"])
                 stage.update(discriminator_optimizer, discriminator.parameters())
@@ -215,13 +216,13 @@ def source_lr(source: dict[str, Tensor], degradation, scale: int) -> Tensor:
 
 
 def source_losses(
-    sr: Tensor, hr: Tensor, perceptual: dict, critic: nn.Module, config: TrainConfig
+    sr: Tensor, hr: Tensor, perceptual: dict, eyes: nn.Module | None, critic: nn.Module, config: TrainConfig
 ) -> dict[str, Tensor]:
     """The generator's objective on source pairs, each term with its weight; no network runs for a weight of 0."""
     losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
     losses |= {name: weight * distance(sr, hr).mean() for name, (weight, distance) in perceptual.items()}
     if config.adversarial_weight:
-        losses["adversarial"] = config.adversarial_weight * deceive_loss(critic(sr))
+        losses["adversarial"] = config.adversarial_weight * deceive_loss(critic(eyes(sr) if eyes else sr))
     return losses
 
 
@@ -237,6 +238,14 @@ def target_losses(
     if config.consistency_weight:
         losses["consistency"] = config.consistency_weight * low_pass_consistency(sr, target["lr"])
     return losses
+
+
+def discriminator_view(hr: Tensor, sr: Tensor, eyes: nn.Module | None) -> Tensor | list[Tensor]:
+    """HR and SR as one batch for the discriminator, without a gradient: the pictures, or what `eyes` see of them."""
+    if eyes is None:
+        return torch.cat((hr, sr.detach()))
+    with torch.no_grad():
+        return [torch.cat((real, fake.detach())) for real, fake in zip(eyes(hr), eyes(sr), strict=True)]
 
 
 def joint_guide_loss(guide: nn.Module, batch: dict, sr: Tensor, teacher: Guide | None, run: Run) -> Tensor:
@@ -304,13 +313,22 @@ def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
     return ema.to(run.accelerator.device).requires_grad_(False)
 
 
-def load_perceptual(config: TrainConfig, device: torch.device) -> dict[str, tuple[float, nn.Module]]:
+def load_features(config: TrainConfig, device: torch.device) -> SharedFeatures | None:
+    """VGG16 for a discriminator that reads features; LPIPS then shares them."""
+    if config.discriminator != "features" or not config.adversarial_weight:
+        return None
+    return in_memory_format(SharedFeatures(VGG16Features(config.perceptual_weights)).to(device), config)
+
+
+def load_perceptual(
+    config: TrainConfig, eyes: SharedFeatures | None, device: torch.device
+) -> dict[str, tuple[float, nn.Module]]:
     """The perceptual losses of the adversarial stage, {name: (weight, loss)}; none is loaded for a weight of 0."""
     losses, vgg = {}, config.perceptual_weights
     if config.perceptual_weight:
         losses["perceptual"] = (config.perceptual_weight, PerceptualLoss(vgg))
     if config.lpips_weight:
-        losses["lpips"] = (config.lpips_weight, LPIPSVGG(config.lpips_heads, vgg))
+        losses["lpips"] = (config.lpips_weight, LPIPSVGG(config.lpips_heads, eyes or vgg))
     if config.dists_weight:
         losses["dists"] = (config.dists_weight, DISTS(config.dists_heads, vgg))
     return {name: (weight, in_memory_format(loss.to(device), config)) for name, (weight, loss) in losses.items()}

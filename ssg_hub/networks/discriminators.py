@@ -1,8 +1,9 @@
-"""Discriminators: a PatchGAN (RealSR's choice) and a U-Net with spectral normalisation (Real-ESRGAN's).
+"""Discriminators: PatchGAN (RealSR's choice), a U-Net with spectral norm (Real-ESRGAN's), and one on frozen features.
 
 Neither has batch statistics, so that the processes of a distributed run need not agree on any.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -68,7 +69,50 @@ class UNetDiscriminator(nn.Module):
         return self.last(x)
 
 
-DISCRIMINATORS: dict[str, type[nn.Module]] = {"patch": PatchDiscriminator, "unet": UNetDiscriminator}
+class FeatureDiscriminator(nn.Module):
+    """Reads frozen VGG16 features instead of pixels (projected GAN, Sauer et al., NeurIPS 2021): a short run suffices.
+
+    One head each for blocks 2 to 4. It takes the list of activations of `perceptual.VGG16Features` and returns logits
+    (B, 3, H/8, W/8), a verdict of each head at each place.
+
+    Args:
+        features: channels of a head.
+    """
+
+    BLOCKS = {1: 128, 2: 256, 3: 512}  # index of the activation: its channels
+
+    def __init__(self, features: int = 64):
+        super().__init__()
+        heads = []
+        for index, channels in self.BLOCKS.items():
+            layers: list[nn.Module] = [nn.Conv2d(channels, features, 1), nn.LeakyReLU(0.2)]
+            for _ in range(3 - index):
+                layers += [nn.Conv2d(features, features, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(features, features, 3, padding=1), nn.LeakyReLU(0.2)]
+            heads.append(nn.Sequential(*layers, nn.Conv2d(features, 1, 3, padding=1)))
+        self.heads = nn.ModuleList(heads)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, 0.2)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, activations: list[Tensor]) -> Tensor:
+        return torch.cat(
+            [head(_unit_power(activations[index])) for index, head in zip(self.BLOCKS, self.heads, strict=True)], 1
+        )
+
+
+def _unit_power(x: Tensor) -> Tensor:
+    """Each pixel's feature vector scaled to a mean square of 1."""
+    x = x.float()
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
+
+
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "patch": PatchDiscriminator,
+    "unet": UNetDiscriminator,
+    "features": FeatureDiscriminator,
+}
 
 
 def build_discriminator(kind: str, features: int) -> nn.Module:

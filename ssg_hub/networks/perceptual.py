@@ -61,25 +61,46 @@ class VGG16Features(nn.Module):
         return activations
 
 
+class SharedFeatures(nn.Module):
+    """Computes the activations of a picture once, whoever asks for them: it remembers the two newest pictures.
+
+    Args:
+        features: what computes them.
+    """
+
+    def __init__(self, features: VGG16Features):
+        super().__init__()
+        self.features, self._known = features, []
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """As `features`; a picture is known again by being the same tensor."""
+        for known, activations in self._known:
+            if known is image:
+                return activations
+        activations = self.features(image)
+        self._known = [(image, activations), *self._known[:1]]
+        return activations
+
+
 class LPIPSVGG(nn.Module):
     """LPIPS with VGG16 (Zhang et al., CVPR 2018, v0.1).
 
     Args:
         heads: file with the linear heads, keys `vgg.lin0.model.1.weight`, … or `lin0.model.1.weight`, ….
-        weights: as `VGG16Features`.
+        weights: as `VGG16Features`; or these features themselves, to share them.
 
     Raises:
         CheckpointError: a file is missing, or lacks a layer.
         HubError: the Hub is out of reach.
     """
 
-    def __init__(self, heads: str | Path, weights: str | Path | None = None):
+    def __init__(self, heads: str | Path, weights: str | Path | nn.Module | None = None):
         super().__init__()
         linear = read_tensors(heads, "LPIPS heads")
         prefix = "vgg." if any(name.startswith("vgg.") for name in linear) else ""
         names = [f"{prefix}lin{index}.model.1.weight" for index in range(len(VGG16_BLOCKS))]
         shapes = [(1, widths[-1], 1, 1) for widths in VGG16_BLOCKS]
-        self.features = VGG16Features(weights)
+        self.features = weights if isinstance(weights, nn.Module) else VGG16Features(weights)
         self.heads = nn.ParameterList(
             _pick(linear, name, shape, heads, "LPIPS' heads for VGG16, version 0.1,")
             for name, shape in zip(names, shapes, strict=True)

@@ -74,7 +74,7 @@ class TrainConfig(BaseModel):
     lpips_weight: float = Field(default=0.0, ge=0, description="LPIPS of VGG16; needs lpips_heads")
     dists_weight: float = Field(default=0.0, ge=0, description="DISTS; needs dists_heads")
     adversarial_weight: float = Field(default=0.1, ge=0)
-    discriminator: Literal["unet", "patch"] = "unet"
+    discriminator: Literal["unet", "patch", "features"] = "unet"
     discriminator_features: int = Field(default=32, gt=0)
     discriminator_lr: float = Field(default=1e-4, gt=0)
     discriminator_warmup_steps: int = Field(
