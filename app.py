@@ -3,12 +3,13 @@
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio reads it
 
-from ssg_hub.demo import zero  # noqa: F401  (on ZeroGPU before torch)
 from ssg_hub.demo.cache import own_cache, swept
+from ssg_hub.demo.settings import DEFAULT, MEGA, Settings, from_environment, to_bytes  # on ZeroGPU before torch
 
 os.environ["GRADIO_TEMP_DIR"] = own_cache()  # before gradio reads it
 
@@ -17,15 +18,14 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from ssg_hub.commands.batch import load_model
-from ssg_hub.demo.components import picture_input, strengths_input
-from ssg_hub.demo.guard import RequestLimits
+from ssg_hub.demo.gradio_fixes import mend_mcp, picture_input, strengths_input
+from ssg_hub.demo.guard import RequestLimits, fetch_picture
 from ssg_hub.demo.handlers import Handlers
-from ssg_hub.demo.job import Workshop
-from ssg_hub.demo.programs import explain, has_mcp, mend_mcp
+from ssg_hub.demo.programs import explain, has_mcp
 from ssg_hub.demo.results import OUTPUTS
-from ssg_hub.demo.settings import DEFAULT, MEGA, Settings, from_environment, to_bytes
 from ssg_hub.demo.side_by_side import side_by_side
 from ssg_hub.demo.texts import file_size, label, make_i18n
+from ssg_hub.demo.workshop import Workshop
 
 ROOM = Path(__file__).resolve().parent / "ssg_hub" / "demo"
 FOLDER = ROOM / "examples"
@@ -87,7 +87,7 @@ def launch(demo: gr.Blocks, **options):
         **{
             "theme": _theme(),
             "css_paths": [ROOM / "style.css"],
-            "js": (ROOM / "page.js").read_text(encoding="utf-8"),
+            "js": (ROOM / "gradio_fixes.js").read_text(encoding="utf-8"),
             "i18n": demo.i18n,
             "max_file_size": settings.max_file_size,
             "app_kwargs": {
@@ -127,7 +127,7 @@ def _controls(workshop: Workshop) -> dict[str, gr.components.Component]:
     models = [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
     part = {}
     part["image"] = picture_input(
-        to_bytes(workshop.settings.max_file_size),
+        partial(fetch_picture, limit=to_bytes(workshop.settings.max_file_size)),
         label=label("input"),
         sources=["upload", "clipboard"],
         height=300,
@@ -266,7 +266,9 @@ def _endpoint(handlers: Handlers) -> None:
     """`/upscale` for gradio_client, curl and MCP: the same job, without the page's views."""
     with gr.Row(visible=False):
         inputs = [
-            picture_input(to_bytes(handlers.workshop.settings.max_file_size), label="image"),
+            picture_input(
+                partial(fetch_picture, limit=to_bytes(handlers.workshop.settings.max_file_size)), label="image"
+            ),
             gr.Number(4, label="outscale"),
             gr.Number(1, label="strength"),
             strengths_input(label="class_strength"),

@@ -4,11 +4,13 @@ python -m benchmarks.screenshots [--url http://127.0.0.1:7860]      # without --
 """
 
 import argparse
+import io
 import os
 import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,9 +68,14 @@ def shoot(browser: Browser, url: str, view: dict, tabs: dict[str, str]) -> None:
         choose_tab(page, tab)
         page.mouse.move(0, 0)
         page.wait_for_timeout(2000)  # pictures are there and the slider's handle is at rest; the page's stream never is
-        page.screenshot(path=FOLDER / f"{name}.png", full_page=True)
-        print(f"wrote docs/images/{name}.png")
+        save(page.screenshot(full_page=True), FOLDER / f"{name}.webp")
+        print(f"wrote docs/images/{name}.webp")
     page.close()
+
+
+def save(screenshot: bytes, path: Path) -> None:
+    """A PNG as a WebP file, a fifth of the size; letters stay sharp."""
+    Image.open(io.BytesIO(screenshot)).convert("RGB").save(path, quality=90, method=6)
 
 
 def choose_tab(page: Page, tab: str) -> None:

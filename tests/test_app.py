@@ -147,7 +147,7 @@ def test_nobody_cancels_the_run_of_another(tiny_model):
     from types import SimpleNamespace
 
     from ssg_hub.demo.handlers import Handlers
-    from ssg_hub.demo.job import Workshop
+    from ssg_hub.demo.workshop import Workshop
 
     handlers = Handlers(Workshop(Settings(), tiny_model, None))
     mine, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("mine", "other"))
@@ -160,7 +160,7 @@ def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, 
     import pickle
     from types import SimpleNamespace
 
-    from ssg_hub.demo import job, zero
+    from ssg_hub.demo import settings, workshop
     from ssg_hub.errors import ConfigError
 
     asked = []
@@ -175,17 +175,17 @@ def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, 
 
         return lend
 
-    monkeypatch.setattr(zero, "spaces", SimpleNamespace(GPU=gpu), raising=False)
-    for module in (zero, job):
+    monkeypatch.setattr(settings, "spaces", SimpleNamespace(GPU=gpu), raising=False)
+    for module in (settings, workshop):
         monkeypatch.setattr(module, "LENT", True)
-    workshop = job.Workshop(Settings(other_models={"b": "b"}), tiny_model, lambda source: tiny_model)
-    assert set(workshop._models) == {"default", "b"}, "a model was not loaded before the GPU's process is made"
-    result = workshop.run("default", str(photo), Request(), lambda done, total: None)
+    shop = workshop.Workshop(Settings(other_models={"b": "b"}), tiny_model, lambda source: tiny_model)
+    assert set(shop._models) == {"default", "b"}, "a model was not loaded before the GPU's process is made"
+    result = shop.run("default", str(photo), Request(), lambda done, total: None)
     expected = tiny_model.upscale(photo)
     assert np.array_equal(result.image, expected.image) and np.array_equal(result.drift, expected.drift)
     assert asked == [20]
     with pytest.raises(ConfigError, match="dragon"):
-        workshop.run("default", str(photo), Request(class_strength={"dragon": 1}), lambda done, total: None)
+        shop.run("default", str(photo), Request(class_strength={"dragon": 1}), lambda done, total: None)
 
 
 def test_class_strength_multiplies_and_what_is_not_set_stays():
@@ -223,7 +223,8 @@ def test_settings_come_from_the_environment(monkeypatch):
 
 
 def test_the_examples_can_be_upscaled_and_the_zip_holds_everything(tiny_model, cache):
-    from ssg_hub.demo.job import new_folder, write_files
+    from ssg_hub.demo.cache import new_folder
+    from ssg_hub.demo.job import write_files
     from ssg_hub.images.reading import read_picture
 
     paths = [app.FOLDER / name for group in app.EXAMPLES.values() for name in group]

@@ -4,13 +4,12 @@ import asyncio
 import atexit
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-
-CACHE_ROUTE = "/gradio_api/file="  # how Gradio addresses a file of the cache
 
 
 def own_cache() -> str:
@@ -24,6 +23,26 @@ def own_cache() -> str:
     folder = tempfile.mkdtemp(prefix="ssg-hub-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def new_folder() -> Path:
+    """An empty folder with a name that cannot be guessed, below Gradio's cache."""
+    from gradio.utils import get_upload_folder  # not above: Gradio reads its environment when it is imported
+
+    folder = Path(get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextlib.contextmanager
+def result_folder() -> Iterator[Path]:
+    """A new folder, which is removed again when what fills it fails."""
+    folder = new_folder()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def size_of(folder: Path) -> int:

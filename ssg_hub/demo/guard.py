@@ -9,8 +9,8 @@ import httpx
 import safehttpx
 from gradio.utils import get_upload_folder
 
-from .cache import CACHE_ROUTE, size_of
-from .job import new_folder
+from .cache import new_folder, size_of
+from .gradio_fixes import CACHE_ROUTE
 from .texts import text
 
 ALLOWANCE = 64 * 1024  # of a request beside the picture: other values, form boundaries

@@ -14,22 +14,13 @@ from ..errors import SSGError
 from ..upscaling.overlays import draw_overlay
 from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import predict
-from .job import (
-    Cancelled,
-    Refused,
-    Request,
-    Workshop,
-    check_size,
-    enlarge,
-    picture_size,
-    write_files,
-    write_view,
-)
-from .memory import gives_memory_back
-from .refusals import plain_errors, result_folder, without_path
+from .cache import result_folder
+from .job import Request, check_size, enlarge, picture_size, write_files, write_view
+from .refusals import Cancelled, Refused, plain_errors, without_path
 from .results import BICUBIC, Shown, count_tiles, device_name, show, title
 from .settings import DEFAULT
 from .texts import duration, language, text
+from .workshop import Workshop, gives_memory_back
 
 
 class Handlers:

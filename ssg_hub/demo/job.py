@@ -1,42 +1,26 @@
-"""The job behind the button: checks a request, runs the model, and writes what the visitor may download."""
+"""The job behind the button: what was asked for, whether it can be done, and the files that come of it."""
 
 import json
-import logging
 import math
 import re
-import secrets
-import threading
-import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from gradio.utils import get_upload_folder
 from PIL import Image
 
-from ..errors import SSGError
 from ..images.reading import read_picture
 from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import output_size
 from . import views
-from .settings import DEFAULT, MEGA, Settings
+from .refusals import Refused
+from .settings import MEGA, Settings
 from .texts import text
-from .zero import LENT, on_lent_gpu
 
-log = logging.getLogger("ssg_hub.demo")
 # Of Pillow's formats those that people's pictures have. Others hide more than a picture: EPS starts another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 VIEW_PIXELS = 16 * MEGA  # beyond it the page shows a smaller view, for the browser's sake
-
-
-class Refused(Exception):
-    """A request that is not granted; the message is for the visitor."""
-
-
-class Cancelled(Exception):
-    """The visitor asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -74,84 +58,6 @@ class Files:
     everything: Path | None
 
 
-class Workshop:
-    """The models that a visitor may choose from, each loaded once, and how fast they have been here."""
-
-    def __init__(self, settings: Settings, model, load: Callable[[str], object]):
-        self.settings = settings
-        self.names = [DEFAULT, *settings.other_models]
-        self._models = {DEFAULT: model.to(settings.device)}
-        self._load = load
-        self._lock = threading.Lock()
-        self._pace: dict[str, float] = {}  # seconds per megapixel of input
-        self._compute = on_lent_gpu(self._upscale, _lease)
-        if LENT:  # the process with the GPU knows only what was loaded before it was made
-            for name in self.names:
-                self.model(name)
-
-    def model(self, name: str):
-        """The model of that name.
-
-        Raises:
-            Refused: it is not on the list, or cannot be loaded.
-        """
-        if name not in self.names:
-            raise Refused(f"{name} is not a model that is offered here. Choose one of {', '.join(self.names)}.")
-        with self._lock:
-            if name not in self._models:
-                try:
-                    self._models[name] = self._load(self.settings.other_models[name]).to(self.settings.device)
-                except Exception:
-                    log.exception("the model %s cannot be loaded", name)
-                    raise Refused(f"The model {name} cannot be loaded at the moment. Choose another one.") from None
-            return self._models[name]
-
-    def run(self, name: str, path: str, request: Request, on_progress: Callable[[int, int], None]) -> UpscaleResult:
-        """Upscale one picture, and learn how long that takes."""
-        options = request.options(self.model(name).labels) | {"max_pixels": self.settings.max_pixels}
-        if not LENT:  # a function does not go from process to process
-            options["on_progress"] = on_progress
-        started = time.monotonic()
-        result = self._compute(name, path, options)
-        if isinstance(result, SSGError):
-            raise result
-        width, height = picture_size(path)
-        pace = (time.monotonic() - started) / (width * height / MEGA)
-        self._pace[name] = (self._pace.get(name, pace) + pace) / 2
-        return result
-
-    def _upscale(self, name: str, path: str, options: dict) -> UpscaleResult | SSGError:
-        """What may run in another process; ZeroGPU keeps of an error only its name, so ours comes back as a value."""
-        try:
-            return self.model(name).upscale(path, **options)
-        except SSGError as error:
-            return error
-
-    def warm_up(self) -> None:
-        """A first small run, where there was none: it fills caches and gives the first estimate of time."""
-        if DEFAULT in self._pace:
-            return
-        noise = Image.effect_noise((96, 96), 60).convert("RGB")
-        try:
-            self.model(DEFAULT).upscale(noise)
-            started = time.monotonic()
-            self.model(DEFAULT).upscale(noise)
-        except Exception:
-            return log.exception("the first small run failed")
-        self._pace[DEFAULT] = (time.monotonic() - started) / (96 * 96 / MEGA)
-
-    def seconds(self, name: str, width: int, height: int) -> float | None:
-        """How long a picture of this size will take, about; None before the first run."""
-        pace = self._pace.get(name)
-        return None if pace is None else pace * width * height / MEGA
-
-
-def _lease(name: str, path: str, options: dict) -> int:
-    """For how many seconds a run asks for a GPU: an ample guess."""
-    width, height = picture_size(path)
-    return 20 + round(15 * width * height / MEGA)
-
-
 def picture_size(path: str) -> tuple[int, int]:
     """Width and height as they will be seen, from the header alone.
 
@@ -183,13 +89,6 @@ def enlarge(path: str, size: tuple[int, int]) -> Image.Image:
     """The original, upright, enlarged to `size` by PIL's bicubic, 8 bit: what the result is compared with."""
     image = views.to_8bit(read_picture(path).to_image())
     return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def new_folder() -> Path:
-    """An empty folder with a name that cannot be guessed, below Gradio's cache."""
-    folder = Path(get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def write_files(result: UpscaleResult, source: str, folder: Path, everything: bool = True) -> Files:

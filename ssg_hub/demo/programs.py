@@ -14,20 +14,6 @@ def has_mcp() -> bool:
     return importlib.util.find_spec("mcp") is not None
 
 
-def mend_mcp() -> None:
-    """Let all outputs of a tool arrive, also at clients that do not ask to be told of progress.
-
-    Gradio 6.31 gives those the outputs as one text, without the picture.
-    """
-    from anyio.to_thread import run_sync
-    from gradio.mcp import GradioMCPServer
-
-    async def outputs(self, job) -> list:
-        return list(await run_sync(job.result))  # our one tool has several
-
-    GradioMCPServer._execute_tool_without_progress = outputs
-
-
 def explain(request: gr.Request) -> str:
     """The lines to copy, as Markdown, in the visitor's language."""
     lang, address = language(request), _address(request)

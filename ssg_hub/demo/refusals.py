@@ -2,7 +2,6 @@
 
 import html
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +9,17 @@ from pathlib import Path
 import gradio as gr
 
 from ..errors import SSGError
-from .job import Cancelled, Refused, new_folder
 from .texts import text
 
 log = logging.getLogger("ssg_hub.demo")
+
+
+class Refused(Exception):
+    """A request that is not granted; the message is for the visitor."""
+
+
+class Cancelled(Exception):
+    """The visitor asked to stop."""
 
 
 @contextmanager
@@ -35,14 +41,3 @@ def plain_errors(path: str | None, lang: str) -> Iterator[None]:
 def without_path(error: Exception, path: str | None) -> str:
     """The error's message with the picture's name instead of where it lies."""
     return str(error).replace(path, Path(path).name) if path else str(error)
-
-
-@contextmanager
-def result_folder() -> Iterator[Path]:
-    """A new folder, which is removed again when what fills it fails."""
-    folder = new_folder()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

@@ -1,12 +1,16 @@
-"""What whoever runs the demo may set, by environment variables; a visitor can change none of it."""
+"""What whoever runs the demo may set, by environment variables, and what ZeroGPU asks of it; visitors change none."""
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MEGA = 1_000_000
 DEFAULT = "default"  # the name of the model that the page starts with
+LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+if LENT:
+    import spaces  # before torch, parts of which it replaces; every ZeroGPU Space has it
 UNITS = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 
 
@@ -101,3 +105,13 @@ def _size(name: str, default: str) -> str:
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     return value
+
+
+def on_lent_gpu(task: Callable, seconds: Callable) -> Callable:
+    """The task itself, or, on ZeroGPU, one that runs in another process with a GPU.
+
+    Args:
+        task: its arguments and its result must be picklable.
+        seconds: takes the task's arguments; for how long the GPU is asked for.
+    """
+    return spaces.GPU(duration=seconds)(task) if LENT else task

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from .cache import CACHE_ROUTE
+from .gradio_fixes import CACHE_ROUTE
 
 TEMPLATE = """
 <div class="panels">

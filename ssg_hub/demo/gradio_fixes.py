@@ -1,0 +1,68 @@
+"""All that makes up for what Gradio lacks or gets wrong; each fix says what happens without it (seen with 6.31)."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+from gradio.data_classes import ImageData
+from gradio_client.utils import is_http_url_like
+
+CACHE_ROUTE = "/gradio_api/file="  # how Gradio addresses a file of its cache; it has no name for it
+
+
+def picture_input(fetch: Callable[[str], Awaitable[str]], **options) -> gr.Image:
+    """A `gr.Image` whose value is the path of the untouched upload, or None.
+
+    gr.Image would open the file first, and fail with a server path in the message when it is not a picture; and it
+    would fetch an address into memory whatever its size. (Its methods are replaced on the instance: for a subclass,
+    Gradio writes a .pyi file beside the source.)
+
+    Args:
+        fetch: fetches a picture that is given by its address; returns its path in the cache.
+        options: as of `gr.Image`.
+    """
+    component = gr.Image(type="filepath", image_mode=None, format="png", **options)
+    component.preprocess = _uploaded_path
+    component.async_move_resource_to_block_cache = partial(
+        _to_cache, component.async_move_resource_to_block_cache, fetch
+    )
+    return component
+
+
+async def _to_cache(move, fetch, source: str | Path | None) -> str | None:
+    """What `move`, the component's own method, does, but for addresses."""
+    if source is None or not is_http_url_like(str(source)):
+        return await move(source)
+    return await fetch(str(source))
+
+
+def _uploaded_path(payload: ImageData | None) -> str | None:
+    """Where the upload lies; None without one, and for what is no file, such as a data: URL."""
+    if payload is None or payload.path is None or not Path(payload.path).is_file():
+        return None
+    return str(payload.path)
+
+
+def strengths_input(**options) -> gr.JSON:
+    """A `gr.JSON` that tells programs what it takes: {class name: number}.
+
+    Gradio's own description, "type": {}, is no valid JSON schema, and MCP refuses every call of a tool that has it.
+    """
+    component = gr.JSON({}, **options)
+    component.api_info = lambda: {"type": "object", "additionalProperties": {"type": "number"}}
+    return component
+
+
+def mend_mcp() -> None:
+    """Let all outputs of a tool arrive, also at clients that do not ask to be told of progress.
+
+    Gradio gives those the outputs as one text, without the picture.
+    """
+    from anyio.to_thread import run_sync
+    from gradio.mcp import GradioMCPServer
+
+    async def outputs(self, job) -> list:
+        return list(await run_sync(job.result))  # our one tool has several
+
+    GradioMCPServer._execute_tool_without_progress = outputs
