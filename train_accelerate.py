@@ -121,6 +121,8 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     generator = in_memory_format(generator.requires_grad_(True), config)
     discriminator = in_memory_format(build_discriminator(config.discriminator, config.discriminator_features), config)
     ema, last_layer = new_ema(generator, run), generator.last_layer
+    if config.generator_precision == "fp32":
+        run_in_fp32(generator)
     if config.compile:
         torch._functorch.config.donated_buffer = False  # the balance goes backward through a graph that is kept
         generator.compile()
@@ -332,6 +334,17 @@ def load_perceptual(
     if config.dists_weight:
         losses["dists"] = (config.dists_weight, DISTS(config.dists_heads, vgg))
     return {name: (weight, in_memory_format(loss.to(device), config)) for name, (weight, loss) in losses.items()}
+
+
+def run_in_fp32(network: nn.Module) -> None:
+    """Keep a network out of mixed precision, also where Accelerate wraps it."""
+    forward = network.forward
+
+    def forward_in_fp32(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(x.float())
+
+    network.forward = forward_in_fp32
 
 
 def in_memory_format(network: nn.Module, config: TrainConfig) -> nn.Module:

@@ -95,6 +95,9 @@ class TrainConfig(BaseModel):
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(lambda value: value or "no")] = Field(
         default="no", description="bf16 also helps CPUs that have it"
     )
+    generator_precision: Literal["fp32", "mixed"] = Field(
+        default="fp32", description="fp32 keeps the generator out of bf16 and fp16: its gradient suffers most"
+    )
     channels_last: bool = True
     compile: bool = Field(default=False, description="torch.compile for generator and discriminator")
     checkpoint_every: int = Field(default=500, gt=0, description="steps")
