@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results.md"
+DEGRADATION = ROOT / "docs" / "degradation.md"
 
 
 def write_section(name: str, text: str, path: Path = RESULTS) -> None:

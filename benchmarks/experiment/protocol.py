@@ -10,7 +10,7 @@ RUNS = Path("runs/experiment")  # as seen from ROOT, where every command runs; g
 RESULTS = ROOT / "benchmarks" / "experiment" / "results"
 BASE = Path("configs/experiment/base.yaml")
 DATA = Path("../shared/data/camvid")
-JUDGE = RUNS / "judge/guide"
+JUDGE = Path("runs/judge/guide")
 
 STEPS = 1500  # adversarial steps of a row
 CAMERAS = ("phone", "noisy")

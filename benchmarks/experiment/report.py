@@ -1,4 +1,4 @@
-"""Make the experiment's table, its tests of the claims, and its sections of docs/results.md and README.md.
+"""Make the experiment's table, its tests of the claims, its curves, and its sections of docs/results.md and README.md.
 
     python -m benchmarks.experiment.report [--steps N] [--camera phone]
 
@@ -26,10 +26,20 @@ COLUMNS = {  # figure -> heading, decimals
     "boundary_f": ("boundary F ↑", 3),
     "miou": ("mIoU ↑", 3),
 }
+CURVES_PICTURE = "images/experiment_curves.png"
 PICTURES = {
     "images/experiment.png": "Kodak, degraded by the bank: crops where the rows differ most",
-    "images/experiment_curves.png": "training curves",
+    CURVES_PICTURE: "training curves",
 }
+CURVES = {  # tag in the logs -> title
+    "adversarial/l1": "L1 on source pairs",
+    "adversarial/perceptual": "VGG16 features on source pairs",
+    "adversarial/cross_entropy": "cross-entropy of the guide on target SR",
+    "adversarial/guide_weight": "balanced weight of the guide loss",
+    "adversarial/discriminator": "discriminator",
+    "adversarial_dev/lpips": "LPIPS on dev",
+}
+FIGURES = [name for name in COLUMNS if name != "miou"]
 ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bank-consistency", "bicubic-guide", "generic-guide"]
 ORDER += ["ssg", "ssg-pseudo", "oracle", "animevideov3", "x4plus", "hr"]
 ESSENCE = ["bicubic", "bank", "bicubic-guide", "generic-guide", "ssg"]
@@ -40,13 +50,13 @@ class Scored:
     """A row's figures by frame, over its seeds.
 
     Attributes:
-        values: variant -> figure -> (frames,), averaged over the seeds.
+        values: figure -> (frames,), averaged over the seeds.
         counts: variant -> (frames, 3, classes), added over the seeds.
         training: cost of each seed's training.
         by_seed: seed -> the same for one seed alone; empty where there is only one.
     """
 
-    values: dict[str, dict[str, np.ndarray]]
+    values: dict[str, np.ndarray]
     counts: dict[str, np.ndarray]
     training: list[dict]
     by_seed: dict[str, "Scored"]
@@ -64,6 +74,7 @@ def main() -> int:
     rows = load_rows(options.camera, options.steps)
     if not rows:
         sys.exit(f"no figures for {options.camera} at {options.steps} steps in {RESULTS}. Train and score first.")
+    draw_curves(options.camera, options.steps)
     text = build_section(rows, options.camera, options.steps)
     print(text)
     write_section(f"experiment {options.camera} {options.steps}", text)
@@ -85,21 +96,21 @@ def load_rows(camera: str, steps: int) -> dict[str, Scored]:
 
 def read_row(by_seed: dict[str, dict]) -> Scored:
     """A row from the kept record of each of its seeds."""
-    records, values, counts = list(by_seed.values()), {}, {}
-    for variant in records[0]["variants"]:
-        frames = [list(record["variants"][variant]["frames"].values()) for record in records]
-        figures = [name for name in frames[0][0] if name != "counts"]
-        values[variant] = {name: np.mean([[_number(f[name]) for f in seed] for seed in frames], 0) for name in figures}
-        counts[variant] = np.sum([[frame["counts"] for frame in seed] for seed in frames], 0)
+    records = list(by_seed.values())
+    values = {name: np.mean([np.array(record["figures"][name], float) for record in records], 0) for name in FIGURES}
+    labelled, counts = np.sum([record["labelled"] for record in records], 0), {}
+    for variant in records[0]["counts"]:
+        found = np.sum([record["counts"][variant] for record in records], 0)
+        counts[variant] = np.stack([found[:, 0], labelled, found[:, 1]], 1)
     alone = {seed: read_row({seed: record}) for seed, record in by_seed.items()} if len(by_seed) > 1 else {}
     return Scored(values, counts, [record["training"] for record in records if "training" in record], alone)
 
 
 def figure_draws(row: Scored, figure: str, variant: str, weights: np.ndarray) -> np.ndarray:
-    """A figure of one row in each draw."""
+    """A figure of one row in each draw; the variants differ in mIoU alone, the others are kept of the plain one."""
     if figure == "miou":
         return weighted_miou(row.counts[variant], weights)
-    return weighted_mean(row.values[variant][figure], weights)
+    return weighted_mean(row.values[figure], weights)
 
 
 def compare(a: Scored, b: Scored, figure: str, variant: str = "plain") -> Comparison:
@@ -120,6 +131,19 @@ def judge_claims(rows: dict[str, Scored]) -> dict[str, Verdict]:
         name: claim.weigh(difference) if set(claim.rows) <= set(rows) else Verdict("not tested: rows are missing", [])
         for name, claim in CLAIMS.items()
     }
+
+
+def draw_curves(camera: str, steps: int) -> None:
+    """The training curves of every row of seed 0."""
+    from benchmarks.curves import Panel, draw
+
+    files = {row: result_file(row, camera, 0, steps) for row in ROWS}
+    logged = {row: json.loads(file.read_text()).get("curves", {}) for row, file in files.items() if file.exists()}
+    panels = [
+        Panel(title, {row: curves[tag] for row, curves in logged.items() if tag in curves}, "_dev/" in tag)
+        for tag, title in CURVES.items()
+    ]
+    draw(panels, ROOT / "docs" / CURVES_PICTURE)
 
 
 def build_section(rows: dict[str, Scored], camera: str, steps: int) -> str:
@@ -214,10 +238,6 @@ def claims_text(verdicts: dict[str, Verdict], rows: dict[str, Scored]) -> str:
                       verdict.comparisons]  # fmt: skip
             lines.append(markdown_table(table))
     return "\n\n".join(lines)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 if __name__ == "__main__":

@@ -19,16 +19,19 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.curves import read_scalars
+from benchmarks.evaluation_data import VOID
 from benchmarks.experiment.protocol import DATA, JUDGE, ROOT, ROWS, RUNS, UNTRAINED, result_file, run_folder
 from benchmarks.experiment.protocol import warm_up_folder as start_folder
+from benchmarks.experiment.report import CURVES, FIGURES
 from benchmarks.experiment.train import add_selection, is_finished, selected
-from ssg_hub.evaluation.judges import LPIPS_FILES, load_guide, load_model
+from benchmarks.peers import peer_folder
+from ssg_hub.evaluation.distances import find_distances
+from ssg_hub.evaluation.judges import load_guide, load_model
 from ssg_hub.evaluation.methods import Case, FromFolder, FromModel, Method, Result, bicubic, to_bytes, to_pixels
-from ssg_hub.evaluation.metrics import LPIPS
 from ssg_hub.evaluation.scoring import Measures, PictureScore, evaluate_folder, pair_files, summarize
 from ssg_hub.images.reading import read_picture
 
-VOID = 11
 HR_FOLDERS = {"val": "val", "dev": "train"}
 FLAT_BLOCK, FLAT_SHARE = 8, 0.2
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -49,7 +52,7 @@ def main() -> int:
     for camera in options.cameras:
         lr = DATA / f"{options.part}_lr" / camera
         for row in options.untrained:
-            method = untrained_method(row, camera, lr, hr)
+            method = untrained_method(row, camera, options.part, lr, hr)
             score_to(result_file(row, camera, 0, 0), method, camera, measures, options.part)
     for camera, seed, row in selected(options):
         folder = run_folder(row, camera, seed, options.steps)
@@ -69,11 +72,11 @@ def unfinished(options: argparse.Namespace) -> list[Path]:
 
 def load_measures() -> Measures:
     judge = load_guide(str(JUDGE))
-    lpips = LPIPS.from_files(*(ROOT / "../shared/weights" / name for name in LPIPS_FILES))
-    return Measures(scale=4, lpips=lpips, judge=judge, labels=judge.labels, void=VOID)
+    lpips = find_distances(str(ROOT / "../shared/weights"))["lpips"]
+    return Measures(scale=4, distances={"lpips": lpips}, judge=judge, labels=judge.labels, void=VOID)
 
 
-def untrained_method(row: str, camera: str, lr: Path, hr: Path) -> Method | None:
+def untrained_method(row: str, camera: str, part: str, lr: Path, hr: Path) -> Method | None:
     """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not whole."""
     if row == "interpolation":
         return bicubic
@@ -81,7 +84,7 @@ def untrained_method(row: str, camera: str, lr: Path, hr: Path) -> Method | None
         return FromFolder(hr)
     if row == "start":
         return model_method(start_folder() / "model", RUNS / "sr/start" / camera)
-    folder = RUNS / "peers" / row / camera
+    folder = peer_folder(row, f"camvid-{part}-{camera}")
     made = {path.stem for path in folder.glob("*.png")}
     return FromFolder(folder) if made >= {path.stem for path in lr.iterdir()} else None
 
@@ -98,22 +101,21 @@ def score_to(
         print(f"{file.stem}: {'no pictures' if method is None else 'scored before'}.", flush=True)
         return
     hr, labels = (DATA / HR_FOLDERS[part] / kind for kind in ("images", "labels"))
-    record = {**(facts or {}), "variants": score(method, DATA / f"{part}_lr" / camera, hr, labels, measures)}
-    scores = record["variants"]["plain"]["scores"]
-    print(
-        f"{file.stem}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if value is not None),
-        flush=True,
-    )
+    scores = score(method, DATA / f"{part}_lr" / camera, hr, labels, measures)
+    summary = summarize(list(scores["plain"].values()), measures.labels)
+    shown = (f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
+    print(f"{file.stem}: {', '.join(shown)}", flush=True)
+    record = {**(facts or {}), **pack(scores)}
     if part == "val":
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record, separators=(",", ":")) + "\n")
 
 
-def score(method: Method, lr: Path, hr: Path, labels: Path, measures: Measures) -> dict[str, dict]:
+def score(method: Method, lr: Path, hr: Path, labels: Path, measures: Measures) -> dict[str, dict[str, PictureScore]]:
     """All figures of a method on a folder, and the judge's on its changed pictures.
 
     Returns:
-        variant ("plain", "shifted", "jpeg") -> {"scores": over the set, "iou": by class, "frames": by stem}.
+        variant ("plain", "shifted", "jpeg") -> stem -> score.
     """
     remembered = Remembered(method)
     variants = {"plain": remembered, "shifted": altered(remembered, shift), "jpeg": altered(remembered, jpeg)}
@@ -124,7 +126,7 @@ def score(method: Method, lr: Path, hr: Path, labels: Path, measures: Measures) 
     for case in pair_files(lr, hr):
         noise = flat_noise(remembered.pictures[case.stem], to_pixels(read_picture(case.hr)))
         read.pictures["plain"][case.stem].values |= seen[case.stem].values | {"flat_noise": noise}
-    return {name: pack(scores, measures.labels) for name, scores in read.pictures.items()}
+    return {name: read.pictures[name] for name in variants}
 
 
 class Remembered:
@@ -174,39 +176,33 @@ def _blocks(luma: np.ndarray) -> np.ndarray:
     return blocks - blocks.mean(1, keepdims=True)
 
 
-def pack(scores: dict[str, PictureScore], labels: list[str]) -> dict:
-    """The figures of all frames, and over the whole set, as JSON values."""
-    summary = summarize(list(scores.values()), labels)
-    iou = summary.pop("iou")
+def pack(scores: dict[str, dict[str, PictureScore]]) -> dict:
+    """What the report needs, frame by frame in the order of the drive, as JSON values.
+
+    Returns:
+        figures: name -> values of the plain variant. labelled: pixels by class. counts: variant -> hits and predicted
+        pixels by class, which with `labelled` give IoU.
+    """
+    stems = sorted(scores["plain"])
+    confusions = {name: [by_stem[stem].confusion for stem in stems] for name, by_stem in scores.items()}
     return {
-        "scores": {key: finite(value) for key, value in summary.items()},
-        "iou": iou,
-        "frames": {stem: pack_frame(scores[stem]) for stem in sorted(scores)},
+        "figures": {name: [finite(scores["plain"][stem].values[name]) for stem in stems] for name in FIGURES},
+        "labelled": [confusion.sum(1).tolist() for confusion in confusions["plain"]],
+        "counts": {
+            name: [[c.diagonal().tolist(), c.sum(0).tolist()] for c in found] for name, found in confusions.items()
+        },
     }
 
 
-def pack_frame(score: PictureScore) -> dict:
-    """A frame's values, and of its confusion matrix what IoU needs: hits, labelled so, predicted so, by class."""
-    confusion: torch.Tensor = score.confusion
-    counts = [confusion.diagonal(), confusion.sum(1), confusion.sum(0)]
-    values = {key: finite(round(value, 5)) for key, value in score.values.items()}
-    return {**values, "counts": [count.tolist() for count in counts]}
-
-
 def finite(value: float) -> float | None:
-    """JSON knows neither NaN nor infinity (the PSNR of HR itself)."""
-    return value if abs(value) < float("inf") else None
+    """Five digits; JSON knows neither NaN nor infinity (the PSNR of HR itself)."""
+    return round(value, 5) if abs(value) < float("inf") else None
 
 
 def training_facts(folder: Path) -> dict:
     """Cost and curves of a run, from what it left behind."""
-    from benchmarks.curves import read_scalars
-
-    curves = {
-        figure: [(step, round(value, 5)) for step, value in curve]
-        for figure, curve in read_scalars(folder / "logs").items()
-        if figure.startswith("adversarial") and not figure.endswith("data_wait")
-    }
+    logged = read_scalars(folder / "logs")
+    curves = {tag: [(step, float(f"{value:.4g}")) for step, value in logged[tag]] for tag in CURVES if tag in logged}
     return {"training": json.loads((folder / "cost.json").read_text()), "curves": curves}
 
 

@@ -1,8 +1,9 @@
-"""`ssg evaluate`: a model, bicubic and folders of results, scored by the same code: table, JSON and picture sheet."""
+"""`ssg evaluate`: models, bicubic and folders of results, scored by the same code: table, JSON and picture sheet."""
 
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import ConfigError
-from ..evaluation.judges import EMBEDDED, LPIPS_VARIABLE, find_lpips, load_guide, load_model
+from ..evaluation.distances import DISTANCES, VARIABLE, explain_missing, find_distances
+from ..evaluation.judges import EMBEDDED, WEIGHTS_SUFFIXES, load_guide, load_model
 from ..evaluation.methods import FromFolder, FromModel, Method, bicubic
 from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
@@ -21,19 +23,21 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
     from ..model import SSGModel
+    from ..networks.guide import Guide
 
-__all__ = ["Measures", "add_parser", "evaluate_folder", "find_lpips", "format_scores", "load_guide"]
+__all__ = ["Measures", "add_parser", "evaluate_folder", "find_distances", "format_scores", "load_guide"]
 
 COLUMNS = {  # metric -> heading (the arrow says what is better), decimals
     "psnr_y": ("PSNR-Y ↑", 2),
     "ssim_y": ("SSIM-Y ↑", 4),
     "lpips": ("LPIPS ↓", 4),
+    "dists": ("DISTS ↓", 4),
     "color_drift": ("colour ΔE ↓", 2),
     "miou": ("mIoU ↑", 4),
     "boundary_f": ("boundary F ↑", 4),
     "drift_auroc": ("drift AUROC ↑", 4),
 }
-HR_COLUMNS, LABEL_COLUMNS = ["psnr_y", "ssim_y", "lpips"], ["miou", "boundary_f", "drift_auroc"]
+HR_COLUMNS, LABEL_COLUMNS = ["psnr_y", "ssim_y", "lpips", "dists"], ["miou", "boundary_f", "drift_auroc"]
 ABSENT = "–"
 
 
@@ -41,28 +45,35 @@ def add_parser(subparsers) -> None:
     """Add `ssg evaluate` to the command line."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="score a model and folders of results on LR pictures",
-        description="Score a model, PIL's bicubic and any folders of results on a folder of LR pictures. Files belong "
+        help="score models and folders of results on LR pictures",
+        description="Score models, PIL's bicubic and any folders of results on a folder of LR pictures. Files belong "
         "together by their names without the ending. Several processes share the work: "
         "accelerate launch --multi_gpu --num_processes N -m ssg_hub evaluate … (the same on CPUs).",
     )
     parser.add_argument(
-        "model", nargs="?", help=f"folder or Hub id (default '{EMBEDDED}', or none where --sr is given)"
+        "models",
+        nargs="*",
+        metavar="[NAME=]MODEL",
+        help=f"'{EMBEDDED}', a folder, a Hub id or a generator's file (default: '{EMBEDDED}', with --sr none)",
     )
     parser.add_argument("--lr", type=Path, required=True, metavar="DIR", help="LR pictures")
-    parser.add_argument("--hr", type=Path, metavar="DIR", help="HR pictures: gives PSNR, SSIM, LPIPS")
+    parser.add_argument("--hr", type=Path, metavar="DIR", help="HR pictures: gives PSNR, SSIM, LPIPS, DISTS")
     parser.add_argument("--labels", type=Path, metavar="DIR", help="label maps of HR size: gives mIoU and boundary F")
     parser.add_argument("--void", type=int, metavar="ID", help="label id that does not count, beside ids of no class")
     parser.add_argument(
         "--judge", metavar="MODEL", help="SSGModel with a guide, or segmentation model, that reads the SR"
     )
     parser.add_argument("--sr", action="append", default=[], metavar="NAME=DIR", help="score results too; repeatable")
-    parser.add_argument("--lpips", metavar="WHERE", help=f"folder or Hub id with LPIPS' weights (or ${LPIPS_VARIABLE})")
-    parser.add_argument("--scale", type=int, help="HR pixels per LR pixel, per side (default: the model's, or 4)")
+    parser.add_argument(
+        "--lpips",
+        metavar="WHERE",
+        help=f"folder or Hub id with AlexNet for LPIPS and VGG16 for DISTS, see docs/results.md (or ${VARIABLE})",
+    )
+    parser.add_argument("--scale", type=int, help="HR pixels per LR pixel, per side (default: the models', or 4)")
     parser.add_argument("--border", type=int, help="pixels PSNR and SSIM leave out on each side (default: the scale)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write scores.json and sheet.png there")
     parser.add_argument("--crops", type=int, default=8, help="rows of the picture sheet (default 8)")
-    parser.add_argument("--save-sr", type=Path, metavar="DIR", help="keep the model's SR pictures as PNG")
+    parser.add_argument("--save-sr", type=Path, metavar="DIR", help="keep the SR pictures as PNG (of several: NAME/…)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--device", help="cpu, cuda, mps (default: the fastest there is)")
     parser.set_defaults(func=run)
@@ -74,12 +85,14 @@ def run(arguments: argparse.Namespace) -> int:
     device = torch.device(arguments.device or state.device)
     cases = pair_files(arguments.lr, arguments.hr, arguments.labels)
     methods: dict[str, Method] = {"bicubic": bicubic, **_open_folders(arguments.sr, cases)}
-    name = arguments.model or (None if arguments.sr else EMBEDDED)
-    _refuse_taken(arguments, cases, saving=name is not None)
-    model = None if name is None else load_model(name).to(device)
-    measures, notes = _prepare(arguments, model, device)
-    if model is not None:
-        methods[_row_name(name, methods)] = _build_method(arguments, model, measures, notes)
+    names = _name_models(arguments, methods)
+    _refuse_taken(arguments, cases, list(names))
+    models = {name: load_model(where).to(device) for name, where in names.items()}
+    measures, notes = _prepare(arguments, models, device)
+    for name, model in models.items():
+        methods[name] = _build_method(arguments, name, model, measures, notes)
+    if state.is_main_process and notes:
+        print("\n".join(notes), file=sys.stderr)
     started = time.perf_counter()
     with _progress(state) as on_progress:
         evaluation = evaluate_folder(
@@ -87,10 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if state.is_main_process:
         _print_table(format_scores(evaluation.scores, _choose_columns(arguments)))
-        if notes:
-            print("\n".join(notes))
         if arguments.output is not None:
-            report = _build_report(arguments, measures, evaluation, notes, time.perf_counter() - started)
+            report = _build_report(arguments, names, measures, evaluation, notes, time.perf_counter() - started)
             _write(arguments.output, report, evaluation)
     return 0
 
@@ -123,42 +134,59 @@ def _open_folders(pairs: list[str], cases: list[Case]) -> dict[str, FromFolder]:
     return folders
 
 
-def _refuse_taken(arguments: argparse.Namespace, cases: list[Case], saving: bool) -> None:
+def _name_models(arguments: argparse.Namespace, taken: dict[str, Method]) -> dict[str, str]:
+    """Row name -> where the model is: the name that was given, or else the last part of the place."""
+    rows: dict[str, str] = {}
+    for text in arguments.models or ([] if arguments.sr else [EMBEDDED]):
+        name, named, where = text.partition("=")
+        if not named or Path(text).exists():
+            path, where = Path(text), text
+            name = path.stem if path.suffix in WEIGHTS_SUFFIXES else path.name
+            name = f"{name} (model)" if name in taken else name
+        if not (name and where):
+            raise ConfigError(f"a model is given as NAME=MODEL, such as large=runs/large/model; it got {text!r}.")
+        if name in (REFERENCE, *taken, *rows):
+            raise ConfigError(f"{text}: there is a row {name!r} already. Name it: OTHER={where}.")
+        rows[name] = where
+    return rows
+
+
+def _refuse_taken(arguments: argparse.Namespace, cases: list[Case], models: list[str]) -> None:
     """Refuse before the work what would be refused after it."""
     planned = []
     if arguments.output is not None:
         planned += [arguments.output / "scores.json", arguments.output / "sheet.png"]
     if arguments.save_sr is not None:
-        if not saving:
+        if not models:
             raise ConfigError("--save-sr keeps a model's pictures, but only folders are scored. Give a model.")
-        planned += [arguments.save_sr / f"{case.stem}.png" for case in cases]
+        planned += [_sr_folder(arguments, name) / f"{case.stem}.png" for name in models for case in cases]
     taken = [path for path in planned if path.exists()]
     if taken and not arguments.overwrite:
         raise ConfigError(f"{taken[0]} is there already. Give --overwrite, or another folder.")
 
 
+def _sr_folder(arguments: argparse.Namespace, name: str) -> Path | None:
+    """Where a model's SR pictures go: the folder itself, or with several models one in it for each."""
+    return arguments.save_sr / name if arguments.save_sr and len(arguments.models) > 1 else arguments.save_sr
+
+
 def _prepare(
-    arguments: argparse.Namespace, model: "SSGModel | None", device: torch.device
+    arguments: argparse.Namespace, models: dict[str, "SSGModel"], device: torch.device
 ) -> tuple[Measures, list[str]]:
-    """Load judge and LPIPS; the notes say what is not measured, and why."""
-    scale = arguments.scale or (4 if model is None else model.scale)
+    """Load judge and distances; the notes say what is not measured, and why."""
+    scales = {model.scale for model in models.values()}
+    if arguments.scale is None and len(scales) > 1:
+        raise ConfigError(f"the models enlarge {' and '.join(map(str, sorted(scales)))} times. Give --scale.")
+    scale = arguments.scale or next(iter(scales), 4)
     measures, notes = Measures(scale=scale, border=arguments.border, void=arguments.void), []
     if arguments.hr is not None:
-        measures.lpips = find_lpips(arguments.lpips)
-        if measures.lpips is None:
-            notes.append(
-                f"LPIPS is not measured: no weights here. Give --lpips FOLDER or HUB_ID, or set {LPIPS_VARIABLE}."
-            )
-        else:
-            measures.lpips.to(device)
+        found = find_distances(arguments.lpips)
+        measures.distances = {name: distance.to(device) for name, distance in found.items()}
+        notes += [explain_missing(name) for name in DISTANCES if name not in found]
     else:
         notes.append("Without --hr the colour ΔE is against the LR pictures.")
     if arguments.labels is not None:
-        measures.judge = load_guide(arguments.judge) if arguments.judge else getattr(model, "guide", None)
-        if measures.judge is None:
-            raise ConfigError("--labels needs a judge: no model with a guide is given. Give --judge MODEL.")
-        if not arguments.judge:
-            notes.append("The judge is the model's own guide, which it was trained to please; give another by --judge.")
+        measures.judge = load_guide(arguments.judge) if arguments.judge else _own_judge(models, notes)
         measures.judge.to(device)
         measures.labels = measures.judge.labels
     elif arguments.judge:
@@ -166,16 +194,23 @@ def _prepare(
     return measures, notes
 
 
-def _build_method(arguments: argparse.Namespace, model: "SSGModel", measures: Measures, notes: list[str]) -> FromModel:
+def _own_judge(models: dict[str, "SSGModel"], notes: list[str]) -> "Guide":
+    guided = [name for name, model in models.items() if model.guide is not None]
+    if not guided:
+        raise ConfigError("--labels needs a judge: no model with a guide is given. Give --judge MODEL.")
+    if len(guided) > 1:
+        raise ConfigError(f"--labels needs one judge for all: {' and '.join(guided)} have guides. Give --judge MODEL.")
+    notes.append(f"The judge is {guided[0]}'s own guide, which it was trained to please; give another by --judge.")
+    return models[guided[0]].guide
+
+
+def _build_method(
+    arguments: argparse.Namespace, name: str, model: "SSGModel", measures: Measures, notes: list[str]
+) -> FromModel:
     segment = measures.judge is not None and model.labels == measures.labels
     if model.guide is not None and measures.judge is not None and not segment:
-        notes.append("Drift is not measured: the model's guide and the judge do not name the same classes.")
-    return FromModel(model, arguments.save_sr, arguments.overwrite, segment)
-
-
-def _row_name(model: str, taken: dict[str, Method]) -> str:
-    name = Path(model).name
-    return f"{name} (model)" if name in taken else name
+        notes.append(f"Drift is not measured: {name}'s guide and the judge do not name the same classes.")
+    return FromModel(model, _sr_folder(arguments, name), arguments.overwrite, segment)
 
 
 @contextmanager
@@ -224,13 +259,18 @@ def _print_table(rows: list[list[str]]) -> None:
 
 
 def _build_report(
-    arguments: argparse.Namespace, measures: Measures, evaluation: Evaluation, notes: list[str], seconds: float
+    arguments: argparse.Namespace,
+    models: dict[str, str],
+    measures: Measures,
+    evaluation: Evaluation,
+    notes: list[str],
+    seconds: float,
 ) -> dict:
     """All that is known, as JSON values."""
     folders = {"lr": arguments.lr, "hr": arguments.hr, "labels": arguments.labels}
     return {
         **{kind: None if folder is None else str(folder) for kind, folder in folders.items()},
-        "model": arguments.model,
+        "models": models,
         "judge": arguments.judge,
         "scale": measures.scale,
         "border": measures.scale if measures.border is None else measures.border,

@@ -1,31 +1,37 @@
-"""Load what judges pictures: a guide, which names what it sees in them, and LPIPS, from wherever they are."""
+"""Load what makes and what judges pictures: a model, and a guide, which names what it sees in them."""
 
-import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from ..errors import CheckpointError, ConfigError
-from .metrics import LPIPS
+from ..networks.published import read_generator
 
 if TYPE_CHECKING:
     from ..model import SSGModel
     from ..networks.guide import Guide
 
 EMBEDDED = "embedded"
-LPIPS_VARIABLE = "SSG_LPIPS"
-LPIPS_FILES = ("alexnet_features.safetensors", "lpips_heads_v0.1.safetensors")
-LPIPS_PACKAGES = {"lpips": "weights/v0.1/alex.pth", "torchmetrics": "functional/image/lpips_models/alex.pth"}
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def load_model(name: str) -> "SSGModel":
-    """The embedded model, or one from a folder or the Hub, in evaluation mode; raises as `SSGModel.from_pretrained`."""
+    """A model in evaluation mode.
+
+    Args:
+        name: "embedded", a folder, a Hub id, or a generator's file of weights: a model without a guide then.
+
+    Raises:
+        CheckpointError, HubError: as `SSGModel.from_pretrained`, or for a file as `read_generator`.
+    """
     from ..model import SSGModel
 
-    return SSGModel.from_pretrained(None if name == EMBEDDED else name).eval()
+    if Path(name).suffix not in WEIGHTS_SUFFIXES:
+        return SSGModel.from_pretrained(None if name == EMBEDDED else name).eval()
+    generator_type, generator_config, state = read_generator(name)
+    model = SSGModel(generator_type=generator_type, generator_config=generator_config)
+    model.generator.load_state_dict(state)
+    return model.eval()
 
 
 def load_guide(name: str) -> "Guide":
@@ -62,33 +68,3 @@ def _is_ssg_model(name: str) -> bool:
         return json.loads(path.read_text()).get("_class_name") == "SSGModel"
     except (EntryNotFoundError, OSError, ValueError):
         return False  # whatever it is, transformers says it better
-
-
-def find_lpips(where: str | None = None) -> LPIPS | None:
-    """Load LPIPS from the place given, or from where other tools have left its weights on this machine.
-
-    Args:
-        where: a folder with `alexnet_features.safetensors` and `lpips_heads_v0.1.safetensors`, or a Hub id with the
-            two. None: the environment variable SSG_LPIPS; without it, torchvision's AlexNet in torch's cache together
-            with the heads in an installed lpips or torchmetrics package (neither is imported).
-
-    Returns:
-        The metric, or None where nothing is given and nothing found.
-
-    Raises:
-        CheckpointError, HubError: the place given has no such weights.
-    """
-    where = where or os.environ.get(LPIPS_VARIABLE)
-    if where and Path(where).is_dir():
-        return LPIPS.from_files(*(Path(where, name) for name in LPIPS_FILES))
-    if where:
-        return LPIPS.from_hub(where, *LPIPS_FILES)
-    features = sorted(Path(torch.hub.get_dir(), "checkpoints").glob("alexnet-owt-*.pth"))
-    heads = [path for path in map(_find_in_package, LPIPS_PACKAGES) if path is not None]
-    return LPIPS.from_files(features[0], heads[0]) if features and heads else None
-
-
-def _find_in_package(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    path = None if spec is None or spec.origin is None else Path(spec.origin).parent / LPIPS_PACKAGES[package]
-    return path if path is not None and path.is_file() else None

@@ -4,14 +4,14 @@ Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here rounds: who wants the fig
 `ssg_hub.commands.evaluate` does.
 """
 
-import pickle
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, HubError, ImageError
+from ..errors import ImageError
+from ..networks.perceptual import HEADS, pick, read_tensors
 from .segmentation_metrics import (
     boundary_f,
     class_iou,
@@ -103,7 +103,7 @@ def _window(x: Tensor) -> Tensor:
 
 
 def _crop_pair(sr: Tensor, hr: Tensor, border: int, smallest: int = 1) -> tuple[Tensor, Tensor]:
-    if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[1] != 3:
+    if sr.ndim != 4 or sr.shape[1:] != hr.shape[1:] or sr.shape[1] != 3 or len(hr) not in (1, len(sr)):
         raise ImageError(
             f"the pictures to compare are {tuple(sr.shape)} and {tuple(hr.shape)}; both must be the same (B, 3, H, W). "
             "Crop or resize one of them."
@@ -119,7 +119,7 @@ def _crop_pair(sr: Tensor, hr: Tensor, border: int, smallest: int = 1) -> tuple[
 
 
 class LPIPS(nn.Module):
-    """Learned perceptual distance (Zhang et al., CVPR 2018), AlexNet, v0.1; built by `from_files` or `from_hub`."""
+    """Learned perceptual distance (Zhang et al., CVPR 2018), AlexNet, v0.1; built by `from_files`."""
 
     def __init__(self):
         super().__init__()
@@ -130,66 +130,38 @@ class LPIPS(nn.Module):
         self.eval().requires_grad_(False)
 
     @classmethod
-    def from_files(cls, features: str | Path, heads: str | Path) -> "LPIPS":
-        """Build from two local files, `.safetensors` or `.pth` (read as plain tensors, never unpickled).
+    def from_files(cls, features: str | Path, heads: str | Path | None = None) -> "LPIPS":
+        """Build from local files, `.safetensors` or `.pth` (read as plain tensors, never unpickled).
 
         Args:
             features: AlexNet in torchvision's key names (`features.0.weight`, …); a classifier in it is ignored.
-            heads: the linear heads, keys `alex.lin0.model.1.weight`, … or `lin0.model.1.weight`, … as LPIPS has them.
+            heads: the linear heads, keys `alex.lin0.model.1.weight`, … or `lin0.model.1.weight`, … as LPIPS has them;
+                by default those of version 0.1 inside the package.
 
         Raises:
             CheckpointError: a file is missing or damaged, or lacks a layer.
         """
-        network, alexnet, linear = cls(), _read_tensors(features), _read_tensors(heads)
-        names = [f"features.{index}.{kind}" for index in ALEXNET for kind in ("weight", "bias")]
-        state = {name: _pick(alexnet, [name], features) for name in names}
-        for index in range(len(ALEXNET)):
-            key = f"lin{index}.model.1.weight"
-            state[f"heads.{index}"] = _pick(linear, [f"alex.{key}", key], heads)
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise CheckpointError(f"{features} and {heads} do not have AlexNet's shapes: {error}") from error
+        network, heads = cls(), HEADS if heads is None else heads
+        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        alexnet, linear = read_tensors(features, "AlexNet weights"), read_tensors(heads, "LPIPS heads")
+        prefix = "alex." if any(name.startswith("alex.") for name in linear) else ""
+        state = {}
+        for name, shape in shapes.items():
+            if name.startswith("features."):
+                state[name] = pick(alexnet, name, shape, features, "AlexNet's features")
+            else:
+                key = f"{prefix}lin{name.removeprefix('heads.')}.model.1.weight"
+                state[name] = pick(linear, key, shape, heads, "LPIPS' heads for AlexNet, version 0.1,")
+        network.load_state_dict(state)
         return network
-
-    @classmethod
-    def from_hub(
-        cls,
-        repo_id: str,
-        features: str = "alexnet_features.safetensors",
-        heads: str = "lpips_heads_v0.1.safetensors",
-        **hub_options,
-    ) -> "LPIPS":
-        """Build from two files of a Hub repository.
-
-        Args:
-            repo_id: "user/repo".
-            features, heads: the files' names in it; see `from_files`.
-            hub_options: `revision`, `token`, `local_files_only`, … as `ssg_hub.storage.hub.fetch_file` takes them.
-
-        Raises:
-            HubError: the repository or a file cannot be had.
-            CheckpointError: a file lacks a layer.
-        """
-        from huggingface_hub.errors import EntryNotFoundError
-
-        from ..storage.hub import fetch_file
-
-        try:
-            paths = [fetch_file(repo_id, name, **hub_options) for name in (features, heads)]
-        except EntryNotFoundError as error:
-            raise HubError(
-                f"{repo_id} on the Hub lacks {features} or {heads}, LPIPS' weights. "
-                "Name the files as they are called there, or give another repository or local files."
-            ) from error
-        return cls.from_files(*paths)
 
     @torch.no_grad()
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Measure the distance; a metric only: no gradient flows.
 
         Args:
-            sr, hr: (B, 3, H, W) in [0, 1], at least 31 pixels on each side.
+            sr: (B, 3, H, W) in [0, 1], at least 31 pixels on each side.
+            hr: the same, or one picture (1, 3, H, W) for all of them.
 
         Returns:
             (B,), 0 for equal pictures; lower is better.
@@ -216,35 +188,6 @@ class LPIPS(nn.Module):
 
 def _unit(x: Tensor) -> Tensor:
     return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
-
-
-def _read_tensors(path: str | Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no LPIPS weights at {path}. Give the path of a .safetensors or .pth file.")
-    try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        return {name: tensor.float() for name, tensor in tensors.items()}
-    except (
-        SafetensorError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise CheckpointError(f"{path} is not a readable file of weights ({error}). Download it again.") from error
-
-
-def _pick(tensors: dict[str, Tensor], keys: list[str], path: str | Path) -> Tensor:
-    for key in keys:
-        if key in tensors:
-            return tensors[key]
-    raise CheckpointError(f"{path} has no {keys[-1]}; LPIPS needs AlexNet's features and its heads, version 0.1.")
 
 
 def color_drift(sr: Tensor, reference: Tensor, block: int = 16) -> Tensor:

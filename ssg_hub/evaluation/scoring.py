@@ -20,6 +20,7 @@ from .picture_sheet import Crop, choose_crop
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+TOGETHER = 4  # SR pictures that a learned distance sees in one pass: VGG16's activations are some 100 MB a picture
 REFERENCE = "HR"  # the row in which the judge reads the HR pictures themselves
 
 
@@ -28,7 +29,7 @@ class PictureScore:
     """The figures of one method on one picture.
 
     Attributes:
-        values: by metric: psnr_y, ssim_y, lpips, color_drift, boundary_f; those that could be measured.
+        values: by metric: psnr_y, ssim_y, lpips, dists, color_drift, boundary_f; those that could be measured.
         confusion: the judge's (K, K) counts, or None.
         drift: the (2, 256) histograms of the method's own semantic drift, or None.
     """
@@ -61,7 +62,7 @@ class Measures:
     Attributes:
         scale: SR pixels per LR pixel, per side.
         border: SR pixels that PSNR and SSIM leave out on every side; None: the scale.
-        lpips: an `LPIPS`, or None.
+        distances: metric -> (sr (B, 3, H, W), hr (1, 3, H, W)) -> (B,), such as LPIPS and DISTS.
         judge: (B, 3, H, W) in [0, 1] -> logits (B, K, h, w), such as a `Guide`, or None.
         labels: the judge's class names; needed with a judge.
         void: label id that does not count, beside all ids of K or more.
@@ -69,7 +70,7 @@ class Measures:
 
     scale: int = 4
     border: int | None = None
-    lpips: nn.Module | None = None
+    distances: dict[str, nn.Module] = field(default_factory=dict)
     judge: nn.Module | None = None
     labels: list[str] = field(default_factory=list)
     void: int | None = None
@@ -90,7 +91,7 @@ def evaluate_folder(
     Args:
         lr: folder of LR pictures.
         methods: row name -> method; see `ssg_hub.evaluation.methods`.
-        hr: folder of HR pictures with the same stems, `scale` times as large: gives PSNR-Y, SSIM-Y, LPIPS, and the
+        hr: folder of HR pictures with the same stems, `scale` times as large: gives PSNR-Y, SSIM-Y, distances, and the
             reference of the colour drift (which is the LR picture otherwise).
         labels: folder of label maps (one id per pixel) of HR size: gives mIoU, boundary F-score and drift AUROC, if
             there is a judge. With `hr` there is then also a row "HR", the judge's reading of the HR pictures.
@@ -196,6 +197,8 @@ def _score_case(
         results[name] = method(case, lr, (width, height))
         _check_size(results[name].pixels, (height, width), f"the SR picture of {name}", rule)
         scores[name] = _score_result(results[name], lr, hr, labels, measures)
+    if hr is not None:
+        _measure_distances(scores, results, hr, measures)
     if hr is not None and labels is not None and measures.judge is not None:
         scores[REFERENCE] = PictureScore({})
         _judge(scores[REFERENCE], round_to_bytes(hr), labels, measures)
@@ -213,9 +216,6 @@ def _score_result(
         border = measures.scale if measures.border is None else measures.border
         score.values["psnr_y"] = metrics.psnr_y(sr, reference, border).item()
         score.values["ssim_y"] = metrics.ssim_y(sr, reference, border).item()
-        if measures.lpips is not None:
-            device = next(measures.lpips.parameters()).device
-            score.values["lpips"] = measures.lpips(sr.to(device), reference.to(device)).item()
     score.values["color_drift"] = metrics.color_drift(sr, _to_batch(lr if hr is None else hr)).item()
     if labels is not None and measures.judge is not None:
         _judge(score, result.pixels, labels, measures)
@@ -224,6 +224,22 @@ def _score_result(
             valid = (labels >= 0) & (labels < len(measures.labels))
             score.drift = metrics.drift_histograms(torch.from_numpy(result.drift)[None], wrong, valid)
     return score
+
+
+@torch.inference_mode()
+def _measure_distances(
+    scores: dict[str, PictureScore], results: dict[str, Result], hr: np.ndarray, measures: Measures
+) -> None:
+    """Add the learned distances, of several methods in one pass: what a network sees in HR is computed once for all."""
+    names = list(results)
+    for first in range(0, len(names), TOGETHER):
+        some = names[first : first + TOGETHER]
+        sr, reference = torch.cat([_to_batch(results[name].pixels) for name in some]), _to_batch(hr)
+        for metric, distance in measures.distances.items():
+            device = next(distance.buffers()).device
+            found = distance(sr.to(device), reference.to(device)).tolist()
+            for name, value in zip(some, found, strict=True):
+                scores[name].values[metric] = value
 
 
 @torch.inference_mode()

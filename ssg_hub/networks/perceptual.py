@@ -1,7 +1,8 @@
 """VGG16 and the distances between pictures that are built on it: LPIPS (VGG variant) and DISTS; for losses and metrics.
 
-Every distance takes `sr` and `hr`, both (B, 3, H, W), RGB in [0, 1], and returns (B,), 0 for equal pictures; the
-gradient flows to `sr` alone. The LPIPS that ranks models, AlexNet's, is in `evaluation.metrics` and never a loss.
+Every distance takes `sr` and `hr`, both (B, 3, H, W), RGB in [0, 1], or one `hr` for all, and returns (B,), 0 for equal
+pictures; the gradient flows to `sr` alone. Their heads are in the package, VGG16 is not. The LPIPS that ranks models,
+AlexNet's, is in `evaluation.metrics` and never a loss.
 """
 
 import pickle
@@ -17,6 +18,7 @@ from .guide import IMAGENET_MEAN, IMAGENET_STD
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # pooled between
 VGG16_REPOSITORY = "timm/vgg16.tv_in1k"
+HEADS = Path(__file__).with_name("perceptual_heads.safetensors")  # LPIPS' and DISTS', as published; see NOTICE
 SMALLEST = 16  # pixels: four poolings leave one
 
 
@@ -86,7 +88,8 @@ class LPIPSVGG(nn.Module):
     """LPIPS with VGG16 (Zhang et al., CVPR 2018, v0.1).
 
     Args:
-        heads: file with the linear heads, keys `vgg.lin0.model.1.weight`, … or `lin0.model.1.weight`, ….
+        heads: file with the linear heads, keys `vgg.lin0.model.1.weight`, … or `lin0.model.1.weight`, …; by default
+            those inside the package.
         weights: as `VGG16Features`; or these features themselves, to share them.
 
     Raises:
@@ -94,15 +97,16 @@ class LPIPSVGG(nn.Module):
         HubError: the Hub is out of reach.
     """
 
-    def __init__(self, heads: str | Path, weights: str | Path | nn.Module | None = None):
+    def __init__(self, heads: str | Path | None = None, weights: str | Path | nn.Module | None = None):
         super().__init__()
+        heads = HEADS if heads is None else heads
         linear = read_tensors(heads, "LPIPS heads")
         prefix = "vgg." if any(name.startswith("vgg.") for name in linear) else ""
         names = [f"{prefix}lin{index}.model.1.weight" for index in range(len(VGG16_BLOCKS))]
         shapes = [(1, widths[-1], 1, 1) for widths in VGG16_BLOCKS]
         self.features = weights if isinstance(weights, nn.Module) else VGG16Features(weights)
         self.heads = nn.ParameterList(
-            _pick(linear, name, shape, heads, "LPIPS' heads for VGG16, version 0.1,")
+            pick(linear, name, shape, heads, "LPIPS' heads for VGG16, version 0.1,")
             for name, shape in zip(names, shapes, strict=True)
         ).requires_grad_(False)
 
@@ -125,8 +129,8 @@ class DISTS(nn.Module):
     for another. The authors judge pictures whose shorter side is 256.
 
     Args:
-        heads: file with the weights `alpha` and `beta`, (1, 1475, 1, 1) each; `weights.pt` of the PyPI package
-            `DISTS-pytorch` (MIT) is one.
+        heads: file with the weights `alpha` and `beta`, (1, 1475, 1, 1) each, such as `weights.pt` of the PyPI package
+            `DISTS-pytorch`; by default those inside the package.
         weights: as `VGG16Features`.
 
     Raises:
@@ -136,12 +140,13 @@ class DISTS(nn.Module):
 
     STABLE = 1e-6  # c1 and c2 of the paper
 
-    def __init__(self, heads: str | Path, weights: str | Path | None = None):
+    def __init__(self, heads: str | Path | None = None, weights: str | Path | None = None):
         super().__init__()
         self.channels = [3] + [widths[-1] for widths in VGG16_BLOCKS]
+        heads = HEADS if heads is None else heads
         tensors, shape = read_tensors(heads, "DISTS heads"), (1, sum(self.channels), 1, 1)
         alpha, beta = (
-            _pick(tensors, name, shape, heads, "DISTS' alpha and beta").flatten() for name in ("alpha", "beta")
+            pick(tensors, name, shape, heads, "DISTS' alpha and beta").flatten() for name in ("alpha", "beta")
         )
         total = alpha.sum() + beta.sum()
         self.register_buffer("texture", alpha / total)
@@ -233,10 +238,11 @@ def _load_vgg16(features: nn.Sequential, path: Path) -> None:
     state = {name.removeprefix("features."): tensor for name, tensor in read_tensors(path, "VGG16 weights").items()}
     needed = features.state_dict()
     wanted = "torchvision's VGG16 features"
-    features.load_state_dict({name: _pick(state, name, tuple(x.shape), path, wanted) for name, x in needed.items()})
+    features.load_state_dict({name: pick(state, name, tuple(x.shape), path, wanted) for name, x in needed.items()})
 
 
-def _pick(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str | Path, wanted: str) -> Tensor:
+def pick(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str | Path, wanted: str) -> Tensor:
+    """One tensor of a file, of the shape that is needed. Raises CheckpointError, which says what is `wanted`."""
     if name not in tensors:
         raise CheckpointError(f"{path} has no layer {name}; {wanted} are needed.")
     if tensors[name].shape != shape:
@@ -245,7 +251,8 @@ def _pick(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], path: s
 
 
 def _check_pair(sr: Tensor, hr: Tensor) -> None:
-    if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[1] != 3 or min(sr.shape[-2:]) < SMALLEST:
+    fits = sr.ndim == 4 and sr.shape[1:] == hr.shape[1:] and len(hr) in (1, len(sr))
+    if not fits or sr.shape[1] != 3 or min(sr.shape[-2:]) < SMALLEST:
         raise ImageError(
             f"the pictures to compare are {tuple(sr.shape)} and {tuple(hr.shape)}; both must be the same (B, 3, H, W) "
             f"with sides of at least {SMALLEST} pixels. Crop or resize them."

@@ -71,8 +71,8 @@ class TrainConfig(BaseModel):
     warmup_perceptual_weight: float = Field(default=0.0, ge=0, description="VGG16 features in the warm-up; 0: plain L1")
     l1_weight: float = Field(default=1.0, ge=0)
     perceptual_weight: float = Field(default=1.0, ge=0, description="VGG16 features, relative L1")
-    lpips_weight: float = Field(default=0.0, ge=0, description="LPIPS of VGG16; needs lpips_heads")
-    dists_weight: float = Field(default=0.0, ge=0, description="DISTS; needs dists_heads")
+    lpips_weight: float = Field(default=0.0, ge=0, description="LPIPS of VGG16")
+    dists_weight: float = Field(default=0.0, ge=0, description="DISTS")
     adversarial_weight: float = Field(default=0.1, ge=0)
     discriminator: Literal["unet", "patch", "features"] = "unet"
     discriminator_features: int = Field(default=32, gt=0)
@@ -104,8 +104,8 @@ class TrainConfig(BaseModel):
     checkpoints_kept: int = Field(default=2, gt=0, description="newest of each stage, beside the best")
     validate_every: int = Field(default=500, gt=0, description="steps")
     lpips_features: Path | None = Field(default=None, description="AlexNet features (safetensors) for LPIPS")
-    lpips_heads: Path | None = Field(default=None, description="LPIPS heads (safetensors)")
-    dists_heads: Path | None = Field(default=None, description="weights.pt of the PyPI package DISTS-pytorch")
+    lpips_heads: Path | None = Field(default=None, description="LPIPS heads; else the package's")
+    dists_heads: Path | None = Field(default=None, description="DISTS' alpha and beta; else the package's")
     resume: str | None = Field(default=None, description='"latest", or the folder of a checkpoint')
     tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
 
@@ -129,10 +129,6 @@ class TrainConfig(BaseModel):
             raise ValueError("teacher_steps and guide: joint need guide_data, HR pictures with labels")
         if self.target_crop % self.scale:
             raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
-        if self.lpips_weight and self.lpips_heads is None:
-            raise ValueError("lpips_weight needs lpips_heads, the file with LPIPS' linear heads")
-        if self.dists_weight and self.dists_heads is None:
-            raise ValueError("dists_weight needs dists_heads, the file with DISTS' alpha and beta")
         if self.source_lr and self.streaming:
             raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self

@@ -59,7 +59,7 @@ class DevSet:
                         raise ConfigError(f"dev_lr {entry} has {stem}, but dev_hr has no picture of that name.")
                     self.pairs.append((camera, row["image"], hr[stem]))
         self.lpips = None
-        if config.lpips_features and config.lpips_heads:
+        if config.lpips_features:
             self.lpips = LPIPS.from_files(config.lpips_features, config.lpips_heads)
 
     @torch.inference_mode()

@@ -99,7 +99,7 @@ class NaturalPrior:
 
     @classmethod
     def built_in(cls) -> "NaturalPrior":
-        """Of 138 sharp photographs, by benchmarks/natural_prior.py (see docs/degradation.md)."""
+        """Of 138 sharp photographs, by `benchmarks.degradation prior` (see docs/degradation.md)."""
         return cls.from_dict(json.loads(BUILT_IN.read_text()))
 
     @classmethod

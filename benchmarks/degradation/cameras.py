@@ -1,7 +1,5 @@
 """Compare LR that a bank makes with LR of the camera: spectra and noise, beside bicubic and the generic prior.
 
-    python benchmarks/degradation_cameras.py            # needs CamVid beside the repository, or --shared
-
 A bank is estimated from the target pictures of each camera alone. Then LR is made, from the HR frames of the *source*
 drives, other scenes than the target's, and, for this comparison only, from those of the target drive itself, where all
 that differs is the degradation. Both are measured in the same way as the camera's pictures:
@@ -24,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from document import ROOT, describe_machine, markdown_table, write_section
-from evaluation_data import parse_with_shared
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.document import DEGRADATION, describe_machine, markdown_table, write_section
+from benchmarks.evaluation_data import find_shared
 from ssg_hub.data.crops import sample_generators
 from ssg_hub.degradation import BicubicDegradation, GenericPrior
 from ssg_hub.degradation.kernels import measure_kernel
@@ -39,17 +37,18 @@ RINGS = 12
 TILE = 64
 BINS = 8
 SMOOTH_SHARE, LEAST_BLOCKS = 0.05, 400
-DOCUMENT = ROOT / "docs" / "degradation.md"
 YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits; nothing below it is told apart
 LUMA = YCC[0].view(3, 1, 1)
 SECOND_DIFFERENCE = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6  # unit variance for white noise
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--banks", type=Path, help="keep the estimated banks there")
-    arguments, shared = parse_with_shared(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    shared = find_shared()
     camvid = shared / "data" / "camvid"
     source, target = (frames(camvid, name) for name in ("source", "target"))
     sets = {"source": source, "target": target}
@@ -68,8 +67,8 @@ def main() -> None:
         pairs = [(hr, read(path)) for hr, path in list(zip(target, sorted(folder.iterdir()), strict=True))[::6]]
         true, own = (describe(kernel) for kernel in (kernel_of_pairs(pairs), bank.kernels.mean(0)))
         estimates.append(f"Its mean kernel: {own}; measured from pairs of LR and HR: {true}.")
-        if arguments.banks:
-            bank.save(arguments.banks / camera)
+        if options.banks:
+            bank.save(options.banks / camera)
         real = measure([read(path) for path in sorted(folder.iterdir())])
         sigmas.append([camera, "the camera", *(show(power) for power in real[1][0])])
         by_bank = {key: measure(make(bank, hr)) for key, hr in sets.items()}
@@ -78,14 +77,14 @@ def main() -> None:
             sigmas.append([camera, name, *(show(power) for power in found["target"][1][0])])
     rows.append(["", "(the scenes)", *distances(made["bicubic"]["source"], made["bicubic"]["target"]), "", "", ""])
     text = (
-        f"On: {describe_machine()}. By: `python benchmarks/degradation_cameras.py`. {len(target)} target pictures per "
+        f"On: {describe_machine()}. By: `python -m benchmarks.degradation cameras`. {len(target)} target pictures per "
         f"camera; LR made from {len(source)} source frames and, “same scenes”, from the target's own HR. Distance from "
         f"the camera's pictures:\n\n{markdown_table(rows)}\n\n"
         f"Luma noise by that measure, same scenes, in levels of 255, by brightness:\n\n{markdown_table(sigmas)}\n\n"
         "What was estimated: " + " ".join(estimates)
     )
     print(text)
-    write_section("cameras", f"## Two cameras\n\n{text}", DOCUMENT)
+    write_section("cameras", f"## Two cameras\n\n{text}", DEGRADATION)
 
 
 def kernel_of_pairs(pairs: list[tuple[Tensor, Tensor]], side: int = 24) -> Tensor:
@@ -167,7 +166,3 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 def show(power: float) -> str:
     return "–" if np.isnan(power) else f"{255 * power**0.5:.1f}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,5 @@
 """Estimate twelve known blur kernels from folders of LR pictures, with each estimator, and write docs/degradation.md.
 
-    python benchmarks/degradation_kernels.py                     # needs Kodak beside the repository, or --shared
-    python benchmarks/degradation_kernels.py --method kernelgan
-
 Every kernel makes a folder: Kodak's 24 photographs, which the natural prior has not seen, reduced by it to 192x128, as
 they are, with white noise, and as JPEG. The estimators see the LR alone. KernelGAN trains a network per picture, so it
 gets one.
@@ -16,12 +13,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from document import ROOT, describe_machine, markdown_table, write_section
-from evaluation_data import parse_with_shared
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.document import DEGRADATION, describe_machine, markdown_table, write_section
+from benchmarks.evaluation_data import find_shared
 from ssg_hub.degradation.kernels import Shape, kernel_size, measure_kernel, render_kernels
 from ssg_hub.degradation.learning.compression import read_tables
 from ssg_hub.degradation.learning.estimate import estimate_all_noise, estimate_kernels
@@ -37,7 +34,6 @@ CASES = {  # noise: standard deviation, levels of 255; JPEG quality
     "noise 3/255, JPEG 70": (3.0, 70),
 }
 WIDTH_ERROR, ANGLE_ERROR, ORIENTED = 0.15, 15.0, 1.5
-DOCUMENT = ROOT / "docs" / "degradation.md"
 # a Gaussian of the same peak: by second moments, a bicubic kernel has no width at all
 BICUBIC = Shape(SCALE / math.sqrt(2 * math.pi), SCALE / math.sqrt(2 * math.pi), 0.0)
 
@@ -78,31 +74,33 @@ KERNELS = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=("parametric", "kernelgan"), default="parametric")
     parser.add_argument(
         "--most", type=int, default=1, metavar="N", help="pictures per folder for KernelGAN (default 1)"
     )
-    arguments, shared = parse_with_shared(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    shared = find_shared()
     paths = sorted((shared / "data" / "kodak").glob("*"))
     clean = [torch.tensor(read_picture(path)[0]).permute(2, 0, 1)[None] / 255 for path in paths]
-    if arguments.method == "parametric":
+    if options.method == "parametric":
         name, option, count, estimator = "The parametric estimator", "", len(clean), estimate_parametric
         columns = {"bicubic": [BICUBIC] * len(KERNELS)}
     else:
-        name, option, count = "KernelGAN", " --method kernelgan", arguments.most
+        name, option, count = "KernelGAN", " --method kernelgan", options.most
         estimator, columns = partial(estimate_gan, most=count), {}
-    for title in list(CASES)[: len(CASES) if arguments.method == "parametric" else 2]:
+    for title in list(CASES)[: len(CASES) if options.method == "parametric" else 2]:
         folders = (make_folder(clean, known.render(), *CASES[title], i) for i, known in enumerate(KERNELS))
         columns[title] = [estimator(folder) for folder in tqdm(folders, title, len(KERNELS))]
         text = (
-            f"On: {describe_machine()}. By: `python benchmarks/degradation_kernels.py{option}`. Pictures per folder "
+            f"On: {describe_machine()}. By: `python -m benchmarks.degradation kernels{option}`. Pictures per folder "
             f"that were looked at: {count}. Errors of the widths along and across, and of the angle, of the camera's "
             f"mean kernel; bold: within {WIDTH_ERROR:.0%} and, where the axis ratio is at least {ORIENTED}, "
             f"{ANGLE_ERROR:.0f}°; in brackets the share of single pictures whose own kernel is.\n\n{compare(columns)}"
         )
-        write_section(f"kernels, {arguments.method}", f"### {name}\n\n{text}", DOCUMENT)
+        write_section(f"kernels, {options.method}", f"### {name}\n\n{text}", DEGRADATION)
     print(text)
 
 
@@ -165,7 +163,3 @@ def describe(shape: Shape, known: Known) -> str:
     if known.major > known.minor and shape is not BICUBIC:
         text += f" {turn:.0f}°"
     return f"**{text}**" if is_right(shape, known) else text
-
-
-if __name__ == "__main__":
-    main()

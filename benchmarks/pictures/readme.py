@@ -1,24 +1,18 @@
-"""Make the picture in the README from one of the demo's free examples: as it came, bicubic, ours, the mask.
+"""Make the picture in the README from one of the demo's free examples: as it came, bicubic, ours, the mask."""
 
-python -m benchmarks.readme_picture          # writes docs/images/readme.png
-"""
-
-import sys
-from pathlib import Path
+import argparse
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT)]
-
-from ssg_hub import SSGModel  # noqa: E402
+from benchmarks.document import ROOT
+from ssg_hub import SSGModel
 
 EXAMPLE = ROOT / "ssg_hub/demo/examples/street_house.jpg"
 BOX = (470, 110, 790, 410)  # of the result
 GAP = 8  # pixels between panels
 
 
-def main() -> None:
+def run(options: argparse.Namespace) -> None:
     """Four panels of one height, side by side."""
     result = SSGModel.from_pretrained().upscale(EXAMPLE)
     image = result.image
@@ -33,7 +27,3 @@ def main() -> None:
     path.parent.mkdir(exist_ok=True)
     sheet.save(path)
     print(f"wrote {path.relative_to(ROOT)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Draw the contact sheet in docs/degradation.md: a camera made up from Kodak's photographs, learnt and shown.
 
-    python benchmarks/degradation_sheet.py            # needs Kodak beside the repository, or --shared
-
 The photographs, which anyone may show, are blurred along a slant, reduced to a quarter, given shot noise, compressed;
 `ssg degradation estimate` and `show` do the rest.
 """
@@ -12,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from document import ROOT
-from evaluation_data import parse_with_shared
 from PIL import Image
 
+from benchmarks.document import ROOT
+from benchmarks.evaluation_data import find_shared
 from ssg_hub.cli import main as ssg
 from ssg_hub.degradation.learning.pictures import read_picture
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
@@ -25,9 +23,8 @@ WIDTHS, ANGLE = (3.2, 1.6), 60.0  # HR px, degrees
 READ, SHOT, QUALITY = 2.0, 0.15, 70
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    _, shared = parse_with_shared(parser)
+def run(options: argparse.Namespace) -> None:
+    shared = find_shared()
     paths = sorted((shared / "data" / "kodak").glob("*"))
     with tempfile.TemporaryDirectory() as folder:
         camera, bank = Path(folder) / "camera", Path(folder) / "bank"
@@ -44,7 +41,3 @@ def spoil(pixels: np.ndarray, seed: int) -> Image.Image:
     lr = reduce_with(torch.tensor(pixels).permute(2, 0, 1)[None].float(), kernel, 4)[0].permute(1, 2, 0).numpy()
     noise = np.random.default_rng(seed).normal(size=lr.shape) * np.sqrt(READ**2 + SHOT * lr)
     return Image.fromarray((lr + noise).round().clip(0, 255).astype(np.uint8))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Make the demo's example pictures from free photographs: small, blurred and noisy, so that there is something to do.
 
-python -m benchmarks.examples [--blender FOLDER]     # writes the demo's examples
-
 The photographs come with scikit-image; the street scenes are views of two panoramas of Debian's package blender-data
 (`apt-get download blender-data && dpkg -x blender-data*.deb FOLDER`), which the PyPI package OpenEXR reads. Without
 --blender the street scenes stay as they are.
@@ -15,18 +13,21 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import map_coordinates
 from skimage import data
 
+from benchmarks.document import ROOT
 from ssg_hub.images.reading import Picture, write_picture
 
-FOLDER = Path(__file__).resolve().parents[1] / "ssg_hub" / "demo" / "examples"
+FOLDER = ROOT / "ssg_hub" / "demo" / "examples"
 # Name of the example, panorama, and where the camera looks, in degrees.
 STREETS = [("street_house", "sunset", 130), ("street_city", "city", 112), ("street_quay", "sunset", -98)]
 
 
-def main() -> None:
-    """Write every example; the same bytes each time."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blender", type=Path, metavar="FOLDER", help="where Debian's blender-data was unpacked")
-    blender = parser.parse_args().blender
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write every example; the same bytes each time."""
+    blender = options.blender
     FOLDER.mkdir(parents=True, exist_ok=True)
     if blender is not None:
         worlds = blender / "usr/share/blender/datafiles/studiolights/world"
@@ -82,7 +83,3 @@ def look(panorama: np.ndarray, heading: float, pitch: float, width: int, height:
     where = (0.5 - latitude / np.pi) * rows - 0.5, (longitude / (2 * np.pi) + 0.5) * columns - 0.5
     channels = [map_coordinates(panorama[..., c], where, order=1, mode="grid-wrap") for c in range(3)]
     return (np.stack(channels, axis=-1) * 255).round().astype(np.uint8)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,10 @@
 """Show what the experiment's rows make of pictures that anyone may see: docs/images/experiment.png, from Kodak.
 
-    python -m benchmarks.experiment.pictures [--steps N] [--camera phone]
-
 The LR pictures are made by the camera's estimated bank, so that the rows are at home; CamVid itself must not be shown.
 Needs the models that benchmarks.experiment.train has left in runs/.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.evaluation_data import find_shared
 from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, run_folder
 from benchmarks.experiment.train import is_finished
 from ssg_hub.degradation import load_degradation
@@ -25,27 +23,27 @@ from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.images.reading import read_picture
 
 SHOWN = ["bicubic", "bank", "bicubic-guide", "generic-guide", "ssg"]
-KODAK = ROOT / "../shared/data/kodak"
 CROPS = 4
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--camera", choices=CAMERAS, default="phone")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
     methods = {"interpolation": bicubic}
     for row in SHOWN:
         folder = ROOT / run_folder(row, options.camera, 0, options.steps)
         if is_finished(folder):
             methods[row] = FromModel(load_model(str(folder / "model")), segment=False)
+    kodak = find_shared() / "data/kodak"
     with tempfile.TemporaryDirectory() as lr:
-        degrade(index_pictures(KODAK), ROOT / "banks" / options.camera, Path(lr))
-        evaluation = evaluate_folder(lr, methods, KODAK, measures=Measures(scale=4), crops=CROPS)
+        degrade(index_pictures(kodak), ROOT / "banks" / options.camera, Path(lr))
+        evaluation = evaluate_folder(lr, methods, kodak, measures=Measures(scale=4), crops=CROPS)
     path = ROOT / "docs/images/experiment.png"
     draw_sheet(evaluation.crops).save(path, optimize=True)
     print(f"wrote {path.relative_to(ROOT)}")
-    return 0
 
 
 @torch.inference_mode()
@@ -56,7 +54,3 @@ def degrade(pictures: dict[str, Path], bank: Path, output: Path) -> None:
         hr = torch.from_numpy(to_pixels(read_picture(path))).permute(2, 0, 1)[None]
         lr = degradation.degrade(hr, 4, torch.Generator().manual_seed(index))
         Image.fromarray(to_bytes(np.ascontiguousarray(lr[0].permute(1, 2, 0)))).save(output / f"{stem}.png")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,5 @@
 """Learn the natural prior of the kernel estimator from sharp photographs, and write it into the package.
 
-    python benchmarks/natural_prior.py            # needs the folder of data beside the repository, or --shared
-
 Pictures: every tenth of BSDS500 by name, every second of Sun & Hays, the wallpapers, and every eighth street frame of
 the *source* drives. What the estimator is tested on is not among them: Kodak, the target drive.
 """
@@ -11,18 +9,17 @@ import json
 from pathlib import Path
 
 import numpy as np
-from evaluation_data import parse_with_shared
 from tqdm import tqdm
 
+from benchmarks.evaluation_data import find_shared
 from ssg_hub.degradation.learning.pictures import read_picture
 from ssg_hub.degradation.learning.spectrum import BUILT_IN, TILE, NaturalPrior
 
 SCALE = 4
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    _, shared = parse_with_shared(parser)
+def run(options: argparse.Namespace) -> None:
+    shared = find_shared()
     pictures = [read_picture(path)[0].astype(np.float32) / 255 for path in tqdm(choose(shared / "data"))]
     pictures = [picture for picture in pictures if min(picture.shape[:2]) >= TILE * SCALE]
     prior = NaturalPrior.from_pictures(pictures, SCALE)
@@ -40,7 +37,3 @@ def choose(data: Path) -> list[Path]:
         *photos[2],
         *(data / f"camvid/train/images/{name}.webp" for name in frames),
     ]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Check made LR: its registration to HR, its colours, and how fast it is made, and write docs/degradation.md.
 
-    python benchmarks/degradation_made.py             # needs CamVid and Kodak beside the repository, or --shared
-
 Registration: the offset of the mean LR of 8 draws against the bicubic reduction, by least squares on its slopes; the
 mean over the pictures, since noise shifts each of them by chance, and the standard error of that. Colours: the means of
 R, G and B over all pictures and draws against those of HR; noise averages out, so what is left is a cast. Speed:
@@ -17,10 +15,10 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from document import ROOT, describe_machine, markdown_table, write_section
-from evaluation_data import parse_with_shared
 from torch import Tensor
 
+from benchmarks.document import DEGRADATION, describe_machine, markdown_table, write_section
+from benchmarks.evaluation_data import find_shared
 from ssg_hub.data.crops import sample_generators
 from ssg_hub.degradation import BicubicDegradation, GenericPrior
 from ssg_hub.degradation.kernels import measure_kernel
@@ -28,14 +26,13 @@ from ssg_hub.degradation.learning.estimate import learn_bank
 from ssg_hub.degradation.learning.pictures import read_picture
 from ssg_hub.networks.registry import build_generator
 
-DOCUMENT = ROOT / "docs" / "degradation.md"
 SCALE, DRAWS, CROP, BATCH, TURNS = 4, 8, 192, 8, 5
 EDGE = 6  # LR pixels left out, where the two ways of mirroring differ
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    _, shared = parse_with_shared(parser)
+def run(options: argparse.Namespace) -> None:
+    shared = find_shared()
+    torch.set_num_threads(1)
     makers = {
         f"bank of *{camera}*": learn_bank(shared / "data/camvid/target_lr" / camera) for camera in ("noisy", "phone")
     }
@@ -51,13 +48,13 @@ def main() -> None:
         cells = ["–" if centre is None else f"{centre:.4f}", f"{offset:.3f} ± {error:.3f}", f"{cast:.2f}"]
         rows.append([name, *cells, f"{BATCH / seconds:.0f}", f"{share:.1%}"])
     text = (
-        f"On: {describe_machine()}, one thread. By: `python benchmarks/degradation_made.py`. {len(hr)} Kodak crops, "
+        f"On: {describe_machine()}, one thread. By: `python -m benchmarks.degradation made`. {len(hr)} Kodak crops, "
         f"{DRAWS} draws each. Speed: batches of {BATCH} crops of {CROP}x{CROP} HR; the "
         f"step is that of SRVGGNetCompact (64 features, 16 layers), the lightest there is, with L1 alone:\n\n"
         f"{markdown_table(rows)}"
     )
     print(text)
-    write_section("made", f"## Registration, colours, speed\n\n{text}", DOCUMENT)
+    write_section("made", f"## Registration, colours, speed\n\n{text}", DEGRADATION)
 
 
 def crop(path: Path) -> Tensor:
@@ -121,8 +118,3 @@ def time_one(action: Callable) -> float:
     began = time.process_time()
     action()
     return time.process_time() - began
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main()

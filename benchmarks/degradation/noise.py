@@ -1,7 +1,5 @@
 """Estimate known noise per brightness bin, and write docs/degradation.md.
 
-    python benchmarks/degradation_noise.py            # needs BSDS500 and Kodak beside the repository, or --shared
-
 Kodak and 24 of BSDS500, blurred and reduced to a quarter, get noise whose strength at each brightness is known, as they
 would in a camera: before clipping and rounding. Of each bin of brightness, the strength that was estimated is compared
 with the true one in the bin's middle.
@@ -13,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from document import ROOT, describe_machine, markdown_table, write_section
-from evaluation_data import parse_with_shared
 
+from benchmarks.document import DEGRADATION, describe_machine, markdown_table, write_section
+from benchmarks.evaluation_data import find_shared
 from ssg_hub.degradation.learning.noise_patches import estimate_noise
 from ssg_hub.degradation.learning.pictures import read_picture
 from ssg_hub.degradation.noise import BINS, LUMA
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
 
-DOCUMENT = ROOT / "docs" / "degradation.md"
 CASES = {  # variance in levels of 255 squared: read^2 + shot * level
     "Gaussian, 3": (3.0, 0.0),
     "Gaussian, 8": (8.0, 0.0),
@@ -33,9 +30,8 @@ ALLOWED = 0.10
 LEAST = 0.005  # share of the pixels that a bin must have to be counted
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    _, shared = parse_with_shared(parser)
+def run(options: argparse.Namespace) -> None:
+    shared = find_shared()
     paths = [*sorted((shared / "data/kodak").glob("*")), *sorted((shared / "data/photos/bsds").glob("*"))[5::17][:24]]
     clean = [reduce(path) for path in paths]
     brightness = np.concatenate([picture.reshape(-1, 3) @ LUMA.numpy() for picture in clean])
@@ -48,12 +44,12 @@ def main() -> None:
         right = sum(abs(errors[b]) <= ALLOWED for b in used)
         rows.append([name, *cells, f"{right} of {len(used)}"])
     text = (
-        f"On: {describe_machine()}. By: `python benchmarks/degradation_noise.py`. {len(clean)} pictures of about "
+        f"On: {describe_machine()}. By: `python -m benchmarks.degradation noise`. {len(clean)} pictures of about "
         f"{clean[0].shape[1]}x{clean[0].shape[0]}. Error of sigma by brightness, mean of R, G and B, levels of 255; "
         f"bins with less than {LEAST:.1%} of the pixels are not counted:\n\n{markdown_table(rows)}"
     )
     print(text)
-    write_section("noise", f"## Known noise\n\n{text}", DOCUMENT)
+    write_section("noise", f"## Known noise\n\n{text}", DEGRADATION)
 
 
 def reduce(path: Path) -> np.ndarray:
@@ -74,7 +70,3 @@ def estimate(clean: list[np.ndarray], read: float, shot: float) -> np.ndarray:
     found = estimate_noise(pictures).levels.square().mean((0, 1)).sqrt().numpy() * 255
     true = [math.sqrt(read**2 + shot * (b + 0.5) * 256 / BINS) for b in range(BINS)]
     return found / true - 1
-
-
-if __name__ == "__main__":
-    main()

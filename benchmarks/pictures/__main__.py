@@ -1,0 +1,15 @@
+"""Make the pictures that the documents and the demo show, one subject a file, from photographs that anyone may show.
+
+python -m benchmarks.pictures readme                         # docs/images/readme.png
+python -m benchmarks.pictures examples [--blender FOLDER]    # the demo's examples
+python -m benchmarks.pictures experiment                     # docs/images/experiment.png
+python -m benchmarks.pictures crops                          # docs/images/crops.webp and failures.webp
+"""
+
+from benchmarks.subjects import parse_subject
+
+SUBJECTS = ("readme", "examples", "experiment", "crops")
+
+if __name__ == "__main__":
+    options = parse_subject("benchmarks.pictures", __doc__, SUBJECTS)
+    options.run(options)

@@ -1,0 +1,134 @@
+"""The benchmark behind docs/results.md: the sets it makes, what its peers have still to do, and its tables."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks import evaluation_data, peers, results
+
+VOID = 11
+
+
+class Difference(torch.nn.Module):
+    """In the place of a learned distance: mean absolute difference."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("none", torch.zeros(0))
+
+    def forward(self, sr, hr):
+        return (sr - hr).abs().mean((1, 2, 3))
+
+
+def draw(path, size, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = np.random.default_rng(seed).integers(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def small_shared(tmp_path, monkeypatch):
+    """Data like the shared folder's, of two pictures a set; what is made goes below tmp_path."""
+    data = tmp_path / "shared/data"
+    for number, stem in enumerate(("01", "02")):
+        draw(data / f"kodak/{stem}.png", (72, 50), number)
+        draw(data / f"camvid/train/images/{stem}.png", (64, 48), number)
+        (data / "camvid/train/labels").mkdir(exist_ok=True)
+        ids = np.random.default_rng(number).integers(0, 4, (48, 64), dtype=np.uint8)
+        Image.fromarray(ids).save(data / f"camvid/train/labels/{stem}.png")
+        for camera in evaluation_data.CAMERAS:
+            draw(data / f"camvid/dev_lr/{camera}/{stem}.png", (16, 12), number)
+    monkeypatch.setenv("SSG_SHARED", str(tmp_path / "shared"))
+    monkeypatch.setattr(evaluation_data, "MADE", tmp_path / "sets")
+    monkeypatch.setattr(peers, "OUTPUT", tmp_path / "peers")
+    monkeypatch.setattr(results, "find_distances", lambda where: {"lpips": Difference(), "dists": Difference()})
+    return tmp_path / "shared"
+
+
+def test_kodak_is_made_once_and_as_it_says(small_shared):
+    sets = evaluation_data.kodak_sets(small_shared)
+    first = {path: (path.read_bytes(), path.stat().st_mtime_ns) for s in sets for path in s.lr.iterdir()}
+    assert [path.suffix for path in sorted(first)] == [".png", ".png", ".png", ".png", ".jpg", ".jpg"]
+    assert {Image.open(path).size for path in first} == {(18, 12)}
+    expected = Image.open(small_shared / "data/kodak/01.png").crop((0, 0, 72, 48)).resize((18, 12), Image.BICUBIC)
+    assert np.array_equal(np.asarray(Image.open(sets[0].lr / "01.png")), np.asarray(expected))
+    made = next(path for path in first if path.parent.name == "kodak-generic" and path.stem == "02")
+    made.write_bytes(b"an older prior's")
+    evaluation_data.kodak_sets(small_shared)
+    again = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first}
+    assert [path for path in first if again[path] != first[path]] == [made]  # rewritten, and newer than its SR
+    assert again[made][0] == first[made][0]
+
+
+def test_peers_make_what_is_missing_and_stop_by_the_clock(small_shared, tiny_model, tmp_path, monkeypatch, capsys):
+    weights = tmp_path / "tiny.safetensors"
+    save_file(tiny_model.generator.state_dict(), weights)
+    monkeypatch.setattr(peers, "PEERS", {"tiny": str(weights)})
+    monkeypatch.setattr(peers, "camvid_sets", lambda shared, part: [])
+    line = ["peers", "--sets", "kodak-bicubic"]
+    monkeypatch.setattr(sys, "argv", [*line, "--minutes", "0"])
+    assert peers.main() == 3 and "2 pictures are left" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", line)
+    assert peers.main() == 0 and "all 2 pictures are made" in capsys.readouterr().out
+    bicubic = evaluation_data.kodak_sets(small_shared)[0]
+    assert peers.missing("tiny", bicubic) == []
+    sr = peers.peer_folder("tiny", "kodak-bicubic") / "01.png"
+    lr = bicubic.lr / "01.png"
+    expected = tiny_model.upscale(lr, segment=False).image
+    assert np.array_equal(np.asarray(Image.open(sr)), np.asarray(expected))
+    lr.touch()
+    assert peers.missing("tiny", bicubic) == [(lr, sr)]
+
+
+def test_the_report_has_every_row_and_its_ratio_with_the_yardstick(
+    small_shared, tiny_model, tmp_path, monkeypatch, capsys
+):
+    tiny_model.save_pretrained(tmp_path / "model")
+    save_file(tiny_model.generator.state_dict(), tmp_path / "tiny.safetensors")
+    monkeypatch.setattr(peers, "PEERS", {results.YARDSTICK: str(tmp_path / "tiny.safetensors")})
+    for pictures in (*evaluation_data.camvid_sets(small_shared, "dev"), *evaluation_data.kodak_sets(small_shared)):
+        for stem in ("01", "02"):
+            sr = peers.peer_folder(results.YARDSTICK, pictures.name) / f"{stem}.png"
+            sr.parent.mkdir(parents=True, exist_ok=True)
+            tiny_model.upscale(next(pictures.lr.glob(f"{stem}.*")), segment=False).save(sr)
+    monkeypatch.setattr(results, "TURNS", 1)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "write_section", lambda *texts: pytest.fail("dev must not be published"))
+    line = ["results", "--dev", "--candidates", f"tiny={tmp_path / 'model'}", "--peers", results.YARDSTICK]
+    monkeypatch.setattr(sys, "argv", [*line, "--judge", str(tmp_path / "model")])
+    assert results.main() == 0
+    printed = capsys.readouterr().out
+    # the yardstick is the candidate's own generator here, so that every ratio is 1
+    for title in ("CamVid dev, noisy", "CamVid dev, phone"):
+        assert f"| {title} | tiny | 1.000 | 1.000 | +0.00 | 1.000 |" in printed
+    for title in ("Kodak, bicubic", "Kodak, generic prior", "Kodak, bicubic, JPEG 40"):
+        assert f"| {title} | tiny | 1.000 | 1.000 | +0.00 | – |" in printed
+    assert "| HR |" in printed and "| bicubic |" in printed and "black" in printed and "| tiny | HR |" in printed
+
+
+def test_colours_are_measured_where_they_deviate_most(tiny_model):
+    """A generator that adds 3 levels of red, but at one pixel 7."""
+
+    class Reddish(torch.nn.Module):
+        scale = 4
+
+        def __init__(self):
+            super().__init__()
+            self.shift = torch.nn.Parameter(torch.tensor([3.0, 0, 0]).view(1, 3, 1, 1) / 255)
+
+        def forward(self, lr):
+            sr = lr.repeat_interleave(4, 2).repeat_interleave(4, 3) + self.shift
+            sr[..., 5, 5] += 4 * self.shift[..., 0, 0] / 3
+            return sr
+
+    tiny_model.generator = Reddish()
+    report = results.Report.__new__(results.Report)
+    report.models, report.peers, report.shared = {"reddish": tiny_model}, [], None
+    row = results.tell_colors(report).splitlines()[-1]
+    assert row == "| reddish | 7 | 7 | 7 | 7 | 0 | 0 | 7 | 7 | 7 | 0 | 0 |"
