@@ -38,6 +38,7 @@ from ssg_hub.training.losses import (
     random_view,
     real_fake_loss,
     segmentation_loss,
+    with_grain,
 )
 from ssg_hub.training.run import Run, Stopped
 from ssg_hub.training.stage import Stage
@@ -91,10 +92,9 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None) -> tuple[nn.Mod
     stage = Stage(run, "warmup", config.warmup_steps, states=(ema,))
     dev = DevSet(config)
     for batch in stage.batches({"source": (crops, config.batch)}):
-        hr = batch["source"]["hr"]
         with accelerator.accumulate(generator):
             with torch.no_grad():
-                lr = source_lr(batch["source"], degradation, config.scale)
+                lr, hr = source_pair(batch["source"], degradation, config)
             with accelerator.autocast():
                 sr = generator(lr)
                 losses = {"l1": config.l1_weight * F.l1_loss(sr, hr)}
@@ -142,12 +142,12 @@ def adversarial(run: Run, generator: nn.Module, guide: Guide | None, teacher: Gu
     stage = Stage(run, "adversarial", config.adversarial_steps, states=(ema, balance))
     dev = DevSet(config)
     for batch in stage.batches(crops):
-        hr, target = batch["source"]["hr"], batch.get("target")
+        target = batch.get("target")
         warming_up = stage.step < config.discriminator_warmup_steps  # then the generator makes pictures, and stays
         losses, watched = {}, {}
         with accelerator.accumulate(*networks):
             with torch.no_grad():
-                lr = source_lr(batch["source"], degradation, config.scale)
+                lr, hr = source_pair(batch["source"], degradation, config)
             # 1. the generator
             discriminator.requires_grad_(False)
             with accelerator.autocast(), torch.set_grad_enabled(not warming_up):
@@ -210,11 +210,12 @@ def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
     return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed, config.flat_share)
 
 
-def source_lr(source: dict[str, Tensor], degradation, scale: int) -> Tensor:
-    """The LR of a source batch: that which came with it, or else made from HR."""
+def source_pair(source: dict[str, Tensor], degradation, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """LR of a source batch, which came with it or is made, and the HR that is wanted of it."""
     if "lr" in source:
-        return source["lr"]
-    return degradation.degrade(source["hr"], scale, sample_generators(source["seed"]))
+        return source["lr"], source["hr"]
+    lr, grain = degradation.degrade_with_grain(source["hr"], config.scale, sample_generators(source["seed"]))
+    return lr, with_grain(source["hr"], grain, config.keep_grain)
 
 
 def source_losses(

@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from made_pictures import draw_scene, even_kernel
 from PIL import Image
 
-from ssg_hub.degradation import BicubicDegradation, GenericPrior, Mixture, load_degradation
+from ssg_hub.degradation import BicubicDegradation, GenericPrior, Mixture, generic, load_degradation
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.kernels import centre_kernel, check_kernel, measure_kernel, render_kernels
 from ssg_hub.degradation.learning.compression import read_tables
@@ -230,3 +231,31 @@ def test_what_a_bank_cannot_do_is_said():
         make_bank().degrade(torch.rand(1, 3, 32, 30), 4, generators(0))
     with pytest.raises(ConfigError, match="the scale must be 1, 2 or 4"):
         GenericPrior().degrade(torch.rand(1, 3, 33, 33), 3, generators(0))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_grain_comes_with_the_same_lr(name):
+    hr = torch.cat([draw_scene(seed, (96, 64)) for seed in range(4)])
+    lr, grain = EVERY[name].degrade_with_grain(hr, 4, generators(0, 1, 2, 3))
+    assert torch.equal(lr, EVERY[name].degrade(hr, 4, generators(0, 1, 2, 3)))
+    assert grain.shape == lr.shape and (name == "bicubic") == (grain.abs().max() == 0)
+
+
+def test_the_grain_of_a_bank_is_lr_less_the_one_without_noise():
+    hr = draw_scene(3, (96, 64)).expand(3, -1, -1, -1)
+    noisy, clean = make_bank(sigma=8), make_bank(sigma=0)
+    lr, grain = noisy.degrade_with_grain(hr, 4, generators(0, 1, 2))
+    difference = lr - clean.degrade(hr, 4, generators(0, 1, 2))
+    assert (difference - grain).abs().max() < 1.01 / 255  # both LR are in steps of 1/255
+    assert grain.std() * 255 == pytest.approx(8, rel=0.15)
+
+
+def test_the_grain_of_the_prior_is_lr_less_the_one_without_noise(monkeypatch):
+    """Noise of the first round is blurred and halved by the second; mid-gray, so that nothing is clipped."""
+    hr = draw_scene(3, (96, 64)).expand(4, -1, -1, -1) * 0.4 + 0.3
+    still = [replace(ranges, jpeg_chance=0.0) for ranges in generic.ROUNDS]
+    monkeypatch.setattr(generic, "ROUNDS", [replace(ranges, noise=(0.01, 0.05), noise_chance=1.0) for ranges in still])
+    lr, grain = GenericPrior().degrade_with_grain(hr, 4, generators(0, 1, 2, 3))
+    monkeypatch.setattr(generic, "ROUNDS", [replace(ranges, noise=(0.0, 0.0)) for ranges in still])
+    clean = GenericPrior().degrade(hr, 4, generators(0, 1, 2, 3))
+    assert torch.allclose(lr - clean, grain, atol=1e-5) and grain.std() > 0.005

@@ -19,6 +19,7 @@ from ssg_hub.training.losses import (
     random_view,
     real_fake_loss,
     segmentation_loss,
+    with_grain,
 )
 
 
@@ -141,3 +142,18 @@ def test_discriminators_judge_places(kind):
     assert not [layer for layer in network.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
     with pytest.raises(ConfigError, match="vgg"):
         build_discriminator("vgg", 8)
+
+
+def test_kept_grain_is_the_noise_of_lr_enlarged():
+    hr, grain = (
+        torch.full((1, 3, 32, 32), 0.5),
+        torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) / 50,
+    )
+    assert with_grain(hr, grain, 0.0) is hr
+    kept = with_grain(hr, grain, 0.5) - hr
+    # reduced again by the mean of 4x4 pixels, half of the noise is there, and nothing of it is shifted
+    reduced = F.avg_pool2d(kept, 4)
+    overlap = (reduced * grain).sum() / grain.square().sum()
+    shifted = (reduced[..., 1:] * grain[..., :-1]).sum() / grain.square().sum()
+    assert 0.35 < overlap < 0.5 and abs(shifted) < 0.15
+    assert with_grain(hr + 0.5, grain.abs(), 1.0).max() == 1

@@ -45,6 +45,7 @@ def test_values_arrive_typed(tmp_path):
         ({"target": ["lr"], "adversarial_steps": 1}, "need a guide"),
         ({"source": None}, "source"),
         ({"source_lr": "lr", "streaming": True}, "source_lr"),
+        ({"source_lr": "lr", "keep_grain": 0.5}, "keep_grain"),
     ],
 )
 def test_impossible_configurations_are_explained(tmp_path, arguments, words):

@@ -9,6 +9,7 @@ import yaml
 from tiny_run import make_data, write_config
 
 import train_accelerate
+from ssg_hub.degradation import load_degradation
 from ssg_hub.errors import SSGError
 from ssg_hub.evaluation.judges import load_guide
 from ssg_hub.training.config import TrainConfig
@@ -136,3 +137,17 @@ def test_the_average_stays_where_the_generator_did_not_step(watch):
     assert [(moved, changed) for _, moved, changed, _ in seen.updates] == [(False, set())] * 2
     assert seen.stage.skipped_updates == 2
     assert not differ(seen.updates[0][3]["ema"], snapshot(seen.networks["ema"]))
+
+
+def test_the_grain_that_is_kept_is_in_the_target_of_source_pairs(data):
+    """The same LR whatever is kept; the target is HR and a share of the noise, which HR's own noise is not."""
+    config = {"output_dir": "out", "source": ["hr"], "hr_crop": 32, "seed": 5}
+    source = {"hr": torch.full((2, 3, 32, 32), 0.5), "seed": torch.tensor([1, 2])}
+    degradation = load_degradation("generic")
+    pairs = {
+        share: train_accelerate.source_pair(source, degradation, TrainConfig(**config, keep_grain=share))
+        for share in (0.0, 0.5, 1.0)
+    }
+    assert torch.equal(pairs[0.0][0], pairs[1.0][0]) and torch.equal(pairs[0.0][1], source["hr"])
+    half, whole = (pairs[share][1] - source["hr"] for share in (0.5, 1.0))
+    assert whole.abs().max() > 0.005 and torch.allclose(whole, 2 * half, atol=1e-6)

@@ -15,7 +15,8 @@ def load_degradation(name: str):
             of these joined by "+".
 
     Returns:
-        An object with `degrade(hr, scale, generator) -> lr`.
+        An object with `degrade(hr, scale, generator) -> lr`, and `degrade_with_grain(…) -> (lr, grain)` where the noise
+        that LR holds is wanted too.
 
     Raises:
         ConfigError: no such bank, or a damaged one.

@@ -59,6 +59,14 @@ class DegradationBank:
         Raises:
             ConfigError: another scale, or a size that does not divide by it.
         """
+        return self.degrade_with_grain(hr, scale, generator)[0]
+
+    def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
+        """`degrade`, and what of LR is noise: the same LR less the one without noise, both before compression.
+
+        Returns:
+            LR as `degrade` makes it, and its grain, both (B, 3, H/scale, W/scale).
+        """
         if scale != self.scale:
             raise ConfigError(
                 f"this bank was estimated for scale {self.scale}, degrade got {scale}. Estimate another bank."
@@ -69,13 +77,14 @@ class DegradationBank:
             )
         draws = rand((len(hr), 2), generator)
         records = (draws[:, 0] * len(self.kernels)).long()
-        lr = reduce_with(hr, self.kernels[records], scale).clamp(0, 1)
-        lr = (lr + self.noise.sample(lr, records, generator)).clamp(0, 1)
-        lr = self._compress(lr, records, generator)
+        clean = reduce_with(hr, self.kernels[records], scale).clamp(0, 1)
+        noisy = (clean + self.noise.sample(clean, records, generator)).clamp(0, 1)
+        lr, grain = self._compress(noisy, records, generator), noisy - clean
         if self.generic_share > 0:
             generic = (draws[:, 1] < self.generic_share).to(lr.device).view(-1, 1, 1, 1)
-            lr = torch.where(generic, GenericPrior().degrade(hr, scale, generator), lr)
-        return (lr * 255).round() / 255
+            others = GenericPrior().degrade_with_grain(hr, scale, generator)
+            lr, grain = (torch.where(generic, other, own) for other, own in zip(others, (lr, grain), strict=True))
+        return (lr * 255).round() / 255, grain
 
     def _compress(self, lr: Tensor, records: Tensor, generator: Generators) -> Tensor:
         """JPEG with each record's tables; samples whose record has none pass."""

@@ -1,5 +1,6 @@
 """The textbook degradation: bicubic reduction and nothing else, the baseline that real pictures do not follow."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,5 +12,10 @@ class BicubicDegradation:
 
     def degrade(self, hr: Tensor, scale: int, generator: Generators | None = None) -> Tensor:
         """HR (B, 3, H, W) in [0, 1] to LR (B, 3, H/scale, W/scale); `generator` is not needed."""
+        return self.degrade_with_grain(hr, scale, generator)[0]
+
+    def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators | None = None) -> tuple[Tensor, Tensor]:
+        """`degrade`, and the noise that is in LR: none."""
         size = [side // scale for side in hr.shape[-2:]]
-        return F.interpolate(hr, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+        lr = F.interpolate(hr, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+        return lr, torch.zeros_like(lr)

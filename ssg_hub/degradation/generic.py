@@ -49,27 +49,40 @@ class GenericPrior:
         Raises:
             ConfigError: another scale, or a size that does not divide by it.
         """
+        return self.degrade_with_grain(hr, scale, generator)[0]
+
+    def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
+        """`degrade`, and what of LR is noise: the same LR less the one without noise, both before compression.
+
+        Returns:
+            LR as `degrade` makes it, and its grain, both (B, 3, H/scale, W/scale).
+        """
         factors = {1: (1, 1), 2: (2, 1), 4: (2, 2)}.get(scale)
         if factors is None or hr.shape[-2] % scale or hr.shape[-1] % scale:
             raise ConfigError(
                 f"degrade got pictures of {hr.shape[-1]}x{hr.shape[-2]} and scale {scale}; "
                 "the scale must be 1, 2 or 4 and divide both sides. Crop the pictures first."
             )
-        x = hr
+        x, grain = hr, None
         for factor, ranges in zip(factors, ROUNDS, strict=True):
-            x = _one_round(x, factor, ranges, generator)
-        return x
+            x, grain = _one_round(x, grain, factor, ranges, generator)
+        return x, grain
 
 
-def _one_round(x: Tensor, factor: int, ranges: Round, generator: Generators) -> Tensor:
+def _one_round(
+    x: Tensor, grain: Tensor | None, factor: int, ranges: Round, generator: Generators
+) -> tuple[Tensor, Tensor]:
+    """The picture after one more round, and the noise in it, of earlier rounds (blurred along) and of this one."""
     count = x.shape[0]
     sigma_x, sigma_y = (uniform(*ranges.sigma, count, generator) for _ in range(2))
-    kernels = gaussian_kernels(sigma_x, sigma_y, uniform(0, math.pi, count, generator), KERNEL_SIZE)
-    x = downsample(blur(x, kernels.to(x.device)), factor)
-    x = _add_noise(x, ranges, generator)
+    kernels = gaussian_kernels(sigma_x, sigma_y, uniform(0, math.pi, count, generator), KERNEL_SIZE).to(x.device)
+    clean = downsample(blur(x, kernels), factor)
+    noisy = _add_noise(clean, ranges, generator)
+    added = noisy - clean
+    grain = added if grain is None else downsample(blur(grain, kernels), factor) + added
     quality = uniform(*ranges.quality, count, generator)
     chosen = uniform(0, 1, count, generator) < ranges.jpeg_chance
-    return torch.where(_per_sample(chosen, x), compress(x, quality), x)
+    return torch.where(_per_sample(chosen, x), compress(noisy, quality), noisy), grain
 
 
 def _add_noise(x: Tensor, ranges: Round, generator: Generators) -> Tensor:

@@ -10,7 +10,7 @@ class Mixture:
     """Chooses among degradations with equal chances.
 
     Args:
-        parts: objects with `degrade(hr, scale, generator) -> lr`.
+        parts: objects with `degrade_with_grain(hr, scale, generator) -> (lr, grain)`.
     """
 
     def __init__(self, parts: list):
@@ -18,11 +18,15 @@ class Mixture:
 
     def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
         """HR (B, 3, H, W) in [0, 1] to LR (B, 3, H/scale, W/scale); `generator` is one, or one per sample."""
+        return self.degrade_with_grain(hr, scale, generator)[0]
+
+    def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
+        """`degrade`, and the noise that is in LR, of the same shape (before compression)."""
         choice = uniform(0, len(self.parts), hr.shape[0], generator).long().clamp(max=len(self.parts) - 1)
-        lr = hr.new_empty(*hr.shape[:2], *(side // scale for side in hr.shape[-2:]))
+        lr, grain = (hr.new_empty(*hr.shape[:2], *(side // scale for side in hr.shape[-2:])) for _ in range(2))
         for index, part in enumerate(self.parts):
             chosen = torch.nonzero(choice == index).flatten()
             if len(chosen):
                 own = [generator[i] for i in chosen.tolist()] if isinstance(generator, list) else generator
-                lr[chosen] = part.degrade(hr[chosen], scale, own)
-        return lr
+                lr[chosen], grain[chosen] = part.degrade_with_grain(hr[chosen], scale, own)
+        return lr, grain

@@ -40,6 +40,7 @@ class TrainConfig(BaseModel):
     source: list[str] = Field(description="clean HR pictures")
     source_lr: str | None = Field(default=None, description="folder of their true LR, STEM.png; else degradation")
     degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
+    keep_grain: float = Field(default=0.0, ge=0, le=1, description="share of the noise of LR that SR is to keep")
     hr_crop: int = Field(default=192, ge=16, description="side of source HR crops, pixels")
     flat_share: float = Field(default=0.0, ge=0, le=1, description="share of source crops that are one flat colour")
     guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
@@ -129,6 +130,8 @@ class TrainConfig(BaseModel):
             raise ValueError("teacher_steps and guide: joint need guide_data, HR pictures with labels")
         if self.target_crop % self.scale:
             raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
+        if self.source_lr and self.keep_grain:
+            raise ValueError("keep_grain keeps the noise that a degradation adds; true pairs (source_lr) have none")
         if self.source_lr and self.streaming:
             raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self

@@ -30,6 +30,18 @@ class PerceptualLoss(nn.Module):
         return torch.stack(distances).mean()
 
 
+def with_grain(hr: Tensor, grain: Tensor, share: float) -> Tensor:
+    """HR that keeps a share of the noise of its LR, enlarged bicubically: the target of a generator that keeps grain.
+
+    Args:
+        hr: (B, 3, H, W) in [0, 1]; grain: (B, 3, H/scale, W/scale), from `degrade_with_grain`.
+        share: 0 is HR itself, 1 all of the noise.
+    """
+    if share == 0:
+        return hr
+    return (hr + share * F.interpolate(grain, size=hr.shape[-2:], mode="bicubic", align_corners=False)).clamp(0, 1)
+
+
 def real_fake_loss(real: Tensor, fake: Tensor) -> Tensor:
     """The discriminator's loss: binary cross-entropy on its logits for HR and for SR (Goodfellow et al. 2014)."""
     return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
