@@ -36,6 +36,7 @@ from ssg_hub.networks.registry import build_generator  # noqa: E402
 from ssg_hub.training.config import TrainConfig  # noqa: E402
 from ssg_hub.training.losses import (  # noqa: E402
     PerceptualLoss,
+    SourceLosses,
     deceive_loss,
     low_pass_consistency,
     random_view,
@@ -44,6 +45,7 @@ from ssg_hub.training.losses import (  # noqa: E402
 )
 from ssg_hub.training.run import Run  # noqa: E402
 from ssg_hub.training.stage import Stage  # noqa: E402
+from ssg_hub.training.validation import DevSet  # noqa: E402
 
 GENERATOR = {"features": 64, "convs": 16, "scale": 4}
 GUIDE = {"model_type": "ssg_lite_segmentation", "id2label": {str(i): f"class {i}" for i in range(11)}}
@@ -132,7 +134,8 @@ def time_ours(data: Path, output: Path, steps: int, mixed_precision: str) -> tup
     train_accelerate.Stage = TimedStage
     run = Run(config)
     guide = Guide.from_pretrained(config.guide_model).requires_grad_(False)
-    train_accelerate.adversarial(run, build_generator("compact", GENERATOR), guide, guide)
+    dev, objective = DevSet(config), SourceLosses(config, run.accelerator.device)
+    train_accelerate.adversarial(run, build_generator("compact", GENERATOR), guide, guide, dev, objective)
     stage = TimedStage.latest
     return _median_step(TimedStage.ends), stage.waited / stage.elapsed
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,13 +13,16 @@ from ssg_hub.networks.discriminators import build_discriminator
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.losses import (
     PerceptualLoss,
+    artifact_loss,
     class_weights,
     deceive_loss,
+    guide_feature_loss,
     low_pass_consistency,
     pseudo_labels,
     random_view,
     real_fake_loss,
     segmentation_loss,
+    sharpened,
     with_grain,
 )
 
@@ -157,3 +161,82 @@ def test_kept_grain_is_the_noise_of_lr_enlarged():
     shifted = (reduced[..., 1:] * grain[..., :-1]).sum() / grain.square().sum()
     assert 0.35 < overlap < 0.5 and abs(shifted) < 0.15
     assert with_grain(hr + 0.5, grain.abs(), 1.0).max() == 1
+
+
+def test_artifact_loss_by_hand():
+    """One channel's error is a checkerboard in one half: the loss from variances by numpy, window by window."""
+    generator = torch.Generator().manual_seed(0)
+    hr = torch.rand(1, 3, 20, 24, generator=generator) * 0.5 + 0.25
+    sr = hr + 0.1 * torch.randn(1, 3, 20, 24, generator=generator)
+    average = hr + 0.1 * torch.randn(1, 3, 20, 24, generator=generator)
+    error, steady = ((picture - hr).abs().sum(1)[0].numpy() for picture in (sr, average))
+    padded = np.pad(error, 3, mode="reflect")
+    local = np.array([[padded[i : i + 7, j : j + 7].var(ddof=1) for j in range(24)] for i in range(20)])
+    weight = error.var(ddof=1) ** 0.2 * local * (error >= steady)
+    expected = (weight * (sr - hr).abs()[0].numpy()).mean()
+    sr.requires_grad_()
+    loss = artifact_loss(sr, hr, average)
+    assert loss.item() == pytest.approx(expected, rel=1e-4) and 0 < (weight == 0).mean() < 1
+    loss.backward()
+    assert torch.equal(sr.grad[0, 0] != 0, torch.from_numpy(weight > 0))  # no gradient through the map itself
+    assert artifact_loss(hr, hr, average).item() == 0
+
+
+def test_artifacts_weigh_more_than_blur():
+    """The same mean error, once even and once as texture."""
+    hr = torch.full((1, 3, 32, 32), 0.5)
+    texture = 0.1 * (torch.arange(32) % 2).float().expand(1, 3, 32, 32)
+    assert artifact_loss(hr + texture, hr, hr) > 10 * artifact_loss(hr + 0.05, hr, hr)
+
+
+class Edges(torch.nn.Module):
+    """A guide whose features are the picture and its horizontal differences."""
+
+    def features(self, picture):
+        return [picture, picture[..., 1:] - picture[..., :-1]]
+
+
+def test_guide_feature_loss_by_hand():
+    sr, hr = torch.zeros(1, 1, 2, 2), torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
+    assert guide_feature_loss(Edges(), hr, hr).item() == 0
+    # every map is missed by as much as it holds
+    assert guide_feature_loss(Edges(), sr, hr).item() == pytest.approx(1.0)
+    half = torch.tensor([[[[0.0, 0.5], [0.0, 0.5]]]], requires_grad=True)
+    loss = guide_feature_loss(Edges(), half, hr)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.5) and half.grad.abs().sum() > 0
+
+
+def test_sharpened_hr_is_an_unsharp_mask():
+    """Against scipy's Gaussian of OpenCV's width for 51 pixels, away from the border."""
+    from scipy.ndimage import correlate1d
+
+    step = torch.zeros(1, 3, 128, 128)
+    step[..., 64:] = 0.6
+    picture = step + 0.2
+    line = np.exp(-((np.arange(-25, 26) / 8.0) ** 2) / 2)
+    line /= line.sum()
+
+    def blur(x):
+        return correlate1d(correlate1d(x, line, axis=0, mode="mirror"), line, axis=1, mode="mirror")
+
+    plane = picture[0, 0].double().numpy()
+    detail = plane - blur(plane)
+    share = blur((np.abs(detail) > 10 / 255).astype(float))
+    expected = plane + share * (np.clip(plane + 0.5 * detail, 0, 1) - plane)
+    assert np.abs(sharpened(picture, 0.5)[0, 0].numpy() - expected).max() < 1e-4
+    assert sharpened(picture, 0) is picture
+    assert torch.allclose(sharpened(picture, 0.5)[..., :8], picture[..., :8], atol=1e-3)  # flat areas stay
+    assert sharpened(torch.rand(1, 3, 16, 16), 0.5).shape == (1, 3, 16, 16)  # smaller than the Gaussian
+
+
+def test_the_semantic_discriminator_begins_as_one_that_knows_nothing():
+    network = build_discriminator("semantic", 8, semantics=5)
+    picture = torch.rand(2, 3, 32, 48)
+    maps = [torch.randn(2, 5, 4, 6) for _ in range(2)]
+    verdicts = [network(picture, known) for known in maps]
+    assert verdicts[0].shape == (2, 1, 4, 6) and torch.equal(*verdicts)
+    verdicts[0].sum().backward()
+    assert network.modulate.weight.grad.abs().sum() > 0
+    torch.nn.init.normal_(network.modulate.weight)
+    assert not torch.equal(network(picture, maps[0]), network(picture, maps[1]))

@@ -1,34 +1,28 @@
 """What one adversarial step changes and what it leaves alone, watched at every update of the script's own loop."""
 
-import signal
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
-from tiny_run import make_data, write_config
+from tiny_run import make_data, random_heads, signals_kept, write_config
 
 import train_accelerate
 from ssg_hub.degradation import load_degradation
 from ssg_hub.errors import SSGError
-from ssg_hub.evaluation.judges import load_guide
+from ssg_hub.training.batches import source_pair
 from ssg_hub.training.config import TrainConfig
+from ssg_hub.training.losses import SourceLosses
+from ssg_hub.training.models import first_guide, first_model
 from ssg_hub.training.run import Run
 from ssg_hub.training.stage import Stage
+from ssg_hub.training.validation import DevSet
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(autouse=True)
-def signals():
-    """A run takes over two signals; pytest wants them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -38,38 +32,41 @@ def watch(data, tmp_path, monkeypatch):
     def run(**changes) -> SimpleNamespace:
         values = yaml.safe_load(write_config(tmp_path, data, **changes).read_text())
         config = TrainConfig(**values)
-        seen = SimpleNamespace(updates=[], networks={}, stage=None)
+        seen = SimpleNamespace(updates=[], rates=[], learners={}, networks={}, stage=None)
 
         class WatchedStage(Stage):
             def __init__(self, run, name, steps, states=()):
                 super().__init__(run, name, steps, states)
                 seen.stage, seen.networks["ema"] = self, states[0].module
 
-            def update(self, optimizer, parameters):
-                parameters = list(parameters)
+            def update(self, learner):
                 before = {name: snapshot(network) for name, network in seen.networks.items()}
-                moved = super().update(optimizer, parameters)
+                moved = super().update(learner)
                 changed = {name for name, network in seen.networks.items() if differ(before[name], snapshot(network))}
-                owner = next(n for n, net in seen.networks.items() if parameters[0] is next(net.parameters()))
+                owner = next(name for name, network in seen.networks.items() if network is learner.bare)
                 seen.updates.append((owner, moved, changed, {k: snapshot(v) for k, v in seen.networks.items()}))
+                seen.rates.append((owner, learner.optimizer.param_groups[0]["lr"]))
+                seen.learners[owner] = learner
                 return moved
 
             def save(self):
                 """Nothing is kept."""
 
         monkeypatch.setattr(train_accelerate, "Stage", WatchedStage)
-        build = train_accelerate.build_discriminator
+        build = train_accelerate.new_discriminator
 
         def build_watched(*arguments):
             seen.networks["discriminator"] = build(*arguments)
             return seen.networks["discriminator"]
 
-        monkeypatch.setattr(train_accelerate, "build_discriminator", build_watched)
-        session = Run(config)
-        guide = load_guide(config.guide_model).requires_grad_(False) if config.guide_model else None
-        generator = train_accelerate.new_model(config, guide).generator
-        seen.networks |= {"generator": generator} | ({"guide": guide} if guide else {})
-        train_accelerate.adversarial(session, generator, guide, guide)
+        monkeypatch.setattr(train_accelerate, "new_discriminator", build_watched)
+        with signals_kept():
+            session = Run(config)
+            guide = first_guide(config)
+            generator = first_model(config, guide).generator
+            seen.networks |= {"generator": generator} | ({"guide": guide} if guide else {})
+            objective = SourceLosses(config, session.accelerator.device)
+            train_accelerate.adversarial(session, generator, guide, guide, DevSet(config), objective)
         return seen
 
     return run
@@ -123,8 +120,48 @@ def test_the_consistency_with_real_lr_needs_no_guide(watch):
     others = dict.fromkeys(("l1_weight", "perceptual_weight", "adversarial_weight", "guide_weight"), 0.0)
     moved = watch(adversarial_steps=1, guide_model=None, target_labels=None, **others)
     assert [(owner, changed) for owner, _, changed, _ in moved.updates] == [("generator", {"generator"})]
-    still = watch(adversarial_steps=1, guide_model=None, consistency_weight=0.0, **others)
-    assert [(owner, changed) for owner, _, changed, _ in still.updates] == [("generator", set())]
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory):
+    return random_heads(tmp_path_factory.mktemp("heads"))
+
+
+@pytest.mark.parametrize("term", ["l1", "perceptual", "lpips", "dists", "ldl", "guide_feature", "adversarial"])
+def test_every_term_on_source_moves_the_generator_by_itself(watch, heads, term):
+    names = ("l1", "perceptual", "lpips", "dists", "ldl", "guide_feature", "adversarial")
+    chosen = {f"{name}_weight": float(name == term) for name in names}
+    seen = watch(adversarial_steps=1, guide_weight=0, consistency_weight=0, **chosen, **heads)
+    assert seen.updates[0][:3] == ("generator", True, {"generator"})
+    assert [owner for owner, *_ in seen.updates[1:]] == (["discriminator"] if term == "adversarial" else [])
+    assert list(seen.stage.losses) == [term] + (["discriminator"] if term == "adversarial" else [])
+
+
+@pytest.mark.parametrize("kind", ["patch", "features", "semantic"])
+def test_each_discriminator_is_moved_by_its_own_update_alone(watch, heads, kind):
+    seen = watch(adversarial_steps=2, discriminator=kind, lpips_weight=1.0, **heads)
+    assert [(owner, changed) for owner, _, changed, _ in seen.updates] == [
+        (name, {name}) for name in ("generator", "discriminator")
+    ] * 2
+
+
+def test_the_discriminator_warms_up_alone(watch):
+    """Generator, EMA and the generator's optimizer are untouched; its learning rate rises once it begins."""
+    seen = watch(adversarial_steps=40, discriminator_warmup_steps=3, lr=1e-3)
+    owners = [owner for owner, *_ in seen.updates]
+    assert owners == ["discriminator"] * 3 + ["generator", "discriminator"] * 37
+    assert [changed for _, _, changed, _ in seen.updates[:3]] == [{"discriminator"}] * 3
+    start, before_g = seen.updates[0][3], seen.updates[2][3]
+    for name in ("generator", "ema", "guide"):
+        assert not differ(start[name], before_g[name])
+    assert not differ(start["generator"], start["ema"])  # which begins as a copy
+    rates = [rate for owner, rate in seen.rates if owner == "generator"]
+    cosine = [0.01 + 0.99 * (1 + math.cos(math.pi * step / 40)) / 2 for step in range(3, 40)]
+    warm = [min(1, (index + 1) / 20) for index in range(37)]
+    assert rates == pytest.approx([1e-3 * a * b for a, b in zip(cosine, warm, strict=True)], rel=1e-6)
+    # Adam has counted the generator's 37 updates, and no more
+    assert {int(state["step"]) for state in seen.learners["generator"].optimizer.state.values()} == {37}
+    assert {int(state["step"]) for state in seen.learners["discriminator"].optimizer.state.values()} == {40}
 
 
 def test_updates_that_are_not_finite_are_dropped_and_counted_until_they_are_too_many(watch):
@@ -141,13 +178,17 @@ def test_the_average_stays_where_the_generator_did_not_step(watch):
 
 def test_the_grain_that_is_kept_is_in_the_target_of_source_pairs(data):
     """The same LR whatever is kept; the target is HR and a share of the noise, which HR's own noise is not."""
-    config = {"output_dir": "out", "source": ["hr"], "hr_crop": 32, "seed": 5}
     source = {"hr": torch.full((2, 3, 32, 32), 0.5), "seed": torch.tensor([1, 2])}
-    degradation = load_degradation("generic")
-    pairs = {
-        share: train_accelerate.source_pair(source, degradation, TrainConfig(**config, keep_grain=share))
-        for share in (0.0, 0.5, 1.0)
-    }
-    assert torch.equal(pairs[0.0][0], pairs[1.0][0]) and torch.equal(pairs[0.0][1], source["hr"])
-    half, whole = (pairs[share][1] - source["hr"] for share in (0.5, 1.0))
-    assert whole.abs().max() > 0.005 and torch.allclose(whole, 2 * half, atol=1e-6)
+    configs = [TrainConfig(output_dir="out", source=["hr"], keep_grain=share) for share in (0.0, 0.5, 1.0)]
+    none, half, whole = (source_pair(source, load_degradation("generic"), config) for config in configs)
+    assert torch.equal(none.lr, whole.lr) and none.hr is none.wanted is source["hr"]
+    kept = whole.wanted - source["hr"]
+    assert kept.abs().max() > 0.005 and torch.allclose(kept, 2 * (half.wanted - source["hr"]), atol=1e-6)
+    assert torch.equal(whole.hr, whole.wanted)  # the discriminator takes grain for real as well
+
+
+def test_a_sharpened_target_is_not_what_the_discriminator_takes_for_real(data):
+    source = {"hr": torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), "lr": torch.zeros(1)}
+    config = TrainConfig(output_dir="out", source=["hr"], source_lr="lr", sharpen=0.5)
+    pair = source_pair(source, None, config)
+    assert pair.hr is source["hr"] and not torch.equal(pair.wanted, pair.hr)

@@ -4,15 +4,15 @@ Every sample is a pure function of (seed, position): `position` counts the sampl
 run that is stopped and resumed sees the same crops, flips and degradations, and so do two processes that share a batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SSGError
 from .tables import open_cell, picture_stem
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
@@ -76,8 +76,10 @@ class SourceCrops(Crops):
         box = _random_box(image.size, side, rng)
         hr = _to_tensor(image.resize((self.crop, self.crop), Image.BICUBIC, box))
         flip, turns = rng.integers(2), rng.integers(4)
-        if self.flat_share and rng.random() < self.flat_share:
-            hr = _random_color(rng).expand_as(hr)
+        if self.flat_share:
+            apart = rng.spawn(1)[0]  # so that the other samples are the same as without flat ones
+            if apart.random() < self.flat_share:
+                hr = _random_color(apart).expand_as(hr)
         return {"hr": torch.rot90(_flip(hr, flip), int(turns), (-2, -1)).contiguous()}
 
 
@@ -116,15 +118,24 @@ class LabeledCrops(Crops):
     Args:
         zoom: range of the factor by which a picture is resized before the crop.
         jitter: brightness, contrast and saturation each change by a factor of up to 1 ± jitter.
+        known_ids: the ids that a label map may hold; None: any.
     """
 
-    def __init__(self, table, crop: int, seed: int, zoom: tuple[float, float] = (0.8, 1.6), jitter: float = 0.0):
+    def __init__(
+        self,
+        table,
+        crop: int,
+        seed: int,
+        zoom: tuple[float, float] = (0.8, 1.6),
+        jitter: float = 0.0,
+        known_ids: set[int] | None = None,
+    ):
         super().__init__(table, crop, seed)
-        self.zoom, self.jitter = zoom, jitter
+        self.zoom, self.jitter, self.known_ids = zoom, jitter, known_ids
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
         image, label = open_cell(row["image"]).convert("RGB"), open_cell(row["label"])
-        _check_label(label, image.size)
+        check_label(label, image.size, self.known_ids, picture_stem(row["image"]))
         side = min(self.crop / rng.uniform(*self.zoom), *image.size)
         box = _random_box(image.size, side, rng)
         size, flip = (self.crop, self.crop), rng.integers(2)
@@ -143,11 +154,12 @@ class TargetCrops(Crops):
     Args:
         scale: of the generator.
         void_id: label id that no loss counts.
+        known_ids: the ids that a label map may hold; None: any.
     """
 
-    def __init__(self, table, crop: int, seed: int, scale: int, void_id: int):
+    def __init__(self, table, crop: int, seed: int, scale: int, void_id: int, known_ids: set[int] | None = None):
         super().__init__(table, crop, seed)
-        self.scale, self.void_id = scale, void_id
+        self.scale, self.void_id, self.known_ids = scale, void_id, known_ids
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
         image = open_cell(row["image"]).convert("RGB")
@@ -157,7 +169,7 @@ class TargetCrops(Crops):
         sample = {"lr": _flip(_pad_edges(lr, side), flip)}
         if row.get("label") is not None:
             label = open_cell(row["label"])
-            factor = _check_label(label, image.size, self.scale)
+            factor = check_label(label, image.size, self.known_ids, picture_stem(row["image"]), self.scale)
             ids = _to_ids(label)[factor * top : factor * (top + side), factor * left : factor * (left + side)]
             repeat = self.scale // factor
             ids = ids.repeat_interleave(repeat, 0).repeat_interleave(repeat, 1)
@@ -180,16 +192,48 @@ class PositionSampler(Sampler[int]):
             position += self.world * self.batch
 
 
-def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> DataLoader:
-    """An endless loader of this process's batches of `batch` samples; `start` samples of the run are already used."""
-    return DataLoader(
-        crops,
+def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> Iterator[dict]:
+    """This process's batches of `batch` samples, without end; `start` samples of the run are already used.
+
+    Raises:
+        ConfigError: as `crops` does, also where it arose in a worker process.
+    """
+    loader = DataLoader(
+        _ErrorsAsValues(crops),
         batch_size=batch,
         sampler=PositionSampler(batch, rank, world, start),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        collate_fn=collate,
     )
+    return raise_errors(loader)
+
+
+class _ErrorsAsValues(Dataset):
+    """Passes errors with a plain sentence on as values: raised in a worker, they would arrive inside a traceback."""
+
+    def __init__(self, crops: Crops):
+        self.crops = crops
+
+    def __getitem__(self, position: int) -> dict | SSGError:
+        try:
+            return self.crops[position]
+        except SSGError as error:
+            return error
+
+
+def collate(samples: list[dict | SSGError]) -> dict | SSGError:
+    """Samples as one batch, or the first error among them."""
+    return next((sample for sample in samples if isinstance(sample, SSGError)), None) or default_collate(samples)
+
+
+def raise_errors(batches: Iterable[dict | SSGError]) -> Iterator[dict]:
+    """Pass batches on; raise an error that comes among them."""
+    for batch in batches:
+        if isinstance(batch, SSGError):
+            raise batch
+        yield batch
 
 
 def sample_generators(seeds: Tensor) -> list[torch.Generator]:
@@ -217,13 +261,41 @@ def _jitter(image: Image.Image, amount: float, rng: np.random.Generator) -> Imag
     return image
 
 
-def _check_label(label: Image.Image, size: tuple[int, int], scale: int = 1) -> int:
-    """By how much the label map is larger than the picture: 1 or `scale`."""
+def check_label(
+    label: Image.Image, size: tuple[int, int], known_ids: set[int] | None, name: str, scale: int = 1
+) -> int:
+    """Check that a label map holds one known id per pixel, and belongs to a picture by its size.
+
+    Args:
+        label: as it was opened.
+        size: of the picture, width and height.
+        known_ids: the ids that it may hold; None: any.
+        name: of the picture, for the message.
+        scale: how many times the picture's size the label map may have, beside 1.
+
+    Returns:
+        By how much the label map is larger than the picture: 1 or `scale`.
+
+    Raises:
+        ConfigError: it has several channels, ids that are no class, or another size.
+    """
+    ids = np.asarray(label)
+    if ids.ndim != 2 or ids.dtype.kind not in "bui":
+        raise ConfigError(
+            f"the label map of {name} is of mode {label.mode}; it must hold one class id per pixel. "
+            "Save it as a gray or palette PNG."
+        )
+    present = np.flatnonzero(np.bincount(ids.ravel())) if ids.dtype == np.uint8 else np.unique(ids)
+    if known_ids is not None and (unknown := sorted({*present.tolist()} - known_ids)):
+        raise ConfigError(
+            f"the label map of {name} holds the id {unknown[0]}, which is neither one of the classes nor void. "
+            "Correct the map, class_names or void_id."
+        )
     for factor in {1, scale}:
         if label.size == (factor * size[0], factor * size[1]):
             return factor
     raise ConfigError(
-        f"a label map of {label.size[0]}x{label.size[1]} belongs to a picture of {size[0]}x{size[1]}; "
+        f"a label map of {label.size[0]}x{label.size[1]} belongs to the picture {name} of {size[0]}x{size[1]}; "
         f"it must have that size{f' or {scale} times it' if scale > 1 else ''}."
     )
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..errors import ConfigError
-from .crops import UNREADABLE, Crops
+from ..errors import ConfigError, SSGError
+from .crops import UNREADABLE, Crops, collate, raise_errors
 
 SHARDS = {"parquet": "parquet", "tar": "webdataset"}  # file suffix -> builder of `datasets`
 IMAGE_NAMES = ("image", "jpg", "jpeg", "png", "webp")
@@ -89,7 +89,20 @@ class StreamedCrops(IterableDataset):
         shuffled = crops.table.shuffle(seed=crops.seed, buffer_size=SHUFFLE_BUFFER)
         self.stream = split_dataset_by_node(shuffled, rank, world)
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[dict | SSGError]:
+        """Samples; an error comes last, as a value: raised in a worker it would arrive inside a traceback."""
+        try:
+            yield from self._samples()
+        except SSGError as error:
+            yield error
+        except Exception as error:  # damaged shards and broken connections each have their own
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            yield ConfigError(
+                f"the stream of source pictures broke off ({reason}). Check its shards and the connection, then "
+                "continue with --resume latest."
+            )
+
+    def _samples(self) -> Iterator[dict]:
         count, epoch = 0, 0
         recent: deque[dict] = deque(maxlen=RECENT_ROWS)
         while True:
@@ -117,10 +130,10 @@ class StreamedCrops(IterableDataset):
         raise ConfigError(f"{len(recent)} pictures of the stream in a row cannot be read. Check its shards.")
 
 
-def make_stream_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> DataLoader:
-    """An endless loader of this process's batches; `start` samples of the whole run are already used.
+def make_stream_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> Iterator[dict]:
+    """This process's batches, without end; `start` samples of the whole run are already used.
 
     One worker at most: several would each read their own shards, and their order could not be taken up again.
     """
     samples = StreamedCrops(crops, rank, world, start // world)
-    return DataLoader(samples, batch_size=batch, num_workers=min(workers, 1))
+    return raise_errors(DataLoader(samples, batch_size=batch, num_workers=min(workers, 1), collate_fn=collate))

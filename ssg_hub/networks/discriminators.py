@@ -1,6 +1,6 @@
-"""Discriminators: PatchGAN (RealSR's choice), a U-Net with spectral norm (Real-ESRGAN's), and one on frozen features.
+"""Discriminators: PatchGAN (RealSR's choice), a U-Net (Real-ESRGAN's), and two that see more than pixels.
 
-Neither has batch statistics, so that the processes of a distributed run need not agree on any.
+None has batch statistics, so that the processes of a distributed run need not agree on any.
 """
 
 import torch
@@ -72,7 +72,7 @@ class UNetDiscriminator(nn.Module):
 class FeatureDiscriminator(nn.Module):
     """Reads frozen VGG16 features instead of pixels (projected GAN, Sauer et al., NeurIPS 2021): a short run suffices.
 
-    One head each for blocks 2 to 4. It takes the list of activations of `perceptual.VGG16Features` and returns logits
+    One head each for blocks 2 to 4. It takes the five activations of `perceptual.VGG16Features` and returns logits
     (B, 3, H/8, W/8), a verdict of each head at each place.
 
     Args:
@@ -96,7 +96,7 @@ class FeatureDiscriminator(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, 0.2)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, activations: list[Tensor]) -> Tensor:
+    def forward(self, *activations: Tensor) -> Tensor:
         return torch.cat(
             [head(_unit_power(activations[index])) for index, head in zip(self.BLOCKS, self.heads, strict=True)], 1
         )
@@ -108,19 +108,47 @@ def _unit_power(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
 
 
+class SemanticDiscriminator(nn.Module):
+    """PatchGAN that knows what the picture shows (after SeD, Li et al., CVPR 2024): leaves are judged as leaves.
+
+    SeD brings semantics in by cross-attention; here they scale and shift the features at each place, which is cheaper.
+
+    Args:
+        features: channels of the first layer; doubled at each of the three reductions.
+        semantics: channels of the semantic map.
+    """
+
+    def __init__(self, features: int, semantics: int):
+        super().__init__()
+        pixels = PatchDiscriminator(features).layers
+        self.read, self.judge = pixels[:6], pixels[6:]
+        self.modulate = nn.Conv2d(semantics, 8 * features, 1)
+        nn.init.zeros_(self.modulate.weight)  # it begins as a PatchGAN that knows nothing
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, image: Tensor, semantics: Tensor) -> Tensor:
+        """Logits (B, 1, about H/8, W/8) for pictures (B, 3, H, W) in [0, 1] and what HR shows, (B, C, h, w)."""
+        x = self.read(image * 2 - 1)
+        known = F.group_norm(semantics.float(), 1)  # of one size whatever the guide
+        known = F.interpolate(known, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        gain, shift = self.modulate(known).chunk(2, 1)
+        return self.judge(x * (1 + gain) + shift)
+
+
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "patch": PatchDiscriminator,
     "unet": UNetDiscriminator,
     "features": FeatureDiscriminator,
+    "semantic": SemanticDiscriminator,
 }
 
 
-def build_discriminator(kind: str, features: int) -> nn.Module:
-    """Build a discriminator of a kind in `DISCRIMINATORS`.
+def build_discriminator(kind: str, features: int, **options: int) -> nn.Module:
+    """Build a discriminator of a kind in `DISCRIMINATORS`; `semantic` takes the option `semantics`.
 
     Raises:
         ConfigError: for an unknown kind.
     """
     if kind not in DISCRIMINATORS:
         raise ConfigError(f"unknown discriminator {kind!r}; known are {', '.join(DISCRIMINATORS)}.")
-    return DISCRIMINATORS[kind](features)
+    return DISCRIMINATORS[kind](features, **options)

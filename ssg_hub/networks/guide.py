@@ -82,11 +82,30 @@ class Guide(nn.Module):
         Returns:
             Logits (B, K, h, w) at the network's own resolution, often a quarter of the picture's.
         """
+        return self.network(self._prepare(image)).logits
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What the network's trunk sees in pictures (B, 3, H, W) in [0, 1]: maps (B, C, h, w), fine to coarse.
+
+        Raises:
+            ConfigError: the network has no feature maps (some transformers give sequences of tokens).
+        """
+        states = self.network(self._prepare(image), output_hidden_states=True).hidden_states or ()
+        maps = [state for state in states if state.ndim == 4]
+        if not maps:
+            raise ConfigError(
+                f"a guide of type {self.network.config.model_type!r} gives no feature maps. Use another guide, or "
+                "leave out what reads its features."
+            )
+        return maps
+
+    def _prepare(self, image: Tensor) -> Tensor:
+        """Resized and normalised as the network wants it."""
         scale = self.network.config.input_scale
         if scale != 1:
             size = [max(1, round(side * scale)) for side in image.shape[-2:]]
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
-        return self.network((image - self.mean) / self.std).logits
+        return (image - self.mean) / self.std
 
 
 def default_palette(classes: int) -> list[tuple[int, int, int]]:

@@ -127,8 +127,10 @@ class LiteSegmentationForSemanticSegmentation(PreTrainedModel):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, pixel_values: Tensor) -> SemanticSegmenterOutput:
-        return SemanticSegmenterOutput(logits=self.decode_head(self.backbone(pixel_values)))
+    def forward(self, pixel_values: Tensor, output_hidden_states: bool = False) -> SemanticSegmenterOutput:
+        features = self.backbone(pixel_values)
+        shown = tuple(features) if output_hidden_states else None
+        return SemanticSegmenterOutput(logits=self.decode_head(features), hidden_states=shown)
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Start the trunk from ImageNet weights in the published names; the classifier among them is left out."""

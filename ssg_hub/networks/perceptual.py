@@ -6,6 +6,7 @@ AlexNet's, is in `evaluation.metrics` and never a loss.
 """
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +68,10 @@ class SharedFeatures(nn.Module):
     """Computes the activations of a picture once, whoever asks for them: it remembers the two newest pictures.
 
     Args:
-        features: what computes them.
+        features: what computes them: a network such as `VGG16Features`, or a function.
     """
 
-    def __init__(self, features: VGG16Features):
+    def __init__(self, features: Callable[[Tensor], list[Tensor]]):
         super().__init__()
         self.features, self._known = features, []
 

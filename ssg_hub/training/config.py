@@ -74,8 +74,13 @@ class TrainConfig(BaseModel):
     perceptual_weight: float = Field(default=1.0, ge=0, description="VGG16 features, relative L1")
     lpips_weight: float = Field(default=0.0, ge=0, description="LPIPS of VGG16")
     dists_weight: float = Field(default=0.0, ge=0, description="DISTS")
+    ldl_weight: float = Field(default=0.0, ge=0, description="L1 on what looks like artifacts; 1 in its paper")
+    guide_feature_weight: float = Field(default=0.0, ge=0, description="distance of the guide's features of SR and HR")
+    sharpen: float = Field(
+        default=0.0, ge=0, description="unsharp mask on the HR that SR is compared with; 0.5 is usual"
+    )
     adversarial_weight: float = Field(default=0.1, ge=0)
-    discriminator: Literal["unet", "patch", "features"] = "unet"
+    discriminator: Literal["unet", "patch", "features", "semantic"] = "unet"
     discriminator_features: int = Field(default=32, gt=0)
     discriminator_lr: float = Field(default=1e-4, gt=0)
     discriminator_warmup_steps: int = Field(
@@ -117,24 +122,48 @@ class TrainConfig(BaseModel):
     license_note: str = ""
     training_data: str = Field(default="", description="one sentence for the model card")
 
+    @property
+    def guided(self) -> bool:
+        """Whether a guide reads the SR of real LR pictures."""
+        return bool(self.target) and self.guide_weight != 0
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         if self.hr_crop % self.scale:
             raise ValueError(f"hr_crop {self.hr_crop} does not divide by scale {self.scale}")
         if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):
             raise ValueError("the guide stage (guide_steps > 0) needs guide_data, and class_names or guide_model")
-        guided = bool(self.target) and self.guide_weight != 0 and self.adversarial_steps
-        if guided and not (self.guide_steps or self.guide_model):
+        has_guide = bool(self.guide_steps or self.guide_model)
+        if self.guided and self.adversarial_steps and not has_guide:
             raise ValueError("target pictures need a guide: set guide_steps or guide_model, or guide_weight to 0")
+        if (self.guide_feature_weight or self.discriminator == "semantic") and not has_guide:
+            raise ValueError("guide_feature_weight and discriminator: semantic need guide_steps or guide_model")
         if (self.teacher_steps or self.guide == "joint") and not self.guide_data:
             raise ValueError("teacher_steps and guide: joint need guide_data, HR pictures with labels")
         if self.target_crop % self.scale:
             raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
+        if self.discriminator_warmup_steps and not self.adversarial_weight:
+            raise ValueError("discriminator_warmup_steps trains a discriminator, which adversarial_weight 0 leaves out")
+        if 0 < self.adversarial_steps <= self.discriminator_warmup_steps:
+            raise ValueError("discriminator_warmup_steps leaves no step of adversarial_steps for the generator")
+        if self.adversarial_steps:
+            self._check_objective()
         if self.source_lr and self.keep_grain:
             raise ValueError("keep_grain keeps the noise that a degradation adds; true pairs (source_lr) have none")
         if self.source_lr and self.streaming:
             raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self
+
+    def _check_objective(self) -> None:
+        """The generator must have something to learn from, and a balanced guide something to be balanced with."""
+        names = ("l1", "perceptual", "lpips", "dists", "ldl", "guide_feature", "adversarial")
+        on_source = any(getattr(self, f"{name}_weight") for name in names)
+        if not on_source and not self.guided and not (self.target and self.consistency_weight):
+            raise ValueError("every weight of the objective is 0; the generator would learn nothing")
+        if not on_source and self.guided and self.guide_weight == "balanced":
+            raise ValueError(
+                "guide_weight: balanced weighs against the losses on source, which are all 0; set a number"
+            )
 
 
 def parse_config(arguments: list[str]) -> TrainConfig:

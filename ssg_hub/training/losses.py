@@ -1,5 +1,11 @@
-"""The terms of the training objective; every one a mean that two processes and one compute alike."""
+"""The terms of the training objective; every one a mean that two processes and one compute alike.
 
+A new term on source pairs is a function here, a line in `SourceLosses`, and its weight, the key `NAME_weight`, in
+`config.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +14,135 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.tables import open_cell
-from ..networks.perceptual import VGG16Features
+from ..networks.guide import Guide
+from ..networks.perceptual import DISTS, LPIPSVGG, SharedFeatures, VGG16Features
+from .config import TrainConfig
+
+
+@dataclass
+class SourcePair:
+    """A batch of source pictures, all (B, 3, H, W) in [0, 1], and what a loss compares SR with.
+
+    Attributes:
+        lr: what the generator reads, of 1/scale the size.
+        hr: what the discriminator takes for real.
+        wanted: what pixels and features of SR are compared with: HR, sharpened where the config says so.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    wanted: Tensor
+
+
+class SourceLosses:
+    """The generator's objective on source pairs; no term is computed, and no network read, for a weight of 0.
+
+    Build it before the first step: it reads the networks of the perceptual terms.
+
+    Attributes:
+        vgg: VGG16's activations, computed once a picture for all who ask, or None where no one does.
+
+    Raises:
+        CheckpointError, HubError: weights that are missing, damaged or out of reach.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device):
+        self.config, self.vgg = config, None
+        shared = bool(config.adversarial_weight) and config.discriminator == "features"
+        if shared or config.lpips_weight:
+            self.vgg = SharedFeatures(VGG16Features(config.perceptual_weights))
+        networks: dict[str, nn.Module] = {}
+        if config.perceptual_weight:
+            networks["perceptual"] = PerceptualLoss(config.perceptual_weights)
+        if config.lpips_weight:
+            networks["lpips"] = LPIPSVGG(config.lpips_heads, self.vgg)
+        if config.dists_weight:
+            networks["dists"] = DISTS(config.dists_heads, config.perceptual_weights)
+        memory = torch.channels_last if config.channels_last else torch.preserve_format
+        for network in (self.vgg, *networks.values()):
+            if network is not None:
+                network.to(device, memory_format=memory)
+        self.networks = networks
+
+    def __call__(
+        self, sr: Tensor, pair: SourcePair, critic: Callable[[Tensor], Tensor], average: nn.Module, guide: Guide | None
+    ) -> dict[str, Tensor]:
+        """The terms by name, each with its weight.
+
+        Args:
+            sr: of `pair.lr`, with its graph.
+            pair: see `SourcePair`.
+            critic: the discriminator's logits for SR, its own weights frozen.
+            average: the generator's moving average.
+            guide: frozen, or None.
+        """
+        terms = {
+            "l1": lambda: F.l1_loss(sr, pair.wanted),
+            "perceptual": lambda: self.networks["perceptual"](sr, pair.wanted),
+            "lpips": lambda: self.networks["lpips"](sr, pair.wanted).mean(),
+            "dists": lambda: self.networks["dists"](sr, pair.wanted).mean(),
+            "ldl": lambda: artifact_loss(sr, pair.wanted, average(pair.lr).detach()),
+            "guide_feature": lambda: guide_feature_loss(guide, sr, pair.wanted),
+            "adversarial": lambda: deceive_loss(critic(sr)),
+        }
+        weights = {name: getattr(self.config, f"{name}_weight") for name in terms}
+        return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
+
+
+def artifact_loss(sr: Tensor, hr: Tensor, average: Tensor, window: int = 7) -> Tensor:
+    """L1 where SR has what neither HR nor a steadier generator has (LDL, Liang et al., CVPR 2022, eq. 5 to 8).
+
+    A pixel counts by the local variance of the error, which invented texture has and blur has not; not at all where the
+    moving average errs more than SR.
+
+    Args:
+        sr, hr: (B, 3, H, W) in [0, 1].
+        average: SR of the generator's moving average.
+        window: side of the neighbourhood, odd.
+    """
+    error, steady_error = ((picture.detach() - hr).abs().sum(1, keepdim=True).float() for picture in (sr, average))
+    padded = F.pad(error, [window // 2] * 4, mode="reflect")
+    mean, square = (F.avg_pool2d(power, window, stride=1) for power in (padded, padded.square()))
+    local = (square - mean.square()).clamp(min=0) * window**2 / (window**2 - 1)
+    weight = error.var((1, 2, 3), keepdim=True) ** 0.2 * local
+    weight = torch.where(error < steady_error, 0.0, weight)
+    return (weight * (sr - hr).abs()).mean()
+
+
+def guide_feature_loss(guide: Guide, sr: Tensor, hr: Tensor) -> Tensor:
+    """Distance of what the guide's trunk sees in SR and in HR (after SR4IR, Kim et al., CVPR 2024, eq. 4).
+
+    L1, each map's relative to its own size, so that one weight fits every guide. The guide's weights must be frozen.
+    """
+    with torch.no_grad():
+        wanted = guide.features(hr)
+    distances = [_relative_l1(a.float(), b.float()) for a, b in zip(guide.features(sr), wanted, strict=True)]
+    return torch.stack(distances).mean()
+
+
+def sharpened(hr: Tensor, amount: float, radius: int = 25, threshold: float = 10 / 255) -> Tensor:
+    """HR with an unsharp mask, as Real-ESRGAN wants it (Wang et al., ICCV-W 2021, sec. 3.4): crisper edges, calm areas.
+
+    Args:
+        hr: (B, 3, H, W) in [0, 1].
+        amount: how much of the detail is added; 0.5 is Real-ESRGAN's, 0 returns `hr` itself.
+        radius: half the width of the Gaussian, in pixels.
+        threshold: detail below it is left as it is.
+    """
+    if amount == 0:
+        return hr
+    steps = torch.arange(-radius, radius + 1, device=hr.device, dtype=torch.float32)
+    line = torch.exp(-((steps / (0.3 * (radius - 1) + 0.8)) ** 2) / 2)  # OpenCV's width for this size
+    line = line / line.sum()
+
+    def blur(x: Tensor) -> Tensor:
+        mode = "reflect" if min(x.shape[-2:]) > radius else "replicate"
+        padded = F.pad(x, [radius] * 4, mode=mode).flatten(0, 1).unsqueeze(1)
+        return F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1)).view_as(x)
+
+    detail = hr - blur(hr)
+    share = blur((detail.abs() > threshold).float())
+    return hr + share * ((hr + amount * detail).clamp(0, 1) - hr)
 
 
 class PerceptualLoss(nn.Module):

@@ -4,10 +4,14 @@ import json
 import logging
 import os
 import platform
+import re
 import signal
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -15,13 +19,30 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import ProjectConfiguration, set_seed
 from PIL import Image
 
-from ..data.streams import load_stream
-from ..data.tables import fingerprint, load_pairs, load_pictures
-from ..degradation import load_degradation
-from ..errors import ConfigError
+from ..errors import ConfigError, SSGError
+from .checks import check_inputs
 from .config import TrainConfig
+from .resume import check_resume
 
 log = logging.getLogger("train")
+# what torch says: what it means to who runs a training
+SENTENCES = (
+    (
+        r"gloo|nccl|connection (closed|reset) by peer|connection refused",
+        "another process of this run has ended, so this one ends too; its own message says why. "
+        "Continue with --resume latest.",
+    ),
+    (
+        r"DataLoader worker .*(killed|exited unexpectedly)",
+        "a data worker was killed, most likely for want of memory. Lower workers or batch, then continue with "
+        "--resume latest.",
+    ),
+    (
+        r"out of memory|can't allocate memory",
+        "the memory does not suffice. Lower batch, target_batch or the crops (gradient_accumulation makes up for a "
+        "smaller batch), then continue with --resume latest.",
+    ),
+)
 PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
 
 
@@ -36,10 +57,11 @@ class Run:
         accelerator: Accelerate's; one for the whole run.
         config: the run's configuration.
         checkpoints: folder of the checkpoints.
+        ended_early: whether `max_minutes` ended a stage, so that no other is to begin.
 
     Raises:
-        ConfigError: the output folder holds another run and `resume` is not set, or the processes do not see each
-            other.
+        ConfigError: the output folder holds another run and `resume` is not set, `resume` names no checkpoint of this
+            run, inputs are missing, or the processes do not see each other.
     """
 
     def __init__(self, config: TrainConfig):
@@ -63,6 +85,9 @@ class Run:
                 f"{config.output_dir} already holds a run. "
                 "Continue it with --resume latest, or give another output_dir."
             )
+        check_resume(config, self.checkpoints)
+        self.ended_early = False
+        self._slots: list[_Slot] = []
         self.accelerator.wait_for_everyone()
         set_seed(config.seed)
         self._stop_signal = 0
@@ -74,19 +99,32 @@ class Run:
     def _on_signal(self, number: int, frame) -> None:
         self._stop_signal = number
 
+    def hold_states(self, *states) -> None:
+        """Put these objects into checkpoints, in the place of those before: each has state_dict and load_state_dict."""
+        while len(self._slots) < len(states):
+            self._slots.append(_Slot())
+            self.accelerator.register_for_checkpointing(self._slots[-1])
+        for slot, state in zip_longest(self._slots, states):
+            slot.holds = state
+
     def stop_requested(self) -> bool:
         """Whether any process was told to stop; to be asked by all of them at the same step."""
-        return self._any_process(self._stop_signal != 0)
+        return self.any_process(self._stop_signal != 0)
 
     def time_is_up(self) -> bool:
         """Whether `max_minutes` have passed on any process; to be asked by all of them at the same step."""
         limit = self.config.max_minutes
-        return limit is not None and self._any_process(time.monotonic() - self._began >= 60 * limit)
+        return limit is not None and self.any_process(time.monotonic() - self._began >= 60 * limit)
 
-    def _any_process(self, flag: bool) -> bool:
+    def any_process(self, flag: bool) -> bool:
+        """Whether the flag is set on any process; to be asked by all of them."""
         if self.accelerator.num_processes == 1:
             return flag
         return self.accelerator.reduce(torch.tensor(int(flag), device=self.accelerator.device), "sum").item() != 0
+
+    def settings(self) -> dict:
+        """The configuration and the number of processes, as JSON values: what a checkpoint is written under."""
+        return {**self.config.model_dump(mode="json"), "processes": self.accelerator.num_processes}
 
     def report(self, title: str, scores: dict[str, float], step: int) -> None:
         """Print scores and send them to the tracker."""
@@ -116,29 +154,34 @@ class Run:
         (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def check_inputs(config: TrainConfig) -> dict[str, dict]:
-    """Look at every file and data entry that the run will need, and return the entries' fingerprints.
+class _Slot:
+    """A place in a checkpoint. Accelerate cannot be told to forget an object, so it is given places for objects."""
 
-    Raises:
-        ConfigError: one that is missing or incomplete, before the first step instead of hours after it.
-    """
-    for name, value in config:
-        if isinstance(value, Path) and name not in ("output_dir", "data_root") and not value.is_file():
-            raise ConfigError(f"{name}: there is no file {value}. Correct the path, or leave the key out.")
-    load_degradation(config.degradation)
-    entries = [*config.guide_data, *config.target, *config.dev_lr, *filter(None, (config.dev_hr, config.dev_labeled))]
-    for entry in {*config.guide_data, *filter(None, [config.dev_labeled])}:
-        load_pictures([entry], config.data_root, labels=True)
-    if config.target_labels:
-        load_pictures(config.target, config.data_root, labels=config.target_labels)
-    if config.source_lr:
-        load_pairs(config.source, config.source_lr, config.data_root)
-        entries.append(config.source_lr)
-    if config.streaming:
-        load_stream(config.source, config.data_root)
-    else:
-        entries += config.source
-    return {entry: fingerprint(entry, config.data_root) for entry in entries}
+    def __init__(self):
+        self.holds = None
+
+    def state_dict(self) -> dict:
+        return {} if self.holds is None else self.holds.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        if self.holds is not None:
+            self.holds.load_state_dict(state)
+
+
+@contextmanager
+def plain_exits() -> Iterator[None]:
+    """End the process with one sentence, not a traceback, for whatever a user can mend or has asked for."""
+    try:
+        yield
+    except SSGError as error:
+        sys.exit(f"error: {error}")
+    except Stopped as reason:
+        sys.exit(str(reason))
+    except RuntimeError as error:
+        sentence = next((told for pattern, told in SENTENCES if re.search(pattern, str(error), re.IGNORECASE)), None)
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")
 
 
 def _check_processes(accelerator: Accelerator) -> None:

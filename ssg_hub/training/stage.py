@@ -3,10 +3,10 @@
 The training script keeps the mathematics; what every stage needs beside it is here.
 """
 
+import logging
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,15 @@ from tqdm import tqdm
 
 from ..data.crops import Crops, make_loader
 from ..data.streams import make_stream_loader
-from ..errors import CheckpointError, SSGError
+from ..errors import SSGError
 from ..networks.guide import Guide
-from .checkpoints import list_checkpoints, prune_checkpoints, save_checkpoint
+from .checkpoints import prune_checkpoints, save_checkpoint
+from .learner import Learner
+from .resume import resume
 from .run import Run, Stopped
 from .validation import DevSet
 
+log = logging.getLogger("train")
 LOG_EVERY = 10  # steps
 
 
@@ -42,9 +45,8 @@ class Stage:
         self.scores: dict[str, float] = {}  # of the latest validation
         self.losses: dict[str, Tensor] = {}
         self.waited = self.elapsed = 0.0  # seconds in this process: for data, and in all
-        self.accelerator._custom_objects.clear()  # the previous stage's; accelerate has no public way to forget them
-        self.accelerator.register_for_checkpointing(self, *states)
-        self._resume()
+        run.hold_states(self, *states)
+        resume(run, name)
 
     def state_dict(self) -> dict:
         names = ("step", "skipped_updates", "skipped_pictures", "best", "scores")
@@ -53,19 +55,6 @@ class Stage:
     def load_state_dict(self, state: dict) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-
-    def _resume(self) -> None:
-        """Continue from the newest checkpoint of this stage, or from the one that the config names."""
-        if self.config.resume is None:
-            return
-        if self.config.resume == "latest":
-            checkpoint = next(reversed(list_checkpoints(self.run.checkpoints, self.name)), None)
-        else:
-            checkpoint = Path(self.config.resume)
-            if not checkpoint.is_dir():
-                raise CheckpointError(f"no checkpoint at {checkpoint}. Give --resume latest, or a checkpoint's folder.")
-        if checkpoint and checkpoint.name.startswith(f"{self.name}-"):
-            self.accelerator.load_state(str(checkpoint))
 
     def batches(self, crops: dict[str, tuple[Crops, int]]) -> Iterator[dict[str, dict[str, Tensor]]]:
         """Yield micro-batches on the device until the stage is done, and do the bookkeeping between them.
@@ -82,7 +71,7 @@ class Stage:
         with progress:
             began = time.perf_counter()
             while self.step < self.steps and not (self.is_last and self.accelerator.sync_gradients):
-                self.is_last = self.is_last or self.step + 1 >= self.steps or self.run.time_is_up()
+                self._look_for_the_end()
                 asked = time.perf_counter()
                 samples = [next(loader) for loader in loaders]
                 self.waited += time.perf_counter() - asked
@@ -93,6 +82,13 @@ class Stage:
                     self.elapsed = time.perf_counter() - began
                     progress.update()
                     self._after_step(progress)
+
+    def _look_for_the_end(self) -> None:
+        """Note whether the step to come is the stage's last: the last of its number, or the first after its time."""
+        if not self.is_last and self.step + 1 < self.steps and self.run.time_is_up():
+            self.run.ended_early = True
+            log.info("max_minutes are over: %s ends at step %d of %d.", self.name, self.step + 1, self.steps)
+        self.is_last = self.is_last or self.run.ended_early or self.step + 1 >= self.steps
 
     def _loader(self, crops: Crops, batch: int) -> Iterator[dict[str, Tensor]]:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -118,7 +114,7 @@ class Stage:
         if stop and not self.is_last:
             raise Stopped(f"stopped at {self.name} step {self.step}; continue with --resume latest.")
 
-    def update(self, optimizer: torch.optim.Optimizer, parameters) -> bool:
+    def update(self, learner: Learner) -> bool:
         """Clip, step and clear, at the end of an accumulation; a gradient that is not finite is dropped and counted.
 
         The norm is that of the gradient averaged over all processes, so that these agree on what is dropped.
@@ -131,9 +127,10 @@ class Stage:
         """
         if not self.accelerator.sync_gradients:
             return False
+        optimizer = learner.optimizer
         for group in optimizer.param_groups:
-            group["lr"] = self._learning_rate(group.setdefault("base_lr", group["lr"]))
-        norm = self.accelerator.clip_grad_norm_(parameters, self.config.max_grad_norm)
+            group["lr"] = self._learning_rate(learner)
+        norm = self.accelerator.clip_grad_norm_(learner.network.parameters(), self.config.max_grad_norm)
         finite = bool(torch.isfinite(norm))
         if finite or self.accelerator.scaler is not None:  # the fp16 scaler must see what is not finite
             optimizer.step()
@@ -148,10 +145,10 @@ class Stage:
             )
         return False
 
-    def _learning_rate(self, base: float, warm_steps: int = 20) -> float:
-        """Linear warm-up, then a half cosine to 1 % of `base`: a function of the step alone, so nothing to resume."""
-        warm = min(1.0, (self.step + 1) / warm_steps)
-        return base * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.step / self.steps)) / 2)
+    def _learning_rate(self, learner: Learner, warm_steps: int = 20) -> float:
+        """Linear warm-up, then a half cosine to 1 % of the peak: a function of the step alone, so nothing to resume."""
+        warm = min(1.0, (self.step - learner.begins + 1) / warm_steps)
+        return learner.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.step / self.steps)) / 2)
 
     def validation_due(self) -> bool:
         """Whether the step that is being made is one to validate after."""
@@ -180,7 +177,7 @@ class Stage:
 
     def save(self) -> None:
         """Write a checkpoint and prune old ones."""
-        save_checkpoint(self.accelerator, self.run.checkpoints, self._checkpoint_name(self.step))
+        save_checkpoint(self.accelerator, self.run.checkpoints, self._checkpoint_name(self.step), self.run.settings())
         if self.accelerator.is_main_process:
             best = self.best and self.best["name"]
             prune_checkpoints(self.run.checkpoints, self.name, self.config.checkpoints_kept, best)

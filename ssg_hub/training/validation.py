@@ -9,12 +9,15 @@ from accelerate.utils import gather_object
 from PIL import Image
 from torch import Tensor, nn
 
+from ..data.crops import UNREADABLE
 from ..data.tables import load_pictures, open_cell, picture_stem
 from ..errors import ConfigError
 from ..evaluation.metrics import LPIPS, psnr_y, ssim_y
 from ..evaluation.segmentation_metrics import class_iou, confusion_matrix, mean_iou
 from ..networks.guide import Guide
 from .config import TrainConfig
+
+SMALLEST = 31  # pixels, which LPIPS needs
 
 
 @torch.inference_mode()
@@ -44,7 +47,7 @@ class DevSet:
         pairs: [(camera, LR cell, HR cell)]; empty without `dev_lr` and `dev_hr`.
 
     Raises:
-        ConfigError: an LR picture without an HR picture of the same name.
+        ConfigError: an LR picture without an HR picture of the same name, or of another size, or an unreadable one.
     """
 
     def __init__(self, config: TrainConfig):
@@ -57,10 +60,29 @@ class DevSet:
                     stem = picture_stem(row["image"])
                     if stem not in hr:
                         raise ConfigError(f"dev_lr {entry} has {stem}, but dev_hr has no picture of that name.")
+                    self._check_pair(row["image"], hr[stem])
                     self.pairs.append((camera, row["image"], hr[stem]))
         self.lpips = None
         if config.lpips_features:
             self.lpips = LPIPS.from_files(config.lpips_features, config.lpips_heads)
+
+    def _check_pair(self, lr: dict, hr: dict) -> None:
+        name = picture_stem(lr)
+        try:
+            (height, width), large = (_read(cell).shape[-2:] for cell in (lr, hr))
+        except UNREADABLE as error:
+            raise ConfigError(f"the dev picture {name} cannot be read ({error}). Replace it.") from None
+        wanted = [side - side % self.scale for side in large]  # what LR does not show is left out, as in `ssg evaluate`
+        if wanted != [self.scale * height, self.scale * width] or min(wanted) < SMALLEST:
+            raise ConfigError(
+                f"the dev picture {name} has an LR of {width}x{height} and an HR of {large[1]}x{large[0]}; HR must be "
+                f"{self.scale} times LR, and at least {SMALLEST} pixels a side. Correct dev_lr, dev_hr or scale."
+            )
+
+    def _read_pair(self, lr: dict, hr: dict) -> tuple[Tensor, Tensor]:
+        lr, hr = _read(lr), _read(hr)
+        height, width = (self.scale * side for side in lr.shape[-2:])
+        return lr, hr[..., :height, :width]
 
     @torch.inference_mode()
     def score(self, generator: nn.Module, accelerator) -> dict[str, float]:
@@ -76,7 +98,8 @@ class DevSet:
         return scores
 
     def _score(self, generator: nn.Module, lr: dict, hr: dict) -> dict[str, float]:
-        sr, hr = _upscale(generator, _read(lr)), _read(hr)
+        lr, hr = self._read_pair(lr, hr)
+        sr = _upscale(generator, lr)
         scores = {"psnr": psnr_y(sr, hr).item(), "ssim": ssim_y(sr, hr).item()}
         return scores | ({"lpips": self.lpips(sr, hr).item()} if self.lpips else {})
 
@@ -87,7 +110,7 @@ class DevSet:
         for camera in dict.fromkeys(camera for camera, _, _ in self.pairs):
             pairs = [(lr, hr) for name, lr, hr in self.pairs if name == camera]
             for lr, hr in pairs[:: max(1, len(pairs) // rows_per_camera)][:rows_per_camera]:
-                rows.append(self._sheet_row(generator, guide, _read(lr), _read(hr)))
+                rows.append(self._sheet_row(generator, guide, *self._read_pair(lr, hr)))
         width = min(row.shape[1] for row in rows)
         return Image.fromarray(np.concatenate([row[:, :width] for row in rows]))
 

@@ -1,0 +1,60 @@
+"""What a training step reads: crops for each stage, and LR made from HR."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data.crops import LabeledCrops, PairedCrops, SourceCrops, TargetCrops, sample_generators
+from ..data.streams import load_stream
+from ..data.tables import load_pairs, load_pictures
+from ..networks.guide import Guide
+from .config import TrainConfig
+from .losses import SourcePair, sharpened, with_grain
+
+
+def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
+    """Crops of source HR, alone or with their true LR."""
+    if config.source_lr:
+        pairs = load_pairs(config.source, config.source_lr, config.data_root)
+        return PairedCrops(pairs, config.hr_crop, config.seed, config.scale)
+    load = load_stream if config.streaming else load_pictures
+    return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed, config.flat_share)
+
+
+def adversarial_crops(config: TrainConfig, guide: Guide | None) -> dict:
+    """What a step reads: source HR; real LR where a loss has use for it; HR with labels for a guide trained along."""
+    crops = {"source": (source_crops(config), config.batch)}
+    known = guide and {*range(len(guide.labels)), config.void_id}
+    guided = guide is not None and config.guided
+    if guided or (config.target and config.consistency_weight):
+        table = load_pictures(config.target, config.data_root, labels=(guided and config.target_labels) or False)
+        target = TargetCrops(table, config.target_crop, config.seed, config.scale, config.void_id, known)
+        crops["target"] = (target, config.target_batch)
+    if guided and config.guide == "joint":
+        labeled = load_pictures(config.guide_data, config.data_root, labels=True)
+        labeled = LabeledCrops(labeled, config.target_crop, config.seed, known_ids=known)
+        crops["labeled"] = (labeled, config.target_batch)
+    return crops
+
+
+@torch.no_grad()
+def source_pair(source: dict[str, Tensor], degradation, config: TrainConfig) -> SourcePair:
+    """LR of a source batch, which came with it or is made; HR; and what SR is compared with."""
+    hr = source["hr"]
+    wanted = sharpened(hr, config.sharpen)
+    if "lr" in source:
+        return SourcePair(source["lr"], hr, wanted)
+    lr, grain = degradation.degrade_with_grain(hr, config.scale, sample_generators(source["seed"]))
+    # grain last: it is not to be sharpened, and the discriminator must not take it for a fault
+    return SourcePair(lr, *(with_grain(picture, grain, config.keep_grain) for picture in (hr, wanted)))
+
+
+def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation, scale: int) -> Tensor:
+    """Replace a share of the batch by their degraded, enlarged selves, so that a guide can read bad pictures too."""
+    chosen = [index for index, seed in enumerate(seeds.tolist()) if seed % 1000 < 1000 * share]
+    if not chosen:
+        return hr
+    lr = degradation.degrade(hr[chosen], scale, sample_generators(seeds[chosen]))
+    pictures = hr.clone()
+    pictures[chosen] = F.interpolate(lr, size=hr.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+    return pictures

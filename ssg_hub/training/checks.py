@@ -1,0 +1,74 @@
+"""What is looked at before the first step, instead of failing hours after it: files, data entries, label maps."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..data.crops import UNREADABLE, check_label
+from ..data.streams import load_stream
+from ..data.tables import fingerprint, load_pairs, load_pictures, open_cell, picture_stem
+from ..degradation import load_degradation
+from ..errors import ConfigError
+from ..networks.guide import Guide
+from .config import TrainConfig
+
+CHECKED_LABELS = 200  # of each table; the others are checked when they are read
+
+
+def check_inputs(config: TrainConfig) -> dict[str, dict]:
+    """Look at every file and data entry that the run will need, and return the entries' fingerprints.
+
+    Raises:
+        ConfigError: one that is missing or incomplete, before the first step instead of hours after it.
+    """
+    for name, value in config:
+        if isinstance(value, Path) and name not in ("output_dir", "data_root") and not value.is_file():
+            raise ConfigError(f"{name}: there is no file {value}. Correct the path, or leave the key out.")
+    load_degradation(config.degradation)
+    entries = [*config.guide_data, *config.target, *config.dev_lr, *filter(None, (config.dev_hr, config.dev_labeled))]
+    for entry in {*config.guide_data, *filter(None, [config.dev_labeled])}:
+        load_pictures([entry], config.data_root, labels=True)
+    if config.target_labels:
+        load_pictures(config.target, config.data_root, labels=config.target_labels)
+    if config.source_lr:
+        load_pairs(config.source, config.source_lr, config.data_root)
+        entries.append(config.source_lr)
+    if config.streaming:
+        load_stream(config.source, config.data_root)
+    else:
+        entries += config.source
+    return {entry: fingerprint(entry, config.data_root) for entry in entries}
+
+
+def check_labels(config: TrainConfig, guide: Guide | None) -> None:
+    """Look at the label maps that the run will read: one known class id per pixel, and the picture's size.
+
+    Raises:
+        ConfigError: a map that holds something else, named.
+    """
+    if guide is None:
+        return
+    known = {*range(len(guide.labels)), config.void_id}
+    if config.guide_steps or config.teacher_steps or config.guide == "joint":
+        _check_table(load_pictures(config.guide_data, config.data_root, labels=True), known)
+    if config.dev_labeled:
+        _check_table(load_pictures([config.dev_labeled], config.data_root, labels=True), known, readable=True)
+    if config.guided and config.target_labels:
+        table = load_pictures(config.target, config.data_root, labels=config.target_labels)
+        _check_table(table, known, config.scale)
+
+
+def _check_table(table, known: set[int], scale: int = 1, readable: bool = False) -> None:
+    """Look at label maps spread over a table; with `readable` also at the pictures, which no other can replace."""
+    for index in np.unique(np.linspace(0, len(table) - 1, CHECKED_LABELS).astype(int)).tolist():
+        row = table[index]
+        name = picture_stem(row["image"])
+        try:
+            label, picture = open_cell(row["label"]), open_cell(row["image"])
+            check_label(label, picture.size, known, name, scale)
+            if readable:
+                picture.load()
+        except ConfigError:
+            raise
+        except UNREADABLE as error:
+            raise ConfigError(f"the picture {name} or its label map cannot be read ({error}). Replace it.") from None

@@ -1,0 +1,99 @@
+"""The networks that a run begins with, and the model that it ends with."""
+
+import logging
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..errors import CheckpointError
+from ..evaluation.judges import load_guide
+from ..model import SSGModel
+from ..networks.guide import Guide
+from .config import TrainConfig
+from .run import Run
+
+log = logging.getLogger("train")
+
+
+def first_guide(config: TrainConfig) -> Guide | None:
+    """The guide as a run begins with it: loaded, new, or None where the config has no use for one."""
+    if not (config.guide_model or config.guide_steps):
+        return None
+    guide = load_guide(config.guide_model) if config.guide_model else new_guide(config)
+    check_finite(guide, f"the guide {config.guide_model or ''}".strip())
+    return guide.requires_grad_(False)
+
+
+def new_guide(config: TrainConfig) -> Guide:
+    """The light segmentation network, its trunk started from ImageNet where weights are given."""
+    options = {
+        "width": config.guide_width,
+        "trunk": config.guide_trunk,
+        "id2label": dict(enumerate(config.class_names)),
+    }
+    if config.class_palette:
+        options["palette"] = config.class_palette
+    guide = Guide({"model_type": "ssg_lite_segmentation", **options})
+    if config.guide_backbone:
+        guide.network.load_backbone(torch.load(config.guide_backbone, map_location="cpu", weights_only=True))
+    return guide
+
+
+def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
+    """The model to be trained: a fresh generator, or `generator_weights` with the architecture that these have."""
+    if config.generator_weights:
+        model = SSGModel.from_components(guide=guide).load_generator(config.generator_weights)
+        check_finite(model.generator, f"generator_weights {config.generator_weights}")
+        return model
+    options = {"scale": config.scale, **config.generator_config}
+    return SSGModel.from_components(config.generator_type, guide=guide, generator_config=options)
+
+
+def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
+    """The exponential moving average of the generator: what ships."""
+
+    def average(averages, currents, updates) -> None:
+        # a short run must not be held back by its start: the decay grows with the number of updates
+        decay = min(run.config.ema_decay, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(decay)(averages, currents, updates)
+
+    ema = AveragedModel(generator, multi_avg_fn=average)
+    return ema.to(run.accelerator.device).requires_grad_(False)
+
+
+def in_memory_format(network: nn.Module, config: TrainConfig) -> nn.Module:
+    """Channels last where the config says so."""
+    return network.to(memory_format=torch.channels_last) if config.channels_last else network
+
+
+def keep_in_fp32(network: nn.Module) -> None:
+    """Keep a network out of mixed precision, also where Accelerate wraps it. To be called after copies were made."""
+    forward = network.forward
+
+    def forward_in_fp32(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(x.float())
+
+    network.forward = forward_in_fp32
+
+
+def check_finite(network: nn.Module, what: str) -> None:
+    """Raise CheckpointError where weights are NaN or infinite: every step from them would be lost."""
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{what}: {name} holds values that are not finite. Give weights that are whole.")
+
+
+def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
+    """Save the finished model with a card that says what it was trained on and how it scored; push it where asked."""
+    config = run.config
+    facts = {"data": config.training_data, "license_note": config.license_note, "metrics": scores}
+    steps = {name: value for name, value in config.model_dump().items() if name.endswith("_steps") and value}
+    model.describe(license=config.license, **{name: fact for name, fact in facts.items() if fact}, **steps)
+    if config.save_dtype == "fp16":
+        model = model.half()
+    model.save_pretrained(config.output_dir / "model")
+    log.info("saved %s", config.output_dir / "model")
+    if config.push_to_hub:
+        log.info("pushed %s", model.push_to_hub(config.push_to_hub, private=True))
