@@ -3,14 +3,18 @@
 import json
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
 from hub_server import FakeHub
+from PIL import Image
 from tiny_run import command, environment, largest_difference, make_data, train, weights, write_config
 
+SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
 
 
@@ -27,25 +31,44 @@ def whole(data, tmp_path_factory):
     return folder
 
 
-def start_and_kill(folder, config, after: int, how: int, *options: str, processes: int = 1) -> int:
-    """Start the script, and signal its whole process group once the checkpoint of step `after` is there."""
+def wait_for(path, process) -> None:
+    """Wait until a checkpoint is there, or its process has ended without it."""
+    deadline = time.monotonic() + 240
+    while not path.is_dir() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def start_and_signal(folder, config, after: int, delay: float, how: int, *options: str, processes: int = 1):
+    """Start the script, and signal its whole process group some time after the checkpoint of step `after`.
+
+    Returns:
+        The exit code, and what the script printed.
+    """
     line = command(config, *options, processes=processes)
     process = subprocess.Popen(
-        line, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        line, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    wanted, deadline = folder / CHECKPOINT.format(after), time.monotonic() + 240
-    while not wanted.is_dir() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(random.uniform(0, 0.3))
+    wait_for(folder / CHECKPOINT.format(after), process)
+    time.sleep(delay)
     if process.poll() is None:
         os.killpg(process.pid, how)
-    _, errors = process.communicate(timeout=120)
-    assert wanted.is_dir() or list(wanted.parent.glob("adversarial-*")), errors.decode()[-3000:]
-    return process.returncode
+    _, printed = process.communicate(timeout=120)
+    assert list((folder / "run/checkpoints").glob("adversarial-*")), printed[-3000:]
+    return process.returncode, printed
 
 
-def check_killed_run_equals(whole, folder, config, after, *options, processes=1):
-    start_and_kill(folder, config, after, signal.SIGKILL, *options, processes=processes)
+def check_killed_run_equals(whole, folder, config, seed: int, *options, processes=1):
+    """Kill a run at a random moment, which the seed fixes, resume it, and compare."""
+    chance = random.Random(seed)
+    for _ in range(5):  # a run that was quicker than its killer proves nothing
+        after, delay = chance.choice([2, 4]), chance.uniform(0, 0.2)
+        print(f"seed {seed}: killed {delay:.3f} s after the checkpoint of step {after}")
+        code, _ = start_and_signal(folder, config, after, delay, signal.SIGKILL, *options, processes=processes)
+        if code == -signal.SIGKILL:
+            break
+        shutil.rmtree(folder / "run")
+    assert code == -signal.SIGKILL, "no run died of SIGKILL"
+    assert not (folder / "run/model").exists(), "the run had ended before it was killed"
     train(config, "--resume", "latest", *options, processes=processes)
     last = CHECKPOINT.format(6)
     assert largest_difference(weights(whole / last), weights(folder / last)) == 0
@@ -67,13 +90,13 @@ def test_products_of_a_run(whole):
 
 
 def test_killed_and_resumed_equals_uninterrupted(whole, data, tmp_path):
-    check_killed_run_equals(whole, tmp_path, write_config(tmp_path, data), after=random.choice([2, 4]))
+    check_killed_run_equals(whole, tmp_path, write_config(tmp_path, data), SEED)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", range(10))
+@pytest.mark.parametrize("kill", range(1, 11))
 def test_ten_random_kills(whole, data, tmp_path, kill):
-    check_killed_run_equals(whole, tmp_path, write_config(tmp_path, data), after=random.choice([2, 4]))
+    check_killed_run_equals(whole, tmp_path, write_config(tmp_path, data), SEED + kill)
 
 
 @pytest.mark.slow
@@ -83,7 +106,7 @@ def test_killed_and_resumed_on_two_processes(data, tmp_path, accumulation):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir(), killed.mkdir()
     train(write_config(whole, data), *options, processes=2)
-    check_killed_run_equals(whole, killed, write_config(killed, data), 2, *options, processes=2)
+    check_killed_run_equals(whole, killed, write_config(killed, data), SEED, *options, processes=2)
 
 
 @pytest.mark.slow
@@ -110,9 +133,59 @@ def test_two_processes_with_half_the_batch_equal_one(data, tmp_path):
 def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
     config = write_config(tmp_path, data)
     options = ("--adversarial_steps", "200", "--checkpoint_every", "2")
-    assert start_and_kill(tmp_path, config, 2, signal.SIGTERM, *options) == 1
+    code, printed = start_and_signal(tmp_path, config, 2, 0.1, signal.SIGTERM, *options)
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
-    assert all(not name.startswith(".") for name in names) and len(names) == 2
+    step = int(names[-1][-7:])
+    told = f"stopped at adversarial step {step}; continue with --resume latest."
+    assert code == 1 and printed.rstrip().endswith(told) and "Traceback" not in printed
+    assert all(not name.startswith(".") for name in names) and len(names) == 2 and 2 <= step < 200
+    assert not (tmp_path / "run/model").exists()
+    # what was saved is whole: it goes on from that step
+    done = train(config, "--resume", "latest", "--adversarial_steps", str(step + 1))
+    assert f"continuing from {names[-1]}" in done.stderr
+
+
+def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
+    """Started without a launcher, which would print tracebacks of its own."""
+    config = write_config(tmp_path, data)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    line = command(config, "--adversarial_steps", "2000")
+    processes = [
+        subprocess.Popen(
+            line,
+            env=environment() | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        wait_for(tmp_path / CHECKPOINT.format(2), processes[0])
+        processes[1].kill()
+        _, printed = processes[0].communicate(timeout=120)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert processes[1].returncode == -signal.SIGKILL, "the process to be killed had ended before"
+    assert processes[0].returncode == 1 and "Traceback" not in printed, printed[-3000:]
+    assert printed.rstrip().splitlines()[-1].startswith("error: another process of this run has ended")
+
+
+def test_errors_reach_the_terminal_as_sentences(data, tmp_path):
+    """Also those that arise in a data worker: true pairs of which one has another size."""
+    (tmp_path / "lr").mkdir()
+    for path in (data / "lr").iterdir():
+        Image.open(path).resize((30, 24)).save(tmp_path / "lr" / path.name)
+    options = {"source_lr": str(tmp_path / "lr"), "warmup_steps": 2, "adversarial_steps": 0, "workers": 1}
+    done = train(write_config(tmp_path, data, **options), check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr[-3000:]
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("error: ") and "HR is 128x96 and LR 30x24" in last
 
 
 def test_a_second_run_into_the_same_folder_is_refused(whole, data):

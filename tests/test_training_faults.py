@@ -1,0 +1,315 @@
+"""What a user can get wrong, and what can break on disk: said in a sentence before the first step, or survived."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny_run import VOID, largest_difference, make_data, train_here, weights, write_config
+
+from ssg_hub.data.crops import SourceCrops, make_loader
+from ssg_hub.data.tables import load_pictures
+from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
+from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
+from ssg_hub.training.run import plain_exits
+
+STEPS = 4  # with a checkpoint at 2 and at 4
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A run of four steps; tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("finished")
+    train_here(write_config(folder, data, adversarial_steps=STEPS))
+    return folder
+
+
+@pytest.fixture
+def copy(finished, data, tmp_path):
+    """The finished run in a folder of its own, and its configuration."""
+    shutil.copytree(finished / "run", tmp_path / "run")
+    return write_config(tmp_path, data, adversarial_steps=STEPS)
+
+
+def newest(config: Path) -> Path:
+    return config.parent / "run/checkpoints/adversarial-0000004"
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("model.safetensors", cut),
+        ("model_1.safetensors", flip_a_bit),  # which no loader would notice
+        ("optimizer.bin", cut),
+        ("custom_checkpoint_1.pkl", lambda path: path.unlink()),
+        ("checkpoint.json", cut),
+    ],
+)
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, copy, caplog, file, damage):
+    damage(newest(copy) / file)
+    with caplog.at_level(logging.INFO, "train"):
+        train_here(copy, "--resume", "latest")
+    told = [record.message for record in caplog.records]
+    assert any("adversarial-0000004 is damaged" in line and "before it is tried" in line for line in told)
+    assert any(line == "continuing from adversarial-0000002" for line in told)
+    for name in ("checkpoints/adversarial-0000004", "model"):
+        assert largest_difference(weights(finished / "run" / name), weights(copy.parent / "run" / name)) == 0
+    assert (copy.parent / "run/checkpoints/set_aside/adversarial-0000004").is_dir()  # nothing is thrown away
+
+
+def test_where_every_checkpoint_is_damaged_none_is_overwritten(copy):
+    for checkpoint in newest(copy).parent.iterdir():
+        cut(checkpoint / "model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint of the stage adversarial can be read \(adversarial-0000004, "
+    ):
+        train_here(copy, "--resume", "latest")
+    assert len(list_checkpoints(newest(copy).parent, "adversarial")) == 2
+
+
+def test_checkpoints_of_an_earlier_edition_are_taken_and_fall_back_too(finished, copy, caplog):
+    for checkpoint in newest(copy).parent.iterdir():
+        (checkpoint / "checkpoint.json").unlink()
+    cut(newest(copy) / "model.safetensors")
+    with caplog.at_level(logging.INFO, "train"):
+        train_here(copy, "--resume", "latest")
+    assert "adversarial-0000004 cannot be read" in caplog.text and "continuing from adversarial-0000002" in caplog.text
+    assert largest_difference(weights(finished / "run/model"), weights(copy.parent / "run/model")) == 0
+
+
+@pytest.mark.parametrize("folder", ["run/checkpoints", "run", "guide_start", "absent", "other/adversarial-0000004"])
+def test_what_is_no_checkpoint_of_this_run_is_refused(copy, folder):
+    shutil.copytree(newest(copy), copy.parent / "other/adversarial-0000004")
+    before = {path: path.stat().st_mtime_ns for path in newest(copy).iterdir()}
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        train_here(copy, "--resume", str(copy.parent / folder))
+    assert before == {path: path.stat().st_mtime_ns for path in newest(copy).iterdir()}
+
+
+def test_an_earlier_checkpoint_by_name_sets_the_later_ones_aside(finished, copy, caplog):
+    first = newest(copy).with_name("adversarial-0000002")
+    with caplog.at_level(logging.INFO, "train"):
+        train_here(copy, "--resume", str(first), "--checkpoint_every", "3")
+    assert "moved adversarial-0000004 to" in caplog.text
+    assert [path.name for path in list_checkpoints(first.parent, "adversarial")][-1] == "adversarial-0000004"
+    assert largest_difference(weights(finished / "run/model"), weights(copy.parent / "run/model")) == 0
+
+
+def test_another_network_is_refused_and_named(copy):
+    wider = "{features: 12, blocks: 1, growth: 4}"
+    with pytest.raises(
+        CheckpointError, match=r"other networks.*generator_config \{.*8.*\} -> \{.*12.*another output_dir"
+    ):
+        train_here(copy, "--resume", "latest", "--adversarial_steps", "6", "--generator_config", wider)
+    assert newest(copy).is_dir()
+
+
+def test_changed_settings_are_named_and_taken(copy, caplog):
+    with caplog.at_level(logging.INFO, "train"):
+        train_here(
+            copy, "--resume", "latest", "--adversarial_steps", "5", "--lr", "1e-5", "--seed", "3", "--batch", "1"
+        )
+    assert "changed since then: seed 0 -> 3, adversarial_steps 4 -> 5, batch 2 -> 1, lr 0.001 -> 1e-05" in caplog.text
+    optimizer = torch.load(newest(copy).with_name("adversarial-0000005") / "optimizer.bin", weights_only=True)
+    last = 1e-5 * 5 / 20 * (0.01 + 0.99 * (1 + np.cos(np.pi * 4 / 5)) / 2)
+    assert optimizer["param_groups"][0]["lr"] == pytest.approx(last, rel=1e-6)
+
+
+def test_pruning_leaves_no_half_checkpoint(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        (tmp_path / f"warmup-000000{step}").mkdir()
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prune_checkpoints(tmp_path, "warmup", 2, best=None)
+    assert [path.name for path in list_checkpoints(tmp_path, "warmup")] == ["warmup-0000002", "warmup-0000003"]
+
+
+def test_a_record_names_the_file_that_changed(copy):
+    assert read_record(newest(copy))["settings"]["lr"] == 1e-3
+    (newest(copy) / "model.safetensors").unlink()
+    with pytest.raises(DamagedCheckpoint):
+        read_record(newest(copy))
+
+
+# --- before the first step
+
+
+def refuse(config, error: type[SSGError], words: str, *options: str) -> None:
+    """The run ends with these words before it has made a step or loaded for long."""
+    with pytest.raises(error, match=words):
+        train_here(config, *options)
+    assert not (config.parent / "run/checkpoints").exists()
+
+
+def own_copy(data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("where", ["guide", "target", "dev"])
+@pytest.mark.parametrize("kind", ["ids", "channels", "size"])
+def test_label_maps_are_looked_at(data, tmp_path, where, kind):
+    data = own_copy(data, tmp_path)
+    path = data / "hr/labels/3.png"
+    ids = np.array(Image.open(path))
+    if kind == "ids":
+        ids[ids == 2] = 33
+    made = {"ids": ids, "channels": np.stack([ids] * 3, -1), "size": ids[:50]}[kind]
+    Image.fromarray(made).save(path)
+    keys = {
+        "guide": {"guide_steps": 1, "target": [], "consistency_weight": 0},
+        "target": {},
+        "dev": {"dev_labeled": "hr", "target_labels": None},
+    }[where]
+    words = {"ids": "map of 3 holds the id 33", "channels": "mode RGB", "size": "128x50 belongs to the picture 3"}[kind]
+    refuse(write_config(tmp_path, data, **keys), ConfigError, words)
+
+
+def dev_pair(data, hr_size, lr_size):
+    for name, size in (("dev_hr", hr_size), ("dev_lr", lr_size)):
+        (data / name).mkdir()
+        Image.open(data / "hr/images/0.png").resize(size).save(data / name / "a.png")
+    return {"dev_lr": ["dev_lr"], "dev_hr": "dev_hr", "validate_every": 1, "adversarial_steps": 1}
+
+
+def test_dev_pairs_of_other_sizes_are_refused(data, tmp_path):
+    data = own_copy(data, tmp_path)
+    keys = dev_pair(data, (100, 96), (25, 23))
+    refuse(write_config(tmp_path, data, **keys), ConfigError, "dev picture a has an LR of 25x23 and an HR of 100x96")
+
+
+def test_hr_of_a_dev_pair_may_have_a_remainder(data, tmp_path):
+    """As `ssg evaluate` takes it: LR does not show it."""
+    data = own_copy(data, tmp_path)
+    config = write_config(tmp_path, data, **dev_pair(data, (101, 99), (25, 24)))
+    train_here(config)
+    assert (tmp_path / "run/samples/adversarial-0000001.png").is_file()
+
+
+def test_damaged_dev_pictures_are_refused(data, tmp_path):
+    data = own_copy(data, tmp_path)
+    keys = dev_pair(data, (100, 96), (25, 24))
+    cut(data / "dev_hr/a.png")
+    refuse(write_config(tmp_path, data, **keys), ConfigError, "dev picture a cannot be read")
+
+
+def test_perceptual_weights_are_had_before_the_first_step(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    refuse(write_config(tmp_path, data, perceptual_weights=None, guide_steps=1), HubError, "timm/vgg16.tv_in1k")
+    save_file({"vgg.lin0.model.1.weight": torch.ones(1, 64, 1, 1)}, tmp_path / "heads.safetensors")
+    keys = {"lpips_weight": 1.0, "lpips_heads": str(tmp_path / "heads.safetensors"), "warmup_steps": 1}
+    refuse(write_config(tmp_path, data, **keys), CheckpointError, "LPIPS|no layer")
+
+
+def test_weights_that_are_not_finite_stop_at_once(data, tmp_path):
+    config = write_config(tmp_path, data)
+    for folder, file in (("vgg", data / "vgg.safetensors"), ("guide", tmp_path / "guide_start/model.safetensors")):
+        state = load_file(file)
+        name = next(iter(state))
+        state[name] = torch.full_like(state[name], float("nan"))
+        (tmp_path / folder).mkdir(exist_ok=True)
+        save_file(state, tmp_path / folder / "model.safetensors")
+    shutil.copy(tmp_path / "guide_start/config.json", tmp_path / "guide")
+    broken = str(tmp_path / "vgg/model.safetensors")
+    refuse(config, CheckpointError, "not finite", "--perceptual_weights", broken)
+    refuse(config, CheckpointError, "guide.*not finite", "--guide_model", str(tmp_path / "guide"))
+
+
+def test_a_generator_that_is_not_finite_stops_at_once(data, tmp_path, tiny_model):
+    state = {name: tensor.clone() for name, tensor in tiny_model.generator.state_dict().items()}
+    state["conv_last.bias"][0] = float("inf")
+    save_file(state, tmp_path / "generator.safetensors")
+    config = write_config(tmp_path, data, generator_weights=str(tmp_path / "generator.safetensors"))
+    refuse(config, CheckpointError, "conv_last.bias")
+
+
+# --- while it runs
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_in_data_workers_arrive_as_sentences(tmp_path, workers):
+    for index in range(3):
+        (tmp_path / f"{index}.png").write_bytes(b"no picture")
+    loader = make_loader(SourceCrops(load_pictures(["."], tmp_path), 32, seed=0), 2, 0, 1, 0, workers)
+    with pytest.raises(ConfigError) as caught:
+        next(loader)
+    assert str(caught.value).startswith("none of the 3 pictures can be read") and "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            RuntimeError("[/pytorch/third_party/gloo/pair.cc:525] Connection closed by peer [127.0.0.1]:2"),
+            "another process",
+        ),
+        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed."), "data worker was killed"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "memory does not suffice"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "memory does not suffice",
+        ),
+        (ConfigError("no such key."), "error: no such key."),
+    ],
+)
+def test_what_a_user_can_mend_ends_with_a_sentence(error, words):
+    with pytest.raises(SystemExit, match=words), plain_exits():
+        raise error
+
+
+def test_what_nobody_foresaw_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="size of tensor"), plain_exits():
+        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+
+
+def test_the_clock_ends_a_run_with_checkpoint_and_model_and_it_can_be_continued(data, tmp_path, caplog):
+    config = write_config(tmp_path, data, warmup_steps=2, adversarial_steps=500, checkpoint_every=1000)
+    with caplog.at_level(logging.INFO, "train"):
+        train_here(config, "--max_minutes", "0.02")
+    assert "max_minutes are over: adversarial ends at step" in caplog.text
+    (last,) = list_checkpoints(tmp_path / "run/checkpoints", "adversarial")
+    step = int(last.name[-7:])
+    assert 1 <= step < 500 and weights(tmp_path / "run/model")
+    train_here(config, "--resume", "latest", "--adversarial_steps", str(step + 1))
+    assert (last.parent / f"adversarial-{step + 1:07d}").is_dir()
+
+
+def test_no_stage_begins_after_the_clock_has_ended_one(data, tmp_path):
+    config = write_config(tmp_path, data, warmup_steps=50, adversarial_steps=2)
+    train_here(config, "--max_minutes", "1e-6")
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["warmup-0000001"]
+    assert weights(tmp_path / "run/model") and json.loads((tmp_path / "run/model/config.json").read_text())
+    train_here(config, "--resume", "latest", "--warmup_steps", "2")
+    names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
+    assert names == ["adversarial-0000002", "warmup-0000001", "warmup-0000002"]
+
+
+def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
+    """What the check must not refuse: the configuration of the other tests has void pixels."""
+    ids = np.array(Image.open(data / "hr/labels/0.png"))
+    assert VOID in ids
+    train_here(write_config(tmp_path, data, adversarial_steps=1, dev_labeled="hr"))
