@@ -14,6 +14,7 @@ COMMANDS = {
     "info": ("ssg_hub.commands.info", "say what a model is: architecture, size, labels, licence"),
     "evaluate": ("ssg_hub.commands.evaluate", "measure SR pictures against references"),
     "degradation": ("ssg_hub.commands.degradation", "learn how a camera spoils its pictures, from these alone"),
+    "train": ("ssg_hub.commands.train", "train a generator of your own"),
     "convert": ("ssg_hub.commands.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
 }
 

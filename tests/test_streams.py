@@ -76,3 +76,20 @@ def test_shards_that_cannot_serve_are_explained(tmp_path, content):
         Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "0.parquet")
     with pytest.raises(ConfigError, match="no shards" if content is None else "no column image"):
         load_stream(["."], tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_shard_that_is_damaged_further_on_ends_with_a_sentence(tmp_path, workers):
+    for name in "01":
+        rows = [{"bytes": encoded(10 * index), "path": None} for index in range(4)]
+        Dataset.from_dict({"image": rows}).to_parquet(tmp_path / f"{name}.parquet")
+    stream = load_stream(["."], tmp_path)
+    (tmp_path / "1.parquet").write_bytes((tmp_path / "1.parquet").read_bytes()[:200])
+    loader = make_stream_loader(SourceCrops(stream, 32, seed=0), 2, 0, 1, 0, workers)
+    with pytest.raises(ConfigError, match="stream of source pictures broke off.*resume latest") as caught:
+        for _ in range(8):
+            next(loader)
+    assert "Traceback" not in str(caught.value)
+    (tmp_path / "0.parquet").write_bytes(b"no shard")
+    with pytest.raises(ConfigError, match="cannot be read as shards"):
+        load_stream(["."], tmp_path)

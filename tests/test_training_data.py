@@ -76,6 +76,26 @@ def test_source_crops_are_a_function_of_seed_and_position(data):
     assert crops[2]["hr"].shape == (3, 32, 32) and 0 <= crops[2]["hr"].min() <= crops[2]["hr"].max() <= 1
 
 
+def test_flat_crops_leave_the_others_as_they_were(data):
+    """A share of the samples is one colour all over; the rest, and every sample's degradation, is untouched."""
+    table = load_pictures(["hr"], data)
+    plain, mixed = (SourceCrops(table, 32, seed=3, flat_share=share) for share in (0.0, 0.3))
+    flat = []
+    for position in range(200):
+        before, after = plain[position], mixed[position]
+        assert before["seed"] == after["seed"]
+        if not torch.equal(before["hr"], after["hr"]):
+            flat.append(after["hr"])
+            assert torch.equal(after["hr"], after["hr"][:, :1, :1].expand(3, 32, 32))
+    assert 40 <= len(flat) <= 80
+    colors = torch.stack([crop[:, 0, 0] for crop in flat])
+    assert 0 <= colors.min() <= colors.max() <= 1
+    grays = (colors == colors[:, :1]).all(1)
+    assert 0.1 < grays.float().mean() < 0.6  # and the others have a hue
+    again = SourceCrops(table, 32, seed=3, flat_share=0.3)
+    assert all(torch.equal(mixed[i]["hr"], again[i]["hr"]) for i in (0, 7, 31))
+
+
 def test_an_epoch_visits_every_picture_once(tmp_path):
     for index in range(7):
         Image.new("RGB", (32, 32), (index * 30, 0, 0)).save(tmp_path / f"{index}.png")

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_run import VOID, largest_difference, make_data, train_here, weights, write_config
+from tiny_run import ROOT, VOID, largest_difference, make_data, signals_kept, train_here, weights, write_config
 
+from ssg_hub import cli
+from ssg_hub.commands import train
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
+from ssg_hub.training.config import TrainConfig
 from ssg_hub.training.run import plain_exits
 
 STEPS = 4  # with a checkpoint at 2 and at 4
@@ -313,3 +317,28 @@ def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
     ids = np.array(Image.open(data / "hr/labels/0.png"))
     assert VOID in ids
     train_here(write_config(tmp_path, data, adversarial_steps=1, dev_labeled="hr"))
+
+
+# --- `ssg train`
+
+
+def test_ssg_train_runs_the_script(data, tmp_path):
+    config = write_config(tmp_path, data, adversarial_steps=1)
+    with signals_kept():
+        assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
+    assert json.loads((tmp_path / "run/run.json").read_text())["config"]["lr"] == 5e-4
+    with signals_kept(), pytest.raises(SystemExit, match="already holds a run"):
+        cli.main(["train", "--config", str(config)])
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_ssg_train_lists_every_key(capsys, words):
+    assert cli.main(["train", *words]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"  {name} (" in printed for name in TrainConfig.model_fields)
+
+
+def test_the_wheel_holds_the_script():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included["train_accelerate.py"] == f"ssg_hub/{train.SCRIPT}" and train.find_script() == ROOT / train.SCRIPT

@@ -49,12 +49,18 @@ def _open_entry(entry: str, root: Path, labels: bool):
         kind, files = max(found, key=lambda pair: len(pair[1]))
         if not files:
             raise ConfigError(f"{folder} holds no shards (*.parquet or *.tar). Leave `streaming` out to read pictures.")
-        stream = load_dataset(kind, data_files=[str(file) for file in files], split="train", streaming=True)
+        source = {"path": kind, "data_files": [str(file) for file in files]}
     elif entry.count("/") == 1:
-        stream = load_dataset(entry, split="train", streaming=True)
+        source = {"path": entry}
     else:
         raise ConfigError(f"no folder of shards at {folder}. Check the path, or set data_root.")
-    columns = stream.column_names or list(next(iter(stream.take(1)), {}))
+    try:
+        stream = load_dataset(**source, split="train", streaming=True)
+        columns = stream.column_names or list(next(iter(stream.take(1)), {}))
+    except Exception as error:  # each kind of shard, and the Hub, has its own
+        raise ConfigError(
+            f"{entry} cannot be read as shards ({_reason(error)}). Check files and connection."
+        ) from error
     wanted = {"image": _find_column(columns, IMAGE_NAMES, entry)}
     if labels:
         wanted["label"] = _find_column(columns, ("label",), entry)
@@ -71,6 +77,10 @@ def _find_column(columns: list[str], names: tuple[str, ...], entry: str) -> str:
             if column.split(".")[0] == name:
                 return column
     raise ConfigError(f"the shards of {entry} have no column {' or '.join(names)}; they have {', '.join(columns)}.")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class StreamedCrops(IterableDataset):
@@ -96,10 +106,9 @@ class StreamedCrops(IterableDataset):
         except SSGError as error:
             yield error
         except Exception as error:  # damaged shards and broken connections each have their own
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             yield ConfigError(
-                f"the stream of source pictures broke off ({reason}). Check its shards and the connection, then "
-                "continue with --resume latest."
+                f"the stream of source pictures broke off ({_reason(error)}). Check its shards and the connection, "
+                "then continue with --resume latest."
             )
 
     def _samples(self) -> Iterator[dict]:

@@ -38,7 +38,8 @@ class GradientBalance:
         return {"weight": self.weight, "refreshed": self.refreshed}
 
     def load_state_dict(self, state: dict) -> None:
-        self.weight, self.refreshed = state["weight"], state["refreshed"]
+        if self.fixed is None:  # a number in the config holds, whatever the run had before
+            self.weight, self.refreshed = state["weight"], state["refreshed"]
 
     def __call__(self, others: Tensor, guide_loss: Tensor, step: int) -> float:
         """The weight for this step; both losses still need their graphs."""
