@@ -84,6 +84,8 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None, dev: DevSet) ->
     perceptual = PerceptualLoss(config.perceptual_weights).to(accelerator.device) if weight else None
     generator = in_memory_format(generator.requires_grad_(True), config)
     ema = new_ema(generator, run)
+    if config.generator_precision == "fp32":
+        keep_in_fp32(generator)
     if config.compile:
         generator.compile()
     (learner,) = prepare(accelerator, (generator, torch.optim.Adam(generator.parameters(), config.lr, BETAS)))

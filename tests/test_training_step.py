@@ -32,7 +32,7 @@ def watch(data, tmp_path, monkeypatch):
     def run(**changes) -> SimpleNamespace:
         values = yaml.safe_load(write_config(tmp_path, data, **changes).read_text())
         config = TrainConfig(**values)
-        seen = SimpleNamespace(updates=[], rates=[], learners={}, networks={}, stage=None)
+        seen = SimpleNamespace(updates=[], rates=[], dtypes=set(), learners={}, networks={}, stage=None)
 
         class WatchedStage(Stage):
             def __init__(self, run, name, steps, states=()):
@@ -64,6 +64,7 @@ def watch(data, tmp_path, monkeypatch):
             session = Run(config)
             guide = first_guide(config)
             generator = first_model(config, guide).generator
+            generator.conv_first.register_forward_hook(lambda layer, inputs, output: seen.dtypes.add(output.dtype))
             seen.networks |= {"generator": generator} | ({"guide": guide} if guide else {})
             objective = SourceLosses(config, session.accelerator.device)
             train_accelerate.adversarial(session, generator, guide, guide, DevSet(config), objective)
@@ -143,6 +144,15 @@ def test_each_discriminator_is_moved_by_its_own_update_alone(watch, heads, kind)
     assert [(owner, changed) for owner, _, changed, _ in seen.updates] == [
         (name, {name}) for name in ("generator", "discriminator")
     ] * 2
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("mixed", torch.bfloat16)])
+def test_mixed_precision_leaves_the_generator_out_unless_asked(watch, precision, dtype):
+    seen = watch(adversarial_steps=1, mixed_precision="bf16", generator_precision=precision)
+    assert seen.dtypes == {dtype}
+    assert [(owner, changed) for owner, _, changed, _ in seen.updates] == [
+        (name, {name}) for name in ("generator", "discriminator")
+    ]
 
 
 def test_the_discriminator_warms_up_alone(watch):
