@@ -126,7 +126,7 @@ def test_lpips_names_what_is_wrong_with_its_files(tmp_path):
         metrics.LPIPS.from_files(tmp_path / "absent.safetensors", heads)
     for name in ("damaged.safetensors", "damaged.pth"):
         (tmp_path / name).write_bytes(b"not weights")
-        with pytest.raises(CheckpointError, match="not a readable file of weights"):
+        with pytest.raises(CheckpointError, match="not a readable file of AlexNet weights"):
             metrics.LPIPS.from_files(tmp_path / name, heads)
 
 

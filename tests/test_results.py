@@ -10,7 +10,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import evaluation_data, peers, results
+from benchmarks import evaluation_data, peers
+from benchmarks.results import __main__ as results
+from benchmarks.results import aims, measuring, tables
 
 VOID = 11
 
@@ -47,7 +49,7 @@ def small_shared(tmp_path, monkeypatch):
     monkeypatch.setenv("SSG_SHARED", str(tmp_path / "shared"))
     monkeypatch.setattr(evaluation_data, "MADE", tmp_path / "sets")
     monkeypatch.setattr(peers, "OUTPUT", tmp_path / "peers")
-    monkeypatch.setattr(results, "find_distances", lambda where: {"lpips": Difference(), "dists": Difference()})
+    monkeypatch.setattr(measuring, "find_distances", lambda where: {"lpips": Difference(), "dists": Difference()})
     return tmp_path / "shared"
 
 
@@ -91,16 +93,16 @@ def test_the_report_has_every_row_and_its_ratio_with_the_yardstick(
 ):
     tiny_model.save_pretrained(tmp_path / "model")
     save_file(tiny_model.generator.state_dict(), tmp_path / "tiny.safetensors")
-    monkeypatch.setattr(peers, "PEERS", {results.YARDSTICK: str(tmp_path / "tiny.safetensors")})
+    monkeypatch.setattr(peers, "PEERS", {measuring.YARDSTICK: str(tmp_path / "tiny.safetensors")})
     for pictures in (*evaluation_data.camvid_sets(small_shared, "dev"), *evaluation_data.kodak_sets(small_shared)):
         for stem in ("01", "02"):
-            sr = peers.peer_folder(results.YARDSTICK, pictures.name) / f"{stem}.png"
+            sr = peers.peer_folder(measuring.YARDSTICK, pictures.name) / f"{stem}.png"
             sr.parent.mkdir(parents=True, exist_ok=True)
             tiny_model.upscale(next(pictures.lr.glob(f"{stem}.*")), segment=False).save(sr)
-    monkeypatch.setattr(results, "TURNS", 1)
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(measuring, "TURNS", 1)
+    monkeypatch.setattr(measuring, "ROOT", tmp_path)
     monkeypatch.setattr(results, "write_section", lambda *texts: pytest.fail("dev must not be published"))
-    line = ["results", "--dev", "--candidates", f"tiny={tmp_path / 'model'}", "--peers", results.YARDSTICK]
+    line = ["results", "--dev", "--candidates", f"tiny={tmp_path / 'model'}", "--peers", measuring.YARDSTICK]
     monkeypatch.setattr(sys, "argv", [*line, "--judge", str(tmp_path / "model")])
     assert results.main() == 0
     printed = capsys.readouterr().out
@@ -109,7 +111,9 @@ def test_the_report_has_every_row_and_its_ratio_with_the_yardstick(
         assert f"| {title} | tiny | 1.000 | 1.000 | +0.00 | 1.000 |" in printed
     for title in ("Kodak, bicubic", "Kodak, generic prior", "Kodak, bicubic, JPEG 40"):
         assert f"| {title} | tiny | 1.000 | 1.000 | +0.00 | – |" in printed
-    assert "| HR |" in printed and "| bicubic |" in printed and "black" in printed and "| tiny | HR |" in printed
+    assert "| HR |" in printed and "| bicubic |" in printed and "black" in printed
+    assert "| CamVid dev, noisy: LPIPS at most 0.92 of x4plus's | 1.000 | **no** |" in printed
+    assert "| Kodak, bicubic, JPEG 40: DISTS at most x4plus's | 1.000 of it | yes |" in printed
 
 
 def test_colours_are_measured_where_they_deviate_most(tiny_model):
@@ -128,7 +132,15 @@ def test_colours_are_measured_where_they_deviate_most(tiny_model):
             return sr
 
     tiny_model.generator = Reddish()
-    report = results.Report.__new__(results.Report)
-    report.models, report.peers, report.shared = {"reddish": tiny_model}, [], None
-    row = results.tell_colors(report).splitlines()[-1]
-    assert row == "| reddish | 7 | 7 | 7 | 7 | 0 | 0 | 7 | 7 | 7 | 0 | 0 |"
+    found = measuring.Measurements.__new__(measuring.Measurements)
+    found.models, found.peers = {"reddish": tiny_model}, []
+    found.deviations = found._deviations
+    assert tables.tell_colors(found).splitlines()[-1] == "| reddish | 7 | 7 | 7 | 7 | 0 | 0 | 7 | 7 | 7 | 0 | 0 |"
+    found.seconds = lambda: {"reddish": 1.0, "x4plus": 9.0}
+    found.guide_miou = lambda: {"reddish": {"HR": 0.65, "noisy": 0.1, "phone": 0.499}}
+    assert [line[1:] for line in aims.other_aims(found, "reddish")] == [
+        ("7 (black)", False),
+        ("1/9.0", False),
+        ("0.650", True),
+        ("0.499", False),
+    ]

@@ -1,0 +1,57 @@
+"""Score bicubic, the published peers and our models in one run, on CamVid's two cameras and on Kodak: docs/results.md.
+
+    python -m benchmarks.peers                          # once: what the peers make of the LR pictures
+    python -m benchmarks.results --dev --candidates new=runs/x/checkpoint.safetensors --peers x4plus
+    python -m benchmarks.results                        # reads val: once, when everything is chosen
+
+A candidate is whatever `ssg evaluate` takes for a model, and the figures are those of `ssg evaluate`: 8-bit pictures,
+PSNR and SSIM of the luma without a border of 4 pixels. With --dev the frames of CamVid's dev part stand in for those of
+val, and nothing is written. Without it the section of docs/results.md is written, if the last candidate is embedded.
+"""
+
+import argparse
+import sys
+
+from benchmarks.document import describe_machine, write_section
+from benchmarks.evaluation_data import CAMERAS, find_shared
+from benchmarks.peers import PEERS
+from benchmarks.results.aims import tell_aims
+from benchmarks.results.measuring import JUDGE, SHOWN_PEERS, Measurements
+from benchmarks.results.tables import tell_camvid, tell_colors, tell_guides, tell_kodak, tell_models, tell_times
+from ssg_hub.evaluation.judges import EMBEDDED, load_model
+
+PARTS = {
+    "models": tell_models,
+    "camvid": tell_camvid,
+    "kodak": tell_kodak,
+    "colors": tell_colors,
+    "guides": tell_guides,
+    "times": tell_times,
+    "aims": tell_aims,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.partition("\n")[0])
+    parser.add_argument("--candidates", nargs="+", default=[f"{EMBEDDED}={EMBEDDED}"], metavar="NAME=MODEL")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=SHOWN_PEERS)
+    parser.add_argument("--dev", action="store_true", help="choose on CamVid's dev part; writes nothing")
+    parser.add_argument("--cameras", nargs="+", choices=CAMERAS, default=list(CAMERAS))
+    parser.add_argument("--judge", default=str(JUDGE), help="segmentation model that no training saw")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts of the report")
+    options = parser.parse_args()
+    models = {name: load_model(where) for name, _, where in (text.partition("=") for text in options.candidates)}
+    part = "dev" if options.dev else "val"
+    measurements = Measurements(models, options.peers, part, options.cameras, options.judge, find_shared())
+    texts = [f"On: {describe_machine()}. By: `python -m benchmarks.results{' --dev' if options.dev else ''}`."]
+    for name in options.only:
+        texts.append(PARTS[name](measurements))
+        print(texts[-1], end="\n\n", flush=True)
+    everything = (options.only, options.peers, options.cameras) == (list(PARTS), SHOWN_PEERS, list(CAMERAS))
+    if everything and not options.dev and options.candidates[-1].endswith(f"={EMBEDDED}"):
+        write_section("embedded checkpoint", "## The embedded checkpoint\n\n" + "\n\n".join(texts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What the tables of docs/results.md are made from; each figure is measured once, when the first table asks for it."""
+
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from benchmarks.document import ROOT
+from benchmarks.evaluation_data import HR_PARTS, SCALE, VOID, PictureSet, camvid_sets, kodak_sets
+from benchmarks.peers import missing, peer_folder, weights_file
+from ssg_hub.evaluation.distances import find_distances
+from ssg_hub.evaluation.judges import load_guide, load_model
+from ssg_hub.evaluation.methods import FromFolder, FromModel, Method, bicubic
+from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
+
+JUDGE = ROOT / "runs/judge/guide"
+YARDSTICK = "x4plus"
+SHOWN_PEERS = ["general-x4v3", "general-wdn-x4v3", YARDSTICK]
+COLORS = {
+    "black": (0, 0, 0),
+    "gray 64": (64, 64, 64),
+    "gray 128": (128, 128, 128),
+    "gray 192": (192, 192, 192),
+    "white": (255, 255, 255),
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "cyan": (0, 255, 255),
+    "magenta": (255, 0, 255),
+    "yellow": (255, 255, 0),
+}
+FLAT_SIDE, TIMED_SIZE, TURNS = 32, (96, 128), 3
+Models = dict[str, nn.Module]
+
+
+class Measurements:
+    """The figures of all rows: bicubic, the peers (from the pictures that they made before), and the candidates.
+
+    Args:
+        models: candidates by name.
+        peers: names of `benchmarks.peers`.
+        part: "dev" or "val", of CamVid.
+        cameras: of CamVid's cameras, those that are measured.
+        judge: where the segmenter is; the default place may be empty, and then nothing is judged.
+        shared: the folder of data and weights.
+    """
+
+    def __init__(self, models: Models, peers: list[str], part: str, cameras: list[str], judge: str, shared: Path):
+        self.models, self.peers, self.part, self.cameras, self.shared = models, peers, part, cameras, shared
+        self.distances = find_distances(str(shared / "weights"))
+        self.judge = load_guide(judge) if Path(judge).is_dir() or judge != str(JUDGE) else None
+        self.score = cache(self._score)
+        self.deviations, self.seconds = cache(self._deviations), cache(self._seconds)
+        self.guide_miou = cache(self._guide_miou)
+
+    def camvid_sets(self) -> list[PictureSet]:
+        return [pictures for pictures in camvid_sets(self.shared, self.part) if pictures.lr.name in self.cameras]
+
+    def kodak_sets(self) -> list[PictureSet]:
+        return kodak_sets(self.shared)
+
+    def networks(self) -> Models:
+        """Every model of the tables, the peers' too."""
+        return {peer: load_model(str(weights_file(peer, self.shared))) for peer in self.peers} | self.models
+
+    def _score(self, pictures: PictureSet) -> Evaluation:
+        measures = Measures(SCALE, distances=self.distances)
+        judged = pictures.labels is not None and self.judge is not None
+        if judged:
+            measures = Measures(SCALE, None, self.distances, self.judge, self.judge.labels, VOID)
+        with tqdm(desc=pictures.title, unit="picture", leave=False, disable=None) as bar:
+
+            def on_progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            labels = pictures.labels if judged else None
+            methods = self._methods(pictures)
+            return evaluate_folder(pictures.lr, methods, pictures.hr, labels, measures, on_progress=on_progress)
+
+    def _methods(self, pictures: PictureSet) -> dict[str, Method]:
+        methods: dict[str, Method] = {"bicubic": bicubic}
+        for peer in self.peers:
+            if left := missing(peer, pictures):
+                sys.exit(
+                    f"{len(left)} pictures of {peer} are missing, such as {left[0][1]}: python -m benchmarks.peers"
+                )
+            methods[peer] = FromFolder(peer_folder(peer, pictures.name))
+        return methods | {name: FromModel(model, segment=False) for name, model in self.models.items()}
+
+    def _deviations(self) -> dict[str, dict[str, int]]:
+        """Row -> colour -> how far a picture of that colour alone comes out of it: the worst channel and pixel."""
+        found: dict[str, dict[str, int]] = {}
+        for name, model in self.networks().items():
+            found[name] = {}
+            for title, color in COLORS.items():
+                flat = Image.new("RGB", (FLAT_SIDE, FLAT_SIDE), color)
+                sr = model.upscale(flat, outscale=SCALE, segment=False).image
+                found[name][title] = int(np.abs(np.asarray(sr, int) - color).max())
+        return found
+
+    def _guide_miou(self) -> dict[str, dict[str, float]]:
+        """Candidate with a guide -> "HR" or camera -> what the guide reads in HR, and in its own generator's SR."""
+        sets, found = self.camvid_sets(), {}
+        for name, model in self.models.items():
+            if model.guide is None:
+                continue
+            found[name] = {"HR": self._read_hr(model.guide, sets[0])}
+            measures = Measures(SCALE, judge=model.guide, labels=model.labels, void=VOID)
+            methods = {name: FromModel(model, segment=False)}
+            for pictures in sets:
+                scores = evaluate_folder(pictures.lr, methods, None, pictures.labels, measures).scores
+                found[name][pictures.lr.name] = scores[name]["miou"]
+        return found
+
+    def _read_hr(self, guide: nn.Module, pictures: PictureSet) -> float:
+        """mIoU on the HR frames of a set: a "super-resolution" of scale 1 without a method."""
+        folder = link_stems(pictures.hr, {path.stem for path in pictures.lr.iterdir()}, f"{HR_PARTS[self.part]}-hr")
+        measures = Measures(1, judge=guide, labels=guide.labels, void=VOID)
+        return evaluate_folder(folder, {}, folder, pictures.labels, measures).scores[REFERENCE]["miou"]
+
+    @torch.inference_mode()
+    def _seconds(self) -> dict[str, float]:
+        """Row -> median seconds of its generator on the same noise, in turns, all by plain torch."""
+        rows = self.networks().items()
+        networks = {name: model.generator.to(memory_format=torch.channels_last) for name, model in rows}
+        lr = torch.rand(1, 3, *TIMED_SIZE, generator=torch.Generator().manual_seed(0))
+        lr = lr.contiguous(memory_format=torch.channels_last)
+        spent: dict[str, list[float]] = {name: [] for name in networks}
+        for _ in range(TURNS + 1):  # the first turn warms up
+            for name, network in networks.items():
+                spent[name].append(time_one(lambda network=network: network(lr)))
+        return {name: median(seconds[1:]) for name, seconds in spent.items()}
+
+
+def time_one(action: Callable) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def link_stems(source: Path, stems: set[str], name: str) -> Path:
+    """A folder of links to the pictures of these stems."""
+    folder = ROOT / "runs/sets" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        if path.stem in stems and not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path.resolve())
+    return folder
