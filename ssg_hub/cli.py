@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 some files failed, 2 the request cannot be done as it stands, 130 interrupted.
     """
+    _allow_any_character()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(command).parse_args(arguments)
@@ -55,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"ssg {args.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _allow_any_character() -> None:
+    """Let a console that lacks a character show its code, rather than end the command: names may hold any."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _version() -> str:

@@ -16,7 +16,7 @@ from ssg_hub.commands import jobs
 from ssg_hub.commands.batch import parse_strength
 from ssg_hub.commands.jobs import plan_jobs
 from ssg_hub.errors import ImageError
-from ssg_hub.images import writing as image_files
+from ssg_hub.images import formats
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -170,7 +170,7 @@ def test_a_dot_in_a_name_is_no_suffix_and_a_file_named_twice_is_one_job(tmp_path
 
 
 def test_the_formats_planned_are_those_that_can_be_written():
-    assert set(jobs.WRITABLE) == set(image_files.FORMATS) and set(jobs.FORMATS.values()) <= set(jobs.WRITABLE)
+    assert {formats.WRITTEN[ending] for ending in jobs.FORMATS.values()} == set(formats.WRITTEN.values())
 
 
 def test_strength_is_read_as_a_number_or_by_class():

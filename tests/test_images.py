@@ -140,18 +140,6 @@ def test_16_bit_tiff_reads_the_same_in_another_program(tmp_path):
     assert np.array_equal(tifffile.imread(tmp_path / "ours.tif"), np.concatenate((DEEP, DEEP[..., :1]), -1))
 
 
-def test_16_bit_tiff_in_planes_is_never_read_wrong(tmp_path):
-    tifffile = pytest.importorskip("tifffile")
-    planes = np.moveaxis(DEEP, -1, 0)
-    options = {"photometric": "rgb", "planarconfig": "separate"}
-    tifffile.imwrite(tmp_path / "raw.tif", planes, **options)
-    with pytest.raises(ImageError, match="interleaved"):
-        read_picture(tmp_path / "raw.tif")
-    tifffile.imwrite(tmp_path / "packed.tif", planes, compression="zlib", **options)
-    packed = read_picture(tmp_path / "packed.tif")
-    assert np.array_equal(packed.values, DEEP >> 8) and "16 bits" in packed.notes[0]
-
-
 def test_16_bits_into_a_format_of_8_are_rounded_and_said(tmp_path):
     notes = write_picture(Picture(DEEP), tmp_path / "out.webp")
     assert np.array_equal(read_picture(tmp_path / "out.webp").values, np.rint(DEEP / 257).astype(np.uint8))

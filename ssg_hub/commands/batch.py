@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, SSGError
-from .jobs import FORMATS, Job, make_folders, plan_jobs
+from ..images.formats import name_endings
+from .jobs import FORMATS, Job, check_job, list_left_out, make_folders, plan_jobs
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -58,11 +59,15 @@ def run(args: argparse.Namespace) -> int:
         SSGError: the request as a whole cannot be done.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    jobs = plan_jobs(args.inputs, args.output, args.format, args.mask, args.overlay)
+    jobs = plan_jobs(
+        args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
+    )
     make_folders(jobs)
+    if rank == 0 and (left_out := list_left_out(args.inputs)):
+        say(f"left out {len(left_out)} files whose endings are not {name_endings()}: {left_out[0].name}, …")
     todo, skipped, failed = [], 0, 0
     for job in jobs[rank::world]:
-        if not args.overwrite and all(path.exists() for path in job.outputs()):
+        if not args.overwrite and not job.missing():
             skipped += 1
             say(f"skipped {job.source}: {job.image} exists (--overwrite replaces it)")
         else:
@@ -162,14 +167,24 @@ def _upscale_all(model, jobs: list[Job], options: dict, overwrite: bool, show: b
 
 
 def _upscale_one(model, job: Job, options: dict, overwrite: bool, on_progress: Callable[[int, int], None]) -> None:
-    from ..images.reading import write_picture
+    """Upscale one picture and write what is wanted of it; what cannot be written is refused before the network runs."""
+    from ..images.formats import check_size, choose_format
+    from ..images.reading import MAX_PIXELS, read_picture
+    from ..images.writing import write_picture
+    from ..upscaling.upscale import output_size
 
-    result = model.upscale(job.source, on_progress=on_progress, **options)
+    check_job(job, overwrite)
+    picture = read_picture(job.source, options.get("max_pixels", MAX_PIXELS))
+    check_size(output_size(picture.size, options["outscale"]), choose_format(job.image))
+    result = model.upscale(picture, on_progress=on_progress, **options)
+    notes = list(result.report.get("notes", []))
     for path, make in ((job.mask, lambda: result.mask), (job.overlay, result.overlay)):
         if path is not None and (overwrite or not path.exists()):
-            write_picture(make(), path, overwrite=overwrite)
+            notes += write_picture(make(), path, overwrite=overwrite)
     if overwrite or not job.image.exists():  # last, so that a picture that exists has its companions
-        result.save(job.image, overwrite=overwrite)
+        notes += result.save(job.image, overwrite=overwrite)
+    for note in dict.fromkeys(notes):
+        say(f"note {job.source}: {note}")
 
 
 def _reporter(bar) -> Callable[[int, int], None]:

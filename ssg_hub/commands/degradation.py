@@ -89,6 +89,7 @@ def show(args: argparse.Namespace) -> int:
     """
     from ..degradation.bank import DegradationBank
     from ..degradation.contact_sheet import draw_contact_sheet
+    from ..images.formats import check_target, choose_format
     from ..images.writing import write_picture
 
     output = args.output
@@ -97,6 +98,8 @@ def show(args: argparse.Namespace) -> int:
     elif output is None:
         output = Path(args.bank) / "contact_sheet.png"
     bank = DegradationBank.load(args.bank)
+    choose_format(output)
+    check_target(output, overwrite=True)
     sheet = draw_contact_sheet(bank, args.lr, args.hr, args.seed)
     write_picture(sheet, output, overwrite=True)
     print(f"{bank.describe()}\nwrote {output}")

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     """Load the model and print what it is."""
     facts = describe(args.model)
     if args.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(json.dumps(facts, indent=2))
         return 0
     width = max(map(len, facts)) + 2
     for name, value in facts.items():

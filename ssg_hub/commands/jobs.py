@@ -1,15 +1,28 @@
 """What a batch reads and writes: finds the pictures, names the results, and refuses a batch that would harm itself."""
 
 import os
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ImageError
+from ..images.formats import READ, WRITTEN, check_target, is_picture, list_files, name_endings
 
-READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pnm")
-WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
+FORMATS = {  # the words that --format takes
+    word: ending
+    for word, ending in {
+        "png": ".png",
+        "jpeg": ".jpg",
+        "jpg": ".jpg",
+        "webp": ".webp",
+        "avif": ".avif",
+        "tiff": ".tif",
+        "tif": ".tif",
+    }.items()
+    if ending in WRITTEN
+}
+COMPANIONS = ("mask", "overlay")  # NAME_mask.png and NAME_overlay.png
+FILE_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # so end files; of folders, few
 
 
 @dataclass(frozen=True)
@@ -25,9 +38,19 @@ class Job:
         """Every file that this job writes."""
         return [path for path in (self.image, self.mask, self.overlay) if path is not None]
 
+    def missing(self) -> list[Path]:
+        """Those of them that are not there."""
+        return [path for path in self.outputs() if not is_there(path)]
+
 
 def plan_jobs(
-    inputs: list[Path], output: Path, format: str | None = None, mask: bool = False, overlay: bool = False
+    inputs: list[Path],
+    output: Path,
+    format: str | None = None,
+    mask: bool = False,
+    overlay: bool = False,
+    outscale: float = 4.0,
+    overwrite: bool = False,
 ) -> list[Job]:
     """Decide what is read and what is written, before anything is.
 
@@ -36,26 +59,32 @@ def plan_jobs(
         output: a folder, or for one single picture the file to write.
         format: a key of FORMATS, "same" (as each input), or None: what the name of `output` says, else PNG.
         mask, overlay: whether NAME_mask.png and NAME_overlay.png are written beside NAME.
+        outscale: by it, results of an earlier run into the folder of the inputs are told from inputs.
+        overwrite: results may be replaced; then such pictures are refused, lest an input is.
 
     Returns:
         The jobs, in an order that depends on the inputs alone.
 
     Raises:
-        ImageError: an input that does not exist, a folder without pictures, or results that would be written over an
-            input or over each other.
+        ImageError: an input that does not exist, a folder without pictures, an output of a format that is not written,
+            or results that would be written over an input or over each other.
     """
     found = list(dict.fromkeys(pair for entry in inputs for pair in _find(entry, output)))
-    one_file = output.suffix.lower() in WRITABLE and not output.is_dir()
-    if output.suffix.lower() in READABLE and not output.is_dir():
-        _check_one_file(inputs, output, format, len(found))
+    one_file = _names_one_file(inputs, output, format, len(found))
+    if not (one_file or overwrite):
+        found = _without_results(found, output, format, outscale)
     jobs = []
     for source, place in found:
         image = output if one_file else _rename(output / place, source, format)
-        beside = {"mask": mask, "overlay": overlay}
-        extra = {key: image.with_name(f"{image.stem}_{key}.png") for key, wanted in beside.items() if wanted}
-        jobs.append(Job(source, image, **extra))
+        beside = zip(COMPANIONS, (mask, overlay), strict=True)
+        jobs.append(Job(source, image, **{kind: _beside(image, kind) for kind, wanted in beside if wanted}))
     _check_collisions(jobs)
     return jobs
+
+
+def list_left_out(inputs: list[Path]) -> list[Path]:
+    """Files in the input folders that are no pictures by their ending; hidden and system files do not count."""
+    return [path for entry in inputs if os.path.isdir(entry) for path in list_files(entry) if not is_picture(path)]
 
 
 def make_folders(jobs: list[Job]) -> None:
@@ -73,53 +102,105 @@ def make_folders(jobs: list[Job]) -> None:
             raise ImageError(f"the folder {folder} cannot be written to. Give another -o, or change its permissions.")
 
 
-def _find(entry: Path, output: Path) -> Iterable[tuple[Path, Path]]:
+def check_job(job: Job, overwrite: bool) -> None:
+    """Refuse a job whose results cannot be written, before the work.
+
+    Raises:
+        ImageError: as `check_target`.
+    """
+    for path in job.outputs() if overwrite else job.missing():
+        check_target(path, overwrite)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists; what the system cannot even look for, such as too long a name, does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
     """(picture, its place below the output folder) for a file, or for every picture below a folder."""
-    if entry.is_file():
-        return [(entry, Path(entry.name))]
-    if not entry.exists():
+    if not is_there(entry):
         raise ImageError(f"no file or folder at {entry}. Give pictures, or folders of pictures.")
-    pictures = sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(entry)
-        for name in names
-        if name.lower().endswith(READABLE) and not name.startswith(".")
-    )
+    if os.path.isfile(entry):
+        return [(entry, Path(entry.name))]
+    pictures = [path for path in list_files(entry) if is_picture(path)]
     earlier = output.resolve()
     if entry.resolve() in earlier.parents:  # the results of an earlier run are no inputs
         pictures = [path for path in pictures if earlier not in path.resolve().parents]
     if not pictures:
-        raise ImageError(f"no pictures in {entry}. Names that count end in {', '.join(READABLE)}.")
+        raise ImageError(f"no pictures in {entry}. Names that count end in {name_endings()}.")
     return [(path, path.relative_to(entry)) for path in pictures]
+
+
+def _without_results(
+    found: list[tuple[Path, Path]], output: Path, format: str | None, outscale: float
+) -> list[tuple[Path, Path]]:
+    """The inputs but for what an earlier run made of the others: they bear its name and have its size."""
+    makers: dict[str, list[Path]] = {}
+    for source, place in found:
+        image = _rename(output / place, source, format)
+        for path in (image, *(_beside(image, kind) for kind in COMPANIONS)):
+            makers.setdefault(os.path.realpath(path), []).append(source)
+
+    def is_result(path: Path) -> bool:
+        others = [maker for maker in makers.get(os.path.realpath(path), []) if maker != path]
+        return any(_is_enlarged(path, maker, outscale) for maker in others)
+
+    return [pair for pair in found if not is_result(pair[0])]
+
+
+def _is_enlarged(result: Path, source: Path, outscale: float) -> bool:
+    from ..images.reading import read_size
+
+    try:
+        return read_size(result) == tuple(round(side * outscale) for side in read_size(source))
+    except ImageError:
+        return False
 
 
 def _rename(path: Path, source: Path, format: str | None) -> Path:
     """Give a result the suffix of its format; what follows a dot in a name is only a suffix when it names a format."""
-    known = source.suffix.lower() in READABLE
-    if format == "same" and source.suffix.lower() in WRITABLE:
+    known = source.suffix.lower() in READ
+    if format == "same" and source.suffix.lower() in WRITTEN:
         return path
     return path.with_name((path.stem if known else path.name) + FORMATS.get(format, ".png"))
 
 
-def _check_one_file(inputs: list[Path], output: Path, format: str | None, count: int) -> None:
-    if count > 1 or inputs[0].is_dir():
+def _beside(image: Path, kind: str) -> Path:
+    return image.with_name(f"{image.stem}_{kind}.png")
+
+
+def _names_one_file(inputs: list[Path], output: Path, format: str | None, count: int) -> bool:
+    """Whether `output` is the one file to write, by its ending; refuses what cannot be meant."""
+    suffix = output.suffix.lower()
+    if os.path.isdir(output):
+        return False
+    alone = count == 1 and os.path.isfile(inputs[0])
+    if suffix not in WRITTEN:
+        if suffix in READ or (alone and FILE_ENDING.fullmatch(suffix)):
+            raise ImageError(
+                f"-o {output} asks for a format that is not written here. Use one of {name_endings(WRITTEN)}; for a "
+                "folder of this name, make it first."
+            )
+        return False
+    if not alone:
         raise ImageError(
             f"-o {output} names one file, but the input is {count} pictures or a folder. Give the name of a folder."
         )
-    if output.suffix.lower() not in WRITABLE:
-        raise ImageError(f"-o {output} asks for a format that is not written here. Use one of {', '.join(WRITABLE)}.")
-    same = {".jpeg": ".jpg", ".tiff": ".tif"}
-    suffix = output.suffix.lower()
-    if format not in (None, "same") and FORMATS[format] != same.get(suffix, suffix):
+    if format not in (None, "same") and WRITTEN[FORMATS[format]] != WRITTEN[suffix]:
         raise ImageError(f"-o {output} and --format {format} disagree. Leave one of them out.")
+    return True
 
 
 def _check_collisions(jobs: list[Job]) -> None:
-    sources = {job.source.resolve(): job.source for job in jobs}
-    writers: dict[Path, Path] = {}
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
+    writers: dict[str, Path] = {}
     for job in jobs:
         for path in job.outputs():
-            place = path.resolve()
+            place = os.path.realpath(path)
             if place in sources:
                 raise ImageError(
                     f"the result of {job.source} would replace the input {sources[place]}. Give another folder with -o."

@@ -12,10 +12,8 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from ..errors import ConfigError, SSGError
-from .tables import open_cell, picture_stem
-
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
+from ..errors import ConfigError, ImageError, SSGError
+from .tables import open_cell, open_label, picture_stem
 
 
 class Crops(Dataset):
@@ -43,9 +41,7 @@ class Crops(Dataset):
             rng = np.random.default_rng((self.seed, 1, position))
             try:
                 sample = self.make(self.table[int(order[(offset + skipped) % len(self)])], rng)
-            except ConfigError:
-                raise
-            except UNREADABLE:
+            except ImageError:
                 continue
             return {**sample, "seed": int(rng.integers(2**62)), "skipped": skipped}
         raise ConfigError(f"none of the {len(self)} pictures can be read. Check the files with an image viewer.")
@@ -71,7 +67,7 @@ class SourceCrops(Crops):
         self.flat_share = flat_share
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
-        image = open_cell(row["image"]).convert("RGB")
+        image = open_cell(row["image"])
         side = min(self.crop, *image.size)  # a picture that is too small is enlarged
         box = _random_box(image.size, side, rng)
         hr = _to_tensor(image.resize((self.crop, self.crop), Image.BICUBIC, box))
@@ -96,7 +92,7 @@ class PairedCrops(Crops):
         self.scale = scale
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
-        hr, lr = (open_cell(row[name]).convert("RGB") for name in ("image", "lr"))
+        hr, lr = (open_cell(row[name]) for name in ("image", "lr"))
         side = self.crop // self.scale
         if hr.size != tuple(self.scale * length for length in lr.size) or min(lr.size) < side:
             raise ConfigError(
@@ -134,7 +130,7 @@ class LabeledCrops(Crops):
         self.zoom, self.jitter, self.known_ids = zoom, jitter, known_ids
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
-        image, label = open_cell(row["image"]).convert("RGB"), open_cell(row["label"])
+        image, label = open_cell(row["image"]), open_label(row["label"])
         check_label(label, image.size, self.known_ids, picture_stem(row["image"]))
         side = min(self.crop / rng.uniform(*self.zoom), *image.size)
         box = _random_box(image.size, side, rng)
@@ -162,13 +158,13 @@ class TargetCrops(Crops):
         self.scale, self.void_id, self.known_ids = scale, void_id, known_ids
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
-        image = open_cell(row["image"]).convert("RGB")
+        image = open_cell(row["image"])
         side, flip = self.crop // self.scale, rng.integers(2)
         left, top = (int(rng.integers(max(length - side, 0) + 1)) for length in image.size)
         lr = _to_tensor(image)[:, top : top + side, left : left + side]
         sample = {"lr": _flip(_pad_edges(lr, side), flip)}
         if row.get("label") is not None:
-            label = open_cell(row["label"])
+            label = open_label(row["label"])
             factor = check_label(label, image.size, self.known_ids, picture_stem(row["image"]), self.scale)
             ids = _to_ids(label)[factor * top : factor * (top + side), factor * left : factor * (left + side)]
             repeat = self.scale // factor

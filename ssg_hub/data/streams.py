@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..errors import ConfigError, SSGError
-from .crops import UNREADABLE, Crops, collate, raise_errors
+from ..errors import ConfigError, ImageError, SSGError
+from ..images.formats import READ
+from .crops import Crops, collate, raise_errors
 
 SHARDS = {"parquet": "parquet", "tar": "webdataset"}  # file suffix -> builder of `datasets`
-IMAGE_NAMES = ("image", "jpg", "jpeg", "png", "webp")
+IMAGE_NAMES = tuple(dict.fromkeys(("image", "jpg", "jpeg", "png", "webp", *(ending[1:] for ending in READ))))
 SHUFFLE_BUFFER = 256  # rows; also the delay before the first sample
 RECENT_ROWS = 8  # how many rows in a row may be unreadable
 
@@ -131,9 +132,7 @@ class StreamedCrops(IterableDataset):
             rng = np.random.default_rng((self.crops.seed, 1, number))
             try:
                 sample = self.crops.make(row, rng)
-            except ConfigError:
-                raise
-            except UNREADABLE:
+            except ImageError:
                 continue
             return {**sample, "seed": int(rng.integers(2**62)), "skipped": skipped}
         raise ConfigError(f"{len(recent)} pictures of the stream in a row cannot be read. Check its shards.")

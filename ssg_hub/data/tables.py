@@ -8,8 +8,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ConfigError
+from ..images.formats import list_pictures, name_endings
+from ..images.levels import to_8_bit
+from ..images.reading import read_labels, read_rgb
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of one training picture: what Pillow itself opens
 
 
 def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = False):
@@ -18,10 +21,10 @@ def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = 
     Args:
         entries: each a folder with `images/` (and `labels/`), a folder with `metadata.csv`
             (`image_file_name,label_file_name`), a plain folder of pictures, or a Hub id; `FOLDER#LIST.txt` takes only
-            the pictures whose stems are in the list.
+            the pictures that are in the list, a name a line (with or without folders and ending).
         root: folder against which relative entries are resolved.
         labels: True requires a label map for every picture, beside it as above; a text names another folder that
-            holds them, `STEM.png`.
+            holds them. `images/a/1.jpg` has its labels in `a/1.png` there.
 
     Returns:
         A `datasets.Dataset` with the columns `image` and, if asked for, `label`, not decoded yet.
@@ -39,26 +42,46 @@ def load_pairs(entries: list[str], lr_folder: str, root: Path = Path()):
 
     Args:
         entries: HR, as `load_pictures` takes them.
-        lr_folder: holds an LR picture for each, of the same stem, whatever its format.
+        lr_folder: holds an LR picture for each, at the same place below it (`scene/0001`), whatever its format.
         root: folder against which both are resolved.
 
     Returns:
         A `datasets.Dataset` with the columns `image` (HR) and `lr`, not decoded yet.
 
     Raises:
-        ConfigError: as `load_pictures`, or HR pictures without LR.
+        ConfigError: as `load_pictures`; HR pictures without LR; or several that would share one, or could have several.
     """
     from datasets import Image as ImageColumn
 
     table = load_pictures(entries, root)
-    partners = {path.stem: str(path) for path in list_pictures(root / lr_folder)}
-    stems = [picture_stem(cell) for cell in table["image"]]
-    if missing := [stem for stem in stems if stem not in partners]:
+    folder = root / lr_folder
+    partners = _index_places(_find_pictures(folder), f"source_lr: {folder}")
+    places = [place for entry in entries for place in list_places(entry, root)]
+    if missing := [place for place in places if place not in partners]:
         raise ConfigError(
-            f"source_lr: {len(missing)} of {len(stems)} HR pictures have no LR picture of their name in "
-            f"{root / lr_folder}, for instance {missing[0]}. Add them, or list the others in source (FOLDER#LIST.txt)."
+            f"source_lr: {len(missing)} of {len(places)} HR pictures have no LR picture at their place below {folder}, "
+            f"for instance {missing[0]}. Add them, or list the others in source (FOLDER#LIST.txt)."
         )
-    return table.add_column("lr", [partners[stem] for stem in stems]).cast_column("lr", ImageColumn(decode=False))
+    if len(set(places)) < len(places):
+        twice = next(place for place in places if places.count(place) > 1)
+        raise ConfigError(
+            f"source_lr: two HR pictures of source are called {twice}, so that both would get the LR picture "
+            f"{partners[twice]}. Put each set below a folder of its own, in source and in source_lr alike."
+        )
+    column = [str(partners[place]) for place in places]
+    return table.add_column("lr", column).cast_column("lr", ImageColumn(decode=False))
+
+
+def list_places(entry: str, root: Path) -> list[Path]:
+    """Where each picture of an entry lies below its folder, without the ending, in the order of the table."""
+    name, _, list_file = entry.partition("#")
+    folder = root / name
+    if folder.is_dir() and not (folder / "metadata.csv").is_file():
+        places = _find_pictures(folder)
+        return list((_only_listed(places, root / list_file) if list_file else places).values())
+    paths = [Path(cell["path"] or "") for cell in load_pictures([entry], root)["image"]]
+    below = [path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name) for path in paths]
+    return [path.parent / path.stem for path in below]
 
 
 def fingerprint(entry: str, root: Path = Path()) -> dict:
@@ -72,10 +95,21 @@ def fingerprint(entry: str, root: Path = Path()) -> dict:
 
 
 def open_cell(cell: dict | Image.Image) -> Image.Image:
-    """Open a cell of a `datasets` image column, decoded or not."""
-    if isinstance(cell, Image.Image):
-        return cell
-    return Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
+    """A cell of a `datasets` image column, decoded or not, as training sees it: 8-bit RGB, opaque, upright.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return Image.fromarray(to_8_bit(read_rgb(_source(cell), MAX_PIXELS)))
+
+
+def open_label(cell: dict | Image.Image) -> Image.Image:
+    """A cell that holds a label map, upright; its values are class ids.
+
+    Raises:
+        ImageError: it cannot be read, or is a picture in colour.
+    """
+    return Image.fromarray(read_labels(_source(cell), MAX_PIXELS))
 
 
 def picture_stem(cell: dict) -> str:
@@ -83,9 +117,10 @@ def picture_stem(cell: dict) -> str:
     return Path(cell["path"]).stem
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """All pictures below a folder, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+def _source(cell: dict | Image.Image) -> Image.Image | bytes | str:
+    if isinstance(cell, Image.Image):
+        return cell
+    return cell["bytes"] if cell.get("bytes") else cell["path"]
 
 
 def _load_entry(entry: str, root: Path, labels: str | bool):
@@ -99,16 +134,33 @@ def _load_entry(entry: str, root: Path, labels: str | bool):
     if (folder / "metadata.csv").is_file():
         columns = _read_metadata(folder, bool(labels))
     else:
-        pictures = list_pictures(folder / "images" if (folder / "images").is_dir() else folder)
-        columns = {"image": _only_listed(pictures, root / list_file) if list_file else pictures}
+        places = _find_pictures(folder)
+        places = _only_listed(places, root / list_file) if list_file else places
+        columns = {"image": list(places)}
         if labels:
             label_folder = folder / "labels" if labels is True else root / labels
-            columns["label"] = [label_folder / f"{path.stem}.png" for path in columns["image"]]
+            columns["label"] = [(label_folder / place).with_name(f"{place.name}.png") for place in places.values()]
     _check_columns(columns, entry)
     table = Dataset.from_dict({column: [str(path) for path in paths] for column, paths in columns.items()})
     for column in columns:
         table = table.cast_column(column, ImageColumn(decode=False))
     return table
+
+
+def _find_pictures(folder: Path) -> dict[Path, Path]:
+    """Pictures of a folder, or of `images/` in it -> their place below it, without the ending."""
+    base = folder / "images" if (folder / "images").is_dir() else folder
+    return {path: path.relative_to(base).parent / path.stem for path in list_pictures(base)}
+
+
+def _index_places(places: dict[Path, Path], where: str) -> dict[Path, Path]:
+    """Place -> picture; refuses two pictures at one place."""
+    index: dict[Path, Path] = {}
+    for path, place in places.items():
+        if place in index:
+            raise ConfigError(f"{where} has both {index[place].name} and {path.name}. Keep one of them.")
+        index[place] = path
+    return index
 
 
 def _load_from_hub(name: str, folder: Path, labels: bool):
@@ -133,24 +185,40 @@ def _load_from_hub(name: str, folder: Path, labels: bool):
 
 
 def _read_metadata(folder: Path, labels: bool) -> dict[str, list[Path]]:
-    with open(folder / "metadata.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    text = _read_text(folder / "metadata.csv")
+    heading = text.partition("\n")[0]
+    delimiter = ";" if ";" in heading and "," not in heading else ","  # as Excel writes it where the comma is decimal
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
     names = {"image": "image_file_name", "label": "label_file_name"} if labels else {"image": "image_file_name"}
     if missing := [name for name in names.values() if rows and name not in rows[0]]:
-        raise ConfigError(f"{folder / 'metadata.csv'} has no column {missing[0]}; it has {', '.join(rows[0])}.")
-    return {column: [folder / row[name] for row in rows] for column, name in names.items()}
+        found = ", ".join(map(str, rows[0]))
+        raise ConfigError(f"{folder / 'metadata.csv'} has no column {missing[0]}; it has {found}.")
+    return {column: [folder / (row[name] or "") for row in rows] for column, name in names.items()}
 
 
-def _only_listed(pictures: list[Path], list_file: Path) -> list[Path]:
+def _only_listed(places: dict[Path, Path], list_file: Path) -> dict[Path, Path]:
+    """The pictures whose name or place, with or without its ending, is a line of the list."""
     if not list_file.is_file():
         raise ConfigError(f"no list of pictures at {list_file}.")
-    stems = set(list_file.read_text().split())
-    return [path for path in pictures if path.stem in stems]
+    listed = {line.strip() for line in _read_text(list_file).splitlines()}
+
+    def is_listed(path: Path, place: Path) -> bool:
+        return not listed.isdisjoint({place.name, path.name, place.as_posix(), f"{place.as_posix()}{path.suffix}"})
+
+    return {path: place for path, place in places.items() if is_listed(path, place)}
+
+
+def _read_text(path: Path) -> str:
+    """A text file, also as Excel and Windows' Notepad save it, with a mark before the first character."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
 
 
 def _check_columns(columns: dict[str, list[Path]], entry: str) -> None:
     if not columns["image"]:
-        raise ConfigError(f"{entry} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
+        raise ConfigError(f"{entry} holds no pictures ({name_endings()}).")
     for column, paths in columns.items():
         if missing := [path for path in paths if not path.is_file()]:
             raise ConfigError(f"{entry}: {len(missing)} {column} files are missing, for instance {missing[0]}.")

@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images import levels
 from .ops import Generators, rand
 
 PATCH = 16
 BINS = 16  # of brightness
 MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to keep to its own patches
 OVERLAP = 4  # of patches when they are laid
-LUMA = torch.tensor([0.299, 0.587, 0.114])
+LUMA = torch.tensor(levels.LUMA)
 
 
 @dataclass

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images.levels import LUMA
+
 Generators = torch.Generator | list[torch.Generator]
 
 # ITU T.81, annex K: the tables that libjpeg scales by quality
@@ -166,7 +168,7 @@ def dct_basis(device: torch.device | None = None, size: int = 8) -> Tensor:
 
 def _to_ycc(rgb: Tensor) -> Tensor:
     r, g, b = rgb.unbind(1)
-    y = 0.299 * r + 0.587 * g + 0.114 * b
+    y = LUMA[0] * r + LUMA[1] * g + LUMA[2] * b
     return torch.stack((y, (b - y) * 0.564334 + 128, (r - y) * 0.713267 + 128), dim=1)
 
 
@@ -174,4 +176,4 @@ def _to_rgb(ycc: Tensor) -> Tensor:
     y, cb, cr = ycc.unbind(1)
     cb, cr = (cb - 128) / 0.564334, (cr - 128) / 0.713267
     r, b = y + cr, y + cb
-    return torch.stack((r, (y - 0.299 * r - 0.114 * b) / 0.587, b), dim=1)
+    return torch.stack((r, (y - LUMA[0] * r - LUMA[2] * b) / LUMA[1], b), dim=1)

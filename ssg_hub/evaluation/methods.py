@@ -14,12 +14,12 @@ from PIL import Image
 from torch import nn
 
 from ..errors import ConfigError
+from ..images.formats import list_pictures, name_endings
+from ..images.levels import to_8_bit
 from ..images.reading import Picture, read_picture
 
 if TYPE_CHECKING:
     from ..model import SSGModel
-
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,12 @@ def index_pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder. Give a folder of pictures.")
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURE_SUFFIXES:
-            if path.stem in files:
-                raise ConfigError(f"{folder} has both {files[path.stem].name} and {path.name}. Keep one of each stem.")
-            files[path.stem] = path
+    for path in list_pictures(folder, recursive=False):
+        if path.stem in files:
+            raise ConfigError(f"{folder} has both {files[path.stem].name} and {path.name}. Keep one of each stem.")
+        files[path.stem] = path
     if not files:
-        raise ConfigError(f"{folder} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}). Give another folder.")
+        raise ConfigError(f"{folder} has no pictures ({name_endings()}). Give another folder.")
     return files
 
 
@@ -165,7 +164,7 @@ def to_pixels(picture: Picture) -> np.ndarray:
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:
     """[0, 1] floats as uint8, clipped and rounded."""
-    return (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    return to_8_bit(pixels)
 
 
 def round_to_bytes(pixels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ImageError
+from ..images.levels import LUMA
 from ..networks.perceptual import HEADS, pick, read_tensors
 from .segmentation_metrics import (
     boundary_f,
@@ -50,7 +51,7 @@ ALEXNET_SMALLEST = 31  # pixels; below it the second pooling has nothing to pool
 
 def luma(image: Tensor) -> Tensor:
     """BT.601 luma as MATLAB's rgb2ycbcr and BasicSR have it: (B, 1, H, W), black at 16, white at 235."""
-    weights = torch.tensor([65.481, 128.553, 24.966], dtype=image.dtype, device=image.device)
+    weights = torch.tensor([219 * weight for weight in LUMA], dtype=image.dtype, device=image.device)
     return 16 + (image * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 

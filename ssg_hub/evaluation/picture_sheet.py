@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
+from ..images.levels import to_8_bit
+
 CROP = 96  # side of a crop in SR pixels
 ENLARGED = 2  # SR pixels are shown this many times larger, unfiltered
 GAP, HEADER, FOOTER = 8, 26, 20
@@ -55,7 +57,7 @@ def choose_crop(stem: str, lr: np.ndarray, results: Mapping[str, np.ndarray], hr
     views = {"LR": lr[lr_box], **{name: pixels[box] for name, pixels in results.items()}}
     if hr is not None:
         views["HR"] = hr[box]
-    views = {name: (view.clip(0, 1) * 255).round().astype(np.uint8) for name, view in views.items()}
+    views = {name: to_8_bit(view) for name, view in views.items()}
     return Crop(stem, float(means.max()), (x, y), views)
 
 

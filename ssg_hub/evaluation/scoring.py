@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import ImageError
-from ..images.reading import read_picture
+from ..images.reading import read_labels, read_picture
 from . import metrics
 from .methods import Case, Method, Result, check_stems, index_pictures, round_to_bytes, to_pixels
 from .picture_sheet import Crop, choose_crop
@@ -259,15 +258,7 @@ def _to_batch(pixels: np.ndarray) -> Tensor:
 
 def _read_labels(path: Path, size: tuple[int, int], measures: Measures, rule: str) -> Tensor:
     """(1, H, W) int64 ids, void as -1."""
-    try:
-        with Image.open(path) as picture:
-            labels = np.array(picture)
-    except OSError as error:
-        raise ImageError(
-            f"{path} is not a readable label map ({error}). Give a PNG with one class id per pixel."
-        ) from error
-    if labels.ndim != 2:
-        raise ImageError(f"{path} has {labels.shape[-1]} channels; a label map holds one class id per pixel.")
+    labels = read_labels(path)
     labels = _crop_remainder(labels, size, measures.scale)
     _check_size(labels, size, path, rule)
     labels = torch.from_numpy(labels.astype(np.int64))[None]

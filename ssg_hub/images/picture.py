@@ -1,12 +1,17 @@
 """The picture as the package holds it in memory, and its exchange with Pillow, NumPy and torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..errors import ImageError
+from .levels import to_8_bit
+from .metadata import Metadata
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +22,15 @@ class Picture:
         values: (H, W) gray or (H, W, 3) RGB; uint8 or uint16 over the full range of that type; not premultiplied.
         alpha: (H, W) of the same type, or None when the picture is opaque.
         icc: the colour profile's bytes, or None.
-        exif: the metadata's bytes, without an orientation, or None.
+        exif: the EXIF data's bytes, without orientation and resolution, or None.
         notes: sentences about what reading the picture changed or left out.
+        xmp: an XMP packet, or None.
+        dpi: pixels per inch, (x, y), or None.
+        text: keyword -> text, as PNG has them.
+
+    >>> picture = Picture(np.zeros((4, 6, 3), np.uint8), dpi=(300.0, 300.0))
+    >>> picture.size, picture.mode, picture.peak, picture.to_image().info
+    ((6, 4), 'RGB 8 bit', 255, {'dpi': (300.0, 300.0)})
     """
 
     values: np.ndarray
@@ -26,6 +38,18 @@ class Picture:
     icc: bytes | None = None
     exif: bytes | None = None
     notes: list[str] = field(default_factory=list)
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What travels along with the pixels."""
+        return Metadata(self.icc, self.exif, self.xmp, self.dpi, self.text)
+
+    def with_pixels(self, values: np.ndarray, alpha: np.ndarray | None) -> "Picture":
+        """Other pixels with the same metadata and notes."""
+        return replace(self, values=values, alpha=alpha)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,7 +82,7 @@ class Picture:
         return rgb.astype(np.float32) / self.peak
 
     def to_image(self) -> Image.Image:
-        """The picture for Pillow: mode L, LA, RGB, RGBA or, for 16-bit gray, I;16.
+        """The picture for Pillow, its metadata in `info`: mode L, LA, RGB, RGBA or, for 16-bit gray, I;16.
 
         Pillow has no mode for 16-bit colour, so that is rounded to 8 bits; `write_picture` keeps all 16.
         """
@@ -69,15 +93,8 @@ class Picture:
             if self.alpha is not None:
                 planes = np.concatenate((planes, self.alpha[..., None]), axis=-1)
             image = Image.fromarray(to_8_bit(planes[..., 0] if planes.shape[-1] == 1 else planes))
-        for key, value in (("icc_profile", self.icc), ("exif", self.exif)):
-            if value:
-                image.info[key] = value
+        image.info.update(self.metadata.info)
         return image
-
-
-def to_8_bit(values: np.ndarray) -> np.ndarray:
-    """uint8 as it is; uint16 divided by 257 and rounded."""
-    return values if values.dtype == np.uint8 else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def from_pil(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
@@ -124,12 +141,14 @@ def from_array(array: np.ndarray) -> Picture:
     return Picture(array[..., :3], alpha=array[..., 3] if array.shape[2] == 4 else None)
 
 
-def from_tensor(tensor: torch.Tensor) -> Picture:
+def from_tensor(tensor: "Tensor") -> Picture:
     """Take a torch picture: (3, H, W) or (1, 3, H, W), floats in [0, 1], on any device.
 
     Raises:
         ImageError: another shape or type, numbers outside the range, or NaN.
     """
+    import torch
+
     arrived = f"a tensor of shape {tuple(tensor.shape)} and type {tensor.dtype}"
     if not tensor.is_floating_point():
         raise ImageError(f"got {arrived}; a picture as a tensor holds floats in [0, 1]. Use tensor.float() / 255.")

@@ -1,26 +1,46 @@
-"""Pictures in: files, bytes, Pillow images, arrays and tensors become a `Picture`. Pictures out: see `writing`."""
+"""Pictures in: files, bytes, Pillow images, arrays and tensors become a `Picture`. Pictures out: see `writing`.
+
+The only reader, for users, training and evaluation alike. A file is split into what makes its pixels and what it says
+of itself; the decoder sees the first, so that no metadata can keep a whole picture from being read.
+"""
 
 import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import ImageError
-from . import deep_color
+from . import gif, jpeg, png, tiff
+from .formats import AVIF, find_format
+from .metadata import Found, Metadata, clean, decode_text
 from .picture import Picture, from_array, from_pil, from_tensor
 from .writing import write_picture
 
-__all__ = ["MAX_PIXELS", "Picture", "read_picture", "write_picture"]
+__all__ = [
+    "MAX_PIXELS",
+    "Opened",
+    "Picture",
+    "open_picture",
+    "read_labels",
+    "read_picture",
+    "read_rgb",
+    "read_size",
+    "write_picture",
+]
 
 MAX_PIXELS = 2**26  # 67 megapixels: beyond any phone, within what a laptop's memory holds at x4
-# What describes the photograph rather than the file: description, camera, software, date, artist, copyright.
-KEPT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-EXIF_FOLDER, GPS_FOLDER = 0x8769, 0x8825
-STALE_TAGS = (0xA002, 0xA003, 0xA005, 0x927C)  # former width and height; data that points to places in the old file
+KNOWN = f"PNG, JPEG, WebP, TIFF, {'AVIF, ' if AVIF else ''}GIF, BMP or PPM"
+AVIF_EXIF = re.compile(rb"(infe\x02.{7})Exif", re.DOTALL)  # the item's entry in the table of contents
+SPLIT = {"PNG": png.take_apart, "JPEG": jpeg.take_apart, "GIF": gif.take_apart}
+Planes = tuple[np.ndarray, np.ndarray | None]  # values and alpha, as `Picture` has them
 
 
 def read_picture(source: Any, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -33,29 +53,148 @@ def read_picture(source: Any, max_pixels: int = MAX_PIXELS) -> Picture:
 
     Returns:
         The picture. EXIF rotation is applied; palettes, CMYK and other colour spaces become RGB, bitmaps gray; of an
-        animation the first frame is taken. The notes say what was changed.
+        animation the first frame is taken. The notes say what was changed or left out.
 
     Raises:
         ImageError: no picture, a damaged or an empty one, a missing file, or more than `max_pixels`.
+
+    >>> picture = read_picture(np.full((2, 3), 65535, np.uint16))
+    >>> picture.size, picture.mode, picture.pixels.shape, float(picture.pixels.max())
+    ((3, 2), 'gray 16 bit', (2, 3, 3), 1.0)
     """
+    torch = sys.modules.get("torch")  # who has a tensor, has torch
     if isinstance(source, Picture):
         picture = source
     elif isinstance(source, np.ndarray):
         picture = from_array(source)
-    elif isinstance(source, torch.Tensor):
+    elif torch is not None and isinstance(source, torch.Tensor):
         picture = from_tensor(source)
     elif isinstance(source, Image.Image):
-        return _from_image(source, None, "the picture", max_pixels)
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), f"the picture of {len(source)} bytes", max_pixels)
+        return _read_image(source, max_pixels)
+    else:
+        return _read_opened(open_picture(source), max_pixels)
+    _check_limit(picture.size, "the picture", max_pixels)
+    return picture
+
+
+def read_rgb(source: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a picture as opaque RGB, as training and evaluation see it.
+
+    Args:
+        source, max_pixels: as for `read_picture`.
+
+    Returns:
+        (H, W, 3) uint8, or uint16 where the picture has 16 bits. Gray in all three channels; what is fully transparent
+        has the colours around it, because those that a file keeps there are arbitrary.
+
+    Raises:
+        ImageError: as `read_picture`.
+
+    >>> read_rgb(np.array([[0, 255]], np.uint8)).tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
+    """
+    picture = read_picture(source, max_pixels)
+    values = picture.values
+    if picture.alpha is not None:
+        from .resampling import fill_transparent
+
+        values = fill_transparent(picture)
+    return np.repeat(values[..., None], 3, axis=-1) if picture.is_gray else values
+
+
+def read_labels(source: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a label map: one class id per pixel, turned upright as its picture is.
+
+    Args:
+        source: a path, a file's bytes or a Pillow image, of gray or palette pixels; a palette's index is the id.
+        max_pixels: as for `read_picture`.
+
+    Returns:
+        (H, W) integers, of the type that the file has.
+
+    Raises:
+        ImageError: no picture, or colours in place of ids.
+    """
+    if isinstance(source, Image.Image):
+        return _check_ids(np.asarray(source), "the label map")
+    opened = open_picture(source)
+    _check_limit(opened.stored, opened.name, max_pixels)
+    with _naming(opened.name, size=opened.stored):
+        ids = tiff.read_ids(opened.page) if opened.page else np.asarray(opened.image)
+    return _turn(_check_ids(ids, opened.name), opened.orientation)
+
+
+def read_size(source: Any) -> tuple[int, int]:
+    """(width, height) of a file's picture as it will be seen, upright, from its header alone.
+
+    Args:
+        source: a path or a file's bytes.
+
+    Raises:
+        ImageError: as `read_picture`, as far as the header tells.
+    """
+    return open_picture(source).size
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file's picture before it is decoded.
+
+    Attributes:
+        name: what to call it in a message.
+        stored: (width, height) as the file has it.
+        image: opened by Pillow from what makes the pixels, not loaded yet; None where `page` is set.
+        page: the TIFF page whose samples we read ourselves, or None.
+        data: what makes the pixels.
+        metadata, orientation: what travels along, and EXIF's 1 to 8.
+        found: what else the file says of itself.
+    """
+
+    name: str
+    stored: tuple[int, int]
+    image: Image.Image | None
+    page: tiff.Page | None
+    data: bytes
+    metadata: Metadata
+    orientation: int
+    found: Found
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as it will be seen."""
+        return self.stored[::-1] if self.orientation >= 5 else self.stored
+
+
+def open_picture(source: str | os.PathLike | bytes | bytearray | memoryview) -> Opened:
+    """Open a file of one of the formats that are read, whatever its name says; no other decoder is ever tried.
+
+    Raises:
+        ImageError: no such file, another kind of data, or a header that cannot be read.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data, name = bytes(source), f"the picture of {len(source)} bytes"
     elif isinstance(source, (str, os.PathLike)):
-        return _decode(_read_file(Path(source)), str(source), max_pixels)
+        data, name = _read_file(Path(source)), str(source)
     else:
         raise ImageError(
             f"got a {type(source).__name__}; a picture is a path, bytes, a Pillow image, a NumPy array or a tensor."
         )
-    _check_limit(picture.size, "the picture", max_pixels)
-    return picture
+    if not data:
+        raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
+    with _naming(name, data):
+        image, page, data, found = _open_format(find_format(data), data)
+        stored = page.size if page else image.size
+        if min(stored) < 1:
+            raise ImageError(f"it is {stored[0]}x{stored[1]}; at least one pixel is needed.")
+        metadata, orientation = clean(found)
+    return Opened(name, stored, image, page, data, metadata, orientation, found)
+
+
+def _check_ids(ids: np.ndarray, name: str) -> np.ndarray:
+    if ids.ndim != 2 or ids.dtype.kind == "f":
+        kind = f"{ids.shape[2]} channels" if ids.ndim == 3 else "fractions"
+        raise ImageError(f"{name} has {kind}; a label map holds one class id per pixel, gray or with a palette.")
+    return ids.astype(np.uint8) if ids.dtype == bool else ids
 
 
 def _read_file(path: Path) -> bytes:
@@ -65,85 +204,144 @@ def _read_file(path: Path) -> bytes:
         raise ImageError(f"there is no file {path}. Check the name.") from None
     except IsADirectoryError:
         raise ImageError(f"{path} is a folder; give a picture in it.") from None
-    except OSError as error:
-        raise ImageError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} cannot be opened: {reason}. Check its permissions.") from error
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
-    if not data:
-        raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
+def _open_format(format: str | None, data: bytes) -> tuple[Image.Image | None, tiff.Page | None, bytes, Found]:
+    """What decodes a file: a Pillow image or a TIFF page; with what makes the pixels, and what the file says."""
+    if format is None:
+        raise UnidentifiedImageError
+    if format == "TIFF":
+        page, found = tiff.take_apart(data)
+        return (None, page, data, found) if page.is_of_bytes else (tiff.open_by_pillow(page), None, data, found)
+    if format == "AVIF":
+        image, found = _open_avif(data)
+        return image, None, data, found
+    if format not in SPLIT:
+        image = Image.open(BytesIO(data), formats=(format,))
+        return image, None, data, _found_in(image)
+    data, found = SPLIT[format](data)
+    return Image.open(BytesIO(data), formats=(format,)), None, data, found
+
+
+def _open_avif(data: bytes) -> tuple[Image.Image, Found]:
+    """Open an AVIF; Pillow looks into its EXIF data, so that where that fails it is hidden from it."""
+    notes = []
     try:
-        image = Image.open(BytesIO(data))
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{name} is not a picture that can be read (it starts with {data[:8]!r}). Use PNG, JPEG, WebP or TIFF."
-        ) from None
-    except Image.DecompressionBombError:
-        raise ImageError(
-            f"{name} has more pixels than Pillow opens. If you trust it, raise PIL.Image.MAX_IMAGE_PIXELS and "
-            "max_pixels."
-        ) from None
-    except Exception as error:  # decoders of damaged files raise whatever they stumble over
-        raise _damaged(name, error) from error
-    return _from_image(image, data, name, max_pixels)
+        image = Image.open(BytesIO(data), formats=("AVIF",))
+    except Exception:
+        hidden = AVIF_EXIF.sub(rb"\1none", data)
+        if hidden == data:
+            raise
+        image = Image.open(BytesIO(hidden), formats=("AVIF",))
+        notes.append("The EXIF data cannot be read and was left out.")
+    found = _found_in(image)
+    place = data.find(b"av1C")  # AV1 codec configuration: the third byte has the depth (AV1-ISOBMFF, 2.3)
+    if place >= 0 and place + 6 < len(data) and data[place + 6] & 0x40:
+        notes.append("The 10 or 12 bits of this AVIF were read as 8.")
+    found.notes = notes
+    return image, found
 
 
-def _from_image(image: Image.Image, data: bytes | None, name: str, max_pixels: int) -> Picture:
-    """Turn an open image into a picture; `data` is the file it comes from, if it comes from one."""
+def _found_in(image: Image.Image) -> Found:
+    """What a Pillow image says of itself."""
+    info, found = image.info, Found()
+    found.icc, found.dpi = info.get("icc_profile"), info.get("dpi")
+    found.xmp = info["xmp"].encode() if isinstance(info.get("xmp"), str) else info.get("xmp")
+    try:
+        found.exif = info.get("exif") or (image.getexif().tobytes() if len(image.getexif()) else None)
+        text = info.get("text") if isinstance(info.get("text"), dict) else getattr(image, "text", {})
+    except Exception:  # Pillow's interpretation of odd values ends in any exception
+        found.note("The EXIF data or text cannot be read and was left out.")
+        text = {}
+    for key, value in text.items():
+        if key != "XML:com.adobe.xmp":
+            found.add_text(str(key), str(value))
+    if isinstance(info.get("comment"), bytes):
+        found.add_text("Comment", decode_text(info["comment"]))
+    found.frames = getattr(image, "n_frames", 1) if image.format in ("WEBP", "AVIF") else 1
+    found.more = found.frames == 1 and bool(getattr(image, "is_animated", False))
+    return found
+
+
+def _read_opened(opened: Opened, max_pixels: int) -> Picture:
+    _check_limit(opened.stored, opened.name, max_pixels)
+    notes = _count_frames(opened.found, 0)
+    with _naming(opened.name, size=opened.stored):
+        if opened.page:
+            values, alpha = tiff.decode(opened.page, notes)
+            if isinstance(values, Image.Image):
+                values, _ = _decode_image(values, opened.metadata, notes)
+        else:
+            values, alpha = _decode_deep(opened) or _decode_image(opened.image, opened.metadata, notes)
+        return _finish(values, alpha, opened.metadata, opened.orientation, [*notes, *opened.found.notes])
+
+
+def _read_image(image: Image.Image, max_pixels: int) -> Picture:
+    """Take a Pillow image, whoever opened or made it."""
+    name = "the picture"
     if 0 in image.size:
         raise ImageError(f"{name} is {image.width}x{image.height}; at least one pixel is needed.")
     _check_limit(image.size, name, max_pixels)
-    notes: list[str] = []
-    try:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            notes.append(f"The file holds {frames} frames or pages; number {image.tell() + 1} was used.")
-        values, alpha = _read_deep(image, data) or _read_shallow(image, notes)
-        exif = _descriptive_exif(image)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
-    except MemoryError:
-        raise ImageError(
-            f"{name} ({image.width}x{image.height}) does not fit into memory. Use a smaller one."
-        ) from None
-    except Exception as error:  # as above: truncated and damaged data ends in any exception
-        raise _damaged(name, error) from error
-    return Picture(values, alpha, None if "CMYK" in image.mode else image.info.get("icc_profile"), exif, notes)
+    with _naming(name, size=image.size):
+        key = png.transparent_gray(image)
+        image.load()  # a TIFF turns itself upright here
+        found = _found_in(image)
+        notes = _count_frames(found, image.tell())
+        metadata, orientation = clean(found)
+        values, alpha = _decode_image(image, metadata, notes, key)
+        return _finish(values, alpha, metadata, orientation, [*notes, *found.notes])
 
 
-def _read_shallow(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Decode what Pillow decodes at the picture's own depth."""
-    if image.format == "TIFF" and image.mode in ("RGB", "RGBA") and 16 in image.tag_v2.get(258, ()):
-        if deep_color.has_separate_planes(image) and image.tag_v2.get(259, 1) == 1:
-            raise ImageError("16-bit TIFF with a plane for each colour cannot be read; save it interleaved, or as PNG.")
-        notes.append("The 16 bits of this kind of TIFF were read as 8.")
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "CMYK":
+def _count_frames(found: Found, used: int) -> list[str]:
+    if found.frames == 1 and not found.more:
+        return []
+    count = f"{'more than ' if found.more else ''}{found.frames} frame{'s' if found.frames > 1 else ''} or pages"
+    return [f"The file holds {count}; number {used + 1} was used."]
+
+
+def _finish(
+    values: np.ndarray, alpha: np.ndarray | None, metadata: Metadata, orientation: int, notes: list[str]
+) -> Picture:
+    """Turn the pixels upright; a profile of other colours than these has been used up, or never was of use."""
+    if metadata.icc and metadata.icc[16:20] not in (b"RGB ", b"GRAY"):
+        metadata = metadata._replace(icc=None)
+    alpha = None if alpha is None else _turn(alpha, orientation)
+    return Picture(_turn(values, orientation), alpha, notes=notes, **metadata._asdict())
+
+
+def _decode_image(image: Image.Image, metadata: Metadata, notes: list[str], key: int | None = None) -> Planes:
+    """Decode what Pillow decodes at the picture's own depth; `key` is the gray that is declared transparent."""
+    key = png.transparent_gray(image) if key is None else key
+    if image.mode == "CMYK":
         notes.append("CMYK was converted to RGB.")
-        upright = _from_cmyk(upright)
-    return from_pil(upright)
+        image = _from_cmyk(image, metadata.icc)
+    values, alpha = from_pil(image)
+    if key is not None:
+        alpha = np.where(values == key, 0, np.iinfo(values.dtype).max).astype(values.dtype)
+    return values, alpha
 
 
-def _read_deep(image: Image.Image, data: bytes | None) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Decode 16-bit colour, or gray with alpha; None when the picture is something else."""
-    if data is None:
-        return None
-    if split := deep_color.open_gray_alpha(data, image):
-        planes = np.asarray(ImageOps.exif_transpose(split)).copy().view(">u2").astype(np.uint16)
+def _decode_deep(opened: Opened) -> Planes | None:
+    """Decode 16-bit PNG in colour, or gray with alpha; None when the picture is something else."""
+    image, data = opened.image, opened.data
+    if split := png.open_gray_alpha(data, image):
+        planes = np.asarray(split).copy().view(">u2").astype(np.uint16)
         return np.ascontiguousarray(planes[..., 0]), np.ascontiguousarray(planes[..., 1])
-    low = deep_color.open_low_bytes(data, image)
+    low = png.open_low_bytes(data, image)
     if low is None:
         return None
-    planes = deep_color.join_bytes(ImageOps.exif_transpose(image), ImageOps.exif_transpose(low))
+    planes = png.join_bytes(image, low)
     if planes.shape[2] == 4:
         return np.ascontiguousarray(planes[..., :3]), np.ascontiguousarray(planes[..., 3])
-    key = image.info.get("transparency")  # PNG: one colour may be declared transparent
+    key = image.info.get("transparency")  # one colour may be declared transparent
     return planes, None if key is None else np.where((planes == key).all(-1), 0, 65535).astype(np.uint16)
 
 
-def _from_cmyk(image: Image.Image) -> Image.Image:
+def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
     """CMYK to sRGB: by the embedded profile where there is a usable one, else by the plain formula."""
-    profile = image.info.get("icc_profile")
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
@@ -153,17 +351,38 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _descriptive_exif(image: Image.Image) -> bytes | None:
-    """The metadata without orientation, thumbnail, sizes, and what else described the former file."""
-    found = image.getexif()
-    kept = Image.Exif()
-    kept.update({tag: found[tag] for tag in KEPT_TAGS if tag in found})
-    for folder in (EXIF_FOLDER, GPS_FOLDER):
-        tags = {tag: value for tag, value in found.get_ifd(folder).items() if tag not in STALE_TAGS}
-        if tags:
-            kept.get_ifd(folder).update(tags)
-            kept[folder] = tags
-    return kept.tobytes() if len(kept) else None
+def _turn(planes: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn stored pixels upright (CIPA DC-008, tag 274)."""
+    if orientation == 1:
+        return planes
+    if orientation >= 5:
+        planes = planes.swapaxes(0, 1)
+    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(planes[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+
+
+@contextmanager
+def _naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) -> Iterator[None]:
+    """Turn whatever ends the reading of a file into an ImageError that names it."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{name} is not a picture that can be read (it starts with {data[:8]!r}). Use {KNOWN}."
+        ) from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{name} has more pixels than Pillow opens. If you trust it, raise PIL.Image.MAX_IMAGE_PIXELS and "
+            "max_pixels."
+        ) from None
+    except MemoryError:
+        shown = f" ({size[0]}x{size[1]})" if size else ""
+        raise ImageError(f"{name}{shown} does not fit into memory. Use a smaller one.") from None
+    except Exception as error:  # decoders of damaged files raise whatever they stumble over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name} is damaged or cut short ({reason}). Copy or download it again.") from error
 
 
 def _check_limit(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -173,8 +392,3 @@ def _check_limit(size: tuple[int, int], name: str, max_pixels: int) -> None:
             f"{name} has {width}x{height} = {width * height / 1e6:.1f} megapixels; the limit is "
             f"{max_pixels / 1e6:.1f}. Make it smaller, or raise max_pixels."
         )
-
-
-def _damaged(name: str, error: Exception) -> ImageError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return ImageError(f"{name} is damaged or cut short ({reason}). Copy or download it again.")

@@ -23,6 +23,9 @@ def resize_bicubic(picture: Picture, size: tuple[int, int], window: Window | Non
         picture: what to enlarge.
         size: (width, height) of the whole result.
         window: the part of the result that is wanted; its neighbourhood is read, so that windows fit together.
+
+    >>> resize_bicubic(Picture(np.array([[0, 255]], np.uint8)), (4, 1)).values.tolist()
+    [[0, 43, 212, 255]]
     """
     left, top, right, bottom = window or (0, 0, *size)
     step_x, step_y = picture.size[0] / size[0], picture.size[1] / size[1]
@@ -37,7 +40,7 @@ def resize_bicubic(picture: Picture, size: tuple[int, int], window: Window | Non
     part = Picture(picture.values[rows, columns], None if picture.alpha is None else picture.alpha[rows, columns])
     resize = _resize_shallow if picture.bits == 8 else _resize_deep
     values, alpha = resize(part, (right - left, bottom - top), box)
-    return Picture(values, alpha, picture.icc, picture.exif, picture.notes)
+    return picture.with_pixels(values, alpha)
 
 
 def _source_range(start: float, stop: float, length: int) -> slice:

@@ -1,8 +1,9 @@
-"""Writing pictures to files, whole or not at all: PNG, JPEG, WebP and TIFF."""
+"""Writing pictures to files, whole or not at all: PNG, JPEG, WebP, TIFF, and AVIF where Pillow has it."""
 
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -10,11 +11,14 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from . import deep_color
-from .picture import Picture, to_8_bit
+from . import jpeg, png, tiff_writer
+from .formats import check_size, check_target, choose_format
+from .levels import to_8_bit
+from .metadata import Metadata, add_resolution, metadata_of
+from .picture import Picture, from_pil
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-LONGEST_SIDE = {"JPEG": 65535, "WEBP": 16383}  # what the formats' size fields hold
+ROWS = 256  # of a strip
+JPEG_QUALITY, AVIF_QUALITY = 95, 95
 
 
 def write_picture(
@@ -27,108 +31,123 @@ def write_picture(
     """Write a picture to a file. Other programs see the whole file or none: it is written beside and then renamed.
 
     Args:
-        picture: what to write; a Pillow image in mode P stays indexed where the format has palettes.
-        path: its suffix decides the format: .png, .jpg, .jpeg, .webp, .tif, .tiff. The folder must exist.
-        format: "png", "jpeg", "webp" or "tiff" for a path without a suffix.
+        picture: what to write; a Pillow image in mode P stays indexed where the format has palettes. Its profile, EXIF,
+            XMP, resolution and texts are written where the format has a place for them.
+        path: its suffix decides the format: .png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .avif. The folder must exist.
+        format: "png", "jpeg", "webp", "tiff" or "avif" for a path without a suffix.
         overwrite: replace a file that exists.
-        quality: 1–100 for JPEG (default 95) and WebP (default: lossless); PNG and TIFF are always lossless.
+        quality: 1–100 for JPEG and AVIF (default 95) and WebP (default: lossless); PNG and TIFF are always lossless.
 
     Returns:
         Notes about what the format could not hold; empty when everything is in the file.
 
     Raises:
         ImageError: an unknown format, a file that exists, a picture too large for the format, or a failed write.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "white.webp"
+    >>> write_picture(Picture(np.full((4, 4), 65535, np.uint16)), path)
+    ['WEBP holds 8 bits a channel: the 16-bit values were rounded. PNG and TIFF keep them.']
+    >>> Image.open(path).getpixel((0, 0))
+    (255, 255, 255)
     """
     path = Path(path)
     format = choose_format(path, format)
-    _check_target(path, overwrite)
-    width, height = picture.size
-    if max(width, height) > LONGEST_SIDE.get(format, 2**31):
-        raise ImageError(
-            f"{width}x{height} is too large for {format}, which ends at {LONGEST_SIDE[format]} pixels a side. "
-            "Write a PNG."
-        )
+    check_target(path, overwrite)
+    check_size(picture.size, format)
     notes: list[str] = []
     partial = path.with_name(f".{uuid.uuid4().hex[:16]}.tmp")
     try:
         with open(partial, "xb") as file:
             _encode(file, picture, format, quality, notes)
-        _check_target(path, overwrite)  # again: another process may have been faster
+        check_target(path, overwrite)  # again: another process may have been faster
         os.replace(partial, path)
-    except OSError as error:
-        raise ImageError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
+    except ImageError:
+        raise
+    except Exception as error:  # a full disk, and whatever an encoder stumbles over
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(f"{path} cannot be written: {reason}. Choose another place.") from error
     finally:
         with contextlib.suppress(OSError):  # after a success it is gone already
             partial.unlink()
     return notes
 
 
-def choose_format(path: Path, format: str | None = None) -> str:
-    """Pillow's name of the format in which `path` is written.
-
-    Raises:
-        ImageError: a suffix or name that is not known, or two that contradict each other.
-    """
-    by_suffix = FORMATS.get(path.suffix.lower())
-    by_name = None if format is None else FORMATS.get(f".{format.lower()}")
-    known = "PNG (.png), JPEG (.jpg), WebP (.webp) and TIFF (.tif)"
-    if format is not None and by_name is None:
-        raise ImageError(f"cannot write the format {format!r}; known are {known}.")
-    if by_suffix is None and (path.suffix or by_name is None):
-        raise ImageError(f"the name {path.name!r} does not end in a format that can be written; known are {known}.")
-    if by_suffix and by_name and by_suffix != by_name:
-        raise ImageError(f"{path.name!r} would be a {by_name} by another name. Leave the format out, or rename it.")
-    return by_suffix or by_name
-
-
-def _check_target(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder; give a file name in it.")
-    if not path.parent.is_dir():
-        raise ImageError(f"cannot write {path}: there is no folder {path.parent}. Make it first.")
-    if path.exists() and not overwrite:
-        raise ImageError(f"{path} exists and is kept. Choose another name, or allow overwriting.")
-
-
 def _encode(
     file: IO[bytes], picture: Picture | Image.Image, format: str, quality: int | None, notes: list[str]
 ) -> None:
+    metadata = picture.metadata if isinstance(picture, Picture) else metadata_of(picture)
+    metadata = _fit_metadata(metadata, format, notes)
+    if isinstance(picture, Image.Image) and (picture.mode.startswith("I") or picture.mode == "F"):
+        picture = Picture(*from_pil(picture))
+    if format == "TIFF":
+        return _encode_tiff(file, picture, metadata, notes)
     if isinstance(picture, Picture):
-        if picture.bits == 16:
-            if format in ("PNG", "TIFF"):
-                return _encode_deep(file, picture, format, notes)
-            notes.append(f"{format} holds 8 bits a channel: the 16-bit values were rounded. PNG and TIFF keep them.")
-            picture = Picture(
-                to_8_bit(picture.values),
-                None if picture.alpha is None else to_8_bit(picture.alpha),
-                picture.icc,
-                picture.exif,
-            )
-        picture = picture.to_image()
-    options = {key: picture.info[key] for key in ("icc_profile", "exif") if picture.info.get(key)}
-    if format == "JPEG":
+        if picture.bits == 16 and format == "PNG":
+            return png.write_deep(file, _planes_of(picture), metadata)
+        picture = _round(picture, format, notes).to_image()
+    options = metadata.info
+    if format == "PNG":
+        options = png.save_options(metadata)
+    elif format == "JPEG":
         picture = _fit_jpeg(picture, notes)
-        options |= {"quality": quality or 95, "subsampling": 0}
+        options = {**jpeg.save_options(metadata), "quality": quality or JPEG_QUALITY, "subsampling": 0}
     elif format == "WEBP":
         options |= {"quality": quality} if quality else {"lossless": True, "exact": True}
-    elif format == "TIFF":
-        options |= {"compression": "tiff_adobe_deflate"}
+    elif format == "AVIF":
+        options |= {"quality": quality or AVIF_QUALITY, "subsampling": "4:0:0" if picture.mode == "L" else "4:4:4"}
     picture.save(file, format, **options)
 
 
-def _encode_deep(file: IO[bytes], picture: Picture, format: str, notes: list[str]) -> None:
+def _fit_metadata(metadata: Metadata, format: str, notes: list[str]) -> Metadata:
+    """The metadata as far as a format has a place for it."""
+    fitting = jpeg.fit(metadata, notes) if format == "JPEG" else metadata
+    if format not in ("PNG", "JPEG"):
+        fitting = fitting._replace(text={})
+    if fitting.dpi and format in ("WEBP", "AVIF"):
+        fitting = fitting._replace(exif=add_resolution(fitting.exif, fitting.dpi))
+    reported = {"Comment"} if format == "JPEG" else set()  # by `jpeg.fit`, where it is too long
+    if lost := [key for key in metadata.text if key not in fitting.text.keys() | reported]:
+        names = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
+        notes.append(f"{format} has no place for texts; left out: {names}. PNG keeps them.")
+    return fitting
+
+
+def _round(picture: Picture, format: str, notes: list[str]) -> Picture:
+    """The picture at 8 bits."""
+    if picture.bits == 8:
+        return picture
+    notes.append(f"{format} holds 8 bits a channel: the 16-bit values were rounded. PNG and TIFF keep them.")
+    return picture.with_pixels(to_8_bit(picture.values), None if picture.alpha is None else to_8_bit(picture.alpha))
+
+
+def _planes_of(picture: Picture) -> np.ndarray:
+    """(H, W, C): gray or RGB, and alpha behind them where there is one."""
     planes = picture.values[..., None] if picture.is_gray else picture.values
-    if picture.alpha is not None:
-        planes = np.concatenate((planes, picture.alpha[..., None]), axis=-1)
-    if format == "PNG":
-        deep_color.write_png(file, planes, picture.icc, picture.exif)
-    else:
-        if planes.shape[2] == 2:
-            planes = planes[..., [0, 0, 0, 1]]
-            notes.append("16-bit gray with alpha was written as RGBA: few programs read it as such in a TIFF.")
-        deep_color.write_tiff(file, planes, picture.icc)
-        if picture.exif:
-            notes.append("The EXIF data was left out: it is not written into 16-bit TIFF. PNG keeps it.")
+    return planes if picture.alpha is None else np.concatenate((planes, picture.alpha[..., None]), axis=-1)
+
+
+def _encode_tiff(file: IO[bytes], picture: Picture | Image.Image, metadata: Metadata, notes: list[str]) -> None:
+    palette = None
+    if isinstance(picture, Image.Image) and picture.mode == "P" and not picture.has_transparency_data:
+        palette = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
+    if isinstance(picture, Picture) and picture.bits == 16 and picture.is_gray and picture.alpha is not None:
+        notes.append("16-bit gray with alpha was written as RGBA: few programs read it as such in a TIFF.")
+    tiff_writer.write_tiff(file, _cut_bands(picture, palette is not None), picture.size, metadata, palette)
+
+
+def _cut_bands(picture: Picture | Image.Image, indexed: bool) -> Iterator[np.ndarray]:
+    """The rows of a picture for a TIFF, `ROWS` at a time, so that a large one is not held twice."""
+    width, height = picture.size
+    for top in range(0, height, ROWS):
+        if isinstance(picture, Picture):
+            cut = slice(top, top + ROWS)
+            part = picture.with_pixels(picture.values[cut], None if picture.alpha is None else picture.alpha[cut])
+        else:
+            band = picture.crop((0, top, width, min(top + ROWS, height)))
+            part = Picture(np.asarray(band)) if indexed else Picture(*from_pil(band))
+        planes = _planes_of(part)
+        yield planes[..., [0, 0, 0, 1]] if planes.shape[2] == 2 and planes.dtype == np.uint16 else planes
 
 
 def _fit_jpeg(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -138,6 +157,4 @@ def _fit_jpeg(image: Image.Image, notes: list[str]) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    if image.mode.startswith("I"):
-        return Image.fromarray(to_8_bit(np.asarray(image).astype(np.uint16)))
     return image if image.mode in ("L", "RGB") else image.convert("RGB")

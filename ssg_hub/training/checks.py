@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.crops import UNREADABLE, check_label
+from ..data.crops import check_label
 from ..data.streams import load_stream
-from ..data.tables import fingerprint, load_pairs, load_pictures, open_cell, picture_stem
+from ..data.tables import fingerprint, load_pairs, load_pictures, open_cell, open_label, picture_stem
 from ..degradation import load_degradation
-from ..errors import ConfigError
+from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
 from .config import TrainConfig
 
@@ -52,23 +52,19 @@ def check_labels(config: TrainConfig, guide: Guide | None) -> None:
     if config.guide_steps or config.teacher_steps or config.guide == "joint":
         _check_table(load_pictures(config.guide_data, config.data_root, labels=True), known)
     if config.dev_labeled:
-        _check_table(load_pictures([config.dev_labeled], config.data_root, labels=True), known, readable=True)
+        _check_table(load_pictures([config.dev_labeled], config.data_root, labels=True), known)
     if config.guided and config.target_labels:
         table = load_pictures(config.target, config.data_root, labels=config.target_labels)
         _check_table(table, known, config.scale)
 
 
-def _check_table(table, known: set[int], scale: int = 1, readable: bool = False) -> None:
-    """Look at label maps spread over a table; with `readable` also at the pictures, which no other can replace."""
+def _check_table(table, known: set[int], scale: int = 1) -> None:
+    """Look at label maps, and their pictures, spread over a table."""
     for index in np.unique(np.linspace(0, len(table) - 1, CHECKED_LABELS).astype(int)).tolist():
         row = table[index]
         name = picture_stem(row["image"])
         try:
-            label, picture = open_cell(row["label"]), open_cell(row["image"])
+            label, picture = open_label(row["label"]), open_cell(row["image"])
             check_label(label, picture.size, known, name, scale)
-            if readable:
-                picture.load()
-        except ConfigError:
-            raise
-        except UNREADABLE as error:
+        except ImageError as error:
             raise ConfigError(f"the picture {name} or its label map cannot be read ({error}). Replace it.") from None

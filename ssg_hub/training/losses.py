@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.tables import open_cell
+from ..data.tables import open_label
 from ..networks.guide import Guide
 from ..networks.perceptual import DISTS, LPIPSVGG, SharedFeatures, VGG16Features
 from .config import TrainConfig
@@ -271,6 +271,6 @@ def class_weights(table, classes: int) -> Tensor:
     """
     counts = np.zeros(classes)
     for row in table.select_columns("label"):
-        ids = np.asarray(open_cell(row["label"]))
+        ids = np.asarray(open_label(row["label"]))
         counts += np.bincount(ids[ids < classes], minlength=classes)
     return torch.from_numpy(1 / np.log(1.02 + counts / counts.sum())).float()

@@ -9,9 +9,8 @@ from accelerate.utils import gather_object
 from PIL import Image
 from torch import Tensor, nn
 
-from ..data.crops import UNREADABLE
-from ..data.tables import load_pictures, open_cell, picture_stem
-from ..errors import ConfigError
+from ..data.tables import list_places, load_pictures, open_cell, open_label, picture_stem
+from ..errors import ConfigError, ImageError
 from ..evaluation.metrics import LPIPS, psnr_y, ssim_y
 from ..evaluation.segmentation_metrics import class_iou, confusion_matrix, mean_iou
 from ..networks.guide import Guide
@@ -30,7 +29,7 @@ def score_guide(guide: Guide, config: TrainConfig) -> dict[str, float]:
     classes, device = len(guide.labels), next(guide.parameters()).device
     confusion = torch.zeros(classes, classes, dtype=torch.long)
     for row in load_pictures([config.dev_labeled], config.data_root, labels=True):
-        labels = torch.from_numpy(np.array(open_cell(row["label"]))).long().unsqueeze(0)
+        labels = torch.from_numpy(np.array(open_label(row["label"])).astype(np.int64)).unsqueeze(0)
         labels[labels == config.void_id] = -1
         logits = guide(_read(row["image"]).to(device))
         logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
@@ -53,15 +52,17 @@ class DevSet:
     def __init__(self, config: TrainConfig):
         self.pairs, self.scale = [], config.scale
         if config.dev_lr and config.dev_hr:
-            hr = {picture_stem(row["image"]): row["image"] for row in load_pictures([config.dev_hr], config.data_root)}
+            root = config.data_root
+            hr_cells = load_pictures([config.dev_hr], root)["image"]
+            hr = dict(zip(list_places(config.dev_hr, root), hr_cells, strict=True))
             for entry in config.dev_lr:
                 camera = Path(entry.partition("#")[0]).name
-                for row in load_pictures([entry], config.data_root):
-                    stem = picture_stem(row["image"])
-                    if stem not in hr:
-                        raise ConfigError(f"dev_lr {entry} has {stem}, but dev_hr has no picture of that name.")
-                    self._check_pair(row["image"], hr[stem])
-                    self.pairs.append((camera, row["image"], hr[stem]))
+                cells = load_pictures([entry], root)["image"]
+                for place, cell in zip(list_places(entry, root), cells, strict=True):
+                    if place not in hr:
+                        raise ConfigError(f"dev_lr {entry} has {place}, but dev_hr has no picture of that name.")
+                    self._check_pair(cell, hr[place])
+                    self.pairs.append((camera, cell, hr[place]))
         self.lpips = None
         if config.lpips_features:
             self.lpips = LPIPS.from_files(config.lpips_features, config.lpips_heads)
@@ -70,7 +71,7 @@ class DevSet:
         name = picture_stem(lr)
         try:
             (height, width), large = (_read(cell).shape[-2:] for cell in (lr, hr))
-        except UNREADABLE as error:
+        except ImageError as error:
             raise ConfigError(f"the dev picture {name} cannot be read ({error}). Replace it.") from None
         wanted = [side - side % self.scale for side in large]  # what LR does not show is left out, as in `ssg evaluate`
         if wanted != [self.scale * height, self.scale * width] or min(wanted) < SMALLEST:
@@ -144,5 +145,4 @@ def _to_array(picture: Tensor) -> np.ndarray:
 
 
 def _read(cell: dict | Image.Image) -> Tensor:
-    array = np.array(open_cell(cell).convert("RGB"))
-    return torch.from_numpy(array).permute(2, 0, 1).float().unsqueeze(0) / 255
+    return torch.from_numpy(np.array(open_cell(cell))).permute(2, 0, 1).float().unsqueeze(0) / 255

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from ..images.levels import to_8_bit
+
 BAND = 1024  # rows that are drawn at a time, to bound the memory
 
 
@@ -35,7 +37,7 @@ def draw_overlay(image: Image.Image, mask: Image.Image, uncertain: int, alpha: f
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any result as 8-bit RGB for a screen, transparent parts on white."""
     if image.mode.startswith("I;16"):
-        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+        image = Image.fromarray(to_8_bit(np.asarray(image).astype(np.uint16)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..images.levels import LUMA
 from ..images.picture import Picture
 from ..images.resampling import fill_transparent, pull_colors, resize_bicubic, resize_lanczos, to_floats
 from .engines.torch import CELL, TileNetworks
 from .result import ColorSheet, enlarge_bicubic
 from .soft_masks import DriftSheet, MaskSheet, cell_span, total_variation
 from .tiling import Feather, Grid, Span, scale_span
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow turns RGB into gray
 
 
 @dataclass(frozen=True, eq=False)

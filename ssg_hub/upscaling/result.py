@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..images.metadata import metadata_of
 from ..images.picture import Picture, from_pil
 from ..images.resampling import resize_bicubic
 from ..images.writing import write_picture
@@ -42,8 +43,7 @@ class UpscaleResult:
         """The picture as arrays, at its full depth."""
         if isinstance(self.content, Picture):
             return self.content
-        values, alpha = from_pil(self.content)
-        return Picture(values, alpha, self.content.info.get("icc_profile"), self.content.info.get("exif"))
+        return Picture(*from_pil(self.content), **metadata_of(self.content)._asdict())
 
     @property
     def drift(self) -> Image.Image | None:
@@ -103,9 +103,9 @@ class ColorSheet:
     def finish(self) -> Image.Image | Picture:
         """The picture, with what travels along."""
         if self.source.bits == 8:
-            self.image.info.update(travelling(self.source))
+            self.image.info.update(self.source.metadata.info)
             return self.image
-        return Picture(self.values, self.alpha, self.source.icc, self.source.exif)
+        return Picture(self.values, self.alpha, **self.source.metadata._asdict())
 
 
 def enlarge_bicubic(source: Picture, size: tuple[int, int]) -> Image.Image | Picture:
@@ -113,10 +113,5 @@ def enlarge_bicubic(source: Picture, size: tuple[int, int]) -> Image.Image | Pic
     if source.bits == 16:
         return resize_bicubic(source, size)
     image = source.to_image().resize(size, Image.Resampling.BICUBIC)
-    image.info.update(travelling(source))
+    image.info.update(source.metadata.info)
     return image
-
-
-def travelling(source: Picture) -> dict[str, bytes]:
-    """Profile and metadata by the names under which Pillow keeps them."""
-    return {key: value for key, value in (("icc_profile", source.icc), ("exif", source.exif)) if value}

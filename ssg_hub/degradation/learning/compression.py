@@ -8,6 +8,7 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
+from ...images.levels import LUMA
 from ..ops import CHROMA_TABLE, LUMA_TABLE, dct_basis, scale_table
 
 QUALITIES = np.arange(5, 96)  # above that the steps are 1 or 2 levels, lost in the rounding of RGB and harmless
@@ -124,7 +125,7 @@ def luma_blocks(pixels: np.ndarray, offset: tuple[int, int] = (0, 0)) -> tuple[T
         brightness (N,) in 0–255.
     """
     x = torch.from_numpy(np.array(pixels)).float()
-    luma = x @ torch.tensor([0.299, 0.587, 0.114])
+    luma = x @ torch.tensor(LUMA)
     clipped = ((x < 1) | (x > 254)).any(-1).float()
     blocks = split_blocks(luma, offset)
     keep = split_blocks(clipped, offset).amax((-2, -1)) == 0

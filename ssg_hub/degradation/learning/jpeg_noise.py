@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...images.levels import LUMA
 from ..noise import BINS, MIN_PATCHES, PATCH, NoiseModel, white_noise
 from ..ops import blur, dct_basis, gaussian_kernels
 from .compression import Compression, luma_blocks, split_blocks
@@ -220,7 +221,7 @@ def _colour_share(pictures: list[np.ndarray], compressions: list[Compression], l
 def _chroma_blocks(pixels: np.ndarray, offset: tuple[int, int]) -> Tensor:
     """DCT coefficients (n, 8, 8) of Cb and Cr at half size."""
     x = torch.from_numpy(np.array(pixels)).float()
-    y = x @ torch.tensor([0.299, 0.587, 0.114])
+    y = x @ torch.tensor(LUMA)
     planes = torch.stack(((x[..., 2] - y) * 0.564334, (x[..., 0] - y) * 0.713267))
     halved = torch.nn.functional.avg_pool2d(planes[:, offset[0] :, offset[1] :], 2)
     blocks = torch.cat([split_blocks(plane).reshape(-1, 8, 8) for plane in halved])

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...images.levels import LUMA
 from ..kernels import centre_kernel, kernel_size
 
 LAYERS = (7, 5, 3, 1, 1, 1)  # kernel sides of the linear generator; together 13x13 at x2
@@ -105,7 +106,7 @@ def train_kernelgan(
         torch.manual_seed(seed)
         generator, discriminator = LinearGenerator(), PatchDiscriminator()
     rng = np.random.default_rng(seed)
-    luma = torch.from_numpy(picture).float() @ torch.tensor([0.299, 0.587, 0.114])
+    luma = torch.from_numpy(picture).float() @ torch.tensor(LUMA)
     small = (min(luma.shape) - SIDE) // 2 + 1  # the largest output that the picture allows
     side = min((CROP - SIDE) // 2 + 1, small)
     crop = 2 * (side - 1) + SIDE

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ...errors import ImageError
-from ...images import reading as images
-from ...images.picture import to_8_bit
+from ...images.formats import list_pictures, name_endings
+from ...images.levels import to_8_bit
+from ...images.reading import open_picture, read_rgb
 from .compression import Compression, read_tables
 from .spectrum import SMALLEST
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 MOST_PICTURES = 300
 MOST_PIXELS = 1024  # per side; the middle of larger pictures, cut on the grid of JPEG blocks
 EXAMPLES, EXAMPLE_SIDE = 8, 64  # pieces of pictures that a bank keeps to be looked at
@@ -49,9 +48,9 @@ def read_pictures(folder: str | Path) -> Pictures:
     folder = Path(folder)
     if not folder.exists():
         raise ImageError(f"{folder} is not there. Give a folder of LR pictures, or one picture.")
-    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = [folder] if folder.is_file() else list_pictures(folder)
     if not files:
-        raise ImageError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}). Give a folder of LR pictures.")
+        raise ImageError(f"{folder} holds no pictures ({name_endings()}). Give a folder of LR pictures.")
     if len(files) > MOST_PICTURES:
         files = [files[i] for i in np.linspace(0, len(files) - 1, MOST_PICTURES).round().astype(int)]
     pictures = Pictures()
@@ -81,10 +80,9 @@ def read_picture(path: Path) -> tuple[np.ndarray, Compression | None]:
     Raises:
         ImageError: not a picture, damaged, or beyond the pixel limit.
     """
-    values = to_8_bit(images.read_picture(path).values)
-    pixels = np.stack([values] * 3, axis=-1) if values.ndim == 2 else values
-    with Image.open(path) as image:
-        tables = read_tables(image)
+    pixels = to_8_bit(read_rgb(path))
+    image = open_picture(path).image
+    tables = None if image is None else read_tables(image)
     top, left = (max(0, (side - MOST_PIXELS) // 2) // 16 * 16 for side in pixels.shape[:2])
     return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS], tables
 

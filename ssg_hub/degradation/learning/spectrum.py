@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...images.levels import LUMA
+
 TILE = 64  # pixels; pictures smaller than that are cut into tiles of half the side
 SMALLEST = 32
 REFERENCE = 0.15  # cycles per pixel at which the scene's amplitude is measured
@@ -51,7 +53,7 @@ def measure_spectra(pictures: list[np.ndarray], tile: int, max_frequency: float 
     window = window / window.square().mean().sqrt()
     power, counts, histograms = [], [], []
     for picture in pictures:
-        luma = torch.from_numpy(picture).double() @ torch.tensor([0.299, 0.587, 0.114]).double()
+        luma = torch.from_numpy(picture).double() @ torch.tensor(LUMA).double()
         total, count = torch.zeros(tile, tile // 2 + 1).double(), 0
         for top in _starts(luma.shape[0], tile):
             for left in _starts(luma.shape[1], tile):

@@ -1,0 +1,231 @@
+"""What travels along with a picture's pixels: colour profile, EXIF, XMP, resolution and text, cleaned of what is stale.
+
+Nothing here looks into a value more than it must: a tag of an odd type is carried as it is, what cannot be read at all
+is left out with a note, and no metadata, whatever its type or size, keeps a whole picture from being read.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .ifd import (
+    LONG,
+    RATIONAL,
+    SHORT,
+    Directory,
+    Entry,
+    Layout,
+    make_entry,
+    read_directory,
+    read_layout,
+    write_directory,
+)
+
+LARGEST = 2**24  # bytes of one profile, or of all texts together: beyond it they are no use to anyone
+PREFIX = b"Exif\0\0"
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
+PHOTO, GPS = 0x8769, 0x8825  # tags that point to the directories of the exposure and of the place
+INCH, CENTIMETRE = 2, 3
+# Describes the file rather than the photograph, or points into it: sizes, samples, strips, thumbnails, embedded blocks.
+STALE = {*range(254, 269), 273, 274, *range(277, 285), *range(288, 294), 296, 301, *range(317, 348), *range(512, 533)}
+STALE |= {700, 33723, 34377, 34675, PHOTO, GPS, 37724, 40965}
+STALE_PHOTO = {0xA002, 0xA003, 0xA005, 0x927C}  # former width and height; what points to places in the old file
+# What a TIFF may say of the photograph; its other tags are the file's, or a program's own.
+DESCRIPTIVE = {269, 270, 271, 272, 285, 305, 306, 315, 316, 0x4746, 0x4749, 33432, *range(0x9C9B, 0x9CA0)}
+XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)([0-9]+)""")
+
+
+class Metadata(NamedTuple):
+    """What is kept, by the names under which `Picture` has it.
+
+    Args:
+        icc: the colour profile.
+        exif: EXIF data without orientation and resolution, beginning with "Exif", zero, zero; little-endian.
+        xmp: an XMP packet whose orientation is 1.
+        dpi: pixels per inch, (x, y).
+        text: keyword -> text, as PNG has them; "Comment" is also JPEG's and GIF's.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: dict[str, str] = {}
+
+    @property
+    def info(self) -> dict:
+        """The same by the names under which Pillow's images have it; "text" is ours."""
+        named = {"icc_profile": self.icc, "exif": self.exif, "xmp": self.xmp, "dpi": self.dpi, "text": self.text}
+        return {name: value for name, value in named.items() if value}
+
+
+def metadata_of(image) -> Metadata:
+    """What a Pillow image carries in its `info`, as far as it is of the right types; not cleaned."""
+    info = image.info
+    icc, exif, xmp = (info.get(name) for name in ("icc_profile", "exif", "xmp"))
+    icc, exif, xmp = (value if isinstance(value, bytes) else None for value in (icc, exif, xmp))
+    text = info.get("text")
+    text = {str(key): str(value) for key, value in text.items()} if isinstance(text, dict) else {}
+    return Metadata(icc, exif, xmp, _valid_dpi(info.get("dpi")), text)
+
+
+@dataclass
+class Found:
+    """What a file says, as it says it.
+
+    Attributes:
+        icc, xmp, dpi, text: as in `Metadata`, unchecked.
+        exif: the bytes of EXIF data, with or without the prefix.
+        main, photo, gps: the directories that a TIFF has in place of them.
+        frames: frames or pages of the file; `more` when there may be more still.
+        notes: sentences about what is left out.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: dict[str, str] = field(default_factory=dict)
+    main: Directory = field(default_factory=dict)
+    photo: Directory = field(default_factory=dict)
+    gps: Directory = field(default_factory=dict)
+    frames: int = 1
+    more: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def add_text(self, key: str, value: str) -> None:
+        """Keep a text; one more under the same keyword is put behind the first."""
+        if not value or key.startswith("Raw profile type"):
+            return
+        if sum(map(len, self.text.values())) + len(value) > LARGEST:
+            self.note(f"A text of more than {LARGEST >> 20} MB was left out.")
+        elif key:
+            self.text[key] = f"{self.text[key]}\n{value}" if key in self.text else value
+
+    def note(self, text: str) -> None:
+        """Add a note, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def clean(found: Found) -> tuple[Metadata, int]:
+    """Check what was found and drop what is stale.
+
+    Returns:
+        The metadata to keep, and the EXIF orientation, 1 to 8, by which the pixels are to be turned.
+    """
+    main, photo, gps = found.main, found.photo, found.gps
+    if found.exif is not None:
+        main, photo, gps = _parse_exif(found)
+    xmp = found.xmp or None
+    orientation = _as_orientation(main.get(ORIENTATION))
+    if xmp and ORIENTATION not in main and (match := XMP_ORIENTATION.search(xmp)):
+        orientation = _as_orientation(make_entry(SHORT, [min(int(match[2][:3]), 9)]))
+    if xmp:
+        xmp = XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    icc = found.icc or None
+    if icc and not (128 <= len(icc) <= LARGEST and icc[36:40] == b"acsp"):  # ICC.1:2022, 7.2.9
+        found.note("The colour profile cannot be read and was left out.")
+        icc = None
+    dpi = _valid_dpi(found.dpi) or _dpi_of(main)
+    exif = build_exif({tag: entry for tag, entry in main.items() if tag not in STALE}, photo, gps)
+    return Metadata(icc, exif, xmp, dpi, found.text), orientation
+
+
+def split_exif(exif: bytes) -> tuple[Directory, Directory, Directory, int]:
+    """Main, exposure and GPS directory of EXIF data, and how many entries could not be read."""
+    data = exif.removeprefix(PREFIX)
+    layout = read_layout(data)
+    if layout is None:
+        return {}, {}, {}, 1
+    main, _, lost = read_directory(data, layout, layout.first)
+    photo, gps, missed = split_pointed(data, layout, main)
+    return {tag: entry for tag, entry in main.items() if tag not in (PHOTO, GPS)}, photo, gps, lost + missed
+
+
+def split_pointed(data: bytes, layout: Layout, main: Directory) -> tuple[Directory, Directory, int]:
+    """The directories of exposure and place that a main directory points to, and how many entries are lost."""
+    found, lost = [], 0
+    for pointer, stale in ((PHOTO, STALE_PHOTO), (GPS, set())):
+        numbers = main[pointer].integers() if pointer in main else []
+        entries, _, missed = read_directory(data, layout, numbers[0]) if numbers else ({}, 0, 0)
+        found.append({tag: entry for tag, entry in entries.items() if tag not in stale})
+        lost += missed
+    return *found, lost
+
+
+def build_exif(main: Directory, photo: Directory, gps: Directory) -> bytes | None:
+    """EXIF data of three directories, with the prefix; None when there is nothing to say."""
+    if not (main or photo or gps):
+        return None
+    below = {tag: entries for tag, entries in ((PHOTO, photo), (GPS, gps)) if entries}
+    pointers = dict.fromkeys(below, make_entry(LONG, [0]))
+    behind, at = [], 8 + len(write_directory(main | pointers, 8))
+    for tag, entries in below.items():
+        pointers[tag] = make_entry(LONG, [at])
+        behind.append(write_directory(entries, at))
+        at += len(behind[-1])
+    return b"".join((PREFIX, b"II*\0\x08\0\0\0", write_directory(main | pointers, 8), *behind))
+
+
+def shorten_exif(exif: bytes, longest: int) -> bytes | None:
+    """The EXIF data without its longest entries, so that it fits into `longest` bytes."""
+    *directories, _ = split_exif(exif)
+    while exif and len(exif) > longest:
+        owner, tag = max(((d, tag) for d in directories for tag in d), key=lambda pair: len(pair[0][pair[1]].data))
+        del owner[tag]
+        exif = build_exif(*directories)
+    return exif
+
+
+def add_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
+    """EXIF data with the resolution in it, for formats that have no other place for it."""
+    main, photo, gps, _ = split_exif(exif) if exif else ({}, {}, {}, 0)
+    return build_exif(main | resolution_tags(dpi), photo, gps)
+
+
+def resolution_tags(dpi: tuple[float, float]) -> Directory:
+    """The three entries that say how many pixels there are to an inch."""
+    x, y = (make_entry(RATIONAL, [round(value * 10000), 10000]) for value in dpi)
+    return {X_RESOLUTION: x, Y_RESOLUTION: y, RESOLUTION_UNIT: make_entry(SHORT, [INCH])}
+
+
+def decode_text(data: bytes) -> str:
+    """Text of unknown encoding: UTF-8 where it is that, else Latin-1."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _parse_exif(found: Found) -> tuple[Directory, Directory, Directory]:
+    main, photo, gps, lost = split_exif(found.exif)
+    if lost and not (main or photo or gps):
+        found.note("The EXIF data cannot be read and was left out.")
+    elif lost:
+        found.note(f"Damaged entries of the EXIF data were left out: {lost}.")
+    return main, photo, gps
+
+
+def _as_orientation(entry: Entry | None) -> int:
+    number = None if entry is None else entry.number()
+    return int(number) if number in range(1, 9) else 1
+
+
+def _dpi_of(main: Directory) -> tuple[float, float] | None:
+    x, y = (main[tag].number() if tag in main else None for tag in (X_RESOLUTION, Y_RESOLUTION))
+    unit = main[RESOLUTION_UNIT].number() if RESOLUTION_UNIT in main else INCH
+    if unit not in (INCH, CENTIMETRE):
+        return None
+    inches = 1 if unit == INCH else 2.54
+    return _valid_dpi((x * inches, (y or x) * inches)) if x else None
+
+
+def _valid_dpi(dpi: tuple | None) -> tuple[float, float] | None:
+    """A resolution that every format can hold, or None."""
+    try:
+        x, y = (float(value) for value in dpi or ())
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+    return (x, y) if all(math.isfinite(value) and 1 <= value <= 65535 for value in (x, y)) else None
