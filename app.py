@@ -2,13 +2,12 @@
 
 import os
 import signal
-import threading
 from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio reads it
 
-from ssg_hub.demo.cache import own_cache, swept
+from ssg_hub.demo.cache import Ledger, own_cache, swept
 from ssg_hub.demo.settings import DEFAULT, MEGA, Settings, from_environment, to_bytes  # on ZeroGPU before torch
 
 os.environ["GRADIO_TEMP_DIR"] = own_cache()  # before gradio reads it
@@ -18,9 +17,11 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from ssg_hub.commands.batch import load_model
+from ssg_hub.demo import decoding
 from ssg_hub.demo.gradio_fixes import mend_mcp, picture_input, strengths_input
 from ssg_hub.demo.guard import RequestLimits, fetch_picture
 from ssg_hub.demo.handlers import Handlers
+from ssg_hub.demo.line import Line, Ticket, settle
 from ssg_hub.demo.programs import explain, has_mcp
 from ssg_hub.demo.results import OUTPUTS
 from ssg_hub.demo.side_by_side import side_by_side
@@ -35,8 +36,9 @@ EXAMPLES = {
     "failure": ("face.jpg",),
     "more_examples": ("coffee_turned.jpg", "cup_transparent.png", "cat_16bit.png"),
 }
-HEAVY = {"concurrency_id": "model", "concurrency_limit": 1}  # one picture at a time; the others wait in the queue
-LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # works when the queue is full, too
+HEAVY = {"concurrency_limit": None, "show_progress": "hidden"}  # our own line lets one picture in at a time
+LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # works when the line is full, too
+THREADS = 20  # beside one for each visitor in the line
 
 
 def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
@@ -48,7 +50,9 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
     """
     settings = settings or from_environment()
     workshop = Workshop(settings, model, load_model)
-    handlers = Handlers(workshop)
+    ledger = Ledger(Path(get_upload_folder()), to_bytes(settings.max_stored))
+    line = Line(settings.queue_size)
+    handlers = Handlers(workshop, line, ledger)
     demo = gr.Blocks(title="ssg-hub", analytics_enabled=False)
     demo.i18n = make_i18n(
         mp_in=f"{settings.max_pixels / MEGA:g}",
@@ -60,7 +64,7 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
         gr.Markdown(label("title"), elem_id="title")
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
-                asked = _controls(workshop)
+                asked = _controls(workshop, ledger)
             with gr.Column(scale=7, min_width=300):
                 shown = _results()
                 _examples(asked["image"])
@@ -68,17 +72,21 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
             programs = gr.Markdown()
         demo.load(explain, None, programs, **LIGHT)
         _wire(handlers, asked, shown)
-    demo.queue(max_size=settings.queue_size, api_open=False)  # nobody gets past the queue
-    demo.settings, demo.workshop = settings, workshop
+    demo.queue(api_open=False)  # nobody gets past the line
+    demo.settings, demo.workshop, demo.line, demo.ledger = settings, workshop, line, ledger
     return demo
 
 
 def launch(demo: gr.Blocks, **options):
     """Serve the page with its theme, texts and limits; `options` go to `gr.Blocks.launch`, whose result is returned."""
-    settings, cache = demo.settings, Path(get_upload_folder())
-    limits = Middleware(RequestLimits, to_bytes(settings.max_file_size), to_bytes(settings.max_stored), cache)
+    settings, ledger = demo.settings, demo.ledger
+    limits = Middleware(
+        RequestLimits, to_bytes(settings.max_file_size), to_bytes(settings.max_stored), ledger.folder, ledger
+    )
     spare = [path for block in demo.blocks.values() for path in getattr(block, "keep_in_cache", ())]
-    threading.Thread(target=demo.workshop.warm_up, daemon=True).start()
+    decoding.start()
+    settle()
+    demo.line.hand_in(lambda ticket: demo.workshop.warm_up(), Ticket())
     if has_mcp():
         mend_mcp()
     else:
@@ -91,10 +99,11 @@ def launch(demo: gr.Blocks, **options):
             "i18n": demo.i18n,
             "max_file_size": settings.max_file_size,
             "app_kwargs": {
-                "lifespan": lambda app: swept(cache, settings.keep_seconds, spare),
+                "lifespan": lambda app: swept(ledger.folder, settings.keep_seconds, spare, ledger),
                 "middleware": [limits],
             },
             "mcp_server": has_mcp(),
+            "max_threads": settings.queue_size + THREADS,
             "run_history": False,
             "footer_links": ["api"],
             "ssr_mode": False,
@@ -121,13 +130,13 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def _controls(workshop: Workshop) -> dict[str, gr.components.Component]:
+def _controls(workshop: Workshop, ledger: Ledger) -> dict[str, gr.components.Component]:
     """The left side: the picture, what to make of it, and the buttons."""
     named = bool(workshop.model(DEFAULT).labels)
     models = [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
     part = {}
     part["image"] = picture_input(
-        partial(fetch_picture, limit=to_bytes(workshop.settings.max_file_size)),
+        partial(fetch_picture, limit=to_bytes(workshop.settings.max_file_size), ledger=ledger),
         label=label("input"),
         sources=["upload", "clipboard"],
         height=300,
@@ -251,11 +260,10 @@ def _wire(handlers: Handlers, asked: dict, shown: dict) -> None:
         [{**shown, **asked}[name] for name in OUTPUTS],
         api_name="run",
         api_visibility="private",
-        show_progress_on=[asked["status"]],
         **HEAVY,
     )
     run.success(None, js="() => document.getElementById('results').scrollIntoView({block: 'nearest'})")
-    asked["cancel"].click(handlers.cancel, None, asked["forecast"], cancels=[run], **LIGHT)
+    asked["cancel"].click(handlers.cancel, None, asked["status"], **LIGHT)
     shown["opacity"].release(handlers.blend, [shown["opacity"], shown["shown"]], shown["overlay"], **LIGHT)
     shown["left"].input(handlers.choose_left, [shown["left"], shown["shown"]], shown["slider"], **LIGHT)
     _endpoint(handlers)
@@ -264,11 +272,10 @@ def _wire(handlers: Handlers, asked: dict, shown: dict) -> None:
 
 def _endpoint(handlers: Handlers) -> None:
     """`/upscale` for gradio_client, curl and MCP: the same job, without the page's views."""
+    limit = to_bytes(handlers.workshop.settings.max_file_size)
     with gr.Row(visible=False):
         inputs = [
-            picture_input(
-                partial(fetch_picture, limit=to_bytes(handlers.workshop.settings.max_file_size)), label="image"
-            ),
+            picture_input(partial(fetch_picture, limit=limit, ledger=handlers.ledger), label="image"),
             gr.Number(4, label="outscale"),
             gr.Number(1, label="strength"),
             strengths_input(label="class_strength"),

@@ -31,6 +31,16 @@ def shared() -> Path:
 @pytest.fixture
 def tiny_guide_config() -> dict:
     """A Segformer with a few thousand parameters and four classes."""
+    return make_tiny_guide_config()
+
+
+@pytest.fixture
+def tiny_model():
+    """An untrained SSGModel of the real classes, the same at every call, small enough to run in milliseconds."""
+    return make_tiny_model()
+
+
+def make_tiny_guide_config() -> dict:
     return {
         "model_type": "segformer",
         "id2label": dict(enumerate(LABELS)),
@@ -49,9 +59,7 @@ def tiny_guide_config() -> dict:
     }
 
 
-@pytest.fixture
-def tiny_model(tiny_guide_config):
-    """An untrained SSGModel of the real classes, the same at every call, small enough to run in milliseconds."""
+def make_tiny_model():
     import torch
 
     from ssg_hub.model import SSGModel
@@ -59,7 +67,7 @@ def tiny_model(tiny_guide_config):
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        guide = Guide(tiny_guide_config)
+        guide = Guide(make_tiny_guide_config())
         generator_config = {"features": 8, "blocks": 1, "growth": 4, "scale": 4}
         return SSGModel.from_components("rrdb", guide=guide, generator_config=generator_config).eval()
 
@@ -69,6 +77,23 @@ def cache(tmp_path, monkeypatch) -> Path:
     """Where the demo keeps uploads and results."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def demo_of_all(tmp_path_factory):
+    """One demo with the tiny model and the usual settings, for tests that leave it as it is: (its address, its cache).
+
+    Starting one for each of them would take longer than they do.
+    """
+    import app
+
+    cache = tmp_path_factory.mktemp("cache-of-all")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(cache))
+        demo = app.build_demo(make_tiny_model())
+        _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
+        yield url, cache  # Gradio reads the variable at each request
+        demo.close()
 
 
 @pytest.fixture

@@ -147,13 +147,14 @@ def test_nobody_cancels_the_run_of_another(tiny_model):
     from types import SimpleNamespace
 
     from ssg_hub.demo.handlers import Handlers
-    from ssg_hub.demo.workshop import Workshop
+    from ssg_hub.demo.line import Ticket
 
-    handlers = Handlers(Workshop(Settings(), tiny_model, None))
+    handlers = Handlers(None, None, None)
     mine, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("mine", "other"))
-    with handlers._stoppable("mine") as stop:
-        assert handlers.cancel(other) == "" and not stop.is_set()
-        assert handlers.cancel(mine) == "Cancelled." and stop.is_set()
+    ticket = Ticket()
+    with handlers._stoppable("mine", ticket):
+        assert handlers.cancel(other) == "" and not ticket.stopped()
+        assert handlers.cancel(mine) == "Cancelled." and ticket.stopped()
 
 
 def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, monkeypatch):
@@ -162,6 +163,7 @@ def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, 
 
     from ssg_hub.demo import settings, workshop
     from ssg_hub.errors import ConfigError
+    from ssg_hub.images.reading import read_picture
 
     asked = []
 
@@ -180,12 +182,13 @@ def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, 
         monkeypatch.setattr(module, "LENT", True)
     shop = workshop.Workshop(Settings(other_models={"b": "b"}), tiny_model, lambda source: tiny_model)
     assert set(shop._models) == {"default", "b"}, "a model was not loaded before the GPU's process is made"
-    result = shop.run("default", str(photo), Request(), lambda done, total: None)
+    picture = read_picture(photo)
+    result = shop.run("default", picture, Request(), lambda done, total: None)
     expected = tiny_model.upscale(photo)
     assert np.array_equal(result.image, expected.image) and np.array_equal(result.drift, expected.drift)
     assert asked == [20]
     with pytest.raises(ConfigError, match="dragon"):
-        shop.run("default", str(photo), Request(class_strength={"dragon": 1}), lambda done, total: None)
+        shop.run("default", picture, Request(class_strength={"dragon": 1}), lambda done, total: None)
 
 
 def test_class_strength_multiplies_and_what_is_not_set_stays():
@@ -223,7 +226,7 @@ def test_settings_come_from_the_environment(monkeypatch):
 
 
 def test_the_examples_can_be_upscaled_and_the_zip_holds_everything(tiny_model, cache):
-    from ssg_hub.demo.cache import new_folder
+    from ssg_hub.demo.cache import Ledger
     from ssg_hub.demo.job import write_files
     from ssg_hub.images.reading import read_picture
 
@@ -231,7 +234,8 @@ def test_the_examples_can_be_upscaled_and_the_zip_holds_everything(tiny_model, c
     assert sorted(path.name for path in paths) == sorted(path.name for path in app.FOLDER.glob("*.*g"))
     for path in paths:
         result = tiny_model.upscale(path, outscale=1)
-        files = write_files(result, str(path), new_folder())
+        with Ledger(cache, 10**9).new_folder(10**6) as folder:
+            files = write_files(result, str(path), folder)
         stem = files.picture.stem
         names = zipfile.ZipFile(files.everything).namelist()
         assert names == [f"{stem}.png", f"{stem}_mask.png", f"{stem}_drift.png", f"{stem}_report.json"]

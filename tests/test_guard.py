@@ -1,9 +1,13 @@
 """The demo against those who mean no good: over HTTP, requests that no page would send."""
 
+import asyncio
 import io
 import json
 import os
+import shutil
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,11 +19,14 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 
 
 import httpx  # noqa: E402
 
-from ssg_hub.demo.cache import sweep  # noqa: E402
+from ssg_hub.demo.cache import Ledger, size_of, sweep, swept  # noqa: E402
+from ssg_hub.demo.guard import RequestLimits  # noqa: E402
+from ssg_hub.demo.refusals import Refused  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = {"_type": "gradio.FileData"}
+EXAMPLES = [path.name for path in (ROOT / "ssg_hub/demo/examples").iterdir()]
 
 
 @pytest.fixture
@@ -61,17 +68,117 @@ def test_a_request_is_bounded_however_it_comes(tiny_model, serve_url, cache, noi
     assert [path for path in cache.rglob("*") if path.is_file() and path not in before] == []
 
 
-def test_uploads_wait_while_the_disk_is_full(tiny_model, serve_url, cache, noise):
-    url = serve_url(tiny_model, Settings(max_stored="400kb"))
-    assert upload(url, noise).status_code == 200
-    (cache / "results").mkdir()
-    (cache / "results" / "large.png").write_bytes(bytes(500_000))
-    refused = upload(url, noise)
+def test_uploads_and_results_count_against_the_same_limit(tiny_model, serve_url, cache, noise):
+    url = serve_url(tiny_model, Settings(max_stored="2mb"))
+    picture = {"path": upload(url, noise).json()[0], "meta": FILE}
+    said = [ask(url, picture) for _ in range(8)]
+    assert said[0].startswith("event: complete")
+    assert "The server has no room for more pictures" in said[-1] and said[-1].startswith("event: error")
+    assert size_of(cache) < 2**21
+    refused = httpx.post(f"{url}gradio_api/upload", files={"files": ("more.png", bytes(2**21 - size_of(cache) + 1))})
     assert refused.status_code == 507 and "Try again in a few minutes" in refused.text
+    assert size_of(cache) < 2**21
+    shutil.rmtree(cache)  # as the sweep does when their time is over
+    time.sleep(1.1)
+    assert upload(url, noise).status_code == 200
 
 
-def test_nobody_gets_past_the_queue_or_to_the_pages_own_events(tiny_model, serve_url):
-    url = serve_url(tiny_model)
+def test_a_result_that_will_not_fit_is_refused_before_it_is_computed(tiny_model, serve_url, noise, monkeypatch):
+    monkeypatch.setattr(type(tiny_model), "upscale", lambda *args, **options: pytest.fail("it was computed"))
+    url = serve_url(tiny_model, Settings(max_stored="400kb"))
+    assert "no room" in ask(url, {"path": upload(url, noise).json()[0], "meta": FILE})
+
+
+def test_the_event_loop_never_waits_for_the_disk(tmp_path):
+    """The ledger walks through many files in a thread, once for all who ask at the same time."""
+    for number in range(1500):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a").write_bytes(b"x")
+    walks = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def app(scope, receive, send):
+        await receive()
+        walks.append(guard.ledger._walked)
+
+    guard = RequestLimits(app, 2**20, 2**30, tmp_path)
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+
+    async def main() -> float:
+        longest, began = 0.0, asyncio.create_task(asyncio.sleep(0))
+        await began
+        uploads = asyncio.gather(*(guard(scope, receive, None) for _ in range(5)))
+        while not uploads.done():
+            last = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - last)
+        return longest
+
+    assert asyncio.run(main()) < 0.2
+    assert len(walks) == 5 and len(set(walks)) == 1 and guard.ledger.used == 1500
+
+
+def test_the_ledger_is_put_right_by_a_walk_and_keeps_what_is_booked_meanwhile(tmp_path, monkeypatch):
+    from ssg_hub.demo import cache as module
+
+    ledger = Ledger(tmp_path, 1000)
+    (tmp_path / "a").write_bytes(bytes(300))
+    assert ledger.has_room(700) and not ledger.has_room(701)
+    ledger.book(200)  # of a body that never became a file
+    assert ledger.used == 500
+    real = module.size_of
+
+    def slow(folder: Path) -> int:
+        size = real(folder)
+        ledger.book(50)  # another writes during the walk
+        return size
+
+    monkeypatch.setattr(module, "size_of", slow)
+    ledger.measure()
+    assert ledger.used == 350
+
+
+def test_room_is_promised_while_a_result_is_written_and_given_back_when_that_fails(tmp_path):
+    ledger = Ledger(tmp_path, 1000)
+    with ledger.new_folder(600) as folder:
+        assert ledger.used == 600
+        with pytest.raises(Refused), ledger.new_folder(600):
+            pass
+        (folder / "a").write_bytes(bytes(100))
+    assert ledger.used == 100 and ledger.has_room(900)
+    with pytest.raises(ZeroDivisionError), ledger.new_folder(600) as folder:
+        (folder / "a").write_bytes(bytes(100))
+        raise ZeroDivisionError
+    assert ledger.used == 100 and not folder.exists()
+
+
+@pytest.mark.parametrize("drip", [False, True], ids=["silent", "a byte now and then"])
+def test_a_body_that_does_not_come_is_not_waited_for(tiny_model, serve_url, cache, monkeypatch, drip):
+    from ssg_hub.demo import guard
+
+    monkeypatch.setattr(guard, "PATIENCE", 0.5)
+    port = int(serve_url(tiny_model).rstrip("/").rpartition(":")[2])
+    head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nAccept-Language: zh-CN\r\n"
+    head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head.encode())
+        connection.settimeout(0.1)
+        began, answer = time.monotonic(), b""
+        while not answer and time.monotonic() < began + 20:
+            try:
+                answer = connection.recv(10_000)
+            except TimeoutError:
+                if drip:
+                    connection.sendall(b"x")
+    assert answer.startswith(b"HTTP/1.1 408") and "上传太慢" in answer.decode()
+    assert time.monotonic() - began < 5
+    assert [path for path in cache.rglob("*") if path.is_file() and path.name not in EXAMPLES] == []
+
+
+def test_nobody_gets_past_the_queue_or_to_the_pages_own_events(demo_of_all):
+    url = demo_of_all[0]
     assert httpx.post(f"{url}gradio_api/run/upscale", json={"data": []}).status_code == 404
     assert httpx.get(f"{url}gradio_api/runs").status_code == 404
 
@@ -91,8 +198,8 @@ def test_nobody_gets_past_the_queue_or_to_the_pages_own_events(tiny_model, serve
         None,
     ],
 )
-def test_no_file_or_address_of_the_server_can_be_asked_for(tiny_model, serve_url, cache, picture):
-    url = serve_url(tiny_model)
+def test_no_file_or_address_of_the_server_can_be_asked_for(demo_of_all, picture):
+    url, cache = demo_of_all
     if isinstance(picture, dict) and "HERE" in str(picture["path"]):
         picture = {**picture, "path": picture["path"].replace("HERE", url.split("/")[2])}
     said = ask(url, picture)
@@ -181,11 +288,58 @@ def test_the_sweep_takes_what_is_old_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["kept.png"]
 
 
+def test_the_sweep_survives_whatever_happens_and_says_so(tmp_path, monkeypatch, caplog):
+    from ssg_hub.demo import cache as module
+
+    real, faults = os.scandir, []
+
+    def vanishing(path="."):
+        if str(path).endswith("going"):  # another request removes its folder at this very moment
+            shutil.rmtree(path)
+        return real(path)
+
+    (tmp_path / "going").mkdir()
+    (tmp_path / "going" / "a").write_text("x")
+    (tmp_path / "stays").write_text("x")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", vanishing)
+        assert size_of(tmp_path) == 1
+        (tmp_path / "going").mkdir()
+        assert sweep(tmp_path, 3600) == 0
+
+    def failing(*args):
+        faults.append(args)
+        raise OSError("the disk is gone")
+
+    async def serve():
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "sweep", failing)
+            async with swept(tmp_path, 0.2, ()):
+                while len(faults) < 3:
+                    await asyncio.sleep(0.01)
+                patch.undo()
+
+    asyncio.run(asyncio.wait_for(serve(), 30))
+    assert "the disk is gone" in caplog.text and "it will be tried again" in caplog.text
+    assert not list(tmp_path.iterdir()), "the last sweep, when all was well again, left something"
+
+
+def test_a_file_that_cannot_be_deleted_is_named_and_the_others_go(tmp_path, monkeypatch, caplog):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("x")
+    unlink = Path.unlink
+
+    def stubborn(self, missing_ok=False):
+        if self.name == "a":
+            raise PermissionError("not yours")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", stubborn)
+    assert sweep(tmp_path, 0) == 1 and not (tmp_path / "b").exists()
+    assert "cannot be deleted: not yours" in caplog.text
+
+
 def test_nothing_is_left_when_the_server_ends(tmp_path):
-    import asyncio
-
-    from ssg_hub.demo.cache import swept
-
     async def serve():
         async with swept(tmp_path, 3600, spare=[str(tmp_path / "example.png")]):
             for name in ("example.png", "result.png"):
@@ -195,11 +349,13 @@ def test_nothing_is_left_when_the_server_ends(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_cache_is_this_process_own_unless_it_is_set(monkeypatch, tmp_path):
+def test_the_cache_is_always_a_folder_of_this_process_alone(monkeypatch, tmp_path):
     from ssg_hub.demo.cache import own_cache
 
+    (tmp_path / "mine.txt").write_text("not the demo's")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    assert own_cache() == str(tmp_path)
+    first, second = own_cache(), own_cache()
+    assert Path(first).parent == tmp_path == Path(second).parent and first != second
     monkeypatch.delenv("GRADIO_TEMP_DIR")
     first, second = own_cache(), own_cache()
     assert first != second and Path(first).is_dir()

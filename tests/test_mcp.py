@@ -44,8 +44,8 @@ def data_url(picture) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_there_is_one_tool_and_it_says_what_it_takes(tiny_model, serve_url):
-    tools = call(serve_url(tiny_model), None).tools
+def test_there_is_one_tool_and_it_says_what_it_takes(demo_of_all):
+    tools = call(demo_of_all[0], None).tools
     assert [tool.name for tool in tools] == ["upscale"]
     assert "not evidence" in tools[0].description
     schema = tools[0].inputSchema
@@ -54,12 +54,12 @@ def test_there_is_one_tool_and_it_says_what_it_takes(tiny_model, serve_url):
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_a_language_model_gets_the_pixels_of_the_library(tiny_model, serve_url, picture, data_url, told):
+def test_a_language_model_gets_the_pixels_of_the_library(tiny_model, demo_of_all, picture, data_url, told):
     async def on_progress(progress, total, message):
         assert isinstance(message, str) or message is None
 
     arguments = {"image": data_url, "outscale": 3, "strength": 0.7, "class_strength": {"car": 0.5}}
-    answer = call(serve_url(tiny_model), arguments, on_progress if told else None)
+    answer = call(demo_of_all[0], arguments, on_progress if told else None)
     assert not answer.isError
     pictures = [Image.open(io.BytesIO(base64.b64decode(part.data))) for part in answer.content if part.type == "image"]
     strength = {label: 0.35 if label == "car" else 0.7 for label in tiny_model.labels}
@@ -70,10 +70,10 @@ def test_a_language_model_gets_the_pixels_of_the_library(tiny_model, serve_url, 
     assert report["output"] == {"width": 72, "height": 54} and "not evidence" in report["honesty"]
 
 
-def test_what_was_uploaded_can_be_named_by_its_address(tiny_model, serve_url, picture, tmp_path):
+def test_what_was_uploaded_can_be_named_by_its_address(tiny_model, demo_of_all, picture, tmp_path):
     import httpx
 
-    url = serve_url(tiny_model).rstrip("/")
+    url = demo_of_all[0].rstrip("/")
     picture.save(tmp_path / "photo.png")
     with open(tmp_path / "photo.png", "rb") as file:
         path = httpx.post(f"{url}/gradio_api/upload", files={"files": file}).json()[0]
@@ -95,9 +95,10 @@ def test_what_was_uploaded_can_be_named_by_its_address(tiny_model, serve_url, pi
         ({"image": "DATA", "class_strength": {"path": "/etc/passwd"}}, "not of type 'number'"),
     ],
 )
-def test_what_cannot_be_done_is_said_without_server_paths(tiny_model, serve_url, cache, data_url, arguments, words):
+def test_what_cannot_be_done_is_said_without_server_paths(demo_of_all, data_url, arguments, words):
+    url, cache = demo_of_all
     arguments = {key: data_url if value == "DATA" else value for key, value in arguments.items()}
-    answer = call(serve_url(tiny_model), arguments)
+    answer = call(url, arguments)
     said = json.dumps([part.text for part in answer.content if part.type == "text"])
     assert answer.isError and words in said
     assert str(cache) not in said and "Traceback" not in said and "root:" not in said

@@ -1,53 +1,114 @@
-"""The demo's folder of uploads and results: a new one for each process, swept while it runs, removed when it ends."""
+"""The demo's folder of uploads and results: bounded, swept while the server runs, and removed when it ends."""
 
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
+from .refusals import Refused
+
+log = logging.getLogger("ssg_hub.demo")
+REST = 1.0  # seconds between two walks through a cache that seems full
+
+
+class Ledger:
+    """How many bytes the cache holds. Whoever writes books it; a walk through the folder puts the sum right.
+
+    Args:
+        folder: the cache.
+        limit: bytes that it may hold.
+    """
+
+    def __init__(self, folder: Path, limit: int):
+        self.folder, self.limit = folder, limit
+        self._lock, self._walking = threading.Lock(), threading.Lock()
+        self._measured: int | None = None  # by the last walk
+        self._booked = 0  # written since that walk began
+        self._held = 0  # promised to runs in progress
+        self._walked = -REST
+
+    @property
+    def used(self) -> int:
+        """Bytes written and promised; never less than there are, except for files that nobody booked."""
+        return (self._measured or 0) + self._booked + self._held
+
+    def book(self, size: int) -> None:
+        """Add what was written."""
+        with self._lock:
+            self._booked += size
+
+    def measure(self) -> None:
+        """Walk through the folder. Takes a while with many files: not for the event loop."""
+        with self._walking:
+            self._walk()
+
+    def has_room(self, size: int = 0) -> bool:
+        """Whether so many bytes more may be written. May walk through the folder: not for the event loop."""
+        if self._measured is not None and self.used + size <= self.limit:
+            return True
+        with self._walking:  # whoever waited here looks at what the other found
+            if self._measured is None or (self.used + size > self.limit and time.monotonic() > self._walked + REST):
+                self._walk()
+        return self.used + size <= self.limit
+
+    @contextlib.contextmanager
+    def new_folder(self, size: int) -> Iterator[Path]:
+        """A new folder for what will take up to `size` bytes: promised while it is filled, booked when it is full.
+
+        When what fills it fails, the folder is removed again.
+
+        Raises:
+            Refused: so much cannot be promised.
+        """
+        if not self.has_room(size):
+            raise Refused("no_room")
+        with self._lock:
+            self._held += size
+        folder = self.folder / secrets.token_hex(16)  # a name that cannot be guessed
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+            self.book(size_of(folder))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            with self._lock:
+                self._held -= size
+
+    def _walk(self) -> None:
+        with self._lock:
+            before = self._booked
+        measured = size_of(self.folder)
+        with self._lock:
+            self._measured, self._booked, self._walked = measured, self._booked - before, time.monotonic()
+
 
 def own_cache() -> str:
-    """The folder for Gradio's GRADIO_TEMP_DIR: what is set, or a new one, removed when the process ends.
+    """A new folder for Gradio's GRADIO_TEMP_DIR, removed when the process ends; inside of what is set there, if it is.
 
     Gradio's usual folder is shared by all Gradio programs of a machine, and what Gradio has not handed out itself, such
     as pictures that came through MCP, stays there for good.
     """
-    if folder := os.environ.get("GRADIO_TEMP_DIR"):
-        return folder
-    folder = tempfile.mkdtemp(prefix="ssg-hub-")
+    outer = os.environ.get("GRADIO_TEMP_DIR") or None
+    if outer:
+        os.makedirs(outer, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="ssg-hub-", dir=outer)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
-def new_folder() -> Path:
-    """An empty folder with a name that cannot be guessed, below Gradio's cache."""
-    from gradio.utils import get_upload_folder  # not above: Gradio reads its environment when it is imported
-
-    folder = Path(get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    return folder
-
-
-@contextlib.contextmanager
-def result_folder() -> Iterator[Path]:
-    """A new folder, which is removed again when what fills it fails."""
-    folder = new_folder()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder and below."""
-    return sum(_stat(path).st_size for path in _files(folder))
+    """Bytes of all files in a folder and below; what vanishes meanwhile counts nothing."""
+    return sum(stat.st_size for _, stat in _files(folder))
 
 
 def sweep(folder: Path, seconds: float, spare: Iterable[str | Path] = ()) -> int:
@@ -59,28 +120,44 @@ def sweep(folder: Path, seconds: float, spare: Iterable[str | Path] = ()) -> int
         spare: paths that stay.
 
     Returns:
-        How many files were deleted.
+        How many files were deleted. What cannot be deleted is logged and left for the next time.
     """
     oldest, kept, deleted = time.time() - seconds, {Path(path).resolve() for path in spare}, 0
-    for path in _files(folder):
-        if _stat(path).st_ctime <= oldest and path.resolve() not in kept:
-            path.unlink(missing_ok=True)
-            deleted += 1
-    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        if _stat(path).st_ctime <= oldest:
-            with contextlib.suppress(OSError):  # not empty
-                path.rmdir()
+    for path, stat in _files(folder):
+        if stat.st_ctime <= oldest and path.resolve() not in kept:
+            deleted += _deleted(path)
+    for top, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # gone already, or not empty
+            if top != str(folder) and os.stat(top).st_ctime <= oldest:
+                os.rmdir(top)
     return deleted
 
 
 @contextlib.asynccontextmanager
-async def swept(folder: Path, seconds: float, spare: Iterable[str | Path]) -> AsyncIterator[None]:
-    """Sweep the folder as long as the context lasts, and once more, of everything, when it ends."""
+async def swept(
+    folder: Path, seconds: float, spare: Iterable[str | Path], ledger: Ledger | None = None
+) -> AsyncIterator[None]:
+    """Sweep the folder as long as the context lasts, and once more, of everything, when it ends.
+
+    Whatever goes wrong in one sweep is logged, and the next one comes in its time.
+
+    Args:
+        folder, seconds, spare: as for `sweep`.
+        ledger: put right after each sweep.
+    """
+
+    def once() -> None:
+        try:
+            sweep(folder, seconds, spare)
+            if ledger is not None:
+                ledger.measure()
+        except Exception:
+            log.exception("sweeping %s failed; it will be tried again in %g s", folder, seconds / 10)
 
     async def forever() -> None:
         while True:
             await asyncio.sleep(seconds / 10)
-            await asyncio.to_thread(sweep, folder, seconds, spare)
+            await asyncio.to_thread(once)
 
     task = asyncio.create_task(forever())
     try:
@@ -90,13 +167,25 @@ async def swept(folder: Path, seconds: float, spare: Iterable[str | Path]) -> As
         sweep(folder, 0)
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The files of a folder and below as they are found; what vanishes meanwhile is left out."""
+    for top, _, names in os.walk(folder):
+        for name in names:
+            path = Path(top, name)
+            try:
+                stat = path.lstat()
+            except OSError:
+                continue
+            yield path, stat
 
 
-def _stat(path: Path) -> os.stat_result:
-    """Size and time of a file; nothing and now for one that has just been deleted."""
+def _deleted(path: Path) -> bool:
+    """Delete a file; whether it is gone by that."""
     try:
-        return path.stat()
+        path.unlink()
     except FileNotFoundError:
-        return os.stat_result((0,) * 7 + (time.time(),) * 3)
+        return False  # another was faster
+    except OSError as error:
+        log.warning("%s cannot be deleted: %s", path, error)
+        return False
+    return True

@@ -1,73 +1,142 @@
-"""What keeps a public demo within its bounds: the size of a request, the room on the disk, and addresses to fetch."""
+"""What keeps a public demo within its bounds: size and pace of a request, room on the disk, and addresses to fetch."""
 
+import asyncio
 import contextlib
+import re
+import time
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import gradio as gr
 import httpx
 import safehttpx
-from gradio.utils import get_upload_folder
 
-from .cache import new_folder, size_of
+from .cache import Ledger
 from .gradio_fixes import CACHE_ROUTE
-from .texts import text
+from .refusals import Refused
+from .texts import of_header, text
 
 ALLOWANCE = 64 * 1024  # of a request beside the picture: other values, form boundaries
 BASE64 = 4 / 3  # how much larger a picture is inside JSON
 REDIRECTS = 5
 SECONDS = 20  # to fetch a picture from an address
+PATIENCE = 20.0  # seconds that a body may be waited for whatever its size
+SLOWEST = 8 * 1024  # bytes a second that it has to bring on average after that
 
 
-class TooLarge(Exception):
-    """A request's body has gone beyond its limit."""
+class Stopped(Exception):
+    """A body that is not read on.
+
+    Args:
+        status: of the answer.
+        key: of the sentence in it.
+    """
+
+    def __init__(self, status: int, key: str):
+        super().__init__(status, key)
+        self.status, self.key = status, key
 
 
 class RequestLimits:
-    """ASGI middleware: refuses a body that is too large before it is held in memory, and uploads when the disk is full.
+    """ASGI middleware: refuses a body that is too large, too slow, or for which the disk has no room.
 
     Args:
         app: the application behind.
-        max_file: bytes of one picture; a request may carry one, as a form or as base64.
+        max_file: bytes of one picture; a request may carry one as base64, or several as a form.
         max_stored: bytes that `folder` may hold; beyond them nothing is taken until something has been deleted.
         folder: where uploads and results lie.
+        ledger: of that folder, shared with those who write results; default: a new one.
+        max_files: how many pictures a form may carry.
     """
 
-    def __init__(self, app, max_file: int, max_stored: int, folder: Path):
-        self.app, self.folder = app, folder
+    def __init__(
+        self, app, max_file: int, max_stored: int, folder: Path, ledger: Ledger | None = None, max_files: int = 1
+    ):
+        self.app = app
         self.max_body = int(max_file * BASE64) + ALLOWANCE
-        self.max_stored = max_stored
+        self.max_form = max(self.max_body, max_file * max_files + ALLOWANCE)
+        self.ledger = ledger or Ledger(folder, max_stored)
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
             return await self.app(scope, receive, send)
-        if _declared_length(scope) > self.max_body:
-            return await _answer(send, 413, text("too_large_body", "en"))
-        if scope["path"].rstrip("/").endswith("/upload") and size_of(self.folder) > self.max_stored:
-            return await _answer(send, 507, text("no_room", "en"))
-        taken, started = 0, False
-
-        async def counted():
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.max_body:
-                raise TooLarge
-            return message
+        body = Body(receive, self.max_form if _is_upload(scope) else self.max_body, self.ledger)
+        started = False
 
         async def heard(message) -> None:
             nonlocal started
-            if taken <= self.max_body or started:  # else the application complains of a body that was cut off
+            if body.stopped is None or started:  # else the application complains of a body that was cut off
                 started = True
                 await send(message)
 
-        with contextlib.suppress(TooLarge):
-            await self.app(scope, counted, heard)
-        if taken > self.max_body and not started:
-            await _answer(send, 413, text("too_large_body", "en"))
+        try:
+            await body.announce(_declared_length(scope), _is_upload(scope))
+            await self.app(scope, body.receive, heard)
+        except Stopped:
+            pass
+        except Exception:
+            if body.stopped is None:
+                raise
+        if body.stopped is not None and not started:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            await _answer(send, body.stopped.status, text(body.stopped.key, of_header(headers)))
 
 
-async def fetch_picture(url: str, limit: int) -> str:
+class Body:
+    """A request's body on its way in, measured as it comes.
+
+    Args:
+        receive: ASGI's.
+        limit: bytes.
+        ledger: where what comes is booked: most of it ends up in the cache.
+    """
+
+    def __init__(self, receive, limit: int, ledger: Ledger):
+        self._receive, self._limit, self._ledger = receive, limit, ledger
+        self._taken, self._waited, self._complete = 0, 0.0, False
+        self.stopped: Stopped | None = None
+
+    async def announce(self, declared: int, upload: bool) -> None:
+        """Refuse by the length that is declared, before anything is taken; small requests need no room.
+
+        Raises:
+            Stopped: too large, or no room.
+        """
+        if declared > self._limit:
+            self._stop(413, "too_large_body")
+        if (upload or declared > ALLOWANCE) and not await asyncio.to_thread(self._ledger.has_room, declared):
+            self._stop(507, "no_room")
+
+    async def receive(self) -> dict:
+        """ASGI's receive.
+
+        Raises:
+            Stopped: too large, too slow, or no room.
+        """
+        if self._complete:  # what follows is only whether the other side is still there
+            return await self._receive()
+        asked = time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), PATIENCE + self._taken / SLOWEST - self._waited)
+        except TimeoutError:
+            self._stop(408, "too_slow")
+        self._waited += time.monotonic() - asked  # for the other side; how long the application takes does not count
+        size = len(message.get("body", b""))
+        self._taken += size
+        self._ledger.book(size)
+        self._complete = not message.get("more_body", False)
+        if self._taken > self._limit:
+            self._stop(413, "too_large_body")
+        if self._taken > ALLOWANCE and self._ledger.used > self._ledger.limit:
+            self._stop(507, "no_room")
+        return message
+
+    def _stop(self, status: int, key: str) -> None:
+        self.stopped = Stopped(status, key)
+        raise self.stopped
+
+
+async def fetch_picture(url: str, limit: int, ledger: Ledger) -> str:
     """Fetch a picture from a public address into the cache.
 
     An address of this server's own cache is that file, so that what was uploaded can be named by its address.
@@ -75,6 +144,7 @@ async def fetch_picture(url: str, limit: int) -> str:
     Args:
         url: http or https; redirects are followed, each checked anew.
         limit: bytes; fetching stops beyond them.
+        ledger: of the cache.
 
     Returns:
         The path of the file.
@@ -82,49 +152,63 @@ async def fetch_picture(url: str, limit: int) -> str:
     Raises:
         gr.Error: a private address, no answer, or too many bytes; the sentence is for whoever asked.
     """
-    if CACHE_ROUTE in url:
-        return _cached(url)
     try:
-        return await _fetch(url, limit)
-    except TooLarge:
-        message = text("too_large_body", "en")
+        if CACHE_ROUTE in url:
+            return _cached(url, ledger.folder)
+        name, body = await _fetch(url, limit)
+        return await asyncio.to_thread(_store, name, body, ledger)
+    except (Stopped, Refused) as refusal:
+        key = refusal.key
     except Exception:
-        message = text("not_fetched", "en")
-    raise gr.Error(message, title=text("bad_title", "en"), print_exception=False)
+        key = "not_fetched"
+    raise gr.Error(text(key, "en"), title=text("bad_title", "en"), print_exception=False)
 
 
-async def _fetch(url: str, limit: int) -> str:
-    for _ in range(REDIRECTS + 1):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https"):
-            raise ValueError(f"the scheme {parts.scheme!r} is not fetched")
-        # The address is resolved once and checked, and the connection goes to that very address.
-        address = await safehttpx.async_validate_url(parts.hostname or "")
-        transport = safehttpx.AsyncSecureTransport(address)
-        async with (
-            httpx.AsyncClient(transport=transport, timeout=SECONDS) as client,
-            client.stream("GET", url) as answer,
-        ):
-            if answer.has_redirect_location:
-                url = urljoin(url, answer.headers["location"])
-                continue
-            answer.raise_for_status()
-            body = bytearray()
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > limit:
-                    raise TooLarge
-            path = new_folder() / (Path(unquote(parts.path)).name or "picture")
-            path.write_bytes(body)
-            return str(path)
+async def _fetch(url: str, limit: int) -> tuple[str, bytes]:
+    """Name and bytes of what is at an address."""
+    async with asyncio.timeout(SECONDS):
+        for _ in range(REDIRECTS + 1):
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https"):
+                raise ValueError(f"the scheme {parts.scheme!r} is not fetched")
+            # The address is resolved once and checked, and the connection goes to that very address.
+            address = await safehttpx.async_validate_url(parts.hostname or "")
+            transport = safehttpx.AsyncSecureTransport(address)
+            async with (
+                httpx.AsyncClient(transport=transport, timeout=SECONDS) as client,
+                client.stream("GET", url) as answer,
+            ):
+                if answer.has_redirect_location:
+                    url = urljoin(url, answer.headers["location"])
+                    continue
+                answer.raise_for_status()
+                body = bytearray()
+                async for chunk in answer.aiter_bytes():
+                    body += chunk
+                    if len(body) > limit:
+                        raise Stopped(413, "too_large_body")
+                return re.sub(r"[^\w.-]", "_", Path(unquote(parts.path)).name)[-80:].lstrip(".") or "picture", bytes(
+                    body
+                )
     raise ValueError("too many redirects")
 
 
-def _cached(url: str) -> str:
-    path = Path(unquote(urlsplit(url).path.partition(CACHE_ROUTE)[2])).resolve()
-    if not path.is_file() or not path.is_relative_to(Path(get_upload_folder()).resolve()):
-        raise gr.Error(text("not_fetched", "en"), title=text("bad_title", "en"), print_exception=False)
+def _store(name: str, body: bytes, ledger: Ledger) -> str:
+    with ledger.new_folder(len(body)) as folder:
+        path = folder / name
+        path.write_bytes(body)
     return str(path)
+
+
+def _cached(url: str, folder: Path) -> str:
+    path = Path(unquote(urlsplit(url).path.partition(CACHE_ROUTE)[2])).resolve()
+    if not path.is_file() or not path.is_relative_to(folder.resolve()):
+        raise ValueError("no file of the cache")
+    return str(path)
+
+
+def _is_upload(scope) -> bool:
+    return scope["path"].rstrip("/").endswith("/upload")
 
 
 def _declared_length(scope) -> int:
@@ -134,5 +218,6 @@ def _declared_length(scope) -> int:
 
 async def _answer(send, status: int, sentence: str) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": sentence.encode()})
+    with contextlib.suppress(OSError):  # nobody is there any more
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": sentence.encode()})

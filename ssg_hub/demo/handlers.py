@@ -1,45 +1,59 @@
 """What happens on each event of the page: forecast, upscale, cancel, opacity; and the endpoint for programs."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import anyio
 import gradio as gr
 from PIL import Image
 
-from ..errors import SSGError
+from ..images.picture import Picture
 from ..upscaling.overlays import draw_overlay
-from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import predict
-from .cache import result_folder
-from .job import Request, check_size, enlarge, picture_size, write_files, write_view
-from .refusals import Cancelled, Refused, plain_errors, without_path
-from .results import BICUBIC, Shown, count_tiles, device_name, show, title
+from . import decoding
+from .cache import Ledger
+from .job import Request, check_size, enlarge, room_needed, write_files, write_view
+from .line import Line, Ticket
+from .refusals import Refused, plain_errors, sentence_for
+from .results import BICUBIC, OUTPUTS, Shown, count_tiles, device_name, progress, show, title
 from .settings import DEFAULT
 from .texts import duration, language, text
-from .workshop import Workshop, gives_memory_back
+from .workshop import Workshop
+
+HEADERS_AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
 
 
 class Handlers:
-    """The page's events over one `Workshop`. Nothing of a request is kept here but the wish to cancel it."""
+    """The page's events over one `Workshop`. Nothing of a request is kept here but the wish to cancel it.
 
-    def __init__(self, workshop: Workshop):
-        self.workshop = workshop
-        self._stops: dict[str, threading.Event] = {}
+    Args:
+        workshop: the models.
+        line: where pictures wait for them.
+        ledger: of the cache.
+    """
 
-    def forecast(self, path: str | None, name: str, outscale: float, tile: str, request: gr.Request) -> str:
+    def __init__(self, workshop: Workshop, line: Line, ledger: Ledger):
+        self.workshop, self.line, self.ledger = workshop, line, ledger
+        self._tickets: dict[str, Ticket] = {}
+        self._looking = anyio.CapacityLimiter(HEADERS_AT_ONCE)
+
+    async def forecast(self, path: str | None, name: str, outscale: float, tile: str, request: gr.Request) -> str:
         """What pressing the button would give: size, tiles, and about how long it takes; or why it would be refused."""
-        lang = language(request)
         if not path:
             return ""
+        lang = language(request)
+        look = self._forecast, path, name, outscale, _tile(tile), lang
         try:
-            width, height = self._check(path, outscale, lang)
-            expected = predict(self.workshop.model(name), (width, height), outscale, _tile(tile))
-        except (Refused, SSGError) as refusal:
-            return f"⚠️ {without_path(refusal, path)}"
+            return await anyio.to_thread.run_sync(*look, limiter=self._looking)
+        except Exception as error:
+            return f"⚠️ {sentence_for(error, path, lang)}"
+
+    def _forecast(self, path: str, name: str, outscale: float, tile: str | int | None, lang: str) -> str:
+        width, height = self._check(path, outscale)
+        expected = predict(self.workshop.model(name), (width, height), outscale, tile)
         seconds = self.workshop.seconds(name, width, height)
         line = text(
             "forecast",
@@ -53,8 +67,7 @@ class Handlers:
         )
         return line if seconds is None else line + text("about", lang, seconds=duration(seconds, lang))
 
-    @gives_memory_back
-    def run(
+    async def run(
         self,
         path: str | None,
         name: str,
@@ -66,18 +79,33 @@ class Handlers:
         segment: bool,
         tile: str,
         request: gr.Request,
-        progress=gr.Progress(),  # noqa: B008  (how Gradio passes it)
-    ) -> tuple:
-        """Upscale, by a second model too if there is one, and fill the result side: returns the values of OUTPUTS."""
+    ) -> AsyncIterator[tuple]:
+        """Upscale, by a second model too if there is one: yields the values of OUTPUTS, at first the status alone."""
         lang = language(request)
         wanted = Request(outscale, strength, class_strength, color_fix, segment, _tile(tile))
-        with self._stoppable(request.session_hash) as stop, plain_errors(path, lang), result_folder() as folder:
-            report = _reporter(stop, progress)
-            result = self._upscale(path, name, wanted, lang, report)
-            pictures = {BICUBIC: enlarge(path, result.image.size), name: result.image}
+
+        def work(ticket: Ticket) -> tuple:
+            return self._make_page(path, name, second, wanted, lang, ticket)
+
+        ticket = Ticket()
+        with self._stoppable(request.session_hash, ticket), plain_errors(path, lang), self.line.visit():
+            async with aclosing(self.line.follow(work, ticket)) as moments:
+                async for _ in moments:
+                    yield (progress(ticket, lang), *(gr.skip() for _ in OUTPUTS[1:]))
+        yield ("", *ticket.result)
+
+    def _make_page(self, path, name: str, second: str, wanted: Request, lang: str, ticket: Ticket) -> tuple:
+        """Do the work of a ticket: the values of OUTPUTS without the status."""
+        picture = self._read(path, wanted.outscale, ticket)
+        with self.ledger.new_folder(room_needed(picture, wanted.outscale)) as folder:
+            ticket.enter("upscaling")
+            result = self.workshop.run(name, picture, wanted, ticket.report)
+            pictures = {BICUBIC: enlarge(picture, result.image.size), name: result.image}
             if second and second != name:
+                ticket.enter("upscaling")
                 alike = replace(wanted, class_strength={}, segment=False)
-                pictures[second] = self._upscale(path, second, alike, lang, report).image
+                pictures[second] = self.workshop.run(second, picture, alike, ticket.report).image
+            ticket.enter("writing")
             shown = Shown(
                 keys=tuple(pictures),
                 titles=tuple(title(key, lang) for key in pictures),
@@ -86,8 +114,7 @@ class Handlers:
             files = write_files(result, path, folder)
             return show(result, files, shown, folder, lang, self.blend)
 
-    @gives_memory_back
-    def upscale(
+    async def upscale(
         self,
         image: str,
         outscale: float = 4.0,
@@ -114,12 +141,20 @@ class Handlers:
             The upscaled picture (lossless), its mask (indexed PNG), and a report with sizes, time, classes and drift.
         """
         wanted = Request(outscale, strength, class_strength or {}, color_fix, segment)
-        with plain_errors(image, "en"), result_folder() as folder:
-            if not isinstance(wanted.class_strength, dict):
-                raise Refused(f'class_strength is {class_strength!r}; it needs a form like {{"car": 0.5}}.')
-            result = self._upscale(image, model, wanted, "en", None)
-            files = write_files(result, image, folder, everything=False)
+
+        def work(ticket: Ticket) -> tuple:
+            picture = self._read(image, outscale, ticket)
+            with self.ledger.new_folder(room_needed(picture, outscale)) as folder:
+                ticket.enter("upscaling")
+                result = self.workshop.run(model, picture, wanted, ticket.report)
+                ticket.enter("writing")
+                files = write_files(result, image, folder, everything=False)
             return str(files.picture), files.mask and str(files.mask), result.report
+
+        with plain_errors(image, "en"), self.line.visit():
+            if not isinstance(wanted.class_strength, dict):
+                raise Refused("class_strength_form", value=repr(class_strength))
+            return await self.line.finish(work, Ticket())
 
     def blend(self, opacity: float, shown: dict | None) -> str | None:
         """The overlay with another opacity; `shown` is what `run` left in the visitor's state."""
@@ -138,49 +173,40 @@ class Handlers:
         return views[key], shown["views"][1]
 
     def cancel(self, request: gr.Request) -> str:
-        """Stop this visitor's run after the tile that is being computed; returns what to say of it."""
-        stop = self._stops.get(request.session_hash)
-        if stop:
-            stop.set()
-        return text("cancelled", language(request)) if stop else ""
+        """Stop this visitor's run; returns what to say of it."""
+        ticket = self._tickets.get(request.session_hash)
+        if ticket:
+            ticket.stop()
+        return text("cancelled", language(request)) if ticket else ""
 
     def leave(self, request: gr.Request) -> None:
         """The visitor has closed the page; nobody waits for the result."""
-        if stop := self._stops.get(request.session_hash):
-            stop.set()
+        if ticket := self._tickets.get(request.session_hash):
+            ticket.stop()
 
-    def _check(self, path: str | None, outscale: float, lang: str) -> tuple[int, int]:
+    def _check(self, path: str | None, outscale: float) -> tuple[int, int]:
         """The picture's size, when it is one and within the limits."""
         if not path:
-            raise Refused(text("need_picture", lang))
-        try:
-            width, height = picture_size(path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise Refused(text("no_picture", lang)) from None
-        check_size(width, height, outscale, self.workshop.settings, lang)
-        return width, height
+            raise Refused("need_picture")
+        size = decoding.picture_size(path, self.workshop.settings.max_pixels)
+        if size is None:
+            raise Refused("no_picture")
+        check_size(*size, outscale, self.workshop.settings)
+        return size
 
-    def _upscale(self, path: str | None, name: str, wanted: Request, lang: str, report) -> UpscaleResult:
-        self._check(path, wanted.outscale, lang)
-        return self.workshop.run(name, path, wanted, report)
+    def _read(self, path: str | None, outscale: float, ticket: Ticket) -> Picture:
+        ticket.enter("reading")
+        self._check(path, outscale)
+        return decoding.read(path, self.workshop.settings.max_pixels, ticket.check)
 
     @contextmanager
-    def _stoppable(self, session: str) -> Iterator[threading.Event]:
-        stop = self._stops[session] = threading.Event()
+    def _stoppable(self, session: str, ticket: Ticket) -> Iterator[None]:
+        self._tickets[session] = ticket
         try:
-            yield stop
+            yield
         finally:
-            if self._stops.get(session) is stop:
-                del self._stops[session]
-
-
-def _reporter(stop: threading.Event, progress):
-    def report(done: int, total: int) -> None:
-        if stop.is_set():
-            raise Cancelled
-        progress((done, total), unit="tiles")
-
-    return report
+            if self._tickets.get(session) is ticket:
+                del self._tickets[session]
 
 
 def _tile(choice: str) -> str | int | None:

@@ -10,16 +10,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..images.reading import read_picture
+from ..images.picture import Picture
 from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import output_size
 from . import views
 from .refusals import Refused
 from .settings import MEGA, Settings
-from .texts import text
 
-# Of Pillow's formats those that people's pictures have. Others hide more than a picture: EPS starts another program.
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+ALLOWANCE = 2**18  # for what compresses badly, and small files beside the pictures
 VIEW_PIXELS = 16 * MEGA  # beyond it the page shows a smaller view, for the browser's sake
 
 
@@ -58,20 +56,7 @@ class Files:
     everything: Path | None
 
 
-def picture_size(path: str) -> tuple[int, int]:
-    """Width and height as they will be seen, from the header alone.
-
-    Raises:
-        OSError, ValueError: not a picture in one of FORMATS.
-    """
-    with Image.open(path, formats=FORMATS) as image:
-        width, height = image.size
-        decoded_for_it = image.format == "PNG" and "exif" not in image.info
-        turned = not decoded_for_it and image.getexif().get(0x0112, 1) >= 5
-    return (height, width) if turned else (width, height)
-
-
-def check_size(width: int, height: int, outscale: float, settings: Settings, lang: str) -> None:
+def check_size(width: int, height: int, outscale: float, settings: Settings) -> None:
     """Check a request before anything is decoded.
 
     Raises:
@@ -80,14 +65,21 @@ def check_size(width: int, height: int, outscale: float, settings: Settings, lan
     """
     mega_in, mega_out = width * height / MEGA, math.prod(output_size((width, height), outscale)) / MEGA
     if width * height > settings.max_pixels:
-        raise Refused(text("too_large_in", lang, mp=f"{mega_in:.1f}", limit=f"{settings.max_pixels / MEGA:g}"))
+        raise Refused("too_large_in", mp=f"{mega_in:.1f}", limit=f"{settings.max_pixels / MEGA:g}")
     if mega_out > settings.max_output_pixels / MEGA:
-        raise Refused(text("too_large_out", lang, mp=f"{mega_out:.1f}", limit=f"{settings.max_output_pixels / MEGA:g}"))
+        raise Refused("too_large_out", mp=f"{mega_out:.1f}", limit=f"{settings.max_output_pixels / MEGA:g}")
 
 
-def enlarge(path: str, size: tuple[int, int]) -> Image.Image:
-    """The original, upright, enlarged to `size` by PIL's bicubic, 8 bit: what the result is compared with."""
-    image = views.to_8bit(read_picture(path).to_image())
+def room_needed(picture: Picture, outscale: float) -> int:
+    """Bytes that the files of a result may take at most: picture and ZIP at full depth, the rest at 8 bits."""
+    pixels = math.prod(output_size(picture.size, outscale))
+    channels = (1 if picture.is_gray else 3) + (picture.alpha is not None)
+    return ALLOWANCE + pixels * (2 * channels * picture.bits // 8 + 4) + 4 * 3 * min(pixels, VIEW_PIXELS)
+
+
+def enlarge(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """The original enlarged to `size` by PIL's bicubic, 8 bit: what the result is compared with."""
+    image = views.to_8bit(picture.to_image())
     return image.resize(size, Image.Resampling.BICUBIC)
 
 

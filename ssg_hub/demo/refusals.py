@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import gradio as gr
-
 from ..errors import SSGError
 from .texts import text
 
@@ -15,29 +13,48 @@ log = logging.getLogger("ssg_hub.demo")
 
 
 class Refused(Exception):
-    """A request that is not granted; the message is for the visitor."""
+    """A request that is not granted.
+
+    Args:
+        key: of the sentence in `texts` that says why.
+        values: what fills its gaps.
+    """
+
+    def __init__(self, key: str, **values):
+        super().__init__(key, values)
+        self.key, self.values = key, values
 
 
 class Cancelled(Exception):
     """The visitor asked to stop."""
 
 
+def sentence_for(error: Exception, path: str | None, lang: str) -> str:
+    """What a visitor is told of an error; what is our fault is logged and not shown.
+
+    Args:
+        error: whatever a request raised.
+        path: of the visitor's picture; in the sentence only its name is left.
+        lang: of the visitor.
+    """
+    if isinstance(error, Cancelled):
+        return text("cancelled", lang)
+    if isinstance(error, Refused):
+        return text(error.key, lang, **error.values)
+    if isinstance(error, SSGError):
+        return str(error).replace(path, Path(path).name) if path else str(error)
+    log.error("a request failed", exc_info=error)
+    return text("failed", lang)
+
+
 @contextmanager
 def plain_errors(path: str | None, lang: str) -> Iterator[None]:
-    """Turn whatever goes wrong into one sentence; what is our fault is logged and not shown."""
-    title = text("bad_title", lang)
+    """Turn whatever goes wrong into an error that Gradio shows as one sentence."""
+    import gradio as gr
+
     try:
         yield
-    except Cancelled:
-        raise gr.Error(text("cancelled", lang), title=title, print_exception=False, visible=False) from None
-    except (SSGError, Refused) as error:
-        message = html.escape(without_path(error, path), quote=False)
-        raise gr.Error(message, title=title, print_exception=False) from None
     except Exception as error:
-        log.exception("a request failed")
-        raise gr.Error(text("failed", lang), title=title, print_exception=False) from error
-
-
-def without_path(error: Exception, path: str | None) -> str:
-    """The error's message with the picture's name instead of where it lies."""
-    return str(error).replace(path, Path(path).name) if path else str(error)
+        message = html.escape(sentence_for(error, path, lang), quote=False)
+        visible = not isinstance(error, Cancelled)
+        raise gr.Error(message, title=text("bad_title", lang), print_exception=False, visible=visible) from None

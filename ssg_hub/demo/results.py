@@ -11,6 +11,7 @@ from ..upscaling.overlays import to_rgb
 from ..upscaling.result import UpscaleResult
 from . import views
 from .job import Files, to_png
+from .line import Ticket
 from .settings import DEFAULT
 from .side_by_side import panels
 from .texts import duration, text
@@ -19,7 +20,7 @@ BICUBIC = "bicubic"
 # What `Handlers.run` fills, by the names that app.py gives the components.
 VIEWS = ("welcome", "results", "left", "slider", "side_by_side", "facts", "annotated", "overlay", "opacity", "drift")
 TABS = ("classes_tab", "overlay_tab", "drift_tab")
-OUTPUTS = (*VIEWS, *TABS, "get_picture", "get_mask", "get_zip", "shown", "classes")
+OUTPUTS = ("status", *VIEWS, *TABS, "get_picture", "get_mask", "get_zip", "shown", "classes")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Shown:
 def show(
     result: UpscaleResult, files: Files, shown: Shown, folder: Path, lang: str, blend: Callable[[float, dict], str]
 ) -> tuple:
-    """The values of OUTPUTS, in that order.
+    """The values of OUTPUTS without the status, in that order.
 
     Args:
         result: what the main model made.
@@ -77,7 +78,16 @@ def show(
             "drift": views.drift_heat(picture, views.fit(result.drift)),
             "classes": [label["name"] for label in result.labels if label["id"] != uncertain],
         }
-    return tuple(values.get(name) for name in OUTPUTS)
+    return tuple(values.get(name) for name in OUTPUTS[1:])
+
+
+def progress(ticket: Ticket, lang: str) -> str:
+    """How far a picture is, in words."""
+    if ticket.before:
+        return text("waiting_next", lang) if ticket.before == 1 else text("waiting", lang, n=ticket.before)
+    if ticket.stage == "upscaling" and ticket.total > 1:
+        return text("upscaling_tile", lang, done=min(ticket.done + 1, ticket.total), total=ticket.total)
+    return text("waiting_next" if ticket.stage == "waiting" else ticket.stage, lang)
 
 
 def facts(report: dict, lang: str) -> str:

@@ -1,7 +1,11 @@
 """Every sentence of the demo, in English and Chinese."""
 
-import gradio as gr
-from gradio.i18n import I18nData
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # only then: the cache's place is set before gradio is imported
+    import gradio as gr
+    from gradio.i18n import I18nData
 
 PREFIX = "ssg_"  # Gradio has keys of its own
 
@@ -22,6 +26,7 @@ TEXTS = {
         "need_picture": "There is no picture yet. Choose one first.",
         "too_large_body": "This is larger than what is taken here. Reduce the picture, or save it as JPEG, first.",
         "no_room": "The server has no room for more pictures at the moment. Try again in a few minutes.",
+        "too_slow": "This arrived too slowly, so the server stopped waiting. Try again, or send a smaller file.",
         "not_fetched": "No picture can be fetched from this address. Upload the file instead.",
         "bad_title": "This did not work",
         "failed": "Something went wrong on our side. Try again, or try a smaller picture.",
@@ -32,6 +37,17 @@ TEXTS = {
         "run": "Upscale",
         "cancel": "Cancel",
         "cancelled": "Cancelled.",
+        "busy": "Too many pictures are waiting at the moment. Try again in a minute.",
+        "unknown_model": "{name} is not a model that is offered here. Choose one of {names}.",
+        "model_not_loaded": "The model {name} cannot be loaded at the moment. Choose another one.",
+        "class_strength_form": 'class_strength is {value}; it needs a form like {{"car": 0.5}}.',
+        "waiting": "Waiting: {n} before you",
+        "waiting_next": "Waiting: you are next",
+        "reading": "Reading the picture",
+        "upscaling": "Upscaling",
+        "upscaling_tile": "Upscaling: tile {done} of {total}",
+        "writing": "Writing the files",
+        "left_over": "about {seconds} left",
         "advanced": "More settings",
         "model": "Model",
         "this_model": "ssg-hub",
@@ -102,6 +118,7 @@ TEXTS = {
         "need_picture": "还没有图片，请先选择一张。",
         "too_large_body": "超出了这里接受的大小。请先缩小图片，或另存为 JPEG。",
         "no_room": "服务器暂时没有空间存放更多图片。请几分钟后重试。",
+        "too_slow": "上传太慢，服务器已停止等待。请重试，或上传较小的文件。",
         "not_fetched": "无法从这个地址获取图片。请改为上传文件。",
         "bad_title": "无法完成",
         "failed": "我们这边出了问题。请重试，或换一张较小的图片。",
@@ -112,6 +129,17 @@ TEXTS = {
         "run": "放大",
         "cancel": "取消",
         "cancelled": "已取消。",
+        "busy": "现在排队的图片太多。请一分钟后重试。",
+        "unknown_model": "这里不提供模型 {name}。请从以下模型中选择：{names}。",
+        "model_not_loaded": "模型 {name} 暂时无法加载。请选择其他模型。",
+        "class_strength_form": 'class_strength 是 {value}；它需要类似 {{"car": 0.5}} 的格式。',
+        "waiting": "排队中：前面还有 {n} 张",
+        "waiting_next": "排队中：下一个就是您",
+        "reading": "正在读取图片",
+        "upscaling": "正在放大",
+        "upscaling_tile": "正在放大：第 {done} 块，共 {total} 块",
+        "writing": "正在写入文件",
+        "left_over": "约剩 {seconds}",
         "advanced": "更多设置",
         "model": "模型",
         "this_model": "ssg-hub",
@@ -167,11 +195,13 @@ TEXTS = {
 }
 
 
-def make_i18n(**values) -> gr.I18n:
+def make_i18n(**values) -> "gr.I18n":
     """The sentences for Gradio, which picks by the browser's language; `values` fill in what is the same for everybody.
 
     What the server writes at run time goes through `text`.
     """
+    import gradio as gr
+
     filled = {}
     for lang, texts in TEXTS.items():
         texts = {**texts, **{key: texts[key].format(**values) for key in ("limits", "welcome")}}
@@ -179,15 +209,21 @@ def make_i18n(**values) -> gr.I18n:
     return gr.I18n(**filled, **{"zh-CN": filled["zh"], "zh-TW": filled["zh"]})
 
 
-def label(key: str) -> I18nData:
+def label(key: str) -> "I18nData":
     """A sentence for the page, which the browser puts into its own language."""
+    from gradio.i18n import I18nData
+
     return I18nData(PREFIX + key)
 
 
-def language(request: gr.Request | None) -> str:
+def language(request: "gr.Request | None") -> str:
     """The language of a request, "en" or "zh", from the browser's first choice."""
-    wanted = request.headers.get("accept-language", "") if request is not None and request.headers else ""
-    return "zh" if wanted.lower().startswith("zh") else "en"
+    return of_header(request.headers) if request is not None and request.headers else "en"
+
+
+def of_header(headers: Mapping[str, str]) -> str:
+    """The language that a browser's headers ask for."""
+    return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
 def text(key: str, lang: str, **values) -> str:

@@ -1,0 +1,163 @@
+"""The line that all pictures stand in: one thread works through it, and each ticket says how far its picture is."""
+
+import asyncio
+import contextlib
+import contextvars
+import ctypes
+import gc
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from .refusals import Cancelled, Refused
+
+TICK = 0.2  # seconds between two looks at a ticket
+
+
+class Ticket:
+    """One picture on its way.
+
+    Attributes:
+        before: how many others are served first.
+        stage: "waiting", "reading", "upscaling" or "writing".
+        done, total: tiles; 0 of 0 before the first is done.
+        result: what its task returned.
+    """
+
+    def __init__(self):
+        self.before, self.stage, self.done, self.total = 0, "waiting", 0, 0
+        self.result: Any = None
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Nobody wants this picture any more: whoever works at it ends at the next `check`."""
+        self._stop.set()
+
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def check(self) -> None:
+        """Raise Cancelled when stopped."""
+        if self.stopped():
+            raise Cancelled
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage, unless stopped."""
+        self.check()
+        self.stage, self.done, self.total = stage, 0, 0
+
+    def report(self, done: int, total: int) -> None:
+        """Note how many tiles are done, unless stopped."""
+        self.check()
+        self.done, self.total = done, total
+
+
+class Line:
+    """Everybody's pictures, one at a time, first come, first served.
+
+    Args:
+        size: how many visitors may wait while one is served.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self._visitors = 0
+        self._tickets: list[Ticket] = []
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="ssg-line")
+
+    @contextlib.contextmanager
+    def visit(self) -> Iterator[None]:
+        """Be one of those who are served or wait; inside, any number of pictures may be handed in, one by one.
+
+        Raises:
+            Refused: too many are here already.
+        """
+        if self._visitors > self.size:
+            raise Refused("busy")
+        self._visitors += 1
+        try:
+            yield
+        finally:
+            self._visitors -= 1
+
+    def hand_in(self, task: Callable[[Ticket], Any], ticket: Ticket) -> Future:
+        """Put a task at the end of the line; its future has what it returns."""
+        self._tickets.append(ticket)
+        # With the request's context: on ZeroGPU it says whose GPU time this is.
+        return self._worker.submit(contextvars.copy_context().run, self._serve, task, ticket)
+
+    async def follow(self, task: Callable[[Ticket], Any], ticket: Ticket) -> AsyncIterator[Ticket]:
+        """Hand in a task and yield its ticket every moment until it is done. Closed before that, it stops the ticket.
+
+        Raises:
+            Cancelled: the ticket was stopped. This does not wait until the worker has noticed.
+        """
+        future = asyncio.wrap_future(self.hand_in(task, ticket))
+        try:
+            while not future.done():
+                ticket.check()
+                ticket.before = self._tickets.index(ticket) if ticket in self._tickets else 0
+                yield ticket
+                await asyncio.wait([future], timeout=TICK)
+            ticket.result = future.result()
+        finally:
+            ticket.stop()
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else asks for it
+
+    async def finish(self, task: Callable[[Ticket], Any], ticket: Ticket) -> Any:
+        """Hand in a task, and what it returns; as `follow` for those who do not look on."""
+        async with contextlib.aclosing(self.follow(task, ticket)) as moments:
+            async for _ in moments:
+                pass
+        return ticket.result
+
+    def close(self) -> None:
+        """End the worker, and what it is at."""
+        for ticket in list(self._tickets):
+            ticket.stop()
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _serve(self, task: Callable[[Ticket], Any], ticket: Ticket) -> Any:
+        try:
+            ticket.check()
+            with _interruptible(ticket):
+                return task(ticket)
+        finally:
+            self._tickets.remove(ticket)
+            _give_memory_back()
+
+
+@contextlib.contextmanager
+def _interruptible(ticket: Ticket) -> Iterator[None]:
+    """Inside, a torch network that this thread computes ends before its next layer once the ticket is stopped."""
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    mine = threading.get_ident()
+
+    def check(module, inputs) -> None:
+        if threading.get_ident() == mine:
+            ticket.check()
+
+    hook = register_module_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def settle() -> None:
+    """What is in memory now, such as libraries and models, stays: later collections need not look through it."""
+    gc.collect()
+    gc.freeze()
+
+
+def _give_memory_back() -> None:
+    """Collect garbage and let glibc return its free pages to the system, so that a server's size does not creep up."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # other C libraries do it by themselves
+            trim(0)

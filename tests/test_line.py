@@ -1,0 +1,161 @@
+"""The demo's line: first come, first served, never too long, and left within a second whatever is being computed."""
+
+import asyncio
+import threading
+import time
+from contextlib import aclosing
+
+import pytest
+import torch
+from standins import Repeat, make_model
+
+from ssg_hub.demo.line import Line, Ticket
+from ssg_hub.demo.refusals import Cancelled, Refused
+from ssg_hub.upscaling.upscale import upscale
+
+
+@pytest.fixture
+def line():
+    line = Line(size=2)
+    yield line
+    line.close()
+
+
+class Slow(Repeat):
+    """A generator of a hundred layers, each of which takes a tenth of a second: one tile takes ten."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(Pause() for _ in range(100))
+        self.began = threading.Event()
+
+    def forward(self, lr):
+        self.began.set()
+        for layer in self.layers:
+            lr = layer(lr)
+        return super().forward(lr)
+
+
+class Pause(torch.nn.Module):
+    def forward(self, lr):
+        time.sleep(0.1)
+        return lr
+
+
+def test_pictures_are_served_in_order_and_know_their_place(line):
+    gate, served, places = threading.Event(), [], {}
+
+    def task(name):
+        def work(ticket):
+            gate.wait(30)
+            served.append(name)
+            return name
+
+        return work
+
+    async def visitor(name) -> str:
+        ticket = Ticket()
+        async with aclosing(line.follow(task(name), ticket)) as moments:
+            async for moment in moments:
+                places.setdefault(name, moment.before)
+                if len(places) == 3:
+                    gate.set()
+        return ticket.result
+
+    async def all_of_them():
+        return await asyncio.gather(*map(visitor, "abc"))
+
+    assert asyncio.run(all_of_them()) == ["a", "b", "c"] == served
+    assert places == {"a": 0, "b": 1, "c": 2}
+
+
+def test_one_visitor_too_many_is_refused_and_comes_in_when_another_has_left(line):
+    with line.visit(), line.visit():
+        with line.visit(), pytest.raises(Refused, match="busy"), line.visit():
+            pass
+        with line.visit():
+            pass
+
+
+def test_what_a_task_raises_comes_out_and_the_next_one_is_served(line):
+    def broken(ticket):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(line.finish(broken, Ticket()))
+    assert asyncio.run(line.finish(lambda ticket: 7, Ticket())) == 7
+
+
+@pytest.mark.parametrize("way", ["cancel", "leave"])
+def test_a_run_ends_within_a_second_also_before_its_first_tile(line, way):
+    generator, ended = Slow(), []
+
+    def work(ticket: Ticket):
+        ticket.enter("upscaling")
+        try:
+            return upscale(make_model(generator), torch.rand(3, 20, 20), on_progress=ticket.report)
+        finally:
+            ended.append(time.monotonic())
+
+    async def visitor() -> float:
+        ticket, stopped = Ticket(), 0.0
+        async with aclosing(line.follow(work, ticket)) as moments:
+            async for _ in moments:
+                if generator.began.is_set() and not stopped:
+                    stopped = time.monotonic()
+                    if way == "leave":
+                        break
+                    ticket.stop()
+        return stopped
+
+    if way == "cancel":
+        with pytest.raises(Cancelled):
+            asyncio.run(visitor())
+        began = time.monotonic()
+    else:
+        began = asyncio.run(visitor())
+    asyncio.run(line.finish(lambda ticket: None, Ticket()))  # the next one is served
+    assert ended[0] - began < 1
+
+
+def test_a_ticket_that_is_stopped_while_it_waits_is_never_worked_at(line):
+    gate, worked = threading.Event(), []
+
+    async def visitors():
+        first = asyncio.create_task(line.finish(lambda ticket: gate.wait(30), Ticket()))
+        await asyncio.sleep(0.01)
+        ticket = Ticket()
+        second = asyncio.create_task(line.finish(worked.append, ticket))
+        await asyncio.sleep(0.01)
+        ticket.stop()
+        with pytest.raises(Cancelled):
+            await second
+        gate.set()
+        await first
+        await line.finish(lambda ticket: None, Ticket())
+
+    asyncio.run(visitors())
+    assert worked == []
+
+
+def test_another_thread_computes_on_when_a_run_is_stopped(line):
+    """What is stopped is this run's thread alone, not every network of the process."""
+    generator = Slow()
+
+    def work(ticket: Ticket):
+        ticket.stop()
+        other = threading.Thread(target=lambda: results.append(generator.layers[0](torch.zeros(1))))
+        other.start()
+        other.join()
+        with pytest.raises(Cancelled):
+            generator.layers[0](torch.zeros(1))
+
+    results: list = []
+    with pytest.raises(Cancelled):
+        asyncio.run(line.finish(work, Ticket()))
+    for _ in range(200):
+        if results:
+            break
+        time.sleep(0.02)
+    assert len(results) == 1
+    assert generator.layers[0](torch.ones(1)) == 1, "the hook stayed behind"
