@@ -1,4 +1,4 @@
-"""From a clip's YUV to RGB and back: matrix, range, primaries and transfer are kept, or guessed once and written down."""
+"""A clip's YUV to RGB and back: matrix, range, primaries and transfer are kept, or guessed once and written down."""
 
 from dataclasses import dataclass, replace
 

@@ -33,6 +33,7 @@ class Codec:
         options: what else the encoder is told.
         muxers: the containers that hold it.
         even: whether the sides must be even numbers of pixels.
+        smallest: pixels a side; below, encoders refuse or crash.
     """
 
     encoder: str
@@ -44,16 +45,21 @@ class Codec:
     options: dict[str, str] = field(default_factory=dict)
     muxers: tuple[str, ...] = ("mp4", "mov", "matroska", "mpegts")
     even: bool = True
+    smallest: int = 64
 
 
 CODECS = {
-    "h264": Codec("libx264", "yuv420p", None, 18, 51, "medium"),
+    "h264": Codec("libx264", "yuv420p", None, 18, 51, "medium", smallest=16),
     # Closed groups of pictures, so that segments can be joined.
     "hevc": Codec("libx265", "yuv420p", "yuv420p10le", 20, 51, "medium", {"x265-params": "open-gop=0:log-level=error"}),
     "av1": Codec("libsvtav1", "yuv420p", "yuv420p10le", 28, 63, "8", muxers=("mp4", "matroska", "webm")),
     # RGB as it was computed, every slice with a checksum.
-    "ffv1": Codec("ffv1", "bgr0", "rgb48le", None, 0, None, {"level": "3", "slicecrc": "1"}, ("matroska",), even=False),
-    "ffv1-gray": Codec("ffv1", "gray", None, None, 0, None, {"level": "3", "slicecrc": "1"}, ("matroska",), even=False),
+    "ffv1": Codec(
+        "ffv1", "bgr0", "rgb48le", None, 0, None, {"level": "3", "slicecrc": "1"}, ("matroska",), even=False, smallest=1
+    ),
+    "ffv1-gray": Codec(
+        "ffv1", "gray", None, None, 0, None, {"level": "3", "slicecrc": "1"}, ("matroska",), even=False, smallest=1
+    ),
 }
 CHOICES = ("h264", "hevc", "av1", "ffv1")
 
@@ -115,26 +121,32 @@ def choose_codec(codec: str | None, target: Path) -> tuple[str, str]:
     return codec, muxer
 
 
-def check_quality(codec: str, quality: int | None, preset: str | None) -> None:
-    """Refuse a quality or preset that the codec does not know.
+def check_encoding(encoding: Encoding) -> None:
+    """Refuse what an encoder does not do, by starting it once.
 
     Raises:
-        ConfigError: with what it does know.
+        ConfigError: a quality or preset that it does not know, or a size that it cannot encode.
     """
-    kind = CODECS[codec]
-    if quality is not None and kind.quality is None:
-        raise ConfigError(f"{codec} is lossless and takes no quality. Leave it out, or use another codec.")
+    codec, kind = encoding.codec, CODECS[encoding.codec]
+    quality, preset = encoding.quality, encoding.preset
+    if kind.quality is None and not quality is preset is None:
+        raise ConfigError(f"{codec} loses nothing, so it takes no quality and no preset. Leave them out.")
     if quality is not None and (isinstance(quality, bool) or not 0 <= quality <= kind.worst):
         raise ConfigError(f"quality is {quality!r}; {codec} takes a CRF from 0 (best) to {kind.worst}.")
-    if preset is not None:
-        encoding = Encoding(codec, (64, 64), Fraction(1, 25), Fraction(25), Colors(1, 1, 1, 1), preset=preset)
-        try:
-            with StreamWriter(io.BytesIO(), encoding, CODECS[codec].muxers[0]):
-                pass
-        except VideoError as error:
-            raise ConfigError(
-                f"preset is {preset!r}, which {codec} does not know. The default is {kind.preset}."
-            ) from error
+    if min(encoding.size) < kind.smallest:
+        raise ConfigError(
+            f"{codec} needs {kind.smallest} pixels a side or more, and the frames would be {encoding.size[0]}x"
+            f"{encoding.size[1]}. Use another codec, or a larger outscale."
+        )
+    try:
+        with StreamWriter(io.BytesIO(), encoding):
+            pass
+    except VideoError as error:
+        given = f"the preset {preset!r} or " if preset else ""
+        raise ConfigError(
+            f"{codec} does not take {given}frames of {encoding.size[0]}x{encoding.size[1]} ({error}). Use another "
+            "codec, preset or outscale."
+        ) from error
 
 
 class StreamWriter:

@@ -1,4 +1,4 @@
-"""The finished file: the segments in a row, and beside them every other stream of the source, copied packet by packet."""
+"""The finished file: the segments in a row, and beside them all other streams of the source, packet by packet."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -10,13 +10,15 @@ from av.stream import Discard
 
 from ..errors import VideoError
 from .clip import Clip
-from .encoding import WRITE_BUFFER, Encoding
+from .encoding import Encoding
 from .parts import Segment, explained, whole_file
 
 CARRIERS = {
     "matroska": "vp8",
     "webm": "vp8",
 }  # a codec that a container takes without more ado, to try others beside it
+CONVERTED = {"matroska": "flac", "webm": "libopus"}  # what becomes of sound that a container cannot hold; else AAC
+LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # by number of channels; files do not always name theirs
 # MPEG-TS takes anything and labels what it does not know as private data, which nobody reads again.
 IN_TRANSPORT_STREAMS = {
     *("mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m"),
@@ -26,31 +28,30 @@ STALE = ("encoder", "duration", "rotate", "vendor_id", "bps", "number_of_", "_st
 STALE += ("minor_version", "compatible_brands", "creation_time_", "handler_vendor")
 
 
-def plan_copies(clip: Clip, muxer: str) -> tuple[list[int], list[str]]:
+def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str]]:
     """Which other streams of a clip the container can hold; found by trying, before anything is computed.
 
     Returns:
-        (numbers of the streams, notes about those that are left out).
-
-    Raises:
-        VideoError: there is sound, and the container cannot hold it.
+        (number of a stream → None to copy it, or the encoder that its sound has to go through; notes about what is
+        not kept as it is).
     """
-    kept, notes = [], []
+    kept, notes = {}, []
     with clip.open() as source:
         chapters = bool(source.chapters())
         for stream in source.streams:
             if stream.index == clip.index or _is_made_anew(stream, chapters):
                 continue
             if _fits(stream, muxer):
-                kept.append(stream.index)
-                continue
-            name = f"{stream.type} ({_name(stream)})"
-            if stream.type == "audio":
-                raise VideoError(
-                    f"the sound of {clip.path.name} ({_name(stream)}) cannot be copied into {muxer}. "
-                    "Give the result the ending .mkv, or that of the source."
+                kept[stream.index] = None
+            elif stream.type == "audio" and stream.codec_context is not None:
+                kept[stream.index] = CONVERTED.get(muxer, "aac")
+                notes.append(
+                    f"The sound ({_name(stream)}) cannot be kept in {muxer} as it is; it was converted to "
+                    f"{av.Codec(kept[stream.index], 'w').canonical_name.upper()}."
                 )
-            notes.append(f"Stream {stream.index}, {name}, cannot be kept in {muxer} and was left out.")
+            else:
+                name = f"{stream.type} ({_name(stream)})"
+                notes.append(f"Stream {stream.index}, {name}, cannot be kept in {muxer} and was left out.")
     return kept, notes
 
 
@@ -65,7 +66,7 @@ def join(
         encoding: of the track.
         segments, files: the finished segments and where the track's streams are kept.
         track: the track's name in `Segment.stamps`.
-        clip: the source whose streams `copies` (numbers) and whose metadata go along; None for neither.
+        clip: the source whose streams `copies` (as `plan_copies` gives them) and metadata go along; None for neither.
 
     Raises:
         VideoError: it cannot be written, or a segment is damaged.
@@ -134,7 +135,7 @@ def stamped(packets: Iterable[av.Packet], stamps: list[int], end: int, unit: Fra
         raise VideoError(f"a segment lost {len(stamps) - count} frames after it was written. Delete the .parts folder.")
 
 
-def copied(source, clip: Clip, streams: dict[int, av.stream.Stream]) -> Iterator[av.Packet]:
+def copied(source, clip: Clip, copies: dict[int, str | None], streams: dict) -> Iterator[av.Packet]:
     """The packets of the other streams within the clip's part, from its origin on."""
     if not streams:
         return
@@ -142,9 +143,12 @@ def copied(source, clip: Clip, streams: dict[int, av.stream.Stream]) -> Iterator
         clip.seek(source, source.streams[clip.index])
     latest: dict[int, int] = {}
     for packet in source.demux(*(source.streams[index] for index in streams)):
+        index, unit = packet.stream.index, packet.time_base
+        if copies[index] is not None:
+            yield from _converted(packet, clip, streams[index])
+            continue
         if packet.size == 0 and packet.dts is None:
             continue  # the flush at the end
-        index, unit = packet.stream_index, packet.time_base
         moment = next((stamp * unit for stamp in (packet.pts, packet.dts) if stamp is not None), None)
         if moment is not None and (clip.start and moment < clip.origin or clip.end is not None and moment >= clip.end):
             continue
@@ -158,14 +162,26 @@ def copied(source, clip: Clip, streams: dict[int, av.stream.Stream]) -> Iterator
         yield packet
 
 
-def _mux_with(out, packets: Iterator[av.Packet], source, clip: Clip, copies: list[int]) -> None:
+def _converted(packet: av.Packet, clip: Clip, stream) -> list[av.Packet]:
+    """The packets of sound that goes through an encoder; the flush at the source's end flushes it too."""
+    encoded = []
+    for frame in packet.decode():
+        moment = None if frame.pts is None else frame.pts * frame.time_base
+        if moment is not None and (clip.start and moment < clip.origin or clip.end is not None and moment >= clip.end):
+            continue
+        frame.pts = None if frame.pts is None else frame.pts - round(clip.origin / frame.time_base)
+        encoded += stream.encode(frame)
+    return encoded + (stream.encode(None) if packet.size == 0 and packet.dts is None else [])
+
+
+def _mux_with(out, packets: Iterator[av.Packet], source, clip: Clip, copies: dict[int, str | None]) -> None:
     """Multiplex video with the copied streams, each packet at its time."""
-    streams = {index: _add_copy(out, source.streams[index]) for index in copies}
+    streams = {index: _add_copy(out, source.streams[index], encoder) for index, encoder in copies.items()}
     out.streams.video[0].metadata.update(_kept(source.streams[clip.index].metadata))
     out.metadata.update(_kept(source.metadata))
     if chapters := _chapters(source, clip):
         out.set_chapters(chapters)
-    others = copied(source, clip, streams)
+    others = copied(source, clip, copies, streams)
     waiting = next(others, None)
     for packet in packets:
         while waiting is not None and _moment(waiting) <= _moment(packet):
@@ -177,8 +193,14 @@ def _mux_with(out, packets: Iterator[av.Packet], source, clip: Clip, copies: lis
         waiting = next(others, None)
 
 
-def _add_copy(out, stream):
-    copy = out.add_stream_from_template(stream, opaque=True)
+def _add_copy(out, stream, encoder: str | None = None):
+    if encoder is None:
+        copy = out.add_stream_from_template(stream, opaque=True)
+    else:
+        copy = out.add_stream(encoder, rate=48000 if encoder == "libopus" else stream.codec_context.sample_rate)
+    if stream.type == "audio" and (encoder or stream.codec_context.layout.name.endswith(" channels")):
+        # Old files give a number of channels without their places, and some muxers and encoders insist on these.
+        copy.codec_context.layout = LAYOUTS.get(stream.codec_context.channels, "stereo")
     copy.metadata.update(_kept(stream.metadata))
     copy.disposition = stream.disposition
     return copy

@@ -1,8 +1,8 @@
 """What is done of a clip, kept beside the target in whole segments, so that the same request goes on where it stopped.
 
-The folder TARGET.parts holds `request.json` (what was asked for), and for each segment NUMBER the files NUMBER.TRACK.mp4,
-each playable by itself, NUMBER.npz (what the next segment must know of the frames before) and NUMBER.json (its time
-stamps). NUMBER.json is written last: a segment without it does not count and is made again.
+The folder TARGET.parts holds `request.json` (what was asked for), and for each segment NUMBER: NUMBER.TRACK.mp4, each
+playable by itself; NUMBER.npz, what the next segment must know of the frames before; and NUMBER.json, its time stamps.
+NUMBER.json is written last: a segment without it does not count and is made again.
 """
 
 import contextlib

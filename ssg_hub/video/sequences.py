@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import ConfigError, ImageError, VideoError
 from ..images.reading import read_picture
-from .clip import Damage, Facts, Frame, check_span
 from .colors import BT709, FULL, RGB, Colors
+from .frames import Damage, Facts, Frame, check_span
 
 NUMBER = re.compile(r"%(0?)(\d*)d")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm")
@@ -49,13 +49,16 @@ class PictureSequence:
         check_span(self.start, self.duration)
         rate = check_rate(USUAL_RATE if self.rate is None else self.rate)
         found = _find_pictures(Path(self.path))
-        first = math.ceil(Fraction(self.start or 0) * rate)
-        last = len(found) if self.duration is None else first + math.ceil(Fraction(self.duration) * rate)
-        self.files = found[first:last]
+        first = found[0][0] + math.ceil(Fraction(self.start or 0) * rate)
+        behind = math.inf if self.duration is None else first + math.ceil(Fraction(self.duration) * rate)
+        self.files = [(number, file) for number, file in found if first <= number < behind]
         if not self.files:
-            raise ConfigError(f"--start {self.start:g} lies behind the last of {len(found)} pictures. Give less.")
+            raise ConfigError(f"start {self.start:g} lies behind the last of {len(found)} pictures. Give less.")
+        self.first_number = self.files[0][0]
+        if missing := self.files[-1][0] - self.first_number + 1 - len(self.files):
+            self.notes.append(f"{missing} number(s) are missing; the picture before each is shown longer.")
         try:
-            picture = read_picture(self.files[0])
+            picture = read_picture(self.files[0][1])
         except ImageError as error:
             raise VideoError(f"the first picture cannot be read: {error}") from error
         if picture.alpha is not None:
@@ -64,21 +67,25 @@ class PictureSequence:
         self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), picture.bits > 8, colors)
 
     def frames(self, skip: int = 0) -> Iterator[Frame]:
-        """The pictures from number `skip` on; one that cannot be read, or has another size, is left out and counted."""
+        """The pictures after the first `skip` that can be read; others, and those of another size, are left out."""
         self.damage = Damage()
-        for number, file in enumerate(self.files[skip:], start=skip):
+        given = 0
+        for number, file in self.files:
+            pts = number - self.first_number
             try:
                 values = _as_frame(read_picture(file), self.facts)
             except ImageError:
                 self.damage.packets += 1
                 if self.damage.since is None:
-                    self.damage.since = float(number * self.facts.time_base)
+                    self.damage.since = float(pts * self.facts.time_base)
                 continue
-            yield Frame(values, number, 1)
+            given += 1
+            if given > skip:
+                yield Frame(values, pts, 1)
 
     def identity(self) -> dict:
         """What tells these pictures from others."""
-        return {"files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in self.files]}
+        return {"files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for _, file in self.files]}
 
 
 def check_rate(rate: Fraction | float) -> Fraction:
@@ -104,12 +111,14 @@ def _as_frame(picture, facts: Facts) -> np.ndarray:
     return values if facts.deep or picture.bits == 8 else (values >> 8).astype(np.uint8)
 
 
-def _find_pictures(path: Path) -> list[Path]:
+def _find_pictures(path: Path) -> list[tuple[int, Path]]:
+    """(number, file) in order; the pictures of a folder are numbered from 1."""
     if path.is_dir():
         files = [f for f in path.iterdir() if f.suffix.lower() in PICTURES and not f.name.startswith(".")]
         if not files:
             raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(PICTURES)}.")
-        return sorted(files, key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
+        by_number = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)] for f in files]
+        return list(enumerate((file for _, file in sorted(zip(by_number, files, strict=True))), start=1))
     number = NUMBER.search(path.name)
     before, after = re.escape(path.name[: number.start()]), re.escape(path.name[number.end() :])
     digits = f"\\d{{{int(number[2])},}}" if number[1] and number[2] else r"\d+"
@@ -119,4 +128,9 @@ def _find_pictures(path: Path) -> list[Path]:
     numbered = sorted((int(match[1]), name) for name in names if (match := wanted.fullmatch(name)))
     if not numbered:
         raise VideoError(f"no pictures are named like {path}. Give a pattern such as frames/%05d.png.")
-    return [folder / name for _, name in numbered]
+    return [(number, folder / name) for number, name in numbered]
+
+
+def name_picture(pattern: Path, number: int) -> Path:
+    """The file of one number."""
+    return pattern.with_name(NUMBER.sub(lambda match: match[0] % number, pattern.name, count=1))
