@@ -126,8 +126,9 @@ def probe(path: Path) -> dict:
     """What a clip holds, by ffprobe where it is installed, else by PyAV.
 
     Returns:
-        times: of the first video stream's packets, in seconds, sorted; sounds: md5 of each audio packet's bytes; kinds: of all streams;
-        tags: of the container; chapters: (start, end) in seconds.
+        times: of the first video stream's packets, in seconds, sorted; sounds: md5 of each audio packet's bytes;
+        sound_starts: time of the first of them; kinds: of all streams; tags: of the container; chapters: (start, end)
+        in seconds.
     """
     if shutil.which("ffprobe") is None:
         return _probe_with_av(path)

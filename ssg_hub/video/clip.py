@@ -17,8 +17,6 @@ from ..errors import ConfigError, VideoError
 from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
 from .frames import Damage, Facts, Frame, Turn, check_span, read_turn
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv")
-SUFFIXES += (".asf", ".flv", ".3gp", ".ogv", ".mxf", ".dv", ".nut", ".y4m")
 ENDS = 2**20  # bytes at either end of a file that tell it from another of its size
 
 

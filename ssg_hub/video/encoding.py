@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import ConfigError, VideoError
 from .colors import ColorConverter, Colors
+from .names import MUXERS
 
-MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
 TAGS = {("hevc", "mp4"): "hvc1", ("hevc", "mov"): "hvc1"}  # as Apple's players want it
 PLAYABLE_WIDTH = 4096  # H.264 of more is legal, and refused by most decoders in hardware
 WRITE_BUFFER = 2**20

@@ -13,13 +13,14 @@ from torch import nn
 
 from ..errors import ConfigError, VideoError
 from ..images.reading import MAX_PIXELS
-from ..images.writing import choose_format
 from ..upscaling.upscale import output_size, upscale
 from .clip import Clip
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
 from .frames import Facts
 from .joining import plan_copies
-from .sequences import PictureSequence, is_pattern, name_picture
+from .names import PICTURES_WRITTEN, is_pattern, name_companion, name_picture
+from .parts import explained
+from .sequences import PictureSequence
 
 FORMAT = 1  # of the parts folder and of what decides the frames; another number starts anew
 COMPANIONS = ("mask", "drift", "overlay")
@@ -135,7 +136,7 @@ def plan_job(model: nn.Module, request: Request, overwrite: bool = False) -> Job
         )
     size = output_size(facts.size, request.outscale)
     if is_pattern(request.target):
-        choose_format(request.target)
+        _check_pattern(request.target)
         return Job(request, source, [Output(*name) for name in names.items()], {}, list(source.notes))
     codec, muxer = choose_codec(request.codec, request.target)
     outputs = []
@@ -164,13 +165,6 @@ def open_source(
     if fps is not None:
         raise ConfigError("fps is for pictures; a clip keeps its own time stamps. Leave it out.")
     return Clip(source, start, duration)
-
-
-def name_companion(target: Path, kind: str) -> Path:
-    """Where a mask, drift or overlay goes: beside the target; mask and drift are kept without loss."""
-    if is_pattern(target):
-        return target.with_name(f"{target.stem}_{kind}.png")
-    return target.with_name(f"{target.stem}_{kind}{target.suffix if kind == 'overlay' else '.mkv'}")
 
 
 def describe_job(model: nn.Module, job: Job) -> dict:
@@ -221,6 +215,13 @@ def _check_target(target: Path, source: Path, overwrite: bool) -> None:
         raise VideoError(f"the result would replace its source, {source}. Give another name.")
     if first.exists() and not overwrite and not target.with_name(target.name + ".parts").exists():
         raise VideoError(f"{first} exists and is kept. Choose another name, or allow overwriting.")
+
+
+def _check_pattern(pattern: Path) -> None:
+    if pattern.suffix.lower() not in PICTURES_WRITTEN:
+        raise ConfigError(f"{pattern.name!r} asks for pictures that are not written here. Use .png or .jpg.")
+    with explained(pattern.parent):
+        pattern.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _fingerprint(model: nn.Module) -> str:

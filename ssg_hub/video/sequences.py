@@ -13,15 +13,9 @@ from ..errors import ConfigError, ImageError, VideoError
 from ..images.reading import read_picture
 from .colors import BT709, FULL, RGB, Colors
 from .frames import Damage, Facts, Frame, check_span
+from .names import NUMBER, PICTURES_READ
 
-NUMBER = re.compile(r"%(0?)(\d*)d")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm")
 USUAL_RATE = 25
-
-
-def is_pattern(path: Path) -> bool:
-    """Whether a name stands for numbered pictures."""
-    return NUMBER.search(path.name) is not None
 
 
 @dataclass
@@ -114,9 +108,9 @@ def _as_frame(picture, facts: Facts) -> np.ndarray:
 def _find_pictures(path: Path) -> list[tuple[int, Path]]:
     """(number, file) in order; the pictures of a folder are numbered from 1."""
     if path.is_dir():
-        files = [f for f in path.iterdir() if f.suffix.lower() in PICTURES and not f.name.startswith(".")]
+        files = [f for f in path.iterdir() if f.suffix.lower() in PICTURES_READ and not f.name.startswith(".")]
         if not files:
-            raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(PICTURES)}.")
+            raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(PICTURES_READ)}.")
         by_number = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)] for f in files]
         return list(enumerate((file for _, file in sorted(zip(by_number, files, strict=True))), start=1))
     number = NUMBER.search(path.name)
@@ -129,8 +123,3 @@ def _find_pictures(path: Path) -> list[tuple[int, Path]]:
     if not numbered:
         raise VideoError(f"no pictures are named like {path}. Give a pattern such as frames/%05d.png.")
     return [(number, folder / name) for number, name in numbered]
-
-
-def name_picture(pattern: Path, number: int) -> Path:
-    """The file of one number."""
-    return pattern.with_name(NUMBER.sub(lambda match: match[0] % number, pattern.name, count=1))

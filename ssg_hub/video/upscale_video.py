@@ -23,8 +23,9 @@ from .encoding import StreamWriter
 from .frames import Frame
 from .job import Job, Output, Request, describe_job, plan_job
 from .joining import join
+from .names import name_picture
 from .parts import Parts, Segment, explained
-from .sequences import PictureSequence, name_picture
+from .sequences import PictureSequence
 from .steady import Steady
 from .stills import Stills, can_reuse
 
@@ -118,7 +119,7 @@ class Run:
         """Make the next segment; False when there was nothing left for it."""
         number, count, last = len(self.parts.segments), 0, None
         reused = self.stills.reused if self.stills else 0.0
-        with contextlib.ExitStack() as open_streams, explained(self.parts.folder):
+        with explained(self.parts.folder), contextlib.ExitStack() as open_streams:
             writers: dict[str, StreamWriter] = {}
             for frame in frames:
                 if last is None:
@@ -210,6 +211,8 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
     facts, request = job.source.facts, job.request
     frames, computed = parts.frames, parts.frames - before
     notes = job.notes + job.source.damage.say()
+    if facts.frames and frames < 0.95 * facts.frames - 1:
+        notes.append(f"The source announces about {facts.frames} frames, and {frames} could be read.")
     if before:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
