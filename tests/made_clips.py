@@ -60,6 +60,8 @@ RECIPES = [
     Recipe("h264.3gp", "libx264", audio="aac"),
 ]
 
+BY_NAME = {recipe.name: recipe for recipe in RECIPES}
+
 
 def draw_frame(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """A frame (H, W, 3) whose colours say its number; smooth, so that every codec keeps it."""

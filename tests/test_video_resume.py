@@ -44,9 +44,7 @@ def draw(number: int, size: tuple[int, int]) -> np.ndarray:
 @pytest.fixture
 def source(tmp_path) -> Path:
     (tmp_path / "in").mkdir()
-    recipe = Recipe(
-        "walk.mkv", "libx264", audio="flac", times=tuple(range(FRAMES)), size=SIZE, options={"crf": "8"}
-    )
+    recipe = Recipe("walk.mkv", "libx264", audio="flac", times=tuple(range(FRAMES)), size=SIZE, options={"crf": "8"})
     return make_clip(tmp_path / "in", recipe, draw)
 
 

@@ -16,6 +16,7 @@ STILL = 32  # and where it does not
 SMALLEST = 32  # pixels a side that the flow needs
 CONSISTENT = 0.6  # pixels by which the way forth and back may miss its start
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
+STEADY_EXPOSURE = 0.004  # change of brightness from frame to frame that is taken for noise
 PRESMOOTHING = 0.8  # sigma in pixels, of what the flow sees
 
 
@@ -57,6 +58,7 @@ class Steady:
     def _predict(self, lr: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """(the mean on the frame's place, how many frames of it count, the share of pixels that agree)."""
         mean, count = self.arrays["mean"], self.arrays["count"]
+        mean = mean * _exposure(lr, mean)
         still = _disagreement(lr, mean)
         most = np.full(count.shape, STILL - 1, np.float32)
         trusted = np.ones(count.shape, bool)
@@ -97,6 +99,17 @@ def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 def _to_gray(values: np.ndarray) -> np.ndarray:
     gray = cv2.cvtColor(np.rint(values.clip(0, 255)).astype(np.uint8), cv2.COLOR_RGB2GRAY)
     return cv2.GaussianBlur(gray, (0, 0), PRESMOOTHING)
+
+
+def _exposure(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """How much brighter the frame is than the mean, for each colour: fades and automatic exposure; (3,).
+
+    The median over blocks of the ratio of their means, so that what moves through the picture has no say.
+    """
+    size = (max(1, lr.shape[1] // 16), max(1, lr.shape[0] // 16))
+    now, before = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (lr, mean))
+    gain = np.median((now + 1) / (before + 1), axis=(0, 1)).astype(np.float32)
+    return np.where(np.abs(gain - 1) > STEADY_EXPOSURE, gain, np.float32(1))
 
 
 def _disagreement(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
