@@ -10,7 +10,7 @@ from .errors import SSGError
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
 COMMANDS = {
-    "upscale": ("ssg_hub.commands.batch", "upscale pictures and folders of pictures"),
+    "upscale": ("ssg_hub.commands.batch", "upscale pictures, folders of pictures, and clips"),
     "info": ("ssg_hub.commands.info", "say what a model is: architecture, size, labels, licence"),
     "evaluate": ("ssg_hub.commands.evaluate", "measure SR pictures against references"),
     "degradation": ("ssg_hub.commands.degradation", "learn how a camera spoils its pictures, from these alone"),

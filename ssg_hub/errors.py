@@ -9,6 +9,10 @@ class ImageError(SSGError, ValueError):
     """A picture that cannot be read, is too large, or cannot be written."""
 
 
+class VideoError(SSGError, ValueError):
+    """A clip that cannot be read or written."""
+
+
 class CheckpointError(SSGError):
     """Weights or a config that are missing, damaged, unsafe, or do not fit this version."""
 

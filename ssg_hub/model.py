@@ -27,6 +27,7 @@ from .storage.card import Pictures, build_card, plain_facts, save_pictures
 
 if TYPE_CHECKING:
     from .upscaling.upscale import UpscaleResult
+    from .video.upscale_video import VideoResult
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offload_folder", "offload_state_dict"}
@@ -144,6 +145,20 @@ class SSGModel(ModelMixin, ConfigMixin):
         from .upscaling.upscale import upscale
 
         return upscale(self, image, **options)
+
+    def upscale_video(self, source: str | Path, target: str | Path, **options: Any) -> "VideoResult":
+        """Upscale a clip from file to file; see `ssg_hub.video.upscale_video.upscale_video` for the options.
+
+        Raises:
+            ConfigError: the extra `video` is not installed.
+        """
+        try:
+            from .video.upscale_video import upscale_video
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"clips need the package {error.name}, which is not installed. Use pip install 'ssg-hub[video]'."
+            ) from error
+        return upscale_video(self, source, target, **options)
 
     def describe(self, license: str | None = None, **facts: Any) -> "SSGModel":
         """Record what the model card should tell: licence, data, metrics, … (see `ssg_hub.storage.card.build_card`).

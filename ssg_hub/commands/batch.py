@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ConfigError, SSGError
 from ..images.formats import name_endings
+from . import clips
 from .jobs import FORMATS, Job, check_job, list_left_out, make_folders, plan_jobs
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -20,13 +21,13 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "upscale",
         help="upscale pictures and folders of pictures",
-        description="Upscale pictures. Folders are read with everything below them and their structure is kept. "
+        description="Upscale pictures and clips. Folders are read with all below them and their structure is kept. "
         "A result that exists is skipped, so a batch that was interrupted goes on where it stopped. "
         "`accelerate launch -m ssg_hub upscale …` splits the files over several processes.",
     )
     add = parser.add_argument
-    add("inputs", nargs="+", type=Path, metavar="IN", help="pictures or folders")
-    add("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder, or a file name for one picture")
+    add("inputs", nargs="+", type=Path, metavar="IN", help="pictures, folders of pictures, or clips")
+    add("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder, or a file name for one input")
     add("--model", metavar="M", help="folder, Hub id, or community .pth/.safetensors file; default: the embedded one")
     add("--outscale", type=float, default=4.0, metavar="X", help="how many times larger, such as 2 or 2.5 (default 4)")
     add("--tile", type=_tile, default="auto", metavar="N", help="tile side in input pixels, 0 for none (default auto)")
@@ -38,7 +39,7 @@ def add_parser(subparsers) -> None:
         help="1 is the generator, 0 is bicubic; or per class: car=0.5,sky=0 (default 1)",
     )
     add("--color-fix", action="store_true", help="hold the colours of the result to those of the input")
-    add("--mask", action="store_true", help="also write NAME_mask.png: class ids, with a palette")
+    add("--mask", action="store_true", help="also write NAME_mask.png (.mkv for clips): class ids, with a palette")
     add("--overlay", action="store_true", help="also write NAME_overlay.png: the mask over the result")
     add("--format", choices=["same", *FORMATS], help="of the results (default png); 'same' keeps each input's")
     add("--device", metavar="D", help="cpu, cuda, cuda:1, mps, … (default: the best there is)")
@@ -46,6 +47,7 @@ def add_parser(subparsers) -> None:
     add("--max-pixels", type=int, metavar="N", help="the largest picture that is accepted, in pixels")
     add("--overwrite", action="store_true", help="replace results that exist")
     add("-q", "--quiet", action="store_true", help="no progress bar")
+    clips.add_options(parser)
     parser.set_defaults(func=run)
 
 
@@ -58,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SSGError: the request as a whole cannot be done.
     """
+    if clips.are_meant(args.inputs, args.output):
+        return clips.run(args, load_model, _options, say, _Group)
+    clips.refuse_options(args)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     jobs = plan_jobs(
         args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
@@ -127,7 +132,7 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
     """The arguments of `upscale` that hold for every picture of the batch."""
     import torch
 
-    if (args.mask or args.overlay) and not labels:
+    if (args.mask or args.overlay or args.drift) and not labels:
         raise ConfigError("this model has no guide, so there is no mask to write. Leave out --mask and --overlay.")
     device = args.device
     if device in (None, "cuda") and "LOCAL_RANK" in os.environ and torch.cuda.is_available():

@@ -1,0 +1,165 @@
+"""`ssg upscale` for clips: which requests mean video, what is read and written, and the loop over the files."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ConfigError, SSGError, VideoError
+from ..video.names import is_clip, is_pattern, name_companion, name_picture, name_result
+
+CODECS = ("h264", "hevc", "av1", "ffv1")
+COMPANIONS = ("mask", "drift", "overlay")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is for clips alone."""
+    group = parser.add_argument_group(
+        "clips", "a video file, or pictures as frames/%05d.png; -o clip.mp4, a pattern or a folder"
+    )
+    add = group.add_argument
+    add("--start", type=float, metavar="S", help="begin S seconds into the clip")
+    add("--duration", type=float, metavar="S", help="take S seconds")
+    add("--codec", choices=CODECS, help="default h264; ffv1 loses nothing")
+    add("--quality", type=int, metavar="CRF", help="lower is better (default 18 for h264, 20 hevc, 28 av1)")
+    add("--preset", metavar="P", help="of the encoder, such as slow; 0 to 13 for av1")
+    add("--fps", type=float, metavar="F", help="frames per second of pictures (default 25)")
+    add(
+        "--temporal",
+        choices=["auto", "off"],
+        default="auto",
+        help="auto averages along the motion, so that noise does not flicker; off takes each frame by itself",
+    )
+    add("--drift", action="store_true", help="also write NAME_drift.mkv: what may be invented, as gray")
+
+
+def are_meant(inputs: list[Path], output: Path) -> bool:
+    """Whether a request is about clips: by the name of an input or of the result.
+
+    Raises:
+        ConfigError: clips and pictures in one request.
+    """
+    clips = [path for path in inputs if is_clip(path) or is_pattern(path)]
+    if clips and len(clips) < len(inputs):
+        other = next(path for path in inputs if path not in clips)
+        raise ConfigError(f"{clips[0]} is a clip and {other} is not. Upscale pictures and clips in two commands.")
+    return bool(clips) or is_clip(output) or is_pattern(output)
+
+
+def plan_clips(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
+    """(source, target) for each clip, before anything is read.
+
+    Args:
+        inputs: video files, patterns, or one folder of pictures.
+        output: a folder, or for one clip a file or a pattern.
+
+    Raises:
+        VideoError: an input that does not exist, or results that would be written over each other.
+        ConfigError: one name for several results, or none where one is needed.
+    """
+    sources = list(dict.fromkeys(inputs))
+    for source in sources:
+        if not is_pattern(source) and not source.exists():
+            raise VideoError(f"no file or folder at {source}. Give clips.")
+    if not output.is_dir() and (output.suffix or is_pattern(output)):
+        if len(sources) > 1:
+            raise ConfigError(f"-o {output} names one result, but the input is {len(sources)} clips. Give a folder.")
+        return [(sources[0], output)]
+    if unnamed := [source for source in sources if is_pattern(source)]:
+        raise ConfigError(f"{unnamed[0]} needs a name for its result: -o clip.mp4, or -o folder/%05d.png.")
+    jobs = [(source, name_result(output, source)) for source in sources]
+    targets = [target for _, target in jobs]
+    if twice := next((target for target in targets if targets.count(target) > 1), None):
+        raise VideoError(f"two clips would both be written to {twice}. Upscale them into two folders.")
+    return jobs
+
+
+def refuse_options(args: argparse.Namespace) -> None:
+    """Refuse, for pictures, an option that is for clips.
+
+    Raises:
+        ConfigError: which one.
+    """
+    for name in ("start", "duration", "codec", "quality", "preset", "fps", "drift"):
+        if getattr(args, name):
+            raise ConfigError(f"--{name} is for clips, and the input is pictures. Leave it out.")
+
+
+def run(args: argparse.Namespace, load_model, picture_options, say, group_of) -> int:
+    """Do what `ssg upscale` was asked for of clips.
+
+    Args:
+        args: of the command line.
+        load_model, picture_options, say, group_of: what the batch of pictures uses too.
+
+    Returns:
+        0, or 1 when some clips failed.
+
+    Raises:
+        SSGError: the request as a whole cannot be done.
+    """
+    if args.format:
+        raise ConfigError("--format is for pictures; the ending of -o says which container a clip gets. Leave it out.")
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    todo, skipped, failed = [], 0, 0
+    for source, target in plan_clips(args.inputs, args.output)[rank::world]:
+        if _is_done(target, args) and not args.overwrite:
+            skipped += 1
+            say(f"skipped {source}: {target} exists (--overwrite replaces it)")
+        else:
+            todo.append((source, target))
+    with group_of(world) as group:
+        if todo:
+            model = load_model(args.model)
+            options = _options(args, picture_options(args, model.labels))
+            failed = sum(not _upscale_one(model, *job, options, args, say, rank == 0) for job in todo)
+        done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
+    if rank == 0:
+        say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
+    return 1 if failed else 0
+
+
+def _is_done(target: Path, args: argparse.Namespace) -> bool:
+    """Whether all that is asked for is there, and nothing is half done."""
+    names = [target, *(name_companion(target, kind) for kind in COMPANIONS if getattr(args, kind))]
+    begun = target.with_name(target.name + ".parts").exists()
+    return not begun and all((name_picture(name, 1) if is_pattern(name) else name).exists() for name in names)
+
+
+def _options(args: argparse.Namespace, picture: dict) -> dict:
+    own = ("start", "duration", "fps", "codec", "quality", "preset", "temporal", *COMPANIONS)
+    return {**{key: value for key, value in picture.items() if key != "segment"}, **{k: getattr(args, k) for k in own}}
+
+
+def _upscale_one(
+    model, source: Path, target: Path, options: dict, args: argparse.Namespace, say: Callable, show: bool
+) -> bool:
+    """Upscale one clip and say what came of it; False when it failed."""
+    from tqdm import tqdm
+
+    hidden = None if show and not args.quiet else True  # None: hidden where stderr is no terminal
+    with tqdm(desc=source.name, unit="frame", disable=hidden, dynamic_ncols=True) as bar:
+
+        def report(done: int, total: int) -> None:
+            if bar.total is None:
+                bar.initial = bar.n = done  # frames of an earlier run say nothing about the speed
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            result = model.upscale_video(source, target, overwrite=args.overwrite, on_progress=report, **options)
+        except ConfigError:
+            raise  # an option is wrong, for this clip and for every other
+        except SSGError as error:
+            say(f"failed {source}: {error}")
+            return False
+        except (OSError, RuntimeError, MemoryError, ValueError) as error:
+            say(f"failed {source}: {type(error).__name__}: {error}")
+            return False
+        except KeyboardInterrupt:
+            say(f"what is finished of {target} is kept beside it; the same command goes on with it")
+            raise
+    for note in dict.fromkeys(result.report["notes"]):
+        say(f"note {source}: {note}")
+    return True

@@ -1,0 +1,258 @@
+"""A clip as a stream of upright RGB frames with exact time stamps; what is broken in it is survived and counted."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+
+from ..errors import ConfigError, VideoError
+from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
+from .frames import Damage, Facts, Frame, Turn, check_span, read_turn
+
+ENDS = 2**20  # bytes at either end of a file that tell it from another of its size
+
+
+@dataclass
+class Clip:
+    """A video file, or the part of one that is wanted.
+
+    Args:
+        path: the file.
+        start: seconds from the clip's beginning; the first frame at or after it becomes time 0.
+        duration: seconds; None to the end.
+
+    Attributes:
+        facts: known after opening.
+        origin: the moment, in the file's own time, that becomes 0; `end` likewise, or None.
+        notes: what reading changes or leaves out.
+        damage: filled by `frames`.
+
+    Raises:
+        VideoError: no such file, no video in it, or nothing that can be decoded.
+        ConfigError: a start or duration that is impossible.
+    """
+
+    path: Path
+    start: float | None = None
+    duration: float | None = None
+    notes: list[str] = field(default_factory=list)
+    damage: Damage = field(default_factory=Damage)
+
+    def __post_init__(self):
+        self.path = Path(self.path)
+        check_span(self.start, self.duration)
+        self._converter = ColorConverter()
+        self.origin = Fraction(0)
+        with self.open() as container:
+            stream = choose_stream(container, self.path)
+            self.index = stream.index
+            self._begin = clip_start(container)
+            self.interlaced = False
+            first = self._first_frame(container, stream)
+            self._learn(container, stream, first)
+
+    def open(self) -> av.container.InputContainer:
+        """The file, opened anew; close it."""
+        try:
+            return av.open(str(self.path), metadata_errors="replace")
+        except av.error.FFmpegError as error:
+            if not self.path.exists():
+                raise VideoError(f"no file at {self.path}. Give a clip.") from error
+            raise VideoError(
+                f"{self.path} cannot be read as a video ({error.strerror}). If the recording was cut off, repair it "
+                "first; otherwise give another file."
+            ) from error
+
+    def identity(self) -> dict:
+        """What tells this file from others, without reading all of it."""
+        facts = self.path.stat()
+        with open(self.path, "rb") as file:
+            ends = [file.read(ENDS), (file.seek(max(0, facts.st_size - ENDS)), file.read())[1]]
+        digest = hashlib.sha256(b"".join(ends)).hexdigest()
+        return {"name": self.path.name, "size": facts.st_size, "ends": digest}
+
+    def frames(self, skip: int = 0) -> Iterator[Frame]:
+        """The frames in the order of their time stamps.
+
+        Args:
+            skip: leave out so many at the beginning; they are decoded all the same, so that the rest is as ever.
+        """
+        self.damage = Damage()
+        before = None
+        with self.open() as container:
+            stream = container.streams[self.index]
+            for number, frame in enumerate(self._wanted(container, stream)):
+                pts = self._time(frame)
+                if before is not None and pts <= before:
+                    self.damage.backwards += 1
+                    pts = before + 1
+                before = pts
+                if frame.is_corrupt:
+                    self._note_damage("corrupt", frame.time)
+                if number >= skip:
+                    yield Frame(self._upright(frame), pts, max(0, self._rescale(frame.duration or 0, frame.time_base)))
+
+    def _wanted(self, container, stream) -> Iterator[av.VideoFrame]:
+        """Decoded frames from the start to the end that are asked for."""
+        frames = self._decode(container, stream)
+        if self.interlaced:
+            frames = deinterlaced(frames, stream)
+        for frame in frames:
+            pts = self._time(frame)
+            if pts < 0 and self.start:
+                continue
+            if self.duration is not None and pts * self.facts.time_base >= Fraction(self.duration):
+                return
+            yield frame
+
+    def _decode(self, container, stream) -> Iterator[av.VideoFrame]:
+        """Every frame that can be decoded, from the last key frame before the start."""
+        if self.start:
+            self.seek(container, stream)
+        clock = None  # the time stamp after the last one, for frames that have none
+        for packet in self._demux(container, stream):
+            try:
+                decoded = stream.decode(packet)
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                self._note_damage("packets", None if packet.pts is None else float(packet.pts * packet.time_base))
+                continue
+            for frame in decoded:
+                if frame.pts is None:
+                    frame.pts = clock if clock is not None else round(self._begin / stream.time_base)
+                step = frame.duration or round(1 / ((stream.average_rate or 25) * stream.time_base))
+                clock = frame.pts + max(1, step)
+                yield frame
+
+    def _demux(self, container, stream):
+        try:
+            yield from container.demux(stream)
+        except av.error.FFmpegError as error:
+            self.damage.ended = error.strerror or str(error)
+
+    def seek(self, container, stream) -> None:
+        """Go to a key frame before the start, or to one as near as the file allows."""
+        target = self._begin + Fraction(self.start)
+        with contextlib.suppress(av.error.FFmpegError):  # then it is read from the beginning
+            # A second early: some indices point a little behind the frame that they promise.
+            container.seek(int((target - 1) / stream.time_base), stream=stream, backward=True)
+
+    def _first_frame(self, container, stream) -> av.VideoFrame:
+        """The first frame that is wanted; sets the origin."""
+        target = self._begin + Fraction(self.start or 0)
+        for frame in self._decode(container, stream):
+            moment = frame.pts * stream.time_base
+            if not self.start or moment >= target:
+                self.origin = moment if self.start else self._begin
+                return frame
+        if self.start:
+            raise ConfigError(f"--start {self.start:g} lies behind the end of {self.path}. Give an earlier one.")
+        raise VideoError(f"no frame of {self.path} can be decoded ({stream.name}). Give another file.")
+
+    def _learn(self, container, stream, frame: av.VideoFrame) -> None:
+        """Put the facts together from the container and its first frame."""
+        self.turn = self._read_turn(frame)
+        self._stored = (frame.width, frame.height)
+        tagged = Colors.of(frame)
+        if tagged.matrix not in MATRICES and tagged.matrix not in (RGB, UNSPECIFIED, 3):
+            self.notes.append(f"The colour matrix (code {tagged.matrix}) is not known here; colours may be off.")
+        if frame.interlaced_frame:
+            self.interlaced = True
+            self.notes.append("The clip is interlaced: its fields were merged by bwdif, one frame for two fields.")
+        if any(component.is_alpha for component in frame.format.components):
+            self.notes.append("The transparency of the clip was left out.")
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        width, height = self._stored
+        rate = stream.average_rate or stream.guessed_rate
+        self.facts = Facts(
+            size=(height, width) if self.turn.transpose else (width, height),
+            time_base=stream.time_base,
+            rate=rate,
+            frames=self._count(container, stream, rate),
+            deep=max(component.bits for component in frame.format.components) > 8,
+            colors=tagged.settled(height),
+            aspect=1 / aspect if self.turn.transpose else aspect,
+        )
+        self.end = None if self.duration is None else self.origin + Fraction(self.duration)
+
+    def _read_turn(self, frame: av.VideoFrame) -> Turn:
+        data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+        turn = Turn() if data is None else read_turn(bytes(data))
+        if turn is None:
+            self.notes.append("The clip asks to be shown turned by an odd angle; that was left out.")
+        return turn or Turn()
+
+    def _count(self, container, stream, rate: Fraction | None) -> int | None:
+        whole = stream.frames
+        if not whole and rate and container.duration:
+            whole = round(container.duration * rate / av.time_base)
+        if whole and rate and (self.start or self.duration is not None):
+            whole = max(1, whole - int((self.start or 0) * rate))
+            whole = whole if self.duration is None else min(whole, max(1, round(self.duration * rate)))
+        return whole or None
+
+    def _upright(self, frame: av.VideoFrame) -> np.ndarray:
+        colors = Colors.of(frame)
+        colors = colors.settled(frame.height) if colors.matrix in MATRICES else self.facts.colors
+        return self.turn(self._converter.to_rgb(frame, colors, self._stored, self.facts.deep))
+
+    def _time(self, frame: av.VideoFrame) -> int:
+        """A frame's time stamp in units of the clip's time base, from the origin."""
+        return self._rescale(frame.pts, frame.time_base) - round(self.origin / self.facts.time_base)
+
+    def _rescale(self, stamp: int, unit: Fraction) -> int:
+        return stamp if unit == self.facts.time_base else round(stamp * unit / self.facts.time_base)
+
+    def _note_damage(self, kind: str, moment: float | None) -> None:
+        setattr(self.damage, kind, getattr(self.damage, kind) + 1)
+        if self.damage.since is None and moment is not None:
+            self.damage.since = max(0.0, moment - float(self.origin))
+
+
+def choose_stream(container, path: Path):
+    """The stream of moving pictures: the default one of several, never a cover picture.
+
+    Raises:
+        VideoError: there is none.
+    """
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic and s.codec_context]
+    if not moving:
+        raise VideoError(f"{path} holds no video that can be decoded. Give another file.")
+    return next((s for s in moving if s.disposition & Disposition.default), moving[0])
+
+
+def clip_start(container) -> Fraction:
+    """Where a file's own clock starts, in seconds: transport streams do not start at 0. Never below 0."""
+    starts = [
+        s.start_time * s.time_base
+        for s in container.streams
+        if s.type in ("video", "audio") and s.start_time is not None and not s.disposition & Disposition.attached_pic
+    ]
+    return max(Fraction(0), min(starts, default=Fraction(0)))
+
+
+def deinterlaced(frames: Iterator[av.VideoFrame], stream) -> Iterator[av.VideoFrame]:
+    """One frame for two fields by FFmpeg's filter bwdif (w3fdif and yadif combined), at the same time stamps."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(template=stream)
+    weave = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    sink = graph.add("buffersink")
+    source.link_to(weave)
+    weave.link_to(sink)
+    graph.configure()
+    for frame in chain(frames, [None]):
+        source.push(frame)
+        while True:
+            try:
+                yield sink.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                break

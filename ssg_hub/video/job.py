@@ -1,0 +1,234 @@
+"""What is asked for of a clip, checked and planned before anything is computed."""
+
+import hashlib
+import inspect
+import os
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+from torch import nn
+
+from ..errors import ConfigError, VideoError
+from ..images.reading import MAX_PIXELS
+from ..upscaling.upscale import output_size, upscale
+from .clip import Clip
+from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
+from .frames import Facts
+from .joining import plan_copies
+from .names import PICTURES_WRITTEN, is_pattern, name_companion, name_picture
+from .parts import explained
+from .sequences import PictureSequence
+
+FORMAT = 1  # of the parts folder and of what decides the frames; another number starts anew
+COMPANIONS = ("mask", "drift", "overlay")
+TEMPORAL = ("auto", "off")
+NOT_HANDED_ON = ("model", "image", "outscale", "segment", "on_progress", "max_pixels")  # options of `upscale` set here
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for.
+
+    Args:
+        source: a video file; a folder of pictures; or a pattern such as frames/%05d.png.
+        target: a file ending in .mp4, .m4v, .mov, .mkv, .webm or .ts; or a pattern of pictures.
+        outscale: how many times larger, 1 to 16.
+        start, duration: the part that is wanted, in seconds.
+        fps: frames per second of pictures as a source (default 25).
+        codec: "h264" (the usual one), "hevc", "av1" (that of .webm), or "ffv1", which loses nothing.
+        quality: CRF of the codec, lower is better; defaults 18 (h264), 20 (hevc), 28 (av1).
+        preset: of the encoder, such as "slow" for h264, 0 to 13 for av1.
+        temporal: "auto" averages along the motion, so that noise does not flicker, and computes still regions once;
+            "off" upscales each frame by itself.
+        mask, drift, overlay: also write TARGET_mask.mkv (the classes' colours, exact), TARGET_drift.mkv (gray, exact),
+            TARGET_overlay beside the target; every frame is then computed whole.
+        max_pixels: largest frame.
+        picture: options of `ssg_hub.upscaling.upscale.upscale` for each frame: tile, strength, color_fix, device, …
+    """
+
+    source: Path
+    target: Path
+    outscale: float = 4
+    start: float | None = None
+    duration: float | None = None
+    fps: float | None = None
+    codec: str | None = None
+    quality: int | None = None
+    preset: str | None = None
+    temporal: str = "auto"
+    mask: bool = False
+    drift: bool = False
+    overlay: bool = False
+    max_pixels: int = MAX_PIXELS
+    picture: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def gather(cls, source: str | os.PathLike, target: str | os.PathLike, **options: Any) -> "Request":
+        """Take options for the clip and for its pictures together.
+
+        Raises:
+            ConfigError: one that neither knows.
+        """
+        own = {f.name for f in fields(cls)} - {"picture"}
+        allowed = set(inspect.signature(upscale).parameters) - set(NOT_HANDED_ON)
+        picture = {name: value for name, value in options.items() if name not in own}
+        if unknown := sorted(set(picture) - allowed):
+            raise ConfigError(f"upscale_video got unknown option {unknown[0]!r}; known are {', '.join(sorted(own))}.")
+        return cls(Path(source), Path(target), **{k: v for k, v in options.items() if k in own}, picture=picture)
+
+    @property
+    def companions(self) -> list[str]:
+        """Which further outputs are wanted."""
+        return [kind for kind in COMPANIONS if getattr(self, kind)]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One stream of the result: numbered pictures, or, with an encoding, a file in a container."""
+
+    track: str
+    path: Path
+    encoding: Encoding | None = None
+    muxer: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request that can be done.
+
+    Args:
+        request: what was asked for.
+        source: opened.
+        outputs: the first is the clip itself.
+        copies: the source's streams that are kept, as `plan_copies` gives them.
+        notes: what will not be as the user may think.
+    """
+
+    request: Request
+    source: Clip | PictureSequence
+    outputs: list[Output]
+    copies: dict[int, str | None]
+    notes: list[str]
+
+
+def plan_job(model: nn.Module, request: Request, overwrite: bool = False) -> Job:
+    """Refuse what cannot be done, and decide what is written.
+
+    Raises:
+        VideoError, ConfigError: see `upscale_video`.
+    """
+    if request.temporal not in TEMPORAL:
+        raise ConfigError(f"temporal is {request.temporal!r}; it must be one of {', '.join(TEMPORAL)}.")
+    if request.companions and model.guide is None:
+        raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
+    names = {"main": request.target} | {kind: name_companion(request.target, kind) for kind in request.companions}
+    for name in names.values():
+        _check_target(name, request.source, overwrite)
+    source = open_source(request.source, request.start, request.duration, request.fps)
+    facts = source.facts
+    if facts.size[0] * facts.size[1] > request.max_pixels:
+        raise VideoError(
+            f"{request.source} has frames of {facts.size[0]}x{facts.size[1]}; at most {request.max_pixels} pixels are "
+            "taken. Raise max_pixels if you have the memory."
+        )
+    size = output_size(facts.size, request.outscale)
+    if is_pattern(request.target):
+        _check_pattern(request.target)
+        return Job(request, source, [Output(*name) for name in names.items()], {}, list(source.notes))
+    codec, muxer = choose_codec(request.codec, request.target)
+    outputs = []
+    for track, path in names.items():
+        encoding = _encoding(track, codec, facts, size, request)
+        outputs.append(Output(track, path, encoding, "matroska" if track in ("mask", "drift") else muxer))
+        check_encoding(encoding)
+    notes = source.notes + _say_changes(outputs[0].encoding, facts)
+    copies = {}
+    if isinstance(source, Clip):
+        copies, left_out = plan_copies(source, muxer)
+        notes += left_out
+    return Job(request, source, outputs, copies, notes)
+
+
+def open_source(
+    source: Path, start: float | None = None, duration: float | None = None, fps: float | None = None
+) -> Clip | PictureSequence:
+    """A video file, a folder of pictures or a pattern as a stream of frames.
+
+    Raises:
+        VideoError, ConfigError: as `Clip` and `PictureSequence`.
+    """
+    if source.is_dir() or is_pattern(source):
+        return PictureSequence(source, fps, start, duration)
+    if fps is not None:
+        raise ConfigError("fps is for pictures; a clip keeps its own time stamps. Leave it out.")
+    return Clip(source, start, duration)
+
+
+def describe_job(model: nn.Module, job: Job) -> dict:
+    """What decides the frames, as JSON holds it: a run goes on only with what the same request began."""
+    request, encodings = job.request, [output.encoding for output in job.outputs]
+    asked = {key: value for key, value in request.__dict__.items() if key not in ("source", "target", "picture")}
+    return {
+        "format": FORMAT,
+        "libraries": f"av {av.__version__}, opencv {cv2.__version__} in {cv2.getNumThreads()} threads",
+        "source": job.source.identity(),
+        "model": _fingerprint(model),
+        **asked,
+        **{key: str(value) for key, value in request.picture.items()},
+        "encodings": [repr(encoding) for encoding in encodings],
+    }
+
+
+def _encoding(track: str, codec: str, facts: Facts, size: tuple[int, int], request: Request) -> Encoding:
+    threads = os.cpu_count() or 1
+    encoding = Encoding(
+        codec, size, facts.time_base, facts.rate, facts.colors.encoded(), facts.aspect, facts.deep,
+        request.quality, request.preset, threads,
+    )  # fmt: skip
+    if track in ("mask", "drift"):
+        exact = "ffv1" if track == "mask" else "ffv1-gray"
+        return replace(encoding, codec=exact, deep=False, quality=None, preset=None)
+    return replace(encoding, deep=facts.deep and track == "main")
+
+
+def _say_changes(encoding: Encoding, facts: Facts) -> list[str]:
+    notes = []
+    if facts.deep and CODECS[encoding.codec].deep_pixels is None:
+        notes.append("The clip has more than 8 bits a channel and H.264 keeps 8. Use hevc, av1 or ffv1 to keep them.")
+    if any(encoding.padding):
+        notes.append("A column or row was repeated at the edge: the codec needs even sides.")
+    if encoding.codec == "h264" and max(encoding.size) > PLAYABLE_WIDTH:
+        notes.append(
+            f"Few players decode H.264 of more than {PLAYABLE_WIDTH} pixels a side; hevc and av1 are for that."
+        )
+    return notes
+
+
+def _check_target(target: Path, source: Path, overwrite: bool) -> None:
+    first = name_picture(target, 1) if is_pattern(target) else target
+    if target.is_dir():
+        raise VideoError(f"{target} is a folder; give a file name in it.")
+    if target.resolve() == source.resolve():
+        raise VideoError(f"the result would replace its source, {source}. Give another name.")
+    if first.exists() and not overwrite and not target.with_name(target.name + ".parts").exists():
+        raise VideoError(f"{first} exists and is kept. Choose another name, or allow overwriting.")
+
+
+def _check_pattern(pattern: Path) -> None:
+    if pattern.suffix.lower() not in PICTURES_WRITTEN:
+        raise ConfigError(f"{pattern.name!r} asks for pictures that are not written here. Use .png or .jpg.")
+    with explained(pattern.parent):
+        pattern.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """A hash of all weights."""
+    digest = hashlib.sha256()
+    for network in (model.generator, model.guide):
+        for name, tensor in network.state_dict().items() if network is not None else ():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+    return digest.hexdigest()

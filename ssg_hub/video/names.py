@@ -1,0 +1,39 @@
+"""What the name of a file or pattern says, known without any library of video."""
+
+import re
+from pathlib import Path
+
+NUMBER = re.compile(r"%(0?)(\d*)d")
+READABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv")
+READABLE += (".asf", ".flv", ".3gp", ".ogv", ".mxf", ".dv", ".nut", ".y4m")
+MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
+PICTURES_READ = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm")
+PICTURES_WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a name is that of a video file."""
+    return path.suffix.lower() in READABLE
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a name stands for numbered pictures."""
+    return NUMBER.search(path.name) is not None
+
+
+def name_picture(pattern: Path, number: int) -> Path:
+    """The file of one number."""
+    return pattern.with_name(NUMBER.sub(lambda match: match[0] % number, pattern.name, count=1))
+
+
+def name_companion(target: Path, kind: str) -> Path:
+    """Where a mask, drift or overlay goes: beside the target; mask and drift are kept without loss."""
+    if is_pattern(target):
+        return target.with_name(f"{target.stem}_{kind}.png")
+    return target.with_name(f"{target.stem}_{kind}{target.suffix if kind == 'overlay' else '.mkv'}")
+
+
+def name_result(folder: Path, source: Path) -> Path:
+    """Where the result of a clip goes in a folder: in the source's container where that is written, else Matroska."""
+    suffix = source.suffix if source.suffix.lower() in MUXERS else ".mkv"
+    return folder / (source.stem + suffix)

@@ -1,0 +1,193 @@
+"""What is done of a clip, kept beside the target in whole segments, so that the same request goes on where it stopped.
+
+The folder TARGET.parts holds `request.json` (what was asked for), and for each segment NUMBER: NUMBER.TRACK.mp4, each
+playable by itself; NUMBER.npz, what the next segment must know of the frames before; and NUMBER.json, its time stamps.
+NUMBER.json is written last: a segment without it does not count and is made again.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..errors import VideoError
+
+REQUEST = "request.json"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One finished segment.
+
+    Args:
+        number: from 0.
+        frames: how many.
+        end: the time stamp at which its last frame ends.
+        stamps: for each track the time stamps of the packets in the order in which they are stored.
+        facts: what else was counted; added up for the report.
+    """
+
+    number: int
+    frames: int
+    end: int
+    stamps: dict[str, list[int]]
+    facts: dict[str, float]
+
+
+class Parts:
+    """The folder of a target's finished segments; only one process works in it at a time.
+
+    Args:
+        target: the file (or pattern) that is made.
+        request: what decides the result, as JSON holds it.
+        overwrite: forget what another request left.
+
+    Attributes:
+        segments: those that are finished, in order, without a gap.
+
+    Raises:
+        VideoError: another request left its segments there, another process works there, or it cannot be written.
+    """
+
+    def __init__(self, target: Path, request: dict, overwrite: bool = False):
+        self.folder = target.with_name(target.name + ".parts")
+        with explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._take_lock()
+            try:
+                self._settle_request(json.loads(json.dumps(request)), overwrite)
+                self.segments = self._find_segments()
+            except BaseException:
+                self.release()
+                raise
+
+    @property
+    def frames(self) -> int:
+        """How many frames are done."""
+        return sum(segment.frames for segment in self.segments)
+
+    def place(self, number: int, track: str) -> Path:
+        """Where the stream of a track of a segment is kept."""
+        return self.folder / f"{number:05d}.{track}.mp4"
+
+    def commit(self, segment: Segment, state: dict[str, np.ndarray] | None) -> None:
+        """Declare a segment finished, whose streams lie in their places.
+
+        Args:
+            segment: what it holds.
+            state: arrays that the next segment needs; see `state`.
+        """
+        with explained(self.folder):
+            if state is not None:
+                with whole_file(self._state_place(segment.number)) as file:
+                    np.savez(file, **state)
+            with whole_file(self.folder / f"{segment.number:05d}.json") as file:
+                file.write(json.dumps(segment.__dict__).encode())
+            if segment.number:
+                self._state_place(segment.number - 1).unlink(missing_ok=True)
+        self.segments.append(segment)
+
+    def state(self) -> dict[str, np.ndarray] | None:
+        """The arrays of the last finished segment; None at the beginning."""
+        if not self.segments:
+            return None
+        place = self._state_place(len(self.segments) - 1)
+        if not place.exists():
+            return None
+        with np.load(place) as arrays:
+            return dict(arrays)
+
+    def remove(self) -> None:
+        """Delete the folder: the target is whole."""
+        self.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def release(self) -> None:
+        """Let another process in; the segments stay."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _state_place(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.npz"
+
+    def _take_lock(self) -> IO | None:
+        try:
+            import fcntl
+        except ImportError:  # Windows: there an open file cannot be replaced, which protects enough
+            return None
+        lock = open(self.folder / "lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise VideoError(
+                f"another process is making this clip (it works in {self.folder}). Wait for it, or stop it."
+            ) from None
+        return lock
+
+    def _settle_request(self, request: dict, overwrite: bool) -> None:
+        place = self.folder / REQUEST
+        try:
+            former = json.loads(place.read_text())
+        except (OSError, ValueError):
+            former = None
+        if former == request:
+            return
+        begun = any(self.folder.glob("*.json"))
+        if former is not None and begun and not overwrite:
+            changed = sorted(key for key in {*former, *request} if former.get(key) != request.get(key))
+            raise VideoError(
+                f"{self.folder} holds the beginning of another request ({', '.join(changed)} differ). Give the former "
+                "options to go on with it, delete the folder, or allow overwriting to start again."
+            )
+        for old in self.folder.iterdir():
+            if old.name != "lock":
+                old.unlink()
+        with whole_file(place) as file:
+            file.write(json.dumps(request, indent=1).encode())
+
+    def _find_segments(self) -> list[Segment]:
+        found: list[Segment] = []
+        while True:
+            try:
+                segment = Segment(**json.loads((self.folder / f"{len(found):05d}.json").read_text()))
+            except (OSError, ValueError, TypeError):
+                return found
+            if not all(self.place(segment.number, track).exists() for track in segment.stamps):
+                return found
+            found.append(segment)
+
+
+@contextmanager
+def whole_file(place: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under its name when it is complete and on the disk, or not at all."""
+    partial = place.with_name(f".{place.name}.tmp")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, place)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Turn a failed write into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise VideoError(
+            f"{place} cannot be written: {error.strerror or error}. What is finished is kept; make room or change the "
+            "place's permissions, and give the same command again to go on."
+        ) from error

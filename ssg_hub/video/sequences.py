@@ -1,0 +1,125 @@
+"""Numbered pictures as a clip: a folder or a pattern such as frames/%05d.png, read and written one by one."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError, ImageError, VideoError
+from ..images.reading import read_picture
+from .colors import BT709, FULL, RGB, Colors
+from .frames import Damage, Facts, Frame, check_span
+from .names import NUMBER, PICTURES_READ
+
+USUAL_RATE = 25
+
+
+@dataclass
+class PictureSequence:
+    """Pictures in a row, as `Clip` gives frames.
+
+    Args:
+        path: a folder, read in the order of its names with numbers as numbers, or a pattern.
+        rate: frames per second.
+        start, duration: in seconds, as for `Clip`.
+
+    Raises:
+        VideoError: no picture there, or the first cannot be read.
+        ConfigError: an impossible rate, start or duration.
+    """
+
+    path: Path
+    rate: Fraction | float | None = None
+    start: float | None = None
+    duration: float | None = None
+    notes: list[str] = field(default_factory=list)
+    damage: Damage = field(default_factory=Damage)
+
+    def __post_init__(self):
+        check_span(self.start, self.duration)
+        rate = check_rate(USUAL_RATE if self.rate is None else self.rate)
+        found = _find_pictures(Path(self.path))
+        first = found[0][0] + math.ceil(Fraction(self.start or 0) * rate)
+        behind = math.inf if self.duration is None else first + math.ceil(Fraction(self.duration) * rate)
+        self.files = [(number, file) for number, file in found if first <= number < behind]
+        if not self.files:
+            raise ConfigError(f"start {self.start:g} lies behind the last of {len(found)} pictures. Give less.")
+        self.first_number = self.files[0][0]
+        if missing := self.files[-1][0] - self.first_number + 1 - len(self.files):
+            self.notes.append(f"{missing} number(s) are missing; the picture before each is shown longer.")
+        try:
+            picture = read_picture(self.files[0][1])
+        except ImageError as error:
+            raise VideoError(f"the first picture cannot be read: {error}") from error
+        if picture.alpha is not None:
+            self.notes.append("The transparency of the pictures was left out.")
+        colors = Colors(RGB, FULL, BT709, BT709)
+        self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), picture.bits > 8, colors)
+
+    def frames(self, skip: int = 0) -> Iterator[Frame]:
+        """The pictures after the first `skip` that can be read; others, and those of another size, are left out."""
+        self.damage = Damage()
+        given = 0
+        for number, file in self.files:
+            pts = number - self.first_number
+            try:
+                values = _as_frame(read_picture(file), self.facts)
+            except ImageError:
+                self.damage.packets += 1
+                if self.damage.since is None:
+                    self.damage.since = float(pts * self.facts.time_base)
+                continue
+            given += 1
+            if given > skip:
+                yield Frame(values, pts, 1)
+
+    def identity(self) -> dict:
+        """What tells these pictures from others."""
+        return {"files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for _, file in self.files]}
+
+
+def check_rate(rate: Fraction | float) -> Fraction:
+    """Frames per second as a fraction; 29.97 and its like mean 30000/1001.
+
+    Raises:
+        ConfigError: not a number above 0 and up to 1000.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, Fraction)) or not 0 < rate <= 1000:
+        raise ConfigError(f"fps is {rate!r}; it must be a number above 0 and up to 1000.")
+    for nominal in (24, 30, 48, 60, 120):
+        if abs(rate - nominal * 1000 / 1001) < 0.006:
+            return Fraction(nominal * 1000, 1001)
+    return Fraction(rate).limit_denominator(1001)
+
+
+def _as_frame(picture, facts: Facts) -> np.ndarray:
+    if picture.size != facts.size:
+        raise ImageError(f"{picture.size} is not the size of the first picture, {facts.size}. Give pictures of one.")
+    values = picture.values if not picture.is_gray else np.stack([picture.values] * 3, axis=-1)
+    if facts.deep and picture.bits == 8:
+        return values.astype(np.uint16) * 257
+    return values if facts.deep or picture.bits == 8 else (values >> 8).astype(np.uint8)
+
+
+def _find_pictures(path: Path) -> list[tuple[int, Path]]:
+    """(number, file) in order; the pictures of a folder are numbered from 1."""
+    if path.is_dir():
+        files = [f for f in path.iterdir() if f.suffix.lower() in PICTURES_READ and not f.name.startswith(".")]
+        if not files:
+            raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(PICTURES_READ)}.")
+        by_number = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)] for f in files]
+        return list(enumerate((file for _, file in sorted(zip(by_number, files, strict=True))), start=1))
+    number = NUMBER.search(path.name)
+    before, after = re.escape(path.name[: number.start()]), re.escape(path.name[number.end() :])
+    digits = f"\\d{{{int(number[2])},}}" if number[1] and number[2] else r"\d+"
+    wanted = re.compile(f"{before}({digits}){after}")
+    folder = path.parent
+    names = [f.name for f in folder.iterdir()] if folder.is_dir() else []
+    numbered = sorted((int(match[1]), name) for name in names if (match := wanted.fullmatch(name)))
+    if not numbered:
+        raise VideoError(f"no pictures are named like {path}. Give a pattern such as frames/%05d.png.")
+    return [(number, folder / name) for number, name in numbered]

@@ -1,0 +1,230 @@
+"""The user's job for a clip: decoded, steadied, upscaled and encoded as a stream, in segments that survive a kill."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from ..errors import VideoError
+from ..images.picture import Picture
+from ..images.writing import write_picture
+from ..upscaling.result import UpscaleResult
+from ..upscaling.upscale import HONESTY, output_size, upscale
+from .clip import Clip
+from .encoding import StreamWriter
+from .frames import Frame
+from .job import Job, Output, Request, describe_job, plan_job
+from .joining import join
+from .names import name_picture
+from .parts import Parts, Segment, explained
+from .sequences import PictureSequence
+from .steady import Steady
+from .stills import Stills, can_reuse
+
+SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; so much is lost at most by a kill
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """A finished clip.
+
+    Args:
+        path: the file, or the pattern of the pictures.
+        companions: "mask", "drift", "overlay" → file or pattern, as far as asked for.
+        report: how it was made, as JSON holds it: frames, sizes, seconds, the share that was reused, `notes`.
+    """
+
+    path: Path
+    companions: dict[str, Path]
+    report: dict
+
+
+def upscale_video(
+    model: nn.Module,
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    overwrite: bool = False,
+    on_progress: Progress | None = None,
+    **options: Any,
+) -> VideoResult:
+    """Enlarge a clip, in memory that does not grow with its length.
+
+    Sound, subtitles, data tracks, chapters and metadata are copied; time stamps are kept exactly. An interrupted run
+    leaves its finished segments in TARGET.parts; the same call goes on with them, to the same frames.
+
+    Args:
+        model: as for `ssg_hub.upscaling.upscale.upscale`.
+        source, target, options: see `ssg_hub.video.job.Request`.
+        overwrite: replace results that exist, and forget what another request has begun.
+        on_progress: called with (frames done, frames in all as far as known) after each. What it raises ends the run.
+
+    Raises:
+        VideoError: the clip cannot be read, or the result not be written.
+        ConfigError: an option is unknown or impossible.
+        SSGError: as `upscale`.
+    """
+    started = time.perf_counter()
+    job = plan_job(model, Request.gather(source, target, **options), overwrite)
+    parts = Parts(job.request.target, describe_job(model, job), overwrite)
+    try:
+        before = parts.frames
+        Run(model, job, parts, on_progress or (lambda done, total: None)).fill()
+        _finish(job, parts)
+    except BaseException:
+        parts.release()
+        raise
+    report = _report(job, parts, before, time.perf_counter() - started)
+    parts.remove()
+    return VideoResult(job.request.target, {output.track: output.path for output in job.outputs[1:]}, report)
+
+
+class Run:
+    """The computing of what is not done yet, segment by segment.
+
+    Args:
+        model: generator and guide.
+        job: what is made.
+        parts: where finished segments go.
+        on_progress: as for `upscale_video`.
+    """
+
+    def __init__(self, model: nn.Module, job: Job, parts: Parts, on_progress: Progress):
+        self.model, self.job, self.parts, self.on_progress = model, job, parts, on_progress
+        request = job.request
+        self.steady = Steady() if request.temporal == "auto" else None
+        ratio = can_reuse(job.source.facts.size, request.outscale)
+        reuses = self.steady is not None and not request.companions and ratio is not None
+        self.stills = Stills(lambda lr: self._upscale(lr).picture.values, ratio) if reuses else None
+
+    def fill(self) -> None:
+        """Compute all segments that are missing."""
+        self._restore(self.parts.state())
+        frames = self.job.source.frames(skip=self.parts.frames)
+        self._tell()
+        while self._make_segment(islice(frames, SEGMENT)):
+            pass
+        if not self.parts.segments:
+            raise VideoError(f"no frame of {self.job.request.source} could be read. Give another file.")
+
+    def _make_segment(self, frames) -> bool:
+        """Make the next segment; False when there was nothing left for it."""
+        number, count, last = len(self.parts.segments), 0, None
+        reused = self.stills.reused if self.stills else 0.0
+        with explained(self.parts.folder), contextlib.ExitStack() as open_streams:
+            writers: dict[str, StreamWriter] = {}
+            for frame in frames:
+                if last is None:
+                    for output in self.job.outputs:
+                        if output.encoding:
+                            place = self.parts.place(number, output.track)
+                            writers[output.track] = open_streams.enter_context(StreamWriter(place, output.encoding))
+                pictures = self._make_frame(frame)
+                for output in self.job.outputs:
+                    if output.encoding:
+                        writers[output.track].write(as_values(pictures[output.track]), frame.pts)
+                    else:
+                        self._write_picture(output, pictures[output.track], frame, count)
+                count, last = count + 1, frame
+                self._tell(count)
+        if last is None:
+            return False
+        stamps = {track: writer.stamps for track, writer in writers.items()}
+        facts = {"reused": self.stills.reused - reused if self.stills else 0.0}
+        self.parts.commit(Segment(number, count, last.pts + last.duration, stamps, facts), self._state())
+        return True
+
+    def _make_frame(self, frame: Frame) -> dict[str, Picture | Image.Image]:
+        """What each output gets for a frame."""
+        values = frame.values
+        if self.steady:
+            values, count = self.steady(values)
+            if self.stills:
+                if self.steady.cut:
+                    self.stills.forget()
+                return {"main": Picture(self.stills(values, count))}
+        result = self._upscale(values)
+        return {output.track: show(result, output.track) for output in self.job.outputs}
+
+    def _upscale(self, values: np.ndarray) -> UpscaleResult:
+        """The seam to the upscaling of one picture: RGB (H, W, 3), uint8 or uint16."""
+        request = self.job.request
+        return upscale(self.model, values, request.outscale, segment=bool(request.companions), **request.picture)
+
+    def _write_picture(self, output: Output, picture: Picture | Image.Image, frame: Frame, count: int) -> None:
+        """Write a numbered picture, over what an interrupted run may have left."""
+        source = self.job.source
+        numbered = isinstance(source, PictureSequence)  # then numbers, and gaps in them, are kept
+        number = source.first_number + frame.pts if numbered else 1 + self.parts.frames + count
+        write_picture(picture, name_picture(output.path, number), overwrite=True)
+
+    def _tell(self, count: int = 0) -> None:
+        done = self.parts.frames + count
+        self.on_progress(done, max(done, self.job.source.facts.frames or 0))
+
+    def _state(self) -> dict[str, np.ndarray] | None:
+        if self.steady is None:
+            return None
+        arrays = {f"steady.{key}": value for key, value in self.steady.arrays.items()}
+        return arrays | {f"stills.{key}": value for key, value in (self.stills.arrays if self.stills else {}).items()}
+
+    def _restore(self, state: dict[str, np.ndarray] | None) -> None:
+        for key, value in (state or {}).items():
+            owner, name = key.split(".")
+            getattr(self, owner).arrays[name] = value
+
+
+def show(result: UpscaleResult, track: str) -> Picture | Image.Image:
+    """What a track shows of an upscaled frame."""
+    if track == "main":
+        return result.picture
+    return result.overlay() if track == "overlay" else getattr(result, track)
+
+
+def as_values(picture: Picture | Image.Image) -> np.ndarray:
+    """A picture as the encoder takes it: (H, W) gray or (H, W, 3) RGB."""
+    if isinstance(picture, Picture):
+        return picture.values
+    return np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
+
+
+def _finish(job: Job, parts: Parts) -> None:
+    """Put the files together; pictures are there already."""
+    # The clip itself comes last, so that one that exists has its companions.
+    for output in reversed(job.outputs):
+        if output.encoding is None:
+            continue
+        clip = job.source if output.track == "main" and isinstance(job.source, Clip) else None
+        files = [parts.place(segment.number, output.track) for segment in parts.segments]
+        join(output.path, output.muxer, output.encoding, parts.segments, files, output.track, clip, job.copies)
+
+
+def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
+    facts, request = job.source.facts, job.request
+    frames, computed = parts.frames, parts.frames - before
+    notes = job.notes + job.source.damage.say()
+    if facts.frames and frames < 0.95 * facts.frames - 1:
+        notes.append(f"The source announces about {facts.frames} frames, and {frames} could be read.")
+    if before:
+        notes.append(f"{before} frames were there from an earlier run.")
+    return {
+        "input": {"width": facts.size[0], "height": facts.size[1], "fps": facts.rate and round(float(facts.rate), 3)},
+        "output": dict(zip(("width", "height"), output_size(facts.size, request.outscale), strict=True)),
+        "frames": frames,
+        "outscale": request.outscale,
+        "temporal": request.temporal,
+        "reused": round(sum(segment.facts["reused"] for segment in parts.segments) / frames, 4),
+        "codec": job.outputs[0].encoding.codec if job.outputs[0].encoding else request.target.suffix.lstrip("."),
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(computed / seconds, 3),
+        "notes": notes,
+        "honesty": HONESTY,
+    }

@@ -1,0 +1,131 @@
+"""`ssg upscale` for clips: what is read and written, skipped, refused, and said."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("cv2")
+
+from made_clips import BY_NAME, Recipe, decode, make_clip, probe
+from PIL import Image
+
+from ssg_hub.cli import main
+from ssg_hub.commands.clips import are_meant, plan_clips
+from ssg_hub.errors import ConfigError, VideoError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def saved(tiny_model, tmp_path) -> str:
+    tiny_model.save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def clips(tmp_path) -> Path:
+    """Two clips and a folder of pictures."""
+    folder = tmp_path / "clips"
+    (folder / "frames").mkdir(parents=True)
+    for name in ("h264.mp4", "mpeg4.avi"):
+        make_clip(folder, Recipe(**{**BY_NAME[name].__dict__, "times": (0, 1, 2)}))
+    for number in range(3):
+        Image.fromarray(np.full((8, 12, 3), 40 * number, np.uint8)).save(folder / "frames" / f"{number:02d}.png")
+    return folder
+
+
+def ssg(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_clips_go_to_a_folder_each_in_its_container(clips, saved, tmp_path, capsys):
+    out = tmp_path / "out"
+    inputs = (clips / "h264.mp4", clips / "mpeg4.avi")
+    assert ssg("upscale", *inputs, "-o", out, "--model", saved, "--outscale", 2, "--mask", "--drift") == 0
+    names = {path.name for path in out.iterdir()}
+    stems = {"h264": ".mp4", "mpeg4": ".mkv"}
+    assert names == {s + e for s, end in stems.items() for e in (end, "_mask.mkv", "_drift.mkv")}
+    assert decode(out / "h264.mp4")[0].shape == (64, 96, 3) and len(probe(out / "mpeg4.mkv")["times"]) == 3
+    assert "2 upscaled, 0 skipped, 0 failed" in capsys.readouterr().err
+    (out / "h264.mp4").write_bytes(b"mine")
+    assert ssg("upscale", *inputs, "-o", out, "--model", saved, "--outscale", 2) == 0
+    assert (out / "h264.mp4").read_bytes() == b"mine" and "0 upscaled, 2 skipped" in capsys.readouterr().err
+
+
+def test_pictures_become_a_clip_and_back(clips, saved, tmp_path):
+    options = ("--model", saved, "--outscale", 2, "--temporal", "off")
+    assert ssg("upscale", clips / "frames", "-o", tmp_path / "a.mkv", "--fps", 5, "--codec", "ffv1", *options) == 0
+    assert probe(tmp_path / "a.mkv")["times"] == pytest.approx([0, 0.2, 0.4], abs=0.002)
+    assert ssg("upscale", clips / "frames" / "%02d.png", "-o", tmp_path / "b" / "%d.png", *options) == 0
+    assert np.array_equal(Image.open(tmp_path / "b" / "1.png"), decode(tmp_path / "a.mkv")[1])
+    assert ssg("upscale", clips / "frames", "-o", tmp_path / "c", "--model", saved) == 0  # as ever: pictures
+    assert len(list((tmp_path / "c").glob("*.png"))) == 3
+
+
+def test_what_goes_wrong_with_one_clip_is_said_and_the_rest_go_on(clips, saved, tmp_path, capsys):
+    (clips / "bad.mp4").write_bytes(b"this is text")
+    code = ssg("upscale", clips / "bad.mp4", clips / "h264.mp4", "-o", tmp_path / "out", "--model", saved)
+    said = capsys.readouterr().err
+    assert code == 1 and f"failed {clips / 'bad.mp4'}: " in said and "1 upscaled, 0 skipped, 1 failed" in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["h264.mp4"]
+
+
+def test_an_interrupted_clip_says_that_it_can_go_on(clips, saved, tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ssg_hub.video.upscale_video.upscale", interrupted)
+    assert ssg("upscale", clips / "h264.mp4", "-o", tmp_path / "out.mp4", "--model", saved) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert ssg("upscale", clips / "h264.mp4", "-o", tmp_path / "out.mp4", "--model", saved) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{clips}/none.mp4", "-o", "{tmp}/out.mp4"], "no file or folder"),
+        (["{clips}/h264.mp4", "{clips}/mpeg4.avi", "-o", "{tmp}/out.mp4"], "names one result"),
+        (["{clips}/h264.mp4", "{clips}/frames/00.png", "-o", "{tmp}/out"], "two commands"),
+        (["{clips}/frames/%02d.png", "-o", "{tmp}/out"], "needs a name"),
+        (["{clips}/h264.mp4", "-o", "{tmp}/out.avi"], "no container"),
+        (["{clips}/h264.mp4", "-o", "{tmp}/out.mp4", "--format", "png"], "--format is for pictures"),
+        (["{clips}/frames", "-o", "{tmp}/out", "--start", "1"], "--start is for clips"),
+        (["{clips}/h264.mp4", "-o", "{tmp}/out.mp4", "--quality", "77"], "takes a CRF"),
+        (["{clips}/h264.mp4", "-o", "{clips}/h264.mp4", "--overwrite"], "would replace its source"),
+    ],
+)
+def test_a_request_that_cannot_be_done_is_one_line(arguments, words, clips, saved, tmp_path, capsys):
+    arguments = [argument.format(clips=clips, tmp=tmp_path) for argument in arguments]
+    before = sorted(tmp_path.rglob("*"))
+    assert ssg("upscale", *arguments, "--model", saved, "-q") in (1, 2)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert words in said[0] and not any("Traceback" in line for line in said)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_meant_follows_from_names_alone(tmp_path):
+    assert are_meant([Path("a.mp4")], Path("out")) and are_meant([Path("f")], Path("a.mkv"))
+    assert are_meant([Path("f/%d.png")], Path("out")) and are_meant([Path("a.png")], Path("%d.png"))
+    assert not are_meant([Path("a.png"), Path("b")], Path("out"))
+    with pytest.raises(ConfigError, match="two commands"):
+        are_meant([Path("a.mp4"), Path("b.png")], Path("out"))
+    for name in ("a.mkv", "a.avi"):
+        (tmp_path / name).touch()
+    with pytest.raises(VideoError, match="both be written"):
+        plan_clips([tmp_path / "a.mkv", tmp_path / "a.avi"], tmp_path / "out")
+
+
+def test_without_the_extra_it_says_what_to_install():
+    code = (
+        "import sys; sys.modules['av'] = None\n"
+        "from ssg_hub.model import SSGModel\nfrom ssg_hub.errors import ConfigError\n"
+        "try: SSGModel.upscale_video(None, 'a.mp4', 'b.mp4')\n"
+        "except ConfigError as error: assert 'ssg-hub[video]' in str(error)\n"
+        "else: sys.exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

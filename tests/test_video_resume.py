@@ -1,0 +1,258 @@
+"""Long clips: what an interruption, a full disk, a damaged source or a second process leave behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("cv2")
+
+import av
+from made_clips import Recipe, decode, make_clip, probe
+from standins import Repeat, make_model
+
+from ssg_hub.errors import VideoError
+from ssg_hub.video import upscale_video as module
+from ssg_hub.video.parts import Parts, Segment
+from ssg_hub.video.upscale_video import upscale_video
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAMES = 22
+SIZE = (192, 128)
+SEGMENT = 6
+
+
+class Stop(Exception):
+    """An interruption at a known frame."""
+
+
+def draw(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A still scene with noise, in which a square walks; another scene from frame 15 on."""
+    random = np.random.default_rng(number)
+    scene = np.random.default_rng(1 + number // 15).integers(60, 190, (size[1] // 4, size[0] // 4, 3))
+    frame = scene.repeat(4, 0).repeat(4, 1) + random.normal(0, 4, (size[1], size[0], 3))
+    frame[8:20, 2 * number : 2 * number + 12] = 250
+    return frame.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    (tmp_path / "in").mkdir()
+    recipe = Recipe("walk.mkv", "libx264", audio="flac", times=tuple(range(FRAMES)), size=SIZE, options={"crf": "8"})
+    return make_clip(tmp_path / "in", recipe, draw)
+
+
+@pytest.fixture
+def model():
+    return make_model(Repeat(2))
+
+
+@pytest.fixture(autouse=True)
+def _short_segments(monkeypatch):
+    monkeypatch.setattr(module, "SEGMENT", SEGMENT)
+
+
+def stop_at(frame: int):
+    def report(done: int, total: int) -> None:
+        if done == frame:
+            raise Stop
+
+    return report
+
+
+def same_clip(one: Path, other: Path) -> bool:
+    same = all(np.array_equal(a, b) for a, b in zip(decode(one), decode(other), strict=True))
+    return same and probe(one) == probe(other)
+
+
+@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+def test_a_run_that_was_stopped_thrice_gives_the_frames_of_one_that_was_not(codec, source, tmp_path, model):
+    whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2, codec=codec)
+    for frame in (3, 7, 19):  # in the first, the second and the last segment
+        with pytest.raises(Stop):
+            upscale_video(model, source, tmp_path / "parts.mkv", outscale=2, codec=codec, on_progress=stop_at(frame))
+        assert not (tmp_path / "parts.mkv").exists()
+    counted = []
+    done = upscale_video(
+        model, source, tmp_path / "parts.mkv", outscale=2, codec=codec, on_progress=lambda *now: counted.append(now[0])
+    )
+    assert counted[0] == 18 and "18 frames were there" in done.report["notes"][-1]
+    assert same_clip(whole.path, done.path) and done.report["reused"] == whole.report["reused"] > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "parts.mkv", "whole.mkv"]
+
+
+def test_what_is_finished_can_be_played_before_the_rest_is(source, tmp_path, model):
+    with pytest.raises(Stop):
+        upscale_video(model, source, tmp_path / "out.mp4", outscale=2, on_progress=stop_at(14))
+    done = sorted((tmp_path / "out.mp4.parts").glob("*.main.mp4"))
+    assert [len(decode(path)) for path in done[:2]] == [SEGMENT, SEGMENT]
+
+
+def test_pictures_go_on_where_they_stopped(source, tmp_path, model):
+    upscale_video(model, source, tmp_path / "whole" / "%03d.png", outscale=2)
+    with pytest.raises(Stop):
+        upscale_video(model, source, tmp_path / "parts" / "%03d.png", outscale=2, on_progress=stop_at(9))
+    model.generator.seen.clear()
+    upscale_video(model, source, tmp_path / "parts" / "%03d.png", outscale=2)
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert names == [f"{number:03d}.png" for number in range(1, FRAMES + 1)]
+    for name in names:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+def test_another_request_does_not_go_on_with_the_former_ones_frames(source, tmp_path, model):
+    target = tmp_path / "out.mkv"
+    with pytest.raises(Stop):
+        upscale_video(model, source, target, outscale=2, on_progress=stop_at(8))
+    with pytest.raises(VideoError, match=r"another request \(encodings, quality differ\)"):
+        upscale_video(model, source, target, outscale=2, quality=30)
+    other = make_model(Repeat(2))
+    other.generator.gain.data += 0.1
+    with pytest.raises(VideoError, match=r"another request \(model differ\)"):
+        upscale_video(other, source, target, outscale=2)
+    result = upscale_video(model, source, target, outscale=2, quality=30, overwrite=True)
+    assert result.report["frames"] == FRAMES and not any("earlier run" in note for note in result.report["notes"])
+
+
+def test_two_processes_do_not_work_on_one_target(tmp_path):
+    parts = Parts(tmp_path / "out.mp4", {"a": 1})
+    with pytest.raises(VideoError, match="another process"):
+        Parts(tmp_path / "out.mp4", {"a": 1})
+    parts.release()
+    Parts(tmp_path / "out.mp4", {"a": 1}).remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_counts_only_when_all_of_it_is_there(tmp_path):
+    parts = Parts(tmp_path / "out.mp4", {})
+    for number in range(3):
+        parts.place(number, "main").write_bytes(b"video")
+        parts.commit(Segment(number, 4, 4 * number + 4, {"main": [1]}, {}), {"n": np.array(number)})
+    assert parts.state() == {"n": 2} and len(list(parts.folder.glob("*.npz"))) == 1
+    parts.release()
+    parts.place(1, "main").unlink()
+    again = Parts(tmp_path / "out.mp4", {})
+    assert again.frames == 4 and [segment.number for segment in again.segments] == [0]
+    again.release()
+
+
+def damage(path: Path, start: float, length: int) -> Path:
+    data = bytearray(path.read_bytes())
+    place = int(start * len(data))
+    data[place : place + length] = np.random.default_rng(0).integers(0, 256, length, np.uint8).tobytes()
+    spoiled = path.with_name(f"spoiled{path.suffix}")
+    spoiled.write_bytes(data)
+    return spoiled
+
+
+def test_a_damaged_place_in_the_middle_is_survived_and_said(tmp_path, model):
+    recipe = Recipe("intra.avi", "mjpeg", "yuvj420p", times=tuple(range(FRAMES)), size=(64, 48))
+    source = make_clip(tmp_path, recipe, draw)
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(source.read_bytes())
+    place, size = packets[10].pos + 8, packets[10].size
+    data[place : place + size - 8] = bytes(size - 8)  # no picture any more
+    source.write_bytes(data)
+    result = upscale_video(model, source, tmp_path / "out.mkv", outscale=2)
+    times = probe(result.path)["times"]
+    assert len(times) >= FRAMES - 1 and times[-1] == pytest.approx((FRAMES - 1) / 25, abs=0.0011)
+    assert any("damaged" in note and "near 0.4" in note for note in result.report["notes"])
+
+
+def test_a_spoiled_stretch_of_h264_is_survived_and_said(source, tmp_path, model):
+    result = upscale_video(model, damage(source, 0.5, 600), tmp_path / "out.mkv", outscale=2)
+    assert len(probe(result.path)["times"]) > FRAMES // 2
+    assert any("damaged" in note or "could be read" in note for note in result.report["notes"])
+
+
+def test_a_source_that_was_cut_off_gives_what_is_there(source, tmp_path, model):
+    short = tmp_path / "short.mkv"
+    short.write_bytes(source.read_bytes()[: source.stat().st_size * 6 // 10])
+    result = upscale_video(model, short, tmp_path / "out.mkv", outscale=2)
+    assert 3 < len(probe(result.path)["times"]) == result.report["frames"] < FRAMES
+    assert any("could be read" in note for note in result.report["notes"])
+
+
+WORKER = """
+import resource, sys, torch
+sys.path[:0] = [{root!r}, {tests!r}]
+from standins import Repeat, make_model
+from ssg_hub.errors import SSGError
+from ssg_hub.video import upscale_video as module
+module.SEGMENT = 6
+source, target, limit, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+import time
+def report(done, total):
+    print(done, flush=True)
+    time.sleep(pause)
+try:
+    module.upscale_video(make_model(Repeat(2)), source, target, outscale=2, on_progress=report, temporal=sys.argv[5])
+except SSGError as error:
+    sys.exit(f"said: {{error}}")
+"""
+
+
+def work(source: Path, target: Path, limit: int = 0, pause: float = 0.0, temporal: str = "auto") -> subprocess.Popen:
+    """Upscale in a process of its own, which tells each frame."""
+    code = WORKER.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    arguments = [sys.executable, "-c", code, source, target, str(limit), str(pause), temporal]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill_at(source: Path, target: Path, frame: int) -> None:
+    """Run until a frame is done, then kill without warning."""
+    process = work(source, target, pause=0.02)
+    for line in process.stdout:
+        if int(line) >= frame:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_killed_process_leaves_what_the_next_goes_on_with(source, tmp_path, model):
+    kill_at(source, tmp_path / "out.mkv", 14)
+    assert not (tmp_path / "out.mkv").exists() and len(list((tmp_path / "out.mkv.parts").glob("*.json"))) == 3
+    counted = []
+    upscale_video(model, source, tmp_path / "out.mkv", outscale=2, on_progress=lambda *now: counted.append(now[0]))
+    assert counted[0] == 12
+    whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2)
+    assert same_clip(whole.path, tmp_path / "out.mkv")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.8])
+def test_a_full_disk_is_said_and_what_is_finished_is_kept(share, source, tmp_path, model):
+    whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2, temporal="off")
+    # No file may grow beyond this: a segment fails, or only the whole.
+    limit = int(share * whole.path.stat().st_size)
+    process = work(source, tmp_path / "out.mkv", limit=limit, temporal="off")
+    said = process.communicate()[1].strip()
+    assert process.returncode == 1 and said.startswith("said:") and "\n" not in said and "cannot be written" in said
+    assert not (tmp_path / "out.mkv").exists() and not list(tmp_path.glob("*.tmp"))
+    assert len(list((tmp_path / "out.mkv.parts").glob("*.json"))) == (1 if share < 0.5 else 5)
+    upscale_video(model, source, tmp_path / "out.mkv", outscale=2, temporal="off")
+    assert same_clip(whole.path, tmp_path / "out.mkv")
+
+
+@pytest.mark.slow
+def test_ten_kills_at_any_moment_change_no_frame(source, tmp_path, model):
+    whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2)
+    random = np.random.default_rng(0)
+    for attempt in range(10):
+        target = tmp_path / f"out{attempt}.mkv"
+        process = work(source, target, pause=0.02)
+        process.stdout.readline()  # it has begun
+        time.sleep(random.uniform(0, 1))
+        process.kill()
+        process.communicate()
+        if not target.exists():
+            upscale_video(model, source, target, outscale=2)
+        assert same_clip(whole.path, target)
