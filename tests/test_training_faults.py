@@ -75,7 +75,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, copy
         train_here(copy, "--resume", "latest")
     told = [record.message for record in caplog.records]
     assert any("adversarial-0000004 is damaged" in line and "before it is tried" in line for line in told)
-    assert any(line == "continuing from adversarial-0000002" for line in told)
+    assert any(line.startswith("continuing from adversarial-0000002") for line in told)
     for name in ("checkpoints/adversarial-0000004", "model"):
         assert largest_difference(weights(finished / "run" / name), weights(copy.parent / "run" / name)) == 0
     assert (copy.parent / "run/checkpoints/set_aside/adversarial-0000004").is_dir()  # nothing is thrown away
@@ -133,7 +133,10 @@ def test_changed_settings_are_named_and_taken(copy, caplog):
         train_here(
             copy, "--resume", "latest", "--adversarial_steps", "5", "--lr", "1e-5", "--seed", "3", "--batch", "1"
         )
-    assert "changed since then: seed 0 -> 3, adversarial_steps 4 -> 5, batch 2 -> 1, lr 0.001 -> 1e-05" in caplog.text
+    (told,) = [record.message for record in caplog.records if record.message.startswith("continuing")]
+    changes = set(told.partition("changed since then: ")[2].split(", "))
+    assert changes >= {"seed 0 -> 3", "adversarial_steps 4 -> 5", "batch 2 -> 1", "lr 0.001 -> 1e-05"}
+    assert len(changes) <= 5  # the guide of the copied run is another folder
     optimizer = torch.load(newest(copy).with_name("adversarial-0000005") / "optimizer.bin", weights_only=True)
     last = 1e-5 * 5 / 20 * (0.01 + 0.99 * (1 + np.cos(np.pi * 4 / 5)) / 2)
     assert optimizer["param_groups"][0]["lr"] == pytest.approx(last, rel=1e-6)
@@ -233,7 +236,7 @@ def test_weights_that_are_not_finite_stop_at_once(data, tmp_path):
     config = write_config(tmp_path, data)
     for folder, file in (("vgg", data / "vgg.safetensors"), ("guide", tmp_path / "guide_start/model.safetensors")):
         state = load_file(file)
-        name = next(iter(state))
+        name = next(name for name, tensor in state.items() if tensor.is_floating_point())
         state[name] = torch.full_like(state[name], float("nan"))
         (tmp_path / folder).mkdir(exist_ok=True)
         save_file(state, tmp_path / folder / "model.safetensors")

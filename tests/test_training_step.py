@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from accelerate.state import AcceleratorState
 from tiny_run import make_data, random_heads, signals_kept, write_config
 
 import train_accelerate
@@ -148,7 +149,11 @@ def test_each_discriminator_is_moved_by_its_own_update_alone(watch, heads, kind)
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("mixed", torch.bfloat16)])
 def test_mixed_precision_leaves_the_generator_out_unless_asked(watch, precision, dtype):
-    seen = watch(adversarial_steps=1, mixed_precision="bf16", generator_precision=precision)
+    AcceleratorState._reset_state(reset_partial_state=True)  # which knows one precision per process
+    try:
+        seen = watch(adversarial_steps=1, mixed_precision="bf16", generator_precision=precision)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
     assert seen.dtypes == {dtype}
     assert [(owner, changed) for owner, _, changed, _ in seen.updates] == [
         (name, {name}) for name in ("generator", "discriminator")

@@ -28,7 +28,7 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
     entries = [*config.guide_data, *config.target, *config.dev_lr, *filter(None, (config.dev_hr, config.dev_labeled))]
     for entry in {*config.guide_data, *filter(None, [config.dev_labeled])}:
         load_pictures([entry], config.data_root, labels=True)
-    if config.target_labels:
+    if config.target and config.target_labels:
         load_pictures(config.target, config.data_root, labels=config.target_labels)
     if config.source_lr:
         load_pairs(config.source, config.source_lr, config.data_root)

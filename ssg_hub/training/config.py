@@ -37,7 +37,7 @@ class TrainConfig(BaseModel):
     void_id: int = Field(default=255, ge=0, le=255, description="label id that no loss and no metric counts")
 
     # --- data
-    source: list[str] = Field(description="clean HR pictures")
+    source: list[str] = Field(min_length=1, description="clean HR pictures")
     source_lr: str | None = Field(default=None, description="folder of their true LR, STEM.png; else degradation")
     degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
     keep_grain: float = Field(default=0.0, ge=0, le=1, description="share of the noise of LR that SR is to keep")
