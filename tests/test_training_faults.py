@@ -225,7 +225,7 @@ def test_damaged_dev_pictures_are_refused(data, tmp_path):
 
 
 def test_perceptual_weights_are_had_before_the_first_step(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refuse(write_config(tmp_path, data, perceptual_weights=None, guide_steps=1), HubError, "timm/vgg16.tv_in1k")
     save_file({"vgg.lin0.model.1.weight": torch.ones(1, 64, 1, 1)}, tmp_path / "heads.safetensors")
     keys = {"lpips_weight": 1.0, "lpips_heads": str(tmp_path / "heads.safetensors"), "warmup_steps": 1}

@@ -12,7 +12,9 @@ import time
 import pytest
 from hub_server import FakeHub
 from PIL import Image
-from tiny_run import command, environment, largest_difference, make_data, train, weights, write_config
+from tiny_run import command, environment, largest_difference, make_data, train, train_here, weights, write_config
+
+from ssg_hub.errors import ConfigError
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
@@ -189,15 +191,14 @@ def test_errors_reach_the_terminal_as_sentences(data, tmp_path):
 
 
 def test_a_second_run_into_the_same_folder_is_refused(whole, data):
-    done = train(whole / "config.yaml", check=False)
-    assert done.returncode == 1
-    assert "already holds a run" in done.stderr and "Traceback" not in done.stderr
+    with pytest.raises(ConfigError, match="already holds a run.*--resume latest"):
+        train_here(whole / "config.yaml")
 
 
 def test_full_disk_leaves_the_previous_checkpoint(whole, data, tmp_path):
     """The file-size limit of the process stands in for a full disk: writes fail in the middle of a checkpoint."""
     config = write_config(tmp_path, data)
-    train(config, "--adversarial_steps", "2")
+    train_here(config, "--adversarial_steps", "2")
     line = command(config, "--resume", "latest", "--adversarial_steps", "4")
     limited = subprocess.run(
         ["bash", "-c", 'ulimit -f 40; exec "$@"', "bash", *line], env=environment(), capture_output=True, text=True
@@ -212,7 +213,7 @@ def test_true_pairs_are_not_degraded(data, tmp_path):
         folder = tmp_path / degradation
         folder.mkdir()
         options = {"source_lr": "lr", "warmup_steps": 2, "adversarial_steps": 0, "degradation": degradation}
-        train(write_config(folder, data, **options))
+        train_here(write_config(folder, data, **options))
         found.append(weights(folder / "run/model"))
     assert json.loads((folder / "run/run.json").read_text())["data"]["lr"]["pictures"] == 5
     assert largest_difference(*found) == 0
@@ -233,7 +234,7 @@ def test_label_free_run_with_every_stage(data, tmp_path):
         "tracker": "tensorboard",
         "gradient_accumulation": 2,
     }
-    train(write_config(tmp_path, data, **options))
+    train_here(write_config(tmp_path, data, **options))
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     assert names == [f"{stage}-0000001" for stage in ("adversarial", "guide", "teacher", "warmup")]
     assert (tmp_path / "run/samples/adversarial-0000001.png").is_file()
