@@ -10,8 +10,10 @@ import subprocess
 import time
 
 import pytest
+import torch
 from hub_server import FakeHub
 from PIL import Image
+from safetensors.torch import load_file
 from tiny_run import command, environment, largest_difference, make_data, train, train_here, weights, write_config
 
 from ssg_hub.errors import ConfigError
@@ -89,6 +91,13 @@ def test_products_of_a_run(whole):
 
     model = SSGModel.from_pretrained(whole / "run/model")
     assert model.labels == ["sky", "road", "car"] and model.config.generator_config["features"] == 8
+    # what ships is the moving average, not the generator of the last step
+    last = whole / CHECKPOINT.format(6)
+    average = torch.load(last / "custom_checkpoint_1.pkl", weights_only=True)
+    raw = load_file(last / "model.safetensors")
+    shipped = model.generator.state_dict()
+    assert all(torch.equal(value, average[f"module.{name}"]) for name, value in shipped.items())
+    assert any(not torch.equal(value, raw[name]) for name, value in shipped.items())
 
 
 def test_killed_and_resumed_equals_uninterrupted(whole, data, tmp_path):
@@ -122,14 +131,27 @@ def test_other_ways_to_run(whole, data, tmp_path, option):
 
 
 def test_two_processes_with_half_the_batch_equal_one(data, tmp_path):
-    """G and D alike: one fixed learning rate is small, so that rounding is not amplified by Adam's sign-like steps."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir(), two.mkdir()
+    """G and D alike, and the gradients that Adam has gathered; a process that sees half the batch is far from both."""
+    one, two, half = (tmp_path / name for name in ("one", "two", "half"))
+    one.mkdir(), two.mkdir(), half.mkdir()
     options = ("--adversarial_steps", "3")
-    train(write_config(one, data), *options)
+    train_here(write_config(one, data), *options)
     train(write_config(two, data, batch=1, target_batch=1), *options, processes=2)
+    train_here(write_config(half, data, batch=1, target_batch=1), *options)
     last = CHECKPOINT.format(3)
-    assert largest_difference(weights(one / last), weights(two / last)) < 2e-4
+    # measured: 1e-6 between one and two, 2e-4 from half; gradients 1e-5 and 0.04 of their size
+    assert largest_difference(weights(one / last), weights(two / last)) < 2e-5
+    assert largest_difference(weights(one / last), weights(half / last)) > 1e-4
+    for name in ("optimizer.bin", "optimizer_1.bin"):
+        gathered = [gathered_gradients(folder / last / name) for folder in (one, two, half)]
+        near, far = ((other - gathered[0]).norm() / gathered[0].norm() for other in gathered[1:])
+        assert near < 1e-3 < 0.01 < far
+
+
+def gathered_gradients(path) -> torch.Tensor:
+    """Adam's running means of the gradients, all parameters in one row."""
+    state = torch.load(path, weights_only=True)["state"]
+    return torch.cat([entry["exp_avg"].flatten() for entry in state.values()])
 
 
 def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
@@ -217,6 +239,10 @@ def test_true_pairs_are_not_degraded(data, tmp_path):
         found.append(weights(folder / "run/model"))
     assert json.loads((folder / "run/run.json").read_text())["data"]["lr"]["pictures"] == 5
     assert largest_difference(*found) == 0
+    made = tmp_path / "made"
+    made.mkdir()
+    train_here(write_config(made, data, **{**options, "source_lr": None}))
+    assert largest_difference(found[0], weights(made / "run/model")) > 0
 
 
 def test_label_free_run_with_every_stage(data, tmp_path):
@@ -240,6 +266,15 @@ def test_label_free_run_with_every_stage(data, tmp_path):
     assert (tmp_path / "run/samples/adversarial-0000001.png").is_file()
     assert list((tmp_path / "run/logs").glob("events*"))
     assert "psnr_lr" in (tmp_path / "run/model/config.json").read_text()
+    # each stage trained its own guide on: start -> guide -> teacher, and guide -> the one that was trained along
+    start, guide, teacher = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("guide_start", "run/guide", "run/teacher")
+    )
+    model = load_file(tmp_path / "run/model/diffusion_pytorch_model.safetensors")
+    along = {name.removeprefix("guide.network."): model[name] for name in model if name.startswith("guide.network.")}
+    weight = "decode_head.classifier.weight"
+    assert along.keys() >= {weight} and not torch.equal(start[weight], guide[weight])
+    assert not torch.equal(guide[weight], teacher[weight]) and not torch.equal(guide[weight], along[weight])
 
 
 def test_the_finished_model_is_pushed_to_a_private_repository(data, tmp_path):
