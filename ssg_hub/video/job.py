@@ -170,10 +170,14 @@ def open_source(
 def describe_job(model: nn.Module, job: Job) -> dict:
     """What decides the frames, as JSON holds it: a run goes on only with what the same request began."""
     request, encodings = job.request, [output.encoding for output in job.outputs]
-    asked = {key: value for key, value in request.__dict__.items() if key not in ("source", "target", "picture")}
+    asked = {
+        key: value
+        for key, value in request.__dict__.items()
+        if key not in ("source", "target", "picture", "max_pixels")
+    }
     return {
         "format": FORMAT,
-        "libraries": f"av {av.__version__}, opencv {cv2.__version__} in {cv2.getNumThreads()} threads",
+        "libraries": f"av {av.__version__}, opencv {cv2.__version__}",
         "source": job.source.identity(),
         "model": _fingerprint(model),
         **asked,
@@ -183,10 +187,9 @@ def describe_job(model: nn.Module, job: Job) -> dict:
 
 
 def _encoding(track: str, codec: str, facts: Facts, size: tuple[int, int], request: Request) -> Encoding:
-    threads = os.cpu_count() or 1
     encoding = Encoding(
         codec, size, facts.time_base, facts.rate, facts.colors.encoded(), facts.aspect, facts.deep,
-        request.quality, request.preset, threads,
+        request.quality, request.preset,
     )  # fmt: skip
     if track in ("mask", "drift"):
         exact = "ffv1" if track == "mask" else "ffv1-gray"

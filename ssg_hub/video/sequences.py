@@ -58,7 +58,7 @@ class PictureSequence:
         if picture.alpha is not None:
             self.notes.append("The transparency of the pictures was left out.")
         colors = Colors(RGB, FULL, BT709, BT709)
-        self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), picture.bits > 8, colors)
+        self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), None, picture.bits > 8, colors)
 
     def frames(self, skip: int = 0) -> Iterator[Frame]:
         """The pictures after the first `skip` that can be read; others, and those of another size, are left out."""

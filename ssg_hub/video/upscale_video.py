@@ -211,8 +211,9 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
     facts, request = job.source.facts, job.request
     frames, computed = parts.frames, parts.frames - before
     notes = job.notes + job.source.damage.say()
-    if facts.frames and frames < 0.95 * facts.frames - 1:
-        notes.append(f"The source announces about {facts.frames} frames, and {frames} could be read.")
+    end = float(parts.segments[-1].end * facts.time_base)
+    if facts.seconds and end < 0.9 * facts.seconds:
+        notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.seconds:.2f} s.")
     if before:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
