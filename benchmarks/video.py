@@ -1,8 +1,8 @@
 """Clips: flicker beside frame by frame, memory over 2,000 frames, speed with and without a still camera.
 
-    python benchmarks/video.py flicker [--model FILE] [--beside x4plus=FILE] [--clips 4]
-    python benchmarks/video.py memory
-    python benchmarks/video.py speed [--model FILE] [--frames 24]
+    python -m benchmarks.video flicker [--model FILE] [--beside x4plus=FILE] [--clips 4]
+    python -m benchmarks.video memory
+    python -m benchmarks.video speed [--model FILE] [--frames 24]
 
 Flicker is measured on clips whose motion is known: a camera pans, zooms, turns or shakes over a Kodak photograph, or
 stands still while a piece of another walks by; each frame is blurred, reduced, given its own noise, and compressed.
@@ -22,9 +22,9 @@ import av
 import cv2
 import numpy as np
 import torch
-from evaluation_data import parse_with_shared
 from PIL import Image
 
+from benchmarks.evaluation_data import find_shared
 from ssg_hub.commands.batch import load_model
 from ssg_hub.evaluation.judges import find_lpips
 from ssg_hub.upscaling.upscale import upscale
@@ -177,7 +177,8 @@ def upscale_steadily(model, lrs: list[np.ndarray]) -> tuple[list[np.ndarray], fl
 
 def run_flicker(args: argparse.Namespace) -> dict:
     """Ours frame by frame, ours steadied, and other models frame by frame, clip by clip."""
-    lpips = find_lpips(str(args.shared / "weights")).eval()
+    shared = find_shared()
+    lpips = find_lpips(str(shared / "weights")).eval()
     models = {"ours": load_model(args.model)} | {
         name: load_model(path) for name, path in (pair.split("=", 1) for pair in args.beside)
     }
@@ -192,7 +193,7 @@ def run_flicker(args: argparse.Namespace) -> dict:
 
     rows = []
     for shot in SHOTS[: args.clips]:
-        hrs, cameras, backgrounds = shoot(shot, args.shared / "data" / "kodak")
+        hrs, cameras, backgrounds = shoot(shot, shared / "data" / "kodak")
         lrs = degrade(shot, hrs)
         row = {"shot": shot.__dict__, "HR": {"warping": measure_warping(hrs, cameras, backgrounds)}}
         results = {
@@ -287,7 +288,7 @@ def main() -> None:
     parser.add_argument("--beside", nargs="*", default=[], metavar="NAME=FILE", help="other models, frame by frame")
     parser.add_argument("--clips", type=int, default=len(SHOTS), help="how many of the clips (flicker)")
     parser.add_argument("--frames", type=int, default=24, help="how many (speed)")
-    args, args.shared = parse_with_shared(parser)
+    args = parser.parse_args()
     found = {"flicker": run_flicker, "memory": run_memory, "speed": run_speed}[args.what](args)
     print(json.dumps(found.get("summary", found), indent=1))
 

@@ -15,7 +15,7 @@ from made_clips import BY_NAME, FRAMES, RECIPES, Recipe, decode, draw_frame, mak
 from PIL import Image
 from standins import ColorGuide, Repeat, make_model
 
-from ssg_hub.errors import ConfigError, VideoError
+from ssg_hub.errors import ConfigError, ImageError, VideoError
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.colors import MATRICES, ColorConverter, Colors
 from ssg_hub.video.encoding import Encoding, StreamWriter
@@ -304,11 +304,11 @@ def test_decoding_times_fit_whatever_the_segments_reorder():
         ({"outscale": 99}, "out.mp4", "outscale is 99"),
         ({"sharpness": 1}, "out.mp4", "unknown option 'sharpness'"),
         ({"codec": "hevc", "outscale": 1}, "out.mp4", "64 pixels"),
-        ({}, "out/%d.gif", "not written here"),
+        ({}, "out/%d.gif", "does not end in a format"),
     ],
 )
 def test_an_impossible_option_is_refused_before_anything_is_computed(options, target, words, clip, tmp_path, model):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises((ConfigError, ImageError), match=words):
         upscale_video(model, clip("h264.mp4"), tmp_path / target, **{"outscale": 2, **options})
     assert model.generator.seen == [] and {path.name for path in tmp_path.iterdir()} == {"in"}
 

@@ -12,14 +12,14 @@ import cv2
 from torch import nn
 
 from ..errors import ConfigError, VideoError
+from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..upscaling.upscale import output_size, upscale
 from .clip import Clip
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
 from .frames import Facts
 from .joining import plan_copies
-from .names import PICTURES_WRITTEN, is_pattern, name_companion, name_picture
-from .parts import explained
+from .names import is_pattern, name_companion, name_picture
 from .sequences import PictureSequence
 
 FORMAT = 1  # of the parts folder and of what decides the frames; another number starts anew
@@ -136,7 +136,7 @@ def plan_job(model: nn.Module, request: Request, overwrite: bool = False) -> Job
         )
     size = output_size(facts.size, request.outscale)
     if is_pattern(request.target):
-        _check_pattern(request.target)
+        check_size(size, choose_format(request.target))
         return Job(request, source, [Output(*name) for name in names.items()], {}, list(source.notes))
     codec, muxer = choose_codec(request.codec, request.target)
     outputs = []
@@ -212,19 +212,12 @@ def _say_changes(encoding: Encoding, facts: Facts) -> list[str]:
 
 def _check_target(target: Path, source: Path, overwrite: bool) -> None:
     first = name_picture(target, 1) if is_pattern(target) else target
-    if target.is_dir():
-        raise VideoError(f"{target} is a folder; give a file name in it.")
     if target.resolve() == source.resolve():
         raise VideoError(f"the result would replace its source, {source}. Give another name.")
     if first.exists() and not overwrite and not target.with_name(target.name + ".parts").exists():
         raise VideoError(f"{first} exists and is kept. Choose another name, or allow overwriting.")
-
-
-def _check_pattern(pattern: Path) -> None:
-    if pattern.suffix.lower() not in PICTURES_WRITTEN:
-        raise ConfigError(f"{pattern.name!r} asks for pictures that are not written here. Use .png or .jpg.")
-    with explained(pattern.parent):
-        pattern.parent.mkdir(parents=True, exist_ok=True)
+    if target.parent.exists():
+        check_target(first, overwrite=True)
 
 
 def _fingerprint(model: nn.Module) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, ImageError, VideoError
+from ..images.formats import READ, list_pictures
 from ..images.reading import read_picture
 from .colors import BT709, FULL, RGB, Colors
 from .frames import Damage, Facts, Frame, check_span
-from .names import NUMBER, PICTURES_READ
+from .names import NUMBER
 
 USUAL_RATE = 25
 
@@ -108,9 +109,9 @@ def _as_frame(picture, facts: Facts) -> np.ndarray:
 def _find_pictures(path: Path) -> list[tuple[int, Path]]:
     """(number, file) in order; the pictures of a folder are numbered from 1."""
     if path.is_dir():
-        files = [f for f in path.iterdir() if f.suffix.lower() in PICTURES_READ and not f.name.startswith(".")]
+        files = list_pictures(path, recursive=False)
         if not files:
-            raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(PICTURES_READ)}.")
+            raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(READ)}.")
         by_number = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)] for f in files]
         return list(enumerate((file for _, file in sorted(zip(by_number, files, strict=True))), start=1))
     number = NUMBER.search(path.name)

@@ -74,6 +74,8 @@ def upscale_video(
     """
     started = time.perf_counter()
     job = plan_job(model, Request.gather(source, target, **options), overwrite)
+    with explained(job.request.target.parent):
+        job.request.target.parent.mkdir(parents=True, exist_ok=True)
     parts = Parts(job.request.target, describe_job(model, job), overwrite)
     try:
         before = parts.frames
