@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.evaluation_data import find_shared
 from ssg_hub.commands.batch import load_model
-from ssg_hub.evaluation.judges import find_lpips
+from ssg_hub.evaluation.distances import find_distances
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.steady import Steady
 from ssg_hub.video.stills import Stills
@@ -178,7 +178,7 @@ def upscale_steadily(model, lrs: list[np.ndarray]) -> tuple[list[np.ndarray], fl
 def run_flicker(args: argparse.Namespace) -> dict:
     """Ours frame by frame, ours steadied, and other models frame by frame, clip by clip."""
     shared = find_shared()
-    lpips = find_lpips(str(shared / "weights")).eval()
+    lpips = find_distances(str(shared / "weights"))["lpips"].eval()
     models = {"ours": load_model(args.model)} | {
         name: load_model(path) for name, path in (pair.split("=", 1) for pair in args.beside)
     }

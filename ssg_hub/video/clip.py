@@ -33,6 +33,7 @@ class Clip:
     Attributes:
         facts: known after opening.
         origin: the moment, in the file's own time, that becomes 0; `end` likewise, or None.
+        sample_rates: of its sounds.
         notes: what reading changes or leaves out.
         damage: filled by `frames`.
 
@@ -56,6 +57,7 @@ class Clip:
             stream = choose_stream(container, self.path)
             self.index = stream.index
             self._begin = clip_start(container)
+            self.sample_rates = [s.codec_context.sample_rate for s in container.streams.audio if s.codec_context]
             self.interlaced = False
             first = self._first_frame(container, stream)
             self._learn(container, stream, first)

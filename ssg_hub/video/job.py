@@ -16,9 +16,9 @@ from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..upscaling.upscale import output_size, upscale
 from .clip import Clip
+from .copying import plan_copies
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
 from .frames import Facts
-from .joining import plan_copies
 from .names import is_pattern, name_companion, name_picture
 from .sequences import PictureSequence
 

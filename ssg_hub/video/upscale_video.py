@@ -80,11 +80,12 @@ def upscale_video(
     try:
         before = parts.frames
         Run(model, job, parts, on_progress or (lambda done, total: None)).fill()
-        _finish(job, parts)
+        notes = _finish(job, parts)
     except BaseException:
         parts.release()
         raise
     report = _report(job, parts, before, time.perf_counter() - started)
+    report["notes"] += notes
     parts.remove()
     return VideoResult(job.request.target, {output.track: output.path for output in job.outputs[1:]}, report)
 
@@ -198,15 +199,19 @@ def as_values(picture: Picture | Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
 
 
-def _finish(job: Job, parts: Parts) -> None:
-    """Put the files together; pictures are there already."""
+def _finish(job: Job, parts: Parts) -> list[str]:
+    """Put the files together (pictures are there already); returns notes."""
+    notes = []
     # The clip itself comes last, so that one that exists has its companions.
     for output in reversed(job.outputs):
         if output.encoding is None:
             continue
         clip = job.source if output.track == "main" and isinstance(job.source, Clip) else None
         files = [parts.place(segment.number, output.track) for segment in parts.segments]
-        join(output.path, output.muxer, output.encoding, parts.segments, files, output.track, clip, job.copies)
+        lost = join(output.path, output.muxer, output.encoding, parts.segments, files, output.track, clip, job.copies)
+        if lost:
+            notes.append(f"{lost} damaged packet(s) of sound or other streams could not be kept.")
+    return notes
 
 
 def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
