@@ -1,5 +1,6 @@
 """Clips in and out: containers and codecs, time stamps, sound, colours, rotation, parts, pictures, further outputs."""
 
+import io
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ from made_clips import BY_NAME, FRAMES, RECIPES, Recipe, decode, draw_frame, mak
 from PIL import Image
 from standins import ColorGuide, Repeat, make_model
 
-from ssg_hub.errors import ConfigError, VideoError
+from ssg_hub.errors import ConfigError, ImageError, VideoError
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.colors import MATRICES, ColorConverter, Colors
 from ssg_hub.video.encoding import Encoding, StreamWriter
@@ -100,6 +101,69 @@ def test_tags_chapters_subtitles_and_data_come_along(clip, tmp_path, model):
     assert payloads == [b"\x01gps 55.6761 12.5683" + bytes([48 + n]) for n in range(3)]
     lost = upscale_video(model, clip("gps.mp4"), tmp_path / "gps.mkv", outscale=2)
     assert "data (bin_data), cannot be kept in matroska" in lost.report["notes"][0]
+
+
+def read_sound(path: Path) -> tuple[np.ndarray, float]:
+    """(samples of the first channel, when they begin in seconds)."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    samples = np.concatenate([frame.to_ndarray().reshape(-1).astype(float) for frame in frames])
+    channels = len(frames[0].layout.channels) if not frames[0].format.is_planar else 1
+    if frames[0].format.is_planar:
+        samples = np.concatenate([frame.to_ndarray()[0].astype(float) for frame in frames])
+    return samples[::channels] / np.abs(samples).max(), float(frames[0].pts * frames[0].time_base)
+
+
+@pytest.mark.parametrize("target", ["out.mkv", "out.mp4", "out.webm"])
+def test_sound_that_has_to_be_converted_stays_in_step(target, clip, tmp_path, model):
+    source = clip("wmv2.wmv")
+    result = upscale_video(model, source, tmp_path / target, outscale=2)
+    (before, begins), (after, begins_now) = read_sound(source), read_sound(result.path)
+    lead = probe(source)["times"][0], probe(result.path)["times"][0]
+    # A steady tone: what is heard at one moment in the middle is heard at that moment of the result.
+    moment = np.arange(0.15, 0.2, 1 / 48000)
+    heard = np.interp(moment, begins + np.arange(len(before)) / 48000, before)
+    alike = {}
+    for late in np.arange(-0.004, 0.004, 0.00025):
+        place = moment - lead[0] + lead[1] + late
+        heard_now = np.interp(place, begins_now + np.arange(len(after)) / 48000, after)
+        alike[float(np.corrcoef(heard, heard_now)[0, 1])] = late
+    assert max(alike) > 0.95 and abs(alike[max(alike)]) <= (0.0005 if target == "out.mp4" else TICK)
+
+
+def read_packets(path: Path) -> list[tuple[tuple[int, int], list[bytes]]]:
+    """(size, packets) of each video stream."""
+    with av.open(str(path)) as container:
+        found = {s.index: ((s.width, s.height), []) for s in container.streams.video}
+        for packet in container.demux(video=tuple(range(len(found)))):
+            if packet.size:
+                found[packet.stream.index][1].append(bytes(packet))
+    return list(found.values())
+
+
+def test_covers_and_further_video_streams_are_copied(tmp_path, model):
+    source = tmp_path / "two.mp4"
+    with av.open(str(source), "w") as out:
+        streams = [out.add_stream("libx264", rate=25) for _ in range(2)]
+        cover = out.add_mux_stream("png", width=8, height=8)
+        cover.disposition, cover.time_base = 1 << 10, Fraction(1, 25)
+        for stream in streams:
+            stream.width, stream.height = 48, 32
+        for number in range(3):
+            for stream, shift in zip(streams, (0, 5), strict=True):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(draw_frame(number + shift), "rgb24")))
+        for stream in streams:
+            out.mux(stream.encode(None))
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+        packet = av.Packet(picture.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1, 25)
+        out.mux(packet)
+    result = upscale_video(model, source, tmp_path / "out.mp4", outscale=2)
+    assert [size for size, _ in read_packets(result.path)] == [(96, 64), (48, 32), (8, 8)]
+    assert [data for _, data in read_packets(result.path)[1:]] == [data for _, data in read_packets(source)[1:]]
+    assert all(data for _, data in read_packets(source))
+    assert result.report["notes"] == []
 
 
 def test_a_part_starts_at_its_first_frame_with_its_sound(clip, tmp_path, model):
@@ -241,7 +305,9 @@ def test_pictures_become_a_clip_and_a_clip_pictures(tmp_path, model):
     frames.mkdir()
     for number in (7, 8, 10):  # 9 is missing
         Image.fromarray(draw_frame(number)).save(frames / f"{number:03d}.png")
-    result = upscale_video(model, frames / "%03d.png", tmp_path / "out.mkv", outscale=2, fps=10, codec="ffv1")
+    result = upscale_video(
+        model, frames / "%03d.png", tmp_path / "out.mkv", outscale=2, fps=10, codec="ffv1", temporal="off"
+    )
     assert probe(result.path)["times"] == pytest.approx([0, 0.1, 0.3], abs=TICK)
     assert "1 number(s) are missing" in result.report["notes"][0]
     for number, sr in zip((7, 8, 10), decode(result.path), strict=True):
@@ -302,11 +368,11 @@ def test_decoding_times_fit_whatever_the_segments_reorder():
         ({"outscale": 99}, "out.mp4", "outscale is 99"),
         ({"sharpness": 1}, "out.mp4", "unknown option 'sharpness'"),
         ({"codec": "hevc", "outscale": 1}, "out.mp4", "64 pixels"),
-        ({}, "out/%d.gif", "not written here"),
+        ({}, "out/%d.gif", "does not end in a format"),
     ],
 )
 def test_an_impossible_option_is_refused_before_anything_is_computed(options, target, words, clip, tmp_path, model):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises((ConfigError, ImageError), match=words):
         upscale_video(model, clip("h264.mp4"), tmp_path / target, **{"outscale": 2, **options})
     assert model.generator.seen == [] and {path.name for path in tmp_path.iterdir()} == {"in"}
 

@@ -169,7 +169,7 @@ def test_a_damaged_place_in_the_middle_is_survived_and_said(tmp_path, model):
 def test_a_spoiled_stretch_of_h264_is_survived_and_said(source, tmp_path, model):
     result = upscale_video(model, damage(source, 0.5, 600), tmp_path / "out.mkv", outscale=2)
     assert len(probe(result.path)["times"]) > FRAMES // 2
-    assert any("damaged" in note or "could be read" in note for note in result.report["notes"])
+    assert any("damaged" in note or "could be read to" in note for note in result.report["notes"])
 
 
 def test_a_source_that_was_cut_off_gives_what_is_there(source, tmp_path, model):
@@ -177,7 +177,7 @@ def test_a_source_that_was_cut_off_gives_what_is_there(source, tmp_path, model):
     short.write_bytes(source.read_bytes()[: source.stat().st_size * 6 // 10])
     result = upscale_video(model, short, tmp_path / "out.mkv", outscale=2)
     assert 3 < len(probe(result.path)["times"]) == result.report["frames"] < FRAMES
-    assert any("could be read" in note for note in result.report["notes"])
+    assert any("could be read to" in note for note in result.report["notes"])
 
 
 WORKER = """

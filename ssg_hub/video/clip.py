@@ -17,6 +17,7 @@ from ..errors import ConfigError, VideoError
 from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
 from .frames import Damage, Facts, Frame, Turn, check_span, read_turn
 
+HDR = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
 ENDS = 2**20  # bytes at either end of a file that tell it from another of its size
 
 
@@ -32,6 +33,7 @@ class Clip:
     Attributes:
         facts: known after opening.
         origin: the moment, in the file's own time, that becomes 0; `end` likewise, or None.
+        sample_rates: of its sounds.
         notes: what reading changes or leaves out.
         damage: filled by `frames`.
 
@@ -55,6 +57,7 @@ class Clip:
             stream = choose_stream(container, self.path)
             self.index = stream.index
             self._begin = clip_start(container)
+            self.sample_rates = [s.codec_context.sample_rate for s in container.streams.audio if s.codec_context]
             self.interlaced = False
             first = self._first_frame(container, stream)
             self._learn(container, stream, first)
@@ -98,7 +101,7 @@ class Clip:
                 if frame.is_corrupt:
                     self._note_damage("corrupt", frame.time)
                 if number >= skip:
-                    yield Frame(self._upright(frame), pts, max(0, self._rescale(frame.duration or 0, frame.time_base)))
+                    yield Frame(self._upright(frame), pts, self._duration(frame))
 
     def _wanted(self, container, stream) -> Iterator[av.VideoFrame]:
         """Decoded frames from the start to the end that are asked for."""
@@ -168,16 +171,22 @@ class Clip:
         if frame.interlaced_frame:
             self.interlaced = True
             self.notes.append("The clip is interlaced: its fields were merged by bwdif, one frame for two fields.")
+        if tagged.transfer in HDR:
+            self.notes.append(
+                "The clip is HDR: its values go through as they are, though the generator was trained on SDR, and its "
+                "mastering data is left out."
+            )
         if any(component.is_alpha for component in frame.format.components):
             self.notes.append("The transparency of the clip was left out.")
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = self._stored
-        rate = stream.average_rate or stream.guessed_rate
+        rate, seconds = stream.average_rate or stream.guessed_rate, self._seconds(container, stream)
         self.facts = Facts(
             size=(height, width) if self.turn.transpose else (width, height),
             time_base=stream.time_base,
             rate=rate,
-            frames=self._count(container, stream, rate),
+            frames=self._count(stream, seconds, rate),
+            seconds=seconds,
             deep=max(component.bits for component in frame.format.components) > 8,
             colors=tagged.settled(height),
             aspect=1 / aspect if self.turn.transpose else aspect,
@@ -191,14 +200,16 @@ class Clip:
             self.notes.append("The clip asks to be shown turned by an odd angle; that was left out.")
         return turn or Turn()
 
-    def _count(self, container, stream, rate: Fraction | None) -> int | None:
-        whole = stream.frames
-        if not whole and rate and container.duration:
-            whole = round(container.duration * rate / av.time_base)
-        if whole and rate and (self.start or self.duration is not None):
-            whole = max(1, whole - int((self.start or 0) * rate))
-            whole = whole if self.duration is None else min(whole, max(1, round(self.duration * rate)))
-        return whole or None
+    def _count(self, stream, seconds: float | None, rate: Fraction | None) -> int | None:
+        if stream.frames and not self.start and self.duration is None:
+            return stream.frames
+        return max(1, round(seconds * rate)) if seconds and rate else None
+
+    def _seconds(self, container, stream) -> float | None:
+        """How long the wanted part is by what the file says."""
+        whole = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+        rest = float(whole) - (self.start or 0)
+        return (rest if self.duration is None else min(rest, self.duration)) if whole and rest > 0 else None
 
     def _upright(self, frame: av.VideoFrame) -> np.ndarray:
         colors = Colors.of(frame)
@@ -208,6 +219,11 @@ class Clip:
     def _time(self, frame: av.VideoFrame) -> int:
         """A frame's time stamp in units of the clip's time base, from the origin."""
         return self._rescale(frame.pts, frame.time_base) - round(self.origin / self.facts.time_base)
+
+    def _duration(self, frame: av.VideoFrame) -> int:
+        if frame.duration:
+            return max(1, self._rescale(frame.duration, frame.time_base))
+        return max(1, round(1 / ((self.facts.rate or 25) * self.facts.time_base)))
 
     def _rescale(self, stamp: int, unit: Fraction) -> int:
         return stamp if unit == self.facts.time_base else round(stamp * unit / self.facts.time_base)

@@ -13,9 +13,11 @@ from ..errors import ConfigError, VideoError
 from .colors import ColorConverter, Colors
 from .names import MUXERS
 
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on every start otherwise
 TAGS = {("hevc", "mp4"): "hvc1", ("hevc", "mov"): "hvc1"}  # as Apple's players want it
 PLAYABLE_WIDTH = 4096  # H.264 of more is legal, and refused by most decoders in hardware
 WRITE_BUFFER = 2**20
+THREADS = 8  # of an encoder, on every machine: the result depends on their number
 REORDERING = 8  # frames by which an encoder may hold one back; those here need 2
 
 
@@ -48,10 +50,18 @@ class Codec:
     smallest: int = 64
 
 
+X265 = "open-gop=0:frame-threads=2:log-level=error"  # closed groups of pictures, so that segments can be joined
 CODECS = {
     "h264": Codec("libx264", "yuv420p", None, 18, 51, "medium", smallest=16),
-    # Closed groups of pictures, so that segments can be joined.
-    "hevc": Codec("libx265", "yuv420p", "yuv420p10le", 20, 51, "medium", {"x265-params": "open-gop=0:log-level=error"}),
+    "hevc": Codec(
+        "libx265",
+        "yuv420p",
+        "yuv420p10le",
+        20,
+        51,
+        "medium",
+        {"x265-params": X265},
+    ),
     "av1": Codec("libsvtav1", "yuv420p", "yuv420p10le", 28, 63, "8", muxers=("mp4", "matroska", "webm")),
     # RGB as it was computed, every slice with a checksum.
     "ffv1": Codec(
@@ -74,7 +84,6 @@ class Encoding:
         time_base, rate, colors, aspect: as in `Facts`; the colours are those of `Colors.encoded`.
         deep: whether frames come with 16 bits and the codec is to keep more than 8.
         quality, preset: None for the codec's default.
-        threads: of the encoder; fixed, because the result may depend on them.
     """
 
     codec: str
@@ -86,7 +95,6 @@ class Encoding:
     deep: bool = False
     quality: int | None = None
     preset: str | None = None
-    threads: int = 1
 
     @property
     def pixels(self) -> str:
@@ -190,7 +198,7 @@ class StreamWriter:
         stream = self._container.add_stream(kind.encoder, rate=encoding.rate or Fraction(25), options=options)
         context, (right, below) = stream.codec_context, encoding.padding
         context.width, context.height = encoding.size[0] + right, encoding.size[1] + below
-        context.pix_fmt, context.thread_count = encoding.pixels, encoding.threads
+        context.pix_fmt, context.thread_count = encoding.pixels, THREADS
         context.time_base = stream.time_base = encoding.time_base
         context.sample_aspect_ratio = encoding.aspect
         context.color_primaries, context.color_trc = encoding.colors.primaries, encoding.colors.transfer

@@ -20,6 +20,7 @@ class Facts:
         time_base: seconds to one unit of the frames' time stamps.
         rate: frames per second on average, for information; None when not known.
         frames: about how many; None when not known.
+        seconds: how long the source says it is, in the part that is wanted; None when it does not say.
         deep: more than 8 bits a channel.
         colors: settled, see `Colors.settled`.
         aspect: width to height of one pixel, upright.
@@ -29,6 +30,7 @@ class Facts:
     time_base: Fraction
     rate: Fraction | None
     frames: int | None
+    seconds: float | None
     deep: bool
     colors: Colors
     aspect: Fraction = Fraction(1)

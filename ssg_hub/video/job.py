@@ -12,14 +12,14 @@ import cv2
 from torch import nn
 
 from ..errors import ConfigError, VideoError
+from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..upscaling.upscale import output_size, upscale
 from .clip import Clip
+from .copying import plan_copies
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
 from .frames import Facts
-from .joining import plan_copies
-from .names import PICTURES_WRITTEN, is_pattern, name_companion, name_picture
-from .parts import explained
+from .names import is_pattern, name_companion, name_picture
 from .sequences import PictureSequence
 
 FORMAT = 1  # of the parts folder and of what decides the frames; another number starts anew
@@ -136,7 +136,7 @@ def plan_job(model: nn.Module, request: Request, overwrite: bool = False) -> Job
         )
     size = output_size(facts.size, request.outscale)
     if is_pattern(request.target):
-        _check_pattern(request.target)
+        check_size(size, choose_format(request.target))
         return Job(request, source, [Output(*name) for name in names.items()], {}, list(source.notes))
     codec, muxer = choose_codec(request.codec, request.target)
     outputs = []
@@ -170,10 +170,14 @@ def open_source(
 def describe_job(model: nn.Module, job: Job) -> dict:
     """What decides the frames, as JSON holds it: a run goes on only with what the same request began."""
     request, encodings = job.request, [output.encoding for output in job.outputs]
-    asked = {key: value for key, value in request.__dict__.items() if key not in ("source", "target", "picture")}
+    asked = {
+        key: value
+        for key, value in request.__dict__.items()
+        if key not in ("source", "target", "picture", "max_pixels")
+    }
     return {
         "format": FORMAT,
-        "libraries": f"av {av.__version__}, opencv {cv2.__version__} in {cv2.getNumThreads()} threads",
+        "libraries": f"av {av.__version__}, opencv {cv2.__version__}",
         "source": job.source.identity(),
         "model": _fingerprint(model),
         **asked,
@@ -183,10 +187,9 @@ def describe_job(model: nn.Module, job: Job) -> dict:
 
 
 def _encoding(track: str, codec: str, facts: Facts, size: tuple[int, int], request: Request) -> Encoding:
-    threads = os.cpu_count() or 1
     encoding = Encoding(
         codec, size, facts.time_base, facts.rate, facts.colors.encoded(), facts.aspect, facts.deep,
-        request.quality, request.preset, threads,
+        request.quality, request.preset,
     )  # fmt: skip
     if track in ("mask", "drift"):
         exact = "ffv1" if track == "mask" else "ffv1-gray"
@@ -209,19 +212,12 @@ def _say_changes(encoding: Encoding, facts: Facts) -> list[str]:
 
 def _check_target(target: Path, source: Path, overwrite: bool) -> None:
     first = name_picture(target, 1) if is_pattern(target) else target
-    if target.is_dir():
-        raise VideoError(f"{target} is a folder; give a file name in it.")
     if target.resolve() == source.resolve():
         raise VideoError(f"the result would replace its source, {source}. Give another name.")
     if first.exists() and not overwrite and not target.with_name(target.name + ".parts").exists():
         raise VideoError(f"{first} exists and is kept. Choose another name, or allow overwriting.")
-
-
-def _check_pattern(pattern: Path) -> None:
-    if pattern.suffix.lower() not in PICTURES_WRITTEN:
-        raise ConfigError(f"{pattern.name!r} asks for pictures that are not written here. Use .png or .jpg.")
-    with explained(pattern.parent):
-        pattern.parent.mkdir(parents=True, exist_ok=True)
+    if target.parent.exists():
+        check_target(first, overwrite=True)
 
 
 def _fingerprint(model: nn.Module) -> str:

@@ -7,8 +7,6 @@ NUMBER = re.compile(r"%(0?)(\d*)d")
 READABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv")
 READABLE += (".asf", ".flv", ".3gp", ".ogv", ".mxf", ".dv", ".nut", ".y4m")
 MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
-PICTURES_READ = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm")
-PICTURES_WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 def is_clip(path: Path) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import av
 import numpy as np
 
 from ..errors import VideoError
@@ -141,7 +142,7 @@ class Parts:
             former = None
         if former == request:
             return
-        begun = any(self.folder.glob("*.json"))
+        begun = any(self.folder.glob("[0-9]*.json"))
         if former is not None and begun and not overwrite:
             changed = sorted(key for key in {*former, *request} if former.get(key) != request.get(key))
             raise VideoError(
@@ -183,7 +184,7 @@ def whole_file(place: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def explained(place: Path) -> Iterator[None]:
-    """Turn a failed write into a sentence."""
+    """Turn a failed write, or a failure of the video library, into a sentence."""
     try:
         yield
     except OSError as error:
@@ -191,3 +192,5 @@ def explained(place: Path) -> Iterator[None]:
             f"{place} cannot be written: {error.strerror or error}. What is finished is kept; make room or change the "
             "place's permissions, and give the same command again to go on."
         ) from error
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{place} cannot be made: FFmpeg says {error}. Try another codec or container.") from error

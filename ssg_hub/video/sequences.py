@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, ImageError, VideoError
+from ..images.formats import READ, list_pictures
 from ..images.reading import read_picture
 from .colors import BT709, FULL, RGB, Colors
 from .frames import Damage, Facts, Frame, check_span
-from .names import NUMBER, PICTURES_READ
+from .names import NUMBER
 
 USUAL_RATE = 25
 
@@ -58,7 +59,7 @@ class PictureSequence:
         if picture.alpha is not None:
             self.notes.append("The transparency of the pictures was left out.")
         colors = Colors(RGB, FULL, BT709, BT709)
-        self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), picture.bits > 8, colors)
+        self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), None, picture.bits > 8, colors)
 
     def frames(self, skip: int = 0) -> Iterator[Frame]:
         """The pictures after the first `skip` that can be read; others, and those of another size, are left out."""
@@ -108,9 +109,9 @@ def _as_frame(picture, facts: Facts) -> np.ndarray:
 def _find_pictures(path: Path) -> list[tuple[int, Path]]:
     """(number, file) in order; the pictures of a folder are numbered from 1."""
     if path.is_dir():
-        files = [f for f in path.iterdir() if f.suffix.lower() in PICTURES_READ and not f.name.startswith(".")]
+        files = list_pictures(path, recursive=False)
         if not files:
-            raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(PICTURES_READ)}.")
+            raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(READ)}.")
         by_number = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)] for f in files]
         return list(enumerate((file for _, file in sorted(zip(by_number, files, strict=True))), start=1))
     number = NUMBER.search(path.name)

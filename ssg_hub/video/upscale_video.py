@@ -74,15 +74,18 @@ def upscale_video(
     """
     started = time.perf_counter()
     job = plan_job(model, Request.gather(source, target, **options), overwrite)
+    with explained(job.request.target.parent):
+        job.request.target.parent.mkdir(parents=True, exist_ok=True)
     parts = Parts(job.request.target, describe_job(model, job), overwrite)
     try:
         before = parts.frames
         Run(model, job, parts, on_progress or (lambda done, total: None)).fill()
-        _finish(job, parts)
+        notes = _finish(job, parts)
     except BaseException:
         parts.release()
         raise
     report = _report(job, parts, before, time.perf_counter() - started)
+    report["notes"] += notes
     parts.remove()
     return VideoResult(job.request.target, {output.track: output.path for output in job.outputs[1:]}, report)
 
@@ -196,23 +199,28 @@ def as_values(picture: Picture | Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
 
 
-def _finish(job: Job, parts: Parts) -> None:
-    """Put the files together; pictures are there already."""
+def _finish(job: Job, parts: Parts) -> list[str]:
+    """Put the files together (pictures are there already); returns notes."""
+    notes = []
     # The clip itself comes last, so that one that exists has its companions.
     for output in reversed(job.outputs):
         if output.encoding is None:
             continue
         clip = job.source if output.track == "main" and isinstance(job.source, Clip) else None
         files = [parts.place(segment.number, output.track) for segment in parts.segments]
-        join(output.path, output.muxer, output.encoding, parts.segments, files, output.track, clip, job.copies)
+        lost = join(output.path, output.muxer, output.encoding, parts.segments, files, output.track, clip, job.copies)
+        if lost:
+            notes.append(f"{lost} damaged packet(s) of sound or other streams could not be kept.")
+    return notes
 
 
 def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
     facts, request = job.source.facts, job.request
     frames, computed = parts.frames, parts.frames - before
     notes = job.notes + job.source.damage.say()
-    if facts.frames and frames < 0.95 * facts.frames - 1:
-        notes.append(f"The source announces about {facts.frames} frames, and {frames} could be read.")
+    end = float(parts.segments[-1].end * facts.time_base)
+    if facts.seconds and end < 0.9 * facts.seconds:
+        notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.seconds:.2f} s.")
     if before:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
