@@ -1,33 +1,99 @@
-"""What happens on each event of the page: forecast, upscale, cancel, opacity; and the endpoint for programs."""
+"""What happens on each event of the page, and the endpoint for programs."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import replace
-from io import BytesIO
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import gradio as gr
 from PIL import Image
 
 from ..images.picture import Picture
-from ..upscaling.overlays import draw_overlay
-from ..upscaling.upscale import predict
-from . import decoding
+from . import decoding, viewer
+from .archive import archive_url
 from .cache import Ledger
-from .job import Request, check_size, enlarge, room_needed, write_files, write_view
+from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, room_needed
 from .line import Line, Ticket
-from .refusals import Refused, plain_errors, sentence_for
-from .results import BICUBIC, OUTPUTS, Shown, count_tiles, device_name, progress, show, title
+from .refusals import Cancelled, Refused, plain_errors, sentence_for
+from .results import estimate, make_item, progress, waiting_item, write_files
 from .settings import DEFAULT
 from .texts import duration, language, text
 from .workshop import Workshop
 
-HEADERS_AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
+AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
+PREVIEW_SIDE = 1280  # pixels
+# What the events fill, by the names that `page.py` gives the components.
+OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the page's controls say, in the order in which `page.py` passes them."""
+
+    model: str
+    second: str
+    outscale: float
+    strength: float
+    class_strength: dict[str, float]
+    denoise: float | None
+    color_fix: bool
+    segment: bool
+    tile: str
+    format: str
+    quality: int
+
+    def request(self, denoises: bool) -> Request:
+        """The same for the job."""
+        return Request(
+            self.outscale,
+            self.strength,
+            self.class_strength,
+            self.color_fix,
+            self.segment,
+            {"auto": "auto", "none": None}.get(self.tile) or (int(self.tile) if str(self.tile).isdigit() else None),
+            self.denoise if denoises else None,
+            self.format if self.format in PAGE_FORMATS else "png",
+            self.quality,
+        )
+
+
+@dataclass
+class Made:
+    """What a visitor's page shows and has: one entry for each picture. It stays on the server.
+
+    Attributes:
+        of: the choice of pictures.
+        looked: what the viewer was told of each before there was a result.
+        items: what the viewer is told now.
+        keys: what each result was made by, so that a second run does only what is missing; None without a result.
+        tokens: the names of the results' folders; None without a result.
+        classes: the classes that the last result has.
+    """
+
+    of: Any
+    looked: list[dict]
+    items: list[dict] = field(init=False)
+    keys: list[str | None] = field(init=False)
+    tokens: list[str | None] = field(init=False)
+    classes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.items = list(self.looked)
+        self.keys, self.tokens = ([None] * len(self.looked) for _ in range(2))
+
+    def value(self) -> dict:
+        """For the viewer."""
+        tokens = [token for token in self.tokens if token]
+        return {"items": self.items, "of": self.of, "zip": archive_url(tokens) if len(tokens) > 1 else ""}
 
 
 class Handlers:
-    """The page's events over one `Workshop`. Nothing of a request is kept here but the wish to cancel it.
+    """The page's events over one `Workshop`. Of a request nothing is kept here but the wish to cancel it.
 
     Args:
         workshop: the models.
@@ -37,82 +103,131 @@ class Handlers:
 
     def __init__(self, workshop: Workshop, line: Line, ledger: Ledger):
         self.workshop, self.line, self.ledger = workshop, line, ledger
+        self.settings = workshop.settings
         self._tickets: dict[str, Ticket] = {}
-        self._looking = anyio.CapacityLimiter(HEADERS_AT_ONCE)
+        self._looking = anyio.CapacityLimiter(AT_ONCE)
 
-    async def forecast(self, path: str | None, name: str, outscale: float, tile: str, request: gr.Request) -> str:
-        """What pressing the button would give: size, tiles, and about how long it takes; or why it would be refused."""
-        if not path:
-            return ""
+    async def choose(self, picked: dict | None, model: str, outscale: float, request: gr.Request) -> tuple:
+        """Other pictures are chosen: show them, say what to expect, and clear what was there of those before."""
         lang = language(request)
-        look = self._forecast, path, name, outscale, _tile(tile), lang
-        try:
-            return await anyio.to_thread.run_sync(*look, limiter=self._looking)
-        except Exception as error:
-            return f"⚠️ {sentence_for(error, path, lang)}"
-
-    def _forecast(self, path: str, name: str, outscale: float, tile: str | int | None, lang: str) -> str:
-        width, height = self._check(path, outscale)
-        expected = predict(self.workshop.model(name), (width, height), outscale, tile)
-        seconds = self.workshop.seconds(name, width, height)
-        line = text(
-            "forecast",
-            lang,
-            w=width,
-            h=height,
-            ow=expected.width,
-            oh=expected.height,
-            tiles=count_tiles(expected.tiles, lang),
-            device=device_name(self.workshop.settings.device),
+        if ticket := self._tickets.pop(request.session_hash, None):
+            ticket.stop()  # of a run of the pictures before
+        looked = [await self._in_thread(self._look, path, lang) for path in self._own(picked)]
+        made = Made(picked.get("of") if looked else None, looked)
+        return outputs(
+            viewer=made.value() if made.items else viewer.opening_value(),
+            forecast=self._forecast(made.items, model, outscale, lang),
+            status="",
+            run=gr.update(interactive=any(item["state"] == "chosen" for item in made.items)),
+            cancel=gr.update(visible=False),
+            made=made,
+            classes=[],
+            class_strength={},
         )
-        return line if seconds is None else line + text("about", lang, seconds=duration(seconds, lang))
 
-    async def run(
-        self,
-        path: str | None,
-        name: str,
-        second: str,
-        outscale: float,
-        strength: float,
-        class_strength: dict[str, float],
-        color_fix: bool,
-        segment: bool,
-        tile: str,
-        request: gr.Request,
-    ) -> AsyncIterator[tuple]:
-        """Upscale, by a second model too if there is one: yields the values of OUTPUTS, at first the status alone."""
-        lang = language(request)
-        wanted = Request(outscale, strength, class_strength, color_fix, segment, _tile(tile))
+    def choose_model(self, model: str) -> dict:
+        """The denoise slider, where a model has that choice."""
+        denoise = self.workshop.denoise(model)
+        return gr.update(visible=denoise is not None, value=1 if denoise is None else denoise)
 
-        def work(ticket: Ticket) -> tuple:
-            return self._make_page(path, name, second, wanted, lang, ticket)
+    def forecast(self, made: Made | None, model: str, outscale: float, request: gr.Request) -> str:
+        """What pressing the button would give, with other choices."""
+        return self._forecast(made.items if made else [], model, outscale, language(request))
 
-        ticket = Ticket()
-        with self._stoppable(request.session_hash, ticket), plain_errors(path, lang), self.line.visit():
-            async with aclosing(self.line.follow(work, ticket)) as moments:
-                async for _ in moments:
-                    yield (progress(ticket, lang), *(gr.skip() for _ in OUTPUTS[1:]))
-        yield ("", *ticket.result)
+    def take_example(self, event: gr.EventData, request: gr.Request) -> dict:
+        """An example becomes the visitor's picture: a copy of it, as if it had been uploaded."""
+        source = viewer.ROOM / "examples" / Path(str(getattr(event, "name", ""))).name
+        with plain_errors(None, language(request)):
+            if not source.is_file():
+                raise Refused("no_picture")
+            with self.ledger.new_folder(source.stat().st_size) as folder:
+                shutil.copyfile(source, folder / source.name)
+        return {"files": [{"path": str(folder / source.name), "name": source.name}], "of": folder.name}
 
-    def _make_page(self, path, name: str, second: str, wanted: Request, lang: str, ticket: Ticket) -> tuple:
-        """Do the work of a ticket: the values of OUTPUTS without the status."""
-        picture = self._read(path, wanted.outscale, ticket)
-        with self.ledger.new_folder(room_needed(picture, wanted.outscale)) as folder:
-            ticket.enter("upscaling")
-            result = self.workshop.run(name, picture, wanted, ticket.report)
-            pictures = {BICUBIC: enlarge(picture, result.image.size), name: result.image}
-            if second and second != name:
-                ticket.enter("upscaling")
-                alike = replace(wanted, class_strength={}, segment=False)
-                pictures[second] = self.workshop.run(second, picture, alike, ticket.report).image
-            ticket.enter("writing")
-            shown = Shown(
-                keys=tuple(pictures),
-                titles=tuple(title(key, lang) for key in pictures),
-                views=tuple(write_view(image, folder / f"view{n}.png") for n, image in enumerate(pictures.values())),
+    async def run(self, request: gr.Request, picked: dict | None, made: Made | None, *values) -> AsyncIterator[tuple]:
+        """Upscale what is chosen, one after the other; yields the values of OUTPUTS as they come."""
+        lang, session, choices = language(request), request.session_hash, Choices(*values)
+        paths = self._own(picked)
+        if not paths or made is None or len(made.items) != len(paths):
+            yield outputs(status=viewer.status_line(text("need_picture", lang), alarm=True))
+            return
+        ticket = self._tickets[session] = Ticket()
+        began = time.monotonic()
+        try:
+            with self.line.visit():
+                yield outputs(run=gr.update(interactive=False), cancel=gr.update(visible=True))
+                async for shown in self._run_all(paths, made, choices, ticket, lang):
+                    yield shown
+            words, alarm = _summary(made, time.monotonic() - began, lang)
+        except Refused as refusal:
+            words, alarm = sentence_for(refusal, None, lang), True
+        except Cancelled:
+            words, alarm = text("cancelled", lang), False
+        finally:
+            ticket.stop()
+            current = self._tickets.get(session) is ticket
+            if current:
+                del self._tickets[session]
+        if current:  # else other pictures have been chosen, and the page is theirs
+            yield outputs(
+                viewer=made.value(),
+                status=viewer.status_line(words, alarm=alarm),
+                run=gr.update(interactive=True),
+                cancel=gr.update(visible=False),
+                made=made,
+                classes=made.classes if len(paths) == 1 else [],
             )
-            files = write_files(result, path, folder)
-            return show(result, files, shown, folder, lang, self.blend)
+
+    async def _run_all(
+        self, paths: list[str], made: Made, choices: Choices, ticket: Ticket, lang: str
+    ) -> AsyncIterator[tuple]:
+        denoises = self.workshop.denoise(choices.model) is not None
+        wanted, key = choices.request(denoises), repr(choices)
+        todo = [index for index in range(len(paths)) if made.keys[index] != key or not self._still_there(made, index)]
+        for index in todo or range(len(paths)):  # where all is there, once more
+            made.items[index] = {**made.items[index], "state": "working", "note": ""}
+            yield outputs(viewer=made.value())
+            made.keys[index] = made.tokens[index] = None
+
+            def work(ticket: Ticket, path: str = paths[index]) -> tuple[dict, str, list[str]]:
+                return self._make_page(path, choices, wanted, lang, ticket)
+
+            try:
+                async with aclosing(self.line.follow(work, ticket)) as moments:
+                    last = None
+                    async for _ in moments:
+                        share, words = progress(ticket, lang, index, len(paths))
+                        if (line := viewer.status_line(words, share)) != last:
+                            yield outputs(status=line)
+                        last = line
+                made.items[index], made.tokens[index], made.classes = ticket.result
+                made.keys[index] = key
+            except Cancelled:
+                made.items[index] = {**made.looked[index], "state": "cancelled"}
+                raise
+            except Exception as error:
+                sentence = sentence_for(error, paths[index], lang)
+                made.items[index] = {**made.looked[index], "state": "failed", "note": sentence}
+
+    def _make_page(self, path: str, choices: Choices, wanted: Request, lang: str, ticket: Ticket):
+        """Do the work of a ticket: the viewer's item, the token of its folder, and the names of its classes."""
+        check_request(wanted)
+        picture = self._read(path, wanted.outscale, ticket)
+        ticket.expected = self.workshop.seconds(choices.model, *picture.size)
+        with self.ledger.new_folder(room_needed(picture, wanted.outscale, views=3)) as folder:
+            ticket.enter("upscaling")
+            result = self.workshop.run(choices.model, picture, wanted, ticket.report)
+            others: dict[str, Image.Image] = {}
+            if choices.second and choices.second != choices.model:
+                ticket.enter("upscaling")
+                alike = replace(wanted, class_strength={}, segment=False, denoise=None)
+                others[choices.second] = self.workshop.run(choices.second, picture, alike, ticket.report).image
+            ticket.enter("writing")
+            name = Path(path).name
+            files = write_files(result, name, folder, wanted)
+            item = make_item(name, picture, result, files, others, lang)
+        uncertain = result.report.get("uncertain_id")
+        return item, folder.name, [label["name"] for label in result.labels if label["id"] != uncertain]
 
     async def upscale(
         self,
@@ -123,6 +238,9 @@ class Handlers:
         color_fix: bool = False,
         segment: bool = True,
         model: str = DEFAULT,
+        denoise: float | None = None,
+        format: str = "png",
+        quality: int = QUALITY,
         request: gr.Request = None,
     ) -> tuple[str, str | None, dict]:
         """Upscale a photograph and name what is in it. The result is an estimate, not evidence: plates, faces and text
@@ -136,78 +254,105 @@ class Handlers:
             color_fix: hold the colours of the result to those of the input.
             segment: also return the semantic mask.
             model: one of the models that this server offers.
+            denoise: from 0 (keep the grain) to 1 (remove it), where the model has that choice; null is its default.
+            format: of the picture: png, jpeg, webp, avif or tiff.
+            quality: 1 to 100, for jpeg, webp and avif.
 
         Returns:
-            The upscaled picture (lossless), its mask (indexed PNG), and a report with sizes, time, classes and drift.
+            The upscaled picture, its mask (indexed PNG), and a report with sizes, time, classes and drift.
         """
-        wanted = Request(outscale, strength, class_strength or {}, color_fix, segment)
+        wanted = Request(
+            outscale,
+            strength,
+            class_strength or {},
+            color_fix,
+            segment,
+            denoise=denoise,
+            format=format,
+            quality=quality,
+        )
 
-        def work(ticket: Ticket) -> tuple:
+        def work(ticket: Ticket) -> tuple[str, str | None, dict]:
             picture = self._read(image, outscale, ticket)
-            with self.ledger.new_folder(room_needed(picture, outscale)) as folder:
+            with self.ledger.new_folder(room_needed(picture, outscale, views=0)) as folder:
                 ticket.enter("upscaling")
                 result = self.workshop.run(model, picture, wanted, ticket.report)
                 ticket.enter("writing")
-                files = write_files(result, image, folder, everything=False)
+                files = write_files(result, Path(image).name, folder, wanted)
             return str(files.picture), files.mask and str(files.mask), result.report
 
         with plain_errors(image, "en"), self.line.visit():
-            if not isinstance(wanted.class_strength, dict):
-                raise Refused("class_strength_form", value=repr(class_strength))
+            check_request(wanted)
             return await self.line.finish(work, Ticket())
 
-    def blend(self, opacity: float, shown: dict | None) -> str | None:
-        """The overlay with another opacity; `shown` is what `run` left in the visitor's state."""
-        if not shown or "mask" not in shown or not Path(shown["picture"]).is_file():
-            return None  # nothing was made yet, or its time is over
-        with Image.open(shown["picture"]) as picture, Image.open(BytesIO(shown["mask"])) as mask:
-            path = Path(shown["picture"]).with_name("overlay.png")
-            draw_overlay(picture, mask, shown["uncertain"], opacity).save(path, compress_level=1)
-        return str(path)
-
-    def choose_left(self, key: str, shown: dict | None) -> tuple[str, str] | None:
-        """The two sides of the slider, with another picture on the left."""
-        views = dict(zip(shown["keys"], shown["views"], strict=True)) if shown else {}
-        if key not in views or not Path(views[key]).is_file():
-            return None
-        return views[key], shown["views"][1]
-
-    def cancel(self, request: gr.Request) -> str:
-        """Stop this visitor's run; returns what to say of it."""
-        ticket = self._tickets.get(request.session_hash)
-        if ticket:
-            ticket.stop()
-        return text("cancelled", language(request)) if ticket else ""
-
-    def leave(self, request: gr.Request) -> None:
-        """The visitor has closed the page; nobody waits for the result."""
+    def cancel(self, request: gr.Request) -> None:
+        """Stop this visitor's run."""
         if ticket := self._tickets.get(request.session_hash):
             ticket.stop()
 
-    def _check(self, path: str | None, outscale: float) -> tuple[int, int]:
-        """The picture's size, when it is one and within the limits."""
-        if not path:
-            raise Refused("need_picture")
-        size = decoding.picture_size(path, self.workshop.settings.max_pixels)
+    def leave(self, request: gr.Request) -> None:
+        """The visitor has closed the page; nobody waits for the result."""
+        self.cancel(request)
+
+    def _own(self, picked: dict | None) -> list[str]:
+        """The paths of a picker's value that are files of the cache; a browser can send anything."""
+        files = picked.get("files") if isinstance(picked, dict) else None
+        cache, paths = self.ledger.folder.resolve(), []
+        for file in files[: self.settings.max_files] if isinstance(files, list) else []:
+            path = Path(str(file.get("path"))).resolve() if isinstance(file, dict) else cache
+            if path.is_relative_to(cache) and path.is_file():
+                paths.append(str(path))
+        return paths
+
+    def _look(self, path: str, lang: str) -> dict:
+        """The item of a picture that was chosen."""
+        name = Path(path).name
+        try:
+            size = self._check(path)
+            data = decoding.preview(path, self.settings.max_pixels, PREVIEW_SIDE)
+            with self.ledger.new_folder(len(data)) as folder:
+                view = folder / "preview.webp"
+                view.write_bytes(data)
+        except Exception as error:
+            return waiting_item(name, "failed", sentence_for(error, path, lang))
+        return waiting_item(name, "chosen", size=size, view=view)
+
+    def _forecast(self, items: list[dict], model: str, outscale: float, lang: str) -> str:
+        """One line: what becomes of what, and about how long it takes; or why it would be refused."""
+        words = estimate(items, outscale, partial(self.workshop.seconds, model), self.settings, lang)
+        return viewer.status_line(words)
+
+    def _check(self, path: str, outscale: float = 1) -> tuple[int, int]:
+        """A picture's size, when it is one and within the limits."""
+        size = decoding.picture_size(path, self.settings.max_pixels)
         if size is None:
-            raise Refused("no_picture")
-        check_size(*size, outscale, self.workshop.settings)
+            raise Refused("no_picture" if Path(path).is_file() else "gone")
+        check_size(*size, outscale, self.settings)
         return size
 
     def _read(self, path: str | None, outscale: float, ticket: Ticket) -> Picture:
+        if not path:
+            raise Refused("need_picture")
         ticket.enter("reading")
         self._check(path, outscale)
-        return decoding.read(path, self.workshop.settings.max_pixels, ticket.check)
+        return decoding.read(path, self.settings.max_pixels, ticket.check)
 
-    @contextmanager
-    def _stoppable(self, session: str, ticket: Ticket) -> Iterator[None]:
-        self._tickets[session] = ticket
-        try:
-            yield
-        finally:
-            if self._tickets.get(session) is ticket:
-                del self._tickets[session]
+    def _still_there(self, made: Made, index: int) -> bool:
+        return bool(made.tokens[index]) and (self.ledger.folder / made.tokens[index]).is_dir()
+
+    async def _in_thread(self, task, *values):
+        return await anyio.to_thread.run_sync(task, *values, limiter=self._looking)
 
 
-def _tile(choice: str) -> str | int | None:
-    return {"auto": "auto", "none": None}.get(choice) or (int(choice) if choice.isdigit() else None)
+def outputs(**values) -> tuple:
+    """The values of OUTPUTS; what is not given stays as it is."""
+    return tuple(values.get(name, gr.skip()) for name in OUTPUTS)
+
+
+def _summary(made: Made, seconds: float, lang: str) -> tuple[str, bool]:
+    """How a run has ended: in words, and whether that is bad news."""
+    done = sum(item["state"] == "done" for item in made.items)
+    took = duration(seconds, lang)
+    if len(made.items) == 1:
+        return (text("finished", lang, seconds=took), False) if done else (made.items[0]["note"], True)
+    return text("finished_many", lang, done=done, n=len(made.items), seconds=took), done < len(made.items)

@@ -1,29 +1,32 @@
-"""The job behind the button: what was asked for, whether it can be done, and the files that come of it."""
+"""What a visitor asked for, and whether it can be done."""
 
-import json
 import math
-import re
-import zipfile
 from dataclasses import dataclass, field
-from io import BytesIO
-from pathlib import Path
-
-from PIL import Image
 
 from ..images.picture import Picture
-from ..upscaling.result import UpscaleResult
+from ..images.writing import FORMATS
 from ..upscaling.upscale import output_size
-from . import views
 from .refusals import Refused
 from .settings import MEGA, Settings
 
-ALLOWANCE = 2**18  # for what compresses badly, and small files beside the pictures
 VIEW_PIXELS = 16 * MEGA  # beyond it the page shows a smaller view, for the browser's sake
+ALLOWANCE = 2**18  # bytes of a result for what compresses badly, and small files beside the pictures
+# What a result can be written as. TIFF is for those who ask for it by name; the page offers what browsers show.
+OUTPUT_FORMATS = tuple(name for name in ("png", "jpeg", "webp", "avif", "tiff") if f".{name}" in FORMATS)
+PAGE_FORMATS = tuple(name for name in OUTPUT_FORMATS if name != "tiff")
+QUALITY = 90  # of the formats that lose something
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a visitor asked for."""
+    """What a visitor asked for.
+
+    Args:
+        outscale, strength, color_fix, segment, tile, denoise: as for `upscale`; denoise None is the model's own.
+        class_strength: strength by class, times `strength`.
+        format: one of OUTPUT_FORMATS.
+        quality: 1 to 100, for JPEG, WebP and AVIF.
+    """
 
     outscale: float = 4.0
     strength: float = 1.0
@@ -31,6 +34,9 @@ class Request:
     color_fix: bool = False
     segment: bool = True
     tile: str | int | None = "auto"
+    denoise: float | None = None
+    format: str = "png"
+    quality: int = QUALITY
 
     def options(self, labels: list[str]) -> dict:
         """The arguments of `model.upscale`; a class's strength is relative to the overall one."""
@@ -38,22 +44,29 @@ class Request:
         if self.class_strength:
             by_class = {**dict.fromkeys(labels, 1.0), **self.class_strength}
             strength = {name: _product(value, self.strength) for name, value in by_class.items()}
-        return {
+        options = {
             "outscale": self.outscale,
             "tile": self.tile,
             "segment": self.segment and bool(labels),
             "strength": strength,
             "color_fix": self.color_fix,
         }
+        return options if self.denoise is None else options | {"denoise": self.denoise}
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where one result lies: in one folder below Gradio's cache."""
+def check_request(request: Request) -> None:
+    """Check what `upscale` does not look at.
 
-    picture: Path
-    mask: Path | None
-    everything: Path | None
+    Raises:
+        Refused: something else than a form of strengths, a format that is not written here, or no quality.
+    """
+    if not isinstance(request.class_strength, dict):
+        raise Refused("class_strength_form", value=repr(request.class_strength))
+    if request.format not in OUTPUT_FORMATS:
+        raise Refused("unknown_format", name=repr(request.format), names=", ".join(OUTPUT_FORMATS))
+    quality = request.quality
+    if isinstance(quality, bool) or not isinstance(quality, (int, float)) or not 1 <= quality <= 100:
+        raise Refused("quality_range", value=repr(quality))
 
 
 def check_size(width: int, height: int, outscale: float, settings: Settings) -> None:
@@ -70,62 +83,20 @@ def check_size(width: int, height: int, outscale: float, settings: Settings) -> 
         raise Refused("too_large_out", mp=f"{mega_out:.1f}", limit=f"{settings.max_output_pixels / MEGA:g}")
 
 
-def room_needed(picture: Picture, outscale: float) -> int:
-    """Bytes that the files of a result may take at most: picture and ZIP at full depth, the rest at 8 bits."""
+def room_needed(picture: Picture, outscale: float, views: int) -> int:
+    """Bytes that the files of a result may take at most.
+
+    Args:
+        picture: the input; the result has its channels and depth.
+        outscale: how many times larger the result is.
+        views: how many more pictures are written for the screen.
+    """
     pixels = math.prod(output_size(picture.size, outscale))
     channels = (1 if picture.is_gray else 3) + (picture.alpha is not None)
-    return ALLOWANCE + pixels * (2 * channels * picture.bits // 8 + 4) + 4 * 3 * min(pixels, VIEW_PIXELS)
-
-
-def enlarge(picture: Picture, size: tuple[int, int]) -> Image.Image:
-    """The original enlarged to `size` by PIL's bicubic, 8 bit: what the result is compared with."""
-    image = views.to_8bit(picture.to_image())
-    return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def write_files(result: UpscaleResult, source: str, folder: Path, everything: bool = True) -> Files:
-    """Write the picture (16 bit, transparency and profile kept), the mask, and a ZIP of all with drift and report."""
-    name = f"{_safe_stem(source)}_x{result.report['outscale']:g}"
-    suffix = ".tif" if source.lower().endswith((".tif", ".tiff")) else ".png"
-    picture = folder / f"{name}{suffix}"
-    result.save(picture)
-    mask = None
-    if result.mask is not None:
-        mask = folder / f"{name}_mask.png"
-        result.mask.save(mask)
-    return Files(picture, mask, _write_zip(result, picture, mask, name) if everything else None)
-
-
-def _write_zip(result: UpscaleResult, picture: Path, mask: Path | None, name: str) -> Path:
-    path = picture.with_name(f"{name}.zip")
-    with zipfile.ZipFile(path, "w") as archive:  # stored: PNGs do not get smaller
-        archive.write(picture, picture.name)
-        if mask is not None:
-            archive.write(mask, mask.name)
-            archive.writestr(f"{name}_drift.png", to_png(result.drift))
-        report = json.dumps(result.report, indent=2, ensure_ascii=False)
-        archive.writestr(f"{name}_report.json", report)
-    return path
-
-
-def to_png(image: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_view(image: Image.Image, path: Path) -> str:
-    """A picture as a lossless PNG of 8 bits for the browser; returns its path."""
-    view = views.shrink(views.to_8bit(image), VIEW_PIXELS)
-    view.save(path, compress_level=1, icc_profile=image.info.get("icc_profile"))
-    return str(path)
+    own = pixels * (channels * picture.bits // 8 + 2)  # with mask and drift, a byte a pixel each
+    return ALLOWANCE + own + views * 4 * min(pixels, VIEW_PIXELS)
 
 
 def _product(value, strength):
     """Their product; what is no number goes on as it is, to be refused by name."""
     return value * strength if isinstance(value, (int, float)) and isinstance(strength, (int, float)) else value
-
-
-def _safe_stem(source: str) -> str:
-    return re.sub(r"[^\w. -]", "_", Path(source).stem)[:80] or "picture"

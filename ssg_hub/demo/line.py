@@ -7,6 +7,7 @@ import ctypes
 import gc
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -22,13 +23,15 @@ class Ticket:
     Attributes:
         before: how many others are served first.
         stage: "waiting", "reading", "upscaling" or "writing".
+        since: when that stage began, by `time.monotonic`.
         done, total: tiles; 0 of 0 before the first is done.
-        result: what its task returned.
+        expected: seconds that "upscaling" takes, about; None where nobody knows.
+        result: what its last task returned.
     """
 
     def __init__(self):
-        self.before, self.stage, self.done, self.total = 0, "waiting", 0, 0
-        self.result: Any = None
+        self.before, self.expected, self.result = 0, None, None
+        self._begin("waiting")
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -47,7 +50,10 @@ class Ticket:
     def enter(self, stage: str) -> None:
         """Begin a stage, unless stopped."""
         self.check()
-        self.stage, self.done, self.total = stage, 0, 0
+        self._begin(stage)
+
+    def _begin(self, stage: str) -> None:
+        self.stage, self.since, self.done, self.total = stage, time.monotonic(), 0, 0
 
     def report(self, done: int, total: int) -> None:
         """Note how many tiles are done, unless stopped."""
@@ -85,12 +91,15 @@ class Line:
 
     def hand_in(self, task: Callable[[Ticket], Any], ticket: Ticket) -> Future:
         """Put a task at the end of the line; its future has what it returns."""
+        ticket.enter("waiting")
         self._tickets.append(ticket)
         # With the request's context: on ZeroGPU it says whose GPU time this is.
         return self._worker.submit(contextvars.copy_context().run, self._serve, task, ticket)
 
     async def follow(self, task: Callable[[Ticket], Any], ticket: Ticket) -> AsyncIterator[Ticket]:
         """Hand in a task and yield its ticket every moment until it is done. Closed before that, it stops the ticket.
+
+        A ticket may go with several tasks, one after the other.
 
         Raises:
             Cancelled: the ticket was stopped. This does not wait until the worker has noticed.
@@ -104,7 +113,8 @@ class Line:
                 await asyncio.wait([future], timeout=TICK)
             ticket.result = future.result()
         finally:
-            ticket.stop()
+            if not future.done():
+                ticket.stop()
             future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else asks for it
 
     async def finish(self, task: Callable[[Ticket], Any], ticket: Ticket) -> Any:

@@ -14,8 +14,8 @@ def has_mcp() -> bool:
     return importlib.util.find_spec("mcp") is not None
 
 
-def explain(request: gr.Request) -> str:
-    """The lines to copy, as Markdown, in the visitor's language."""
+def explain(request: gr.Request, mcp: bool) -> str:
+    """The lines to copy, as Markdown, in the visitor's language; those for MCP only where it is served."""
     lang, address = language(request), _address(request)
     python = (
         "from gradio_client import Client, handle_file\n\n"
@@ -23,11 +23,9 @@ def explain(request: gr.Request) -> str:
         'picture, mask, report = client.predict(handle_file("photo.jpg"), api_name="/upscale")'
     )
     parts = [text("programs_api", lang), f"```python\n{python}\n```"]
-    if has_mcp():
+    if mcp:
         config = json.dumps({"mcpServers": {"ssg-hub": {"url": f"{address}/gradio_api/mcp/"}}}, indent=2)
         parts += [text("programs_mcp", lang), f"```json\n{config}\n```"]
-    else:
-        parts.append(text("programs_no_mcp", lang))
     return "\n\n".join(parts)
 
 

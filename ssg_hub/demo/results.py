@@ -1,98 +1,214 @@
-"""What the result side of the page shows of one result: values for the components, by their names."""
+"""What comes of a picture: the files to take home, and what the viewer is told of them."""
 
-import html
+import json
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-import gradio as gr
+from PIL import Image
 
-from ..upscaling.overlays import to_rgb
+from ..errors import SSGError
+from ..images.picture import Picture
 from ..upscaling.result import UpscaleResult
+from ..upscaling.upscale import output_size
 from . import views
-from .job import Files, to_png
+from .archive import FILES, archive_url
+from .gradio_fixes import CACHE_ROUTE
+from .job import VIEW_PIXELS, Request, check_size
 from .line import Ticket
-from .settings import DEFAULT
-from .side_by_side import panels
-from .texts import duration, text
+from .refusals import Refused, sentence_for
+from .settings import DEFAULT, Settings
+from .texts import class_name, duration, text
 
-BICUBIC = "bicubic"
-# What `Handlers.run` fills, by the names that app.py gives the components.
-VIEWS = ("welcome", "results", "left", "slider", "side_by_side", "facts", "annotated", "overlay", "opacity", "drift")
-TABS = ("classes_tab", "overlay_tab", "drift_tab")
-OUTPUTS = ("status", *VIEWS, *TABS, "get_picture", "get_mask", "get_zip", "shown", "classes")
+MOSTLY = 0.5  # share of what is uncertain, from which on the page says so
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The pictures that are compared: bicubic first, the result second, a second model's third if there is one."""
+class Files:
+    """Where one result lies: picture, mask, drift and report in one folder."""
 
-    keys: tuple[str, ...]
-    titles: tuple[str, ...]
-    views: tuple[str, ...]  # paths of PNGs
+    picture: Path
+    mask: Path | None
+    notes: list[str]  # on what the picture's format could not hold
 
 
-def show(
-    result: UpscaleResult, files: Files, shown: Shown, folder: Path, lang: str, blend: Callable[[float, dict], str]
-) -> tuple:
-    """The values of OUTPUTS without the status, in that order.
+def write_files(result: UpscaleResult, name: str, folder: Path, request: Request) -> Files:
+    """Write what a visitor may take home into `folder`/FILES.
 
     Args:
-        result: what the main model made.
-        files: where its downloads lie.
-        shown: the pictures to compare.
-        folder: for the views that are made here.
-        lang: of the visitor.
-        blend: makes the overlay from an opacity and the visitor's state.
+        result: of `upscale`.
+        name: of the picture that came in.
+        folder: of this result alone.
+        request: its format and quality.
     """
-    named = result.mask is not None
-    state = {"keys": shown.keys, "views": shown.views}
-    lefts = [pair for pair in zip(shown.titles, shown.keys, strict=True) if pair[1] != shown.keys[1]]
-    values = {
-        "welcome": gr.update(visible=False),
-        "results": gr.update(visible=True),
-        "left": gr.update(choices=lefts, value=BICUBIC, visible=len(lefts) > 1),
-        "slider": shown.views[:2],
-        "side_by_side": panels(shown.titles, shown.views, text("zoom", lang)),
+    files = folder / FILES
+    files.mkdir()
+    stem = f"{_safe_stem(name)}_x{result.report['outscale']:g}"
+    picture = files / f"{stem}{SUFFIXES[request.format]}"
+    lossless = request.format in ("png", "tiff")
+    notes = result.save(picture, quality=None if lossless else round(request.quality))
+    mask = None
+    if result.mask is not None:
+        mask = files / f"{stem}_mask.png"
+        result.mask.save(mask)
+        result.drift.save(files / f"{stem}_drift.png", compress_level=1)
+    report = {**result.report, "notes": [*result.report["notes"], *notes]}
+    (files / f"{stem}_report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+    return Files(picture, mask, notes)
+
+
+def make_item(
+    name: str, picture: Picture, result: UpscaleResult, files: Files, others: dict[str, Image.Image], lang: str
+) -> dict:
+    """What the viewer shows of a result; its views are written beside the files.
+
+    Args:
+        name: of the file that came in.
+        picture: it.
+        result: what the main model made of it.
+        files: where that lies.
+        others: what further models made of it, by their names.
+        lang: of the visitor.
+    """
+    folder, size = files.picture.parents[1], result.content.size
+    enlarged = views.to_8bit(picture.to_image()).resize(size, Image.Resampling.BICUBIC)
+    pictures = [(text("bicubic", lang), _view(enlarged, folder / "before.png"))]
+    shown = files.picture  # a browser shows the very file that is delivered, unless it is too large for it
+    if size[0] * size[1] > VIEW_PIXELS or files.picture.suffix == ".tif":
+        shown = _view(result.image, folder / "after.png")
+    pictures.append((text("after", lang), shown))
+    for number, (other, image) in enumerate(others.items()):
+        pictures.append(
+            (text("this_model", lang) if other == DEFAULT else other, _view(image, folder / f"{number}.png"))
+        )
+    downloads = [("get_picture", files.picture)] + ([("get_mask", files.mask)] if files.mask else [])
+    item = {
+        "name": name,
+        "state": "done",
+        "note": "",
+        "input": picture.size,
+        "width": size[0],
+        "height": size[1],
+        "pictures": [{"title": title, "url": file_url(path)} for title, path in pictures],
         "facts": facts(result.report, lang),
-        "classes_tab": gr.update(visible=named),
-        "overlay_tab": gr.update(visible=named),
-        "drift_tab": gr.update(visible=named),
-        "get_picture": str(files.picture),
-        "get_mask": gr.update(value=files.mask and str(files.mask), visible=named),
-        "get_zip": str(files.everything),
-        "shown": state,
-        "classes": [],
+        "notes": [*result.report["notes"], *files.notes],
+        "downloads": [
+            *({"key": key, "url": file_url(path), "name": path.name} for key, path in downloads),
+            {"key": "get_zip", "url": archive_url([folder.name]), "name": f"{files.picture.stem}.zip"},
+        ],
     }
-    if named:
-        uncertain = result.report["uncertain_id"]
-        picture, mask = views.fit(to_rgb(result.image)), views.fit(result.mask)
-        layers, colors = views.label_layers(mask, result.labels, uncertain, text("uncertain", lang))
-        small = folder / "small.png"
-        picture.save(small, compress_level=1)
-        state |= {"picture": str(small), "mask": to_png(mask), "uncertain": uncertain}
-        values |= {
-            "annotated": gr.AnnotatedImage((str(small), layers), color_map=colors),
-            "overlay": blend(0.5, state),
-            "opacity": 0.5,
-            "drift": views.drift_heat(picture, views.fit(result.drift)),
-            "classes": [label["name"] for label in result.labels if label["id"] != uncertain],
+    if result.mask is None:
+        return item
+    views.mask_layer(result.mask, result.report["uncertain_id"]).save(folder / "mask.png")
+    views.drift_layer(result.drift).save(folder / "drift.png")
+    layers = {name: file_url(folder / f"{name}.png") for name in ("mask", "drift")}
+    return item | layers | what_is_in_it(result, lang)
+
+
+def what_is_in_it(result: UpscaleResult, lang: str) -> dict:
+    """The part of an item that is about the classes of a result with a mask."""
+    uncertain = result.report["uncertain_id"]
+    legend = [
+        {
+            "name": text("uncertain", lang) if label["id"] == uncertain else class_name(label["name"], lang),
+            "color": views.to_hex(label["color"]),
+            "share": _percent(label["share"]),
+            "uncertain": label["id"] == uncertain,
         }
-    return tuple(values.get(name) for name in OUTPUTS[1:])
+        for label in sorted(result.labels, key=lambda label: -label["share"])
+    ]
+    unsure = sum(label["share"] for label in result.labels if label["id"] == uncertain)
+    sentence = text("mostly_uncertain", lang, share=_percent(unsure)) if unsure >= MOSTLY else ""
+    return {"legend": legend, "unsure": sentence}
 
 
-def progress(ticket: Ticket, lang: str) -> str:
-    """How far a picture is, in words."""
-    if ticket.before:
-        return text("waiting_next", lang) if ticket.before == 1 else text("waiting", lang, n=ticket.before)
+def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | None = None, view: Path | None = None):
+    """What the viewer shows of a picture without a result: its preview, if there is one, and a sentence."""
+    width, height = size or (0, 0)
+    pictures = [{"title": "", "url": file_url(view)}] if view else []
+    item = {"name": name, "state": state, "note": note, "width": width, "height": height, "pictures": pictures}
+    return item | {"input": size}
+
+
+def estimate(items: list[dict], outscale: float, seconds: Callable, settings: Settings, lang: str) -> str:
+    """One line on what is to come: sizes and time, or why not.
+
+    Args:
+        items: of the viewer.
+        outscale: how many times larger.
+        seconds: of (width, height): how long a picture takes, or None.
+        settings: the limits.
+        lang: of the visitor.
+    """
+    total, refused, parts = 0.0, [], []
+    for item in items:
+        try:
+            if item["input"] is None:
+                refused.append(item["note"])
+                continue
+            width, height = item["input"]
+            check_size(width, height, outscale, settings)
+        except (Refused, SSGError) as error:
+            refused.append(sentence_for(error, None, lang))
+            continue
+        large = output_size((width, height), outscale)
+        parts = [text("forecast", lang, w=width, h=height, ow=large[0], oh=large[1])]
+        took = seconds(width, height)
+        total = None if took is None or total is None else total + took
+    if len(items) == 1 and refused:
+        return f"⚠️ {refused[0]}"
+    if len(items) > 1:
+        parts = [text("forecast_many", lang, n=len(items))]
+    if total and len(refused) < len(items):
+        parts.append(text("about", lang, seconds=duration(total, lang)))
+    if refused:
+        parts.append("⚠️ " + text("forecast_refused", lang, n=len(refused)))
+    return " · ".join(parts)
+
+
+def progress(ticket: Ticket, lang: str, index: int, count: int) -> tuple[float | None, str]:
+    """How far a run is: the share that is done (None while it waits), and in words.
+
+    Args:
+        ticket: of the picture that is worked at.
+        lang: of the visitor.
+        index, count: which of the visitor's pictures that is.
+    """
+    words = [text("which", lang, n=index + 1, of=count)] if count > 1 else []
+    if ticket.before or ticket.stage == "waiting":
+        before = max(1, ticket.before)
+        words.append(text("waiting_next", lang) if before == 1 else text("waiting", lang, n=before))
+        return (index / count if index else None), " · ".join(words)
+    share, left = {"reading": 0.0, "writing": 0.95}.get(ticket.stage, 0.0), None
+    if ticket.stage == "upscaling":
+        share, left = _upscaled(ticket)
+        share = 0.05 + 0.9 * share
     if ticket.stage == "upscaling" and ticket.total > 1:
-        return text("upscaling_tile", lang, done=min(ticket.done + 1, ticket.total), total=ticket.total)
-    return text("waiting_next" if ticket.stage == "waiting" else ticket.stage, lang)
+        words.append(text("upscaling_tile", lang, done=min(ticket.done + 1, ticket.total), total=ticket.total))
+    else:
+        words.append(text(ticket.stage, lang))
+    if left is not None and left >= 1:
+        words.append(text("left_over", lang, seconds=duration(round(left), lang)))
+    return (index + share) / count, " · ".join(words)
+
+
+def _upscaled(ticket: Ticket) -> tuple[float, float | None]:
+    """Share and seconds left of the upscaling: by its tiles, and before the first of them by what is expected."""
+    passed = time.monotonic() - ticket.since
+    if ticket.done:
+        return ticket.done / ticket.total, passed / ticket.done * (ticket.total - ticket.done)
+    if ticket.expected:
+        return min(0.95, passed / ticket.expected), ticket.expected - passed
+    return 0.0, None
 
 
 def facts(report: dict, lang: str) -> str:
-    """One line on how the picture was made, and the notes below it."""
-    line = text(
+    """One line on how the picture was made."""
+    return text(
         "facts",
         lang,
         w=report["output"]["width"],
@@ -100,10 +216,7 @@ def facts(report: dict, lang: str) -> str:
         seconds=duration(report["seconds"], lang),
         device=device_name(report["device"]),
         tiles=count_tiles(report["tiles"], lang),
-        tile=text("tile_of", lang, tile=report["tile"]),
-        dtype=report["dtype"],
     )
-    return "  \n".join([line, *(f"ℹ️ {html.escape(note)}" for note in report["notes"])])
 
 
 def device_name(name: str) -> str:
@@ -116,6 +229,21 @@ def count_tiles(tiles: int, lang: str) -> str:
     return text("tile" if tiles == 1 else "tiles", lang, n=tiles)
 
 
-def title(key: str, lang: str) -> str:
-    """What the page calls a picture that is compared, by how it was made."""
-    return text({BICUBIC: "bicubic", DEFAULT: "this_model"}[key], lang) if key in (BICUBIC, DEFAULT) else key
+def file_url(path: Path) -> str:
+    """The address of a file in the cache, relative to the page."""
+    return CACHE_ROUTE.lstrip("/") + quote(str(path))
+
+
+def _view(image: Image.Image, path: Path) -> Path:
+    """Write a picture as a lossless PNG of 8 bits for the browser."""
+    view = views.shrink(views.to_8bit(image), VIEW_PIXELS)
+    view.save(path, compress_level=1, icc_profile=image.info.get("icc_profile"))
+    return path
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "< 1%"
+
+
+def _safe_stem(name: str) -> str:
+    return re.sub(r"[^\w. -]", "_", Path(name).stem)[:80] or "picture"

@@ -24,6 +24,7 @@ class Settings:
     max_pixels: int = 4 * MEGA  # of an input
     max_output_pixels: int = 40 * MEGA
     max_file_size: str = "40mb"
+    max_files: int = 20  # that a visitor may choose at once
     max_stored: str = "4gb"  # uploads and results on the disk, all visitors together
     queue_size: int = 20
     keep_seconds: int = 3600  # how long uploads and results stay on the disk
@@ -31,8 +32,8 @@ class Settings:
 
 
 def from_environment() -> Settings:
-    """Read SSG_MODEL, SSG_MODELS, SSG_MAX_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE, SSG_MAX_STORED,
-    SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
+    """Read SSG_MODEL, SSG_MODELS, SSG_MAX_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE, SSG_MAX_FILES,
+    SSG_MAX_STORED, SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
 
     Raises:
         ValueError: a number or a size that is none, or two models of one name.
@@ -44,6 +45,7 @@ def from_environment() -> Settings:
         max_pixels=_number("SSG_MAX_PIXELS", default.max_pixels),
         max_output_pixels=_number("SSG_MAX_OUTPUT_PIXELS", default.max_output_pixels),
         max_file_size=_size("SSG_MAX_FILE_SIZE", default.max_file_size),
+        max_files=_number("SSG_MAX_FILES", default.max_files),
         max_stored=_size("SSG_MAX_STORED", default.max_stored),
         queue_size=_number("SSG_QUEUE_SIZE", default.queue_size),
         keep_seconds=_number("SSG_KEEP_SECONDS", default.keep_seconds),
@@ -77,6 +79,11 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def megapixels(pixels: int) -> str:
+    """4000000 as people write it: "4"."""
+    return f"{pixels / MEGA:g}"
 
 
 def to_bytes(size: str) -> int:

@@ -11,53 +11,32 @@ PREFIX = "ssg_"  # Gradio has keys of its own
 
 TEXTS = {
     "en": {
-        "title": "# ssg-hub\nSharper photographs, guided by what is in them.",
-        "input": "Your photograph",
-        "input_hint": "Drop a photograph here\nor click to choose one",
-        "limits": "Up to {mp_in} megapixels in and {mp_out} out, {file_size} a file. PNG, JPEG, WebP or TIFF.",
-        "forecast": "**{w} × {h}** becomes **{ow} × {oh}** · {tiles} on {device}",
-        "about": " · about {seconds}",
-        "tiles": "{n} tiles",
-        "tile": "1 tile",
-        "too_large_in": "This picture has {mp} megapixels; at most {limit} are taken here. Reduce it first.",
-        "too_large_out": "The result would have {mp} megapixels; at most {limit} are made here. "
-        "Choose a smaller factor.",
-        "no_picture": "This file is not a picture that can be read. Choose a PNG, JPEG, WebP or TIFF file.",
-        "need_picture": "There is no picture yet. Choose one first.",
-        "too_large_body": "This is larger than what is taken here. Reduce the picture, or save it as JPEG, first.",
-        "no_room": "The server has no room for more pictures at the moment. Try again in a few minutes.",
-        "too_slow": "This arrived too slowly, so the server stopped waiting. Try again, or send a smaller file.",
-        "not_fetched": "No picture can be fetched from this address. Upload the file instead.",
-        "bad_title": "This did not work",
-        "failed": "Something went wrong on our side. Try again, or try a smaller picture.",
-        "outscale": "How much larger",
-        "outscale_info": "Width and height, times this",
-        "strength": "How much detail to add",
-        "strength_info": "0 only enlarges (bicubic, nothing invented); 1 adds all that the network sees",
+        # the page
+        "tagline": "Sharper photographs, guided by what is in them.",
+        "choose": "Choose photographs",
+        "drop_here": "Drop to upscale",
+        "limits": "Drop them anywhere on the page, or paste. Up to {most} at once, {mp_in} megapixels and {file_size} "
+        "each; PNG, JPEG, WebP, {avif}TIFF. Deleted after {minutes} minutes.",
+        "uploading": "Uploading…",
+        "uploading_n": "Uploading {n} of {of}…",
+        "n_pictures": "{n} photographs",
+        "file_too_large": "{name} is larger than what is taken here. Reduce it, or save it as JPEG, first.",
+        "too_many": "At most {n} are taken at once; the first {n} are here.",
+        "outscale": "Size",
+        "denoise": "Denoise",
+        "denoise_info": "0 keeps the grain, 1 removes it",
+        "strength": "Detail",
+        "strength_info": "0 only enlarges (bicubic, nothing invented), 1 adds all that the network sees",
+        "format": "Save as",
+        "quality": "Quality",
         "run": "Upscale",
         "cancel": "Cancel",
-        "cancelled": "Cancelled.",
-        "busy": "Too many pictures are waiting at the moment. Try again in a minute.",
-        "unknown_model": "{name} is not a model that is offered here. Choose one of {names}.",
-        "model_not_loaded": "The model {name} cannot be loaded at the moment. Choose another one.",
-        "class_strength_form": 'class_strength is {value}; it needs a form like {{"car": 0.5}}.',
-        "waiting": "Waiting: {n} before you",
-        "waiting_next": "Waiting: you are next",
-        "reading": "Reading the picture",
-        "upscaling": "Upscaling",
-        "upscaling_tile": "Upscaling: tile {done} of {total}",
-        "writing": "Writing the files",
-        "left_over": "about {seconds} left",
         "advanced": "More settings",
         "model": "Model",
         "this_model": "ssg-hub",
         "second": "Compare with a second model",
         "second_info": "Both run; this takes longer",
         "second_none": "none",
-        "left": "On the left",
-        "side_by_side": "Side by side",
-        "side_by_side_hint": "Point, or use the arrow keys: every panel shows the same place.",
-        "zoom": "Zoom",
         "segment": "Name what is in the picture",
         "segment_info": "Gives the mask and the map of what may be invented",
         "color_fix": "Keep the colours of the original",
@@ -67,89 +46,112 @@ TEXTS = {
         "tile_auto": "automatic",
         "tile_none": "whole picture at once",
         "per_class": "Detail by class",
-        "per_class_info": "Set these after a first run: they follow what was found in your picture.",
-        "slider": "Before and after",
-        "classes": "What is in it",
-        "overlay": "Overlay",
-        "overlay_opacity": "Opacity",
-        "drift": "What may be invented",
-        "drift_info": "Dark: the picture means the same as before. Bright: it means something else after upscaling, "
-        "so detail there may be invented.",
-        "result_hint": "Move the handle to compare. The wheel zooms.",
-        "welcome": "### The result will be here\n"
-        "1. **Before and after** under one slider, at full size, without loss.\n"
-        "2. **What is in it**: sky, road, car, tree … as a mask with its legend.\n"
-        "3. **What may be invented**: a map of where the picture now means something else.\n\n"
-        "Choose a photograph, or one of the examples. The server deletes it after {minutes} minutes.",
-        "uncertain": "uncertain",
-        "uncertain_info": "Hatched: the guide is not sure what this is.",
-        "facts": "{w} × {h} in **{seconds}** on {device} · {tiles}{tile} · {dtype}",
-        "tile_of": " of {tile} px",
-        "honesty": "**An upscaled picture is an estimate.** Plates, faces and text may be invented. "
-        "It is not evidence.",
-        "get_picture": "⤓ Picture",
-        "get_mask": "⤓ Mask",
-        "get_zip": "⤓ Everything (ZIP)",
-        "examples": "Examples",
-        "failure": "Where it fails: a face of forty pixels. What comes out is invented",
-        "more_examples": "More examples: turned by EXIF, transparent, 16 bits",
+        "per_class_info": "After a first run, each class that was found in your picture can be set here.",
+        "examples": "Try one of these",
         "programs": "For programs and agents",
         "programs_api": "In Python, with `pip install gradio_client`:",
         "programs_mcp": "As a tool for language models, by MCP:",
-        "programs_no_mcp": "As a tool for language models (MCP): it is off on this server, because gradio's extra "
-        '`mcp` is not installed. Whoever runs it can add it: `pip install "gradio[mcp]"`.',
-        "bicubic": "the original, enlarged (bicubic)",
+        # the viewer
+        "views": "Views of the picture",
+        "compare": "Before and after",
+        "side": "Side by side",
+        "mask": "What is in it",
+        "drift": "What may be invented",
+        "zoom": "Zoom",
+        "zoom_in": "Larger",
+        "zoom_out": "Smaller",
+        "fit": "Fit",
+        "opacity": "Opacity",
+        "on_the_left": "On the left",
+        "bicubic": "Before (bicubic)",
+        "after": "After",
+        "example_caption": "An example: this is what comes out",
+        "uncertain": "uncertain",
+        "same": "means the same as before",
+        "other": "means something else",
+        "mask_explained": "Each colour is a class, with its share of the picture; point at a place to see its name. "
+        "Hatched: the guide is not sure what that is.",
+        "mostly_uncertain": "{share} of this picture is nothing that the guide knows for sure. It has learnt a few "
+        "classes, such as those of streets, and says so instead of guessing.",
+        "drift_explained": "Bright: after upscaling, the guide reads something else there than before, so the detail "
+        "may be invented. Where nothing glows, the picture still means the same.",
+        "side_explained": "Point, or use the arrow keys: every panel shows the same place.",
+        "honesty": "An upscaled picture is an estimate. Plates, faces and text may be invented. It is not evidence.",
+        "get_picture": "Download picture",
+        "get_mask": "Mask",
+        "get_zip": "Everything (ZIP)",
+        "zip_of_all": "All pictures (ZIP)",
+        "facts": "{w} × {h} in {seconds} on {device} · {tiles}",
+        "tiles": "{n} tiles",
+        "tile": "1 tile",
+        "chosen": "ready",
+        "working": "in work",
+        "done": "done",
+        "failed_state": "failed",
+        # a run
+        "forecast": "{w} × {h} becomes {ow} × {oh}",
+        "forecast_many": "{n} photographs",
+        "forecast_refused": "{n} of them cannot be done",
+        "about": "about {seconds}",
+        "waiting": "Waiting: {n} before you",
+        "waiting_next": "Waiting: you are next",
+        "reading": "Reading the picture",
+        "upscaling": "Upscaling",
+        "upscaling_tile": "Upscaling, tile {done} of {total}",
+        "writing": "Writing the files",
+        "left_over": "about {seconds} left",
+        "which": "Picture {n} of {of}",
+        "finished": "Done in {seconds}",
+        "finished_many": "{done} of {n} done in {seconds}",
+        "cancelled": "Cancelled.",
         "seconds": "{n} s",
         "minutes": "{n} min",
+        # refusals
+        "bad_title": "This did not work",
+        "too_large_in": "This picture has {mp} megapixels; at most {limit} are taken here. Reduce it first.",
+        "too_large_out": "The result would have {mp} megapixels; at most {limit} are made here. "
+        "Choose a smaller factor.",
+        "no_picture": "This file is not a picture that can be read. Choose a PNG, JPEG, WebP or TIFF file.",
+        "need_picture": "There is no picture yet. Choose one first.",
+        "gone": "This picture is no longer on the server. Choose it again.",
+        "too_large_body": "This is larger than what is taken here. Reduce the picture, or save it as JPEG, first.",
+        "no_room": "The server has no room for more pictures at the moment. Try again in a few minutes.",
+        "too_slow": "This arrived too slowly, so the server stopped waiting. Try again, or send a smaller file.",
+        "not_fetched": "No picture can be fetched from this address. Upload the file instead.",
+        "failed": "Something went wrong on our side. Try again, or try a smaller picture.",
+        "busy": "Too many pictures are waiting at the moment. Try again in a minute.",
+        "unknown_model": "{name} is not a model that is offered here. Choose one of {names}.",
+        "model_not_loaded": "The model {name} cannot be loaded at the moment. Choose another one.",
+        "class_strength_form": 'class_strength is {value}; it needs a form like {{"car": 0.5}}.',
+        "unknown_format": "format is {name}; choose one of {names}.",
+        "quality_range": "quality is {value}; it needs a number from 1 to 100.",
     },
     "zh": {
-        "title": "# ssg-hub\n理解画面内容，让照片更清晰。",
-        "input": "您的照片",
-        "input_hint": "把照片拖到这里\n或点击选择",
-        "limits": "输入最多 {mp_in} 百万像素，输出最多 {mp_out} 百万像素，"
-        "文件最大 {file_size}。支持 PNG、JPEG、WebP、TIFF。",
-        "forecast": "**{w} × {h}** 将变为 **{ow} × {oh}** · {tiles}，{device}",
-        "about": " · 约需 {seconds}",
-        "tiles": "{n} 个分块",
-        "tile": "1 个分块",
-        "too_large_in": "这张图片有 {mp} 百万像素，这里最多接受 {limit} 百万像素。请先缩小图片。",
-        "too_large_out": "结果将有 {mp} 百万像素，这里最多生成 {limit} 百万像素。请选择较小的倍数。",
-        "no_picture": "这个文件不是可读取的图片。请选择 PNG、JPEG、WebP 或 TIFF 文件。",
-        "need_picture": "还没有图片，请先选择一张。",
-        "too_large_body": "超出了这里接受的大小。请先缩小图片，或另存为 JPEG。",
-        "no_room": "服务器暂时没有空间存放更多图片。请几分钟后重试。",
-        "too_slow": "上传太慢，服务器已停止等待。请重试，或上传较小的文件。",
-        "not_fetched": "无法从这个地址获取图片。请改为上传文件。",
-        "bad_title": "无法完成",
-        "failed": "我们这边出了问题。请重试，或换一张较小的图片。",
+        "tagline": "理解画面内容，让照片更清晰。",
+        "choose": "选择照片",
+        "drop_here": "松开即可上传",
+        "limits": "可拖到页面任意位置，或直接粘贴。一次最多 {most} 张，每张不超过 {mp_in} 百万像素、{file_size}；"
+        "支持 PNG、JPEG、WebP、{avif}TIFF。{minutes} 分钟后删除。",
+        "uploading": "正在上传…",
+        "uploading_n": "正在上传第 {n} 张，共 {of} 张…",
+        "n_pictures": "{n} 张照片",
+        "file_too_large": "{name} 超出了这里接受的大小。请先缩小图片，或另存为 JPEG。",
+        "too_many": "一次最多 {n} 张，已取前 {n} 张。",
         "outscale": "放大倍数",
-        "outscale_info": "宽和高各乘以此数",
-        "strength": "补充多少细节",
-        "strength_info": "0 只放大（双三次插值，不编造任何内容）；1 补充网络看到的全部细节",
+        "denoise": "降噪",
+        "denoise_info": "0 保留颗粒，1 去除颗粒",
+        "strength": "细节",
+        "strength_info": "0 只放大（双三次插值，不编造任何内容），1 补充网络看到的全部细节",
+        "format": "保存格式",
+        "quality": "质量",
         "run": "放大",
         "cancel": "取消",
-        "cancelled": "已取消。",
-        "busy": "现在排队的图片太多。请一分钟后重试。",
-        "unknown_model": "这里不提供模型 {name}。请从以下模型中选择：{names}。",
-        "model_not_loaded": "模型 {name} 暂时无法加载。请选择其他模型。",
-        "class_strength_form": 'class_strength 是 {value}；它需要类似 {{"car": 0.5}} 的格式。',
-        "waiting": "排队中：前面还有 {n} 张",
-        "waiting_next": "排队中：下一个就是您",
-        "reading": "正在读取图片",
-        "upscaling": "正在放大",
-        "upscaling_tile": "正在放大：第 {done} 块，共 {total} 块",
-        "writing": "正在写入文件",
-        "left_over": "约剩 {seconds}",
         "advanced": "更多设置",
         "model": "模型",
         "this_model": "ssg-hub",
         "second": "与另一个模型比较",
         "second_info": "两个模型都会运行，需要更多时间",
         "second_none": "无",
-        "left": "左侧显示",
-        "side_by_side": "并排比较",
-        "side_by_side_hint": "移动指针或使用方向键：所有画面显示同一处。",
-        "zoom": "缩放",
         "segment": "识别画面内容",
         "segment_info": "给出语义掩码和“可能是编造的”区域图",
         "color_fix": "保持原图颜色",
@@ -159,54 +161,141 @@ TEXTS = {
         "tile_auto": "自动",
         "tile_none": "整张图一次完成",
         "per_class": "按类别设置细节",
-        "per_class_info": "运行一次之后即可设置：这里会列出您的图片中找到的类别。",
-        "slider": "前后对比",
-        "classes": "画面内容",
-        "overlay": "叠加图",
-        "overlay_opacity": "不透明度",
-        "drift": "可能是编造的",
-        "drift_info": "暗处：含义与放大前相同。明亮处：放大前后画面的含义不同，那里的细节可能是编造的。",
-        "result_hint": "拖动手柄进行比较，滚轮可缩放。",
-        "welcome": "### 结果将显示在这里\n"
-        "1. **前后对比**：滑块比较，原尺寸，无损。\n"
-        "2. **画面内容**：天空、道路、汽车、树木……带图例的掩码。\n"
-        "3. **可能是编造的**：标出放大后含义发生变化的地方。\n\n"
-        "请选择一张照片或一个示例。服务器会在 {minutes} 分钟后删除它。",
-        "uncertain": "不确定",
-        "uncertain_info": "斜线区域：模型不确定那是什么。",
-        "facts": "{w} × {h}，用时 **{seconds}**，{device} · {tiles}{tile} · {dtype}",
-        "tile_of": "，每块 {tile} 像素",
-        "honesty": "**放大的图片只是估计。** 车牌、人脸和文字可能是编造的，不能作为证据。",
-        "get_picture": "⤓ 图片",
-        "get_mask": "⤓ 掩码",
-        "get_zip": "⤓ 全部（ZIP）",
-        "examples": "示例",
-        "failure": "失败案例：只有四十个像素的人脸，结果是编造的",
-        "more_examples": "更多示例：EXIF 旋转、透明、16 位",
+        "per_class_info": "运行一次之后，图片中找到的每个类别都可以在这里设置。",
+        "examples": "试试这些图片",
         "programs": "供程序和智能体使用",
         "programs_api": "在 Python 中使用，先执行 `pip install gradio_client`：",
         "programs_mcp": "作为语言模型的工具（MCP）：",
-        "programs_no_mcp": "作为语言模型的工具（MCP）：此服务器未启用，因为没有安装 gradio 的 `mcp` 扩展。"
-        '运行者可以这样添加：`pip install "gradio[mcp]"`。',
-        "bicubic": "放大的原图（双三次）",
+        "views": "图片的各种视图",
+        "compare": "前后对比",
+        "side": "并排比较",
+        "mask": "画面内容",
+        "drift": "可能是编造的",
+        "zoom": "缩放",
+        "zoom_in": "放大显示",
+        "zoom_out": "缩小显示",
+        "fit": "适应",
+        "opacity": "不透明度",
+        "on_the_left": "左侧显示",
+        "bicubic": "放大前（双三次）",
+        "after": "放大后",
+        "example_caption": "示例：结果就是这样",
+        "uncertain": "不确定",
+        "same": "含义与之前相同",
+        "other": "含义已经不同",
+        "mask_explained": "每种颜色代表一个类别，并标出它在画面中的占比；指向某处可看到类别名称。"
+        "斜线区域：引导网络不确定那是什么。",
+        "mostly_uncertain": "这张图片有 {share} 是引导网络无法确定的内容。"
+        "它只学过少数类别（例如街景中的类别），不确定时会直说，而不是猜测。",
+        "drift_explained": "明亮处：放大后，引导网络在那里看到的内容与之前不同，细节可能是编造的。"
+        "没有发亮的地方，含义与之前相同。",
+        "side_explained": "移动指针或使用方向键：所有画面显示同一处。",
+        "honesty": "放大的图片只是估计。车牌、人脸和文字可能是编造的，不能作为证据。",
+        "get_picture": "下载图片",
+        "get_mask": "掩码",
+        "get_zip": "全部（ZIP）",
+        "zip_of_all": "所有图片（ZIP）",
+        "facts": "{w} × {h}，用时 {seconds}，{device} · {tiles}",
+        "tiles": "{n} 个分块",
+        "tile": "1 个分块",
+        "chosen": "就绪",
+        "working": "处理中",
+        "done": "完成",
+        "failed_state": "失败",
+        "forecast": "{w} × {h} 将变为 {ow} × {oh}",
+        "forecast_many": "{n} 张照片",
+        "forecast_refused": "其中 {n} 张无法处理",
+        "about": "约需 {seconds}",
+        "waiting": "排队中：前面还有 {n} 张",
+        "waiting_next": "排队中：下一个就是您",
+        "reading": "正在读取图片",
+        "upscaling": "正在放大",
+        "upscaling_tile": "正在放大：第 {done} 块，共 {total} 块",
+        "writing": "正在写入文件",
+        "left_over": "约剩 {seconds}",
+        "which": "第 {n} 张，共 {of} 张",
+        "finished": "完成，用时 {seconds}",
+        "finished_many": "完成 {done} 张，共 {n} 张，用时 {seconds}",
+        "cancelled": "已取消。",
         "seconds": "{n} 秒",
         "minutes": "{n} 分钟",
+        "bad_title": "无法完成",
+        "too_large_in": "这张图片有 {mp} 百万像素，这里最多接受 {limit} 百万像素。请先缩小图片。",
+        "too_large_out": "结果将有 {mp} 百万像素，这里最多生成 {limit} 百万像素。请选择较小的倍数。",
+        "no_picture": "这个文件不是可读取的图片。请选择 PNG、JPEG、WebP 或 TIFF 文件。",
+        "need_picture": "还没有图片，请先选择一张。",
+        "gone": "服务器上已经没有这张图片。请重新选择。",
+        "too_large_body": "超出了这里接受的大小。请先缩小图片，或另存为 JPEG。",
+        "no_room": "服务器暂时没有空间存放更多图片。请几分钟后重试。",
+        "too_slow": "上传太慢，服务器已停止等待。请重试，或上传较小的文件。",
+        "not_fetched": "无法从这个地址获取图片。请改为上传文件。",
+        "failed": "我们这边出了问题。请重试，或换一张较小的图片。",
+        "busy": "现在排队的图片太多。请一分钟后重试。",
+        "unknown_model": "这里不提供模型 {name}。请从以下模型中选择：{names}。",
+        "model_not_loaded": "模型 {name} 暂时无法加载。请选择其他模型。",
+        "class_strength_form": 'class_strength 是 {value}；它需要类似 {{"car": 0.5}} 的格式。',
+        "unknown_format": "format 是 {name}；请从以下格式中选择：{names}。",
+        "quality_range": "quality 是 {value}；它需要 1 到 100 之间的数字。",
     },
 }
+# The pictures to try, and what they show.
+EXAMPLES = {
+    "street_house.jpg": {"en": "A street", "zh": "街道"},
+    "street_city.jpg": {"en": "A city", "zh": "城市"},
+    "street_quay.jpg": {"en": "A quay", "zh": "码头"},
+    "launch.jpg": {"en": "A launch, far away", "zh": "远处的火箭发射"},
+    "cat.jpg": {"en": "A cat: nothing that the guide knows", "zh": "猫：引导网络不认识"},
+    "face.jpg": {
+        "en": "Where it fails: a face of forty pixels is made up",
+        "zh": "失败案例：四十像素的人脸，结果是编造的",
+    },
+    "coffee_turned.jpg": {"en": "From a phone, turned by EXIF", "zh": "手机照片，EXIF 旋转"},
+    "cup_transparent.png": {"en": "Cut out: transparency stays", "zh": "抠图：透明度保留"},
+    "cat_16bit.png": {"en": "Gray, 16 bits: they stay", "zh": "灰度 16 位：保持不变"},
+}
+# What the page's own scripts say; sentences with gaps that the server knows are filled in `page_texts`.
+PICKER = (
+    *("choose", "drop_here", "limits", "uploading", "uploading_n", "n_pictures"),
+    *("file_too_large", "too_many", "failed"),
+)
+VIEWER = (
+    *("views", "compare", "side", "mask", "drift", "zoom", "zoom_in", "zoom_out", "fit", "opacity", "on_the_left"),
+    *("same", "other", "mask_explained", "drift_explained", "side_explained", "honesty"),
+    *("get_picture", "get_mask", "get_zip", "zip_of_all", "chosen", "working", "done"),
+)
+# The classes of street scenes; what is not here keeps its own name.
+CLASSES_ZH = dict(
+    pair.split(":")
+    for line in (
+        "sky:天空 building:建筑 pole:杆 road:道路 sidewalk:人行道 tree:树木 sign:标志 fence:围栏 wall:墙",
+        "pedestrian:行人 person:人 bicyclist:骑车人 rider:骑车人 bicycle:自行车 motorcycle:摩托车",
+        "car:汽车 truck:卡车 bus:公共汽车 train:火车 vegetation:植被 terrain:地面",
+    )
+    for pair in line.split()
+)
 
 
-def make_i18n(**values) -> "gr.I18n":
-    """The sentences for Gradio, which picks by the browser's language; `values` fill in what is the same for everybody.
+def make_i18n() -> "gr.I18n":
+    """The sentences for Gradio, which picks by the browser's language.
 
     What the server writes at run time goes through `text`.
     """
     import gradio as gr
 
-    filled = {}
-    for lang, texts in TEXTS.items():
-        texts = {**texts, **{key: texts[key].format(**values) for key in ("limits", "welcome")}}
-        filled[lang] = {PREFIX + key: sentence for key, sentence in texts.items()}
-    return gr.I18n(**filled, **{"zh-CN": filled["zh"], "zh-TW": filled["zh"]})
+    ours = {lang: {PREFIX + key: sentence for key, sentence in texts.items()} for lang, texts in TEXTS.items()}
+    return gr.I18n(**ours, **{"zh-CN": ours["zh"], "zh-TW": ours["zh"]})
+
+
+def page_texts(keys: tuple[str, ...], **values) -> dict[str, dict[str, str]]:
+    """Sentences for the page's own scripts, by language; `values` fill the gaps of "limits"."""
+    filled = {lang: {key: texts[key] for key in keys} for lang, texts in TEXTS.items()}
+    for lang, texts in filled.items():
+        if "limits" in texts:
+            texts["limits"] = text("limits", lang, **values)
+        if "chosen" in texts:  # the states of a picture
+            texts |= {"failed": TEXTS[lang]["failed_state"], "waiting": TEXTS[lang]["chosen"]}
+            texts |= {"cancelled": TEXTS[lang]["cancelled"].rstrip(".。")}
+    return filled
 
 
 def label(key: str) -> "I18nData":
@@ -229,6 +318,11 @@ def of_header(headers: Mapping[str, str]) -> str:
 def text(key: str, lang: str, **values) -> str:
     """One sentence with its values filled in."""
     return TEXTS[lang][key].format(**values)
+
+
+def class_name(name: str, lang: str) -> str:
+    """A class of the guide in a visitor's language, where that is known."""
+    return CLASSES_ZH.get(name, name) if lang == "zh" else name
 
 
 def duration(seconds: float, lang: str) -> str:

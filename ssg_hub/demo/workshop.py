@@ -50,6 +50,11 @@ class Workshop:
                     raise Refused("model_not_loaded", name=name) from None
             return self._models[name]
 
+    def denoise(self, name: str) -> float | None:
+        """How much a model denoises unless asked for something else; None where it gives no choice."""
+        config = getattr(self.model(name), "config", None)
+        return config.denoise_default if getattr(config, "denoise_set", False) else None
+
     def run(
         self, name: str, picture: Picture, request: Request, on_progress: Callable[[int, int], None]
     ) -> UpscaleResult:

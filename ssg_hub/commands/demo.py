@@ -1,0 +1,46 @@
+"""`ssg demo`: the page in the browser, on this machine alone unless told otherwise."""
+
+import argparse
+import importlib.util
+import os
+
+from ..errors import ConfigError
+
+
+def add_parser(subparsers) -> None:
+    """Add `ssg demo` to the command line."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="serve the page with the slider, the mask and the map of what may be invented",
+        description="Serve the page in the browser. Limits and further models are set by environment variables; "
+        "docs/deploy.md lists them.",
+    )
+    add = parser.add_argument
+    add(
+        "--model",
+        metavar="M",
+        help="folder, Hub id, or community weights file; default: SSG_MODEL, or the embedded one",
+    )
+    add("--host", metavar="H", help="where it listens (default 127.0.0.1: this machine alone; 0.0.0.0: everyone)")
+    add("--port", type=int, metavar="N", help="default 7860, or the next one that is free")
+    add("--open", action="store_true", help="open the page in the browser")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until it is interrupted.
+
+    Raises:
+        ConfigError: gradio is not installed, or a setting is impossible.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigError('the page needs gradio, which is not installed. Run: pip install "ssg-hub[demo]"')
+    if args.model:
+        os.environ["SSG_MODEL"] = args.model
+    from ..demo.serve import main
+
+    try:
+        main(server_name=args.host, server_port=args.port, inbrowser=args.open)
+    except ValueError as error:  # of the environment's variables
+        raise ConfigError(str(error)) from error
+    return 0

@@ -1,0 +1,181 @@
+"""The page: what stands where, and which event does what. What the events do is in `handlers.py`."""
+
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from ..commands.batch import load_model
+from . import viewer
+from .cache import Ledger
+from .gradio_fixes import picture_input, strengths_input
+from .guard import fetch_picture
+from .handlers import OUTPUTS, Choices, Handlers
+from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY
+from .line import Line
+from .programs import explain
+from .settings import DEFAULT, Settings, from_environment, to_bytes
+from .texts import EXAMPLES, label, make_i18n
+from .workshop import Workshop
+
+SIZES = (1, 2, 3, 4, 6, 8)
+FORMAT_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
+TILES = (64, 128, 256)
+HEAVY = {"concurrency_limit": None, "show_progress": "hidden"}  # our own line lets one picture in at a time
+LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # works when the line is full, too
+
+
+def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
+    """The page on a loaded model.
+
+    Args:
+        model: an `SSGModel`, or what has its `upscale`, `labels` and `to`.
+        settings: limits and further models; default: from the environment.
+    """
+    settings = settings or from_environment()
+    workshop = Workshop(settings, model, load_model)
+    ledger = Ledger(Path(get_upload_folder()), to_bytes(settings.max_stored))
+    handlers = Handlers(workshop, Line(settings.queue_size), ledger)
+    with gr.Blocks(title="ssg-hub", analytics_enabled=False, fill_width=True) as demo:
+        part = {"made": gr.State(), "classes": gr.State([]), "class_strength": gr.State({})}
+        with gr.Row(elem_id="title"):
+            gr.Markdown("# ssg-hub")
+            gr.Markdown(label("tagline"))
+        with gr.Row(elem_id="main", equal_height=False):
+            with gr.Column(elem_id="stage", min_width=280):
+                part["viewer"] = viewer.viewer(viewer.opening_value(), elem_id="viewer")
+            with gr.Column(elem_id="panel", min_width=280):
+                _outcome(part, workshop)
+                _details(part, workshop)
+        with gr.Column(elem_id="try"):
+            gr.Markdown(label("examples"), elem_id="examples-title")
+            part["examples"] = viewer.example_cards(EXAMPLES, elem_id="examples")
+        with gr.Accordion(label("programs"), open=False, elem_id="programs"):
+            programs = gr.Markdown()
+
+        def fill(request: gr.Request) -> str:
+            return explain(request, mcp=bool(demo.mcp_server))
+
+        demo.load(fill, None, programs, **LIGHT)
+        _wire(handlers, part)
+        _endpoint(handlers)
+        demo.unload(handlers.leave)
+    demo.queue(api_open=False)  # nobody gets past the line
+    demo.i18n, demo.settings, demo.workshop = make_i18n(), settings, workshop
+    demo.line, demo.ledger = handlers.line, ledger
+    return demo
+
+
+def _outcome(part: dict, workshop: Workshop) -> None:
+    """What everybody chooses: the pictures, and what should come of them."""
+    denoise = workshop.denoise(DEFAULT)
+    part["picked"] = viewer.picker(workshop.settings, "avif" in PAGE_FORMATS, elem_id="picker")
+    part["forecast"] = gr.HTML(elem_id="forecast")
+    sizes = [(f"{size}×", size) for size in SIZES]
+    part["outscale"] = gr.Radio(sizes, value=4, label=label("outscale"), elem_id="size", elem_classes="pills")
+    part["denoise"] = gr.Slider(
+        0,
+        1,
+        1 if denoise is None else denoise,
+        step=0.05,
+        label=label("denoise"),
+        info=label("denoise_info"),
+        visible=denoise is not None,
+        elem_id="denoise",
+    )
+    part["strength"] = gr.Slider(
+        0, 1, 1, step=0.05, label=label("strength"), info=label("strength_info"), elem_id="strength"
+    )
+    formats = [(FORMAT_NAMES[name], name) for name in PAGE_FORMATS]
+    part["format"] = gr.Radio(formats, value="png", label=label("format"), elem_id="format", elem_classes="pills")
+    part["quality"] = gr.Slider(1, 100, QUALITY, step=1, label=label("quality"), visible=False, elem_id="quality")
+    with gr.Column(elem_id="go"):
+        with gr.Row():
+            part["run"] = gr.Button(label("run"), variant="primary", size="lg", interactive=False, elem_id="run")
+            part["cancel"] = gr.Button(label("cancel"), size="lg", visible=False, min_width=90, elem_id="cancel")
+        part["status"] = gr.HTML(elem_id="status")
+
+
+def _details(part: dict, workshop: Workshop) -> None:
+    """What few choose, folded."""
+    named = bool(workshop.model(DEFAULT).labels)
+    models = [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
+    with gr.Accordion(label("advanced"), open=False, elem_id="advanced"):
+        part["model"] = gr.Dropdown(models, value=DEFAULT, label=label("model"), visible=len(models) > 1)
+        part["second"] = gr.Dropdown(
+            [(label("second_none"), ""), *models],
+            value="",
+            label=label("second"),
+            info=label("second_info"),
+            visible=len(models) > 1,
+        )
+        part["segment"] = gr.Checkbox(
+            named, label=label("segment"), info=label("segment_info"), interactive=named, visible=named
+        )
+        part["color_fix"] = gr.Checkbox(False, label=label("color_fix"), info=label("color_fix_info"))
+        tiles = [(label("tile_auto"), "auto"), (label("tile_none"), "none"), *((f"{n} px", str(n)) for n in TILES)]
+        part["tile"] = gr.Dropdown(tiles, value="auto", label=label("tile_size"), info=label("tile_info"))
+        gr.Markdown(label("per_class"), visible=named)
+        gr.Markdown(label("per_class_info"), elem_classes="hint", visible=named)
+        _class_sliders(part)
+
+
+def _class_sliders(part: dict) -> None:
+    """One slider for each class that the last run found; their values are kept in the visitor's state."""
+
+    @gr.render(inputs=[part["classes"], part["class_strength"]], triggers=[part["classes"].change])
+    def render(classes: list[str], values: dict[str, float]):
+        for name in classes:
+
+            def remember(value: float, values: dict[str, float], name: str = name) -> dict[str, float]:
+                return {**values, name: value}
+
+            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=name, interactive=True, key=f"class-{name}")
+            slider.release(remember, [slider, part["class_strength"]], part["class_strength"], **LIGHT)
+
+
+def _wire(handlers: Handlers, part: dict) -> None:
+    """Connect the events."""
+    filled = [part[name] for name in OUTPUTS]
+    part["picked"].change(handlers.choose, [part["picked"], part["model"], part["outscale"]], filled, **LIGHT)
+    part["examples"].select(handlers.take_example, None, part["picked"], **LIGHT)
+    gr.on(
+        [part["model"].change, part["outscale"].change],
+        handlers.forecast,
+        [part["made"], part["model"], part["outscale"]],
+        part["forecast"],
+        **LIGHT,
+    )
+    part["model"].change(handlers.choose_model, part["model"], part["denoise"], **LIGHT)
+    part["format"].change(lambda name: gr.update(visible=name != "png"), part["format"], part["quality"], **LIGHT)
+    choices = [part[name] for name in Choices.__dataclass_fields__]
+    part["run"].click(
+        handlers.run,
+        [part["picked"], part["made"], *choices],
+        filled,
+        api_name="run",
+        api_visibility="private",
+        **HEAVY,
+    )
+    part["cancel"].click(handlers.cancel, **LIGHT)
+
+
+def _endpoint(handlers: Handlers) -> None:
+    """`/upscale` for gradio_client, curl and MCP: the same job, without the page's views."""
+    limit = to_bytes(handlers.settings.max_file_size)
+    with gr.Row(visible=False):
+        inputs = [
+            picture_input(partial(fetch_picture, limit=limit, ledger=handlers.ledger), label="image"),
+            gr.Number(4, label="outscale"),
+            gr.Number(1, label="strength"),
+            strengths_input(label="class_strength"),
+            gr.Checkbox(False, label="color_fix"),
+            gr.Checkbox(True, label="segment"),
+            gr.Textbox(DEFAULT, label="model"),
+            gr.Number(None, label="denoise"),
+            gr.Dropdown(list(OUTPUT_FORMATS), value="png", label="format"),
+            gr.Number(QUALITY, label="quality"),
+        ]
+        outputs = [gr.File(label="picture"), gr.File(label="mask"), gr.JSON(label="report")]
+        gr.Button().click(handlers.upscale, inputs, outputs, api_name="upscale", **HEAVY)

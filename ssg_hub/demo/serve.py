@@ -1,0 +1,109 @@
+"""Serving the page: what `python app.py` and `ssg demo` run."""
+
+import os
+import signal
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio reads it
+
+from .cache import own_cache
+from .settings import from_environment, to_bytes  # on ZeroGPU before torch
+
+os.environ["GRADIO_TEMP_DIR"] = own_cache()  # before gradio reads it
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from ..commands.batch import load_model
+from . import decoding, viewer
+from .archive import archive_route
+from .cache import swept
+from .gradio_fixes import mend_mcp
+from .guard import RequestLimits
+from .line import Ticket, settle
+from .page import build_demo
+from .programs import has_mcp
+
+__all__ = ["build_demo", "launch", "main"]
+
+THREADS = 20  # of Gradio's, beside one for each visitor in the line
+
+
+def main(**options) -> None:
+    """Serve the page until the process is ended; settings come from the environment, `options` go to `launch`."""
+    # As a container ends it: Gradio then closes in order, and the cache is emptied.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings = from_environment()
+    launch(build_demo(load_model(settings.model), settings), **options)
+
+
+def launch(demo: gr.Blocks, **options):
+    """Serve the page with its theme, texts and limits; `options` go to `gr.Blocks.launch`, whose result is returned."""
+    settings, ledger = demo.settings, demo.ledger
+    limits = Middleware(
+        RequestLimits,
+        to_bytes(settings.max_file_size),
+        to_bytes(settings.max_stored),
+        ledger.folder,
+        ledger,
+        settings.max_files,
+    )
+    statics = [Mount(f"/{viewer.STATIC}{name}", StaticFiles(directory=viewer.ROOM / name)) for name in viewer.PICTURES]
+    decoding.start()
+    settle()
+    demo.line.hand_in(lambda ticket: demo.workshop.warm_up(), Ticket())
+    if has_mcp():
+        mend_mcp()
+    else:
+        print('* MCP is off: it needs gradio\'s extra mcp (pip install "gradio[mcp]")')
+    return demo.launch(
+        **{
+            "theme": theme(),
+            "css_paths": [viewer.ROOM / "style.css"],
+            "i18n": demo.i18n,
+            "max_file_size": settings.max_file_size,
+            "app_kwargs": {
+                "lifespan": lambda app: swept(ledger.folder, settings.keep_seconds, (), ledger),
+                "middleware": [limits],
+                "routes": [archive_route(Path(ledger.folder)), *statics],
+            },
+            "mcp_server": has_mcp(),
+            "max_threads": settings.queue_size + THREADS,
+            "run_history": False,
+            "footer_links": ["api"],
+            "ssr_mode": False,
+        }
+        | options
+    )
+
+
+def theme() -> gr.themes.Base:
+    """Teal on slate, with the system's own fonts, and enough contrast for small print (WCAG AA)."""
+    sans = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Noto Sans CJK SC", "sans-serif")
+    return gr.themes.Base(
+        primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=sans, radius_size="lg", text_size="md"
+    ).set(
+        body_background_fill="*neutral_100",
+        body_background_fill_dark="#0b1018",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_shadow="none",
+        block_padding="0px",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_title_text_weight="600",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_100",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_text_color="white",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
+    )
