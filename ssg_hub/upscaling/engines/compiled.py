@@ -51,8 +51,8 @@ class CompiledNetwork:
         except IndexError:
             request = self._compiled.create_infer_request()
         try:
-            # Not `infer`: that computes in the calling thread, and OpenVINO (2025.4 to 2026.4) then crashes once another
-            # compiled network has been deleted.
+            # Not `infer`: that computes in the calling thread, and OpenVINO (2025.4 to 2026.4) then crashes once
+            # another compiled network has been deleted.
             request.start_async({0: np.ascontiguousarray(tile.numpy())}, share_inputs=True)
             request.wait()
             return torch.from_numpy(request.get_output_tensor(0).data.copy())  # the request's own is written again
