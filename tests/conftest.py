@@ -8,6 +8,7 @@ from pathlib import Path
 # Before the libraries read them. The Hub's address is a closed port, so that a forgotten download fails at once.
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
 os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="ssg-hub-tests-"))
+os.environ.setdefault("SSG_CACHE", tempfile.mkdtemp(prefix="ssg-hub-cache-"))
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

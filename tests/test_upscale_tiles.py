@@ -10,7 +10,8 @@ from torch import nn
 
 from ssg_hub.errors import CheckpointError, SSGError
 from ssg_hub.networks.registry import build_generator
-from ssg_hub.upscaling.engines.torch import is_out_of_memory
+from ssg_hub.upscaling.engines.base import is_out_of_memory
+from ssg_hub.upscaling.engines.choice import open_engine
 from ssg_hub.upscaling.tiling import ALIGN, Feather, Grid, choose_tile, cross_fade, overlap_of, plan_grid, plan_spans
 from ssg_hub.upscaling.upscale import upscale
 
@@ -213,7 +214,8 @@ def test_automatic_tiles_shrink_with_the_generators_width():
     def tile(generator_type, **config):
         with torch.device("meta"):  # no memory for the weights of the wide ones
             generator = build_generator(generator_type, config)
-        return choose_tile(generator, torch.device("cpu"), torch.float32)
+        engine = open_engine(generator, None, "torch", "cpu")
+        return choose_tile(engine.budget, engine.bytes_per_pixel)
 
     assert tile("compact") == 256
     assert tile("rrdb", features=8, blocks=1, growth=4) == 256

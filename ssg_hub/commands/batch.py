@@ -14,6 +14,7 @@ from . import clips
 from .jobs import FORMATS, Job, check_job, list_left_out, make_folders, plan_jobs
 
 DTYPES = ("float32", "float16", "bfloat16")
+ENGINES = ("auto", "torch", "openvino")  # as in upscaling.engines.choice, which brings torch along
 
 
 def add_parser(subparsers) -> None:
@@ -42,6 +43,7 @@ def add_parser(subparsers) -> None:
     add("--mask", action="store_true", help="also write NAME_mask.png (.mkv for clips): class ids, with a palette")
     add("--overlay", action="store_true", help="also write NAME_overlay.png: the mask over the result")
     add("--format", choices=["same", *FORMATS], help="of the results (default png); 'same' keeps each input's")
+    add("--engine", choices=ENGINES, help="what computes (default auto: OpenVINO on a CPU where it is installed)")
     add("--device", metavar="D", help="cpu, cuda, cuda:1, mps, … (default: the best there is)")
     add("--dtype", choices=DTYPES, help="precision of the computation (default: what fits the device)")
     add("--max-pixels", type=int, metavar="N", help="the largest picture that is accepted, in pixels")
@@ -143,6 +145,7 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
         "segment": args.mask or args.overlay,
         "strength": args.strength,
         "color_fix": args.color_fix,
+        "engine": args.engine,
         "device": device,
         "dtype": args.dtype and getattr(torch, args.dtype),
     }

@@ -91,7 +91,7 @@ class RRDBNet(nn.Module):
 def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Extend the right and lower edges by repetition until both sides divide by `multiple`."""
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
-    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+    return F.pad(x, (0, right, 0, bottom), mode="replicate")  # also by nothing: a branch would not survive tracing
 
 
 def _scale_initial_weights(module: nn.Module, factor: float) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..images.levels import LUMA
 from ..images.picture import Picture
 from ..images.resampling import fill_transparent, pull_colors, resize_bicubic, resize_lanczos, to_floats
-from .engines.torch import CELL, TileNetworks
+from .engines.base import CELL, Engine
 from .result import ColorSheet, enlarge_bicubic
 from .soft_masks import DriftSheet, MaskSheet, cell_span, total_variation
 from .tiling import Feather, Grid, Span, scale_span
@@ -25,7 +25,7 @@ class Job:
         picture: the input.
         size: (width, height) of the result.
         grid: the tiles, in input pixels.
-        networks: generator and guide.
+        engine: what runs generator and guide.
         strength: one number, or one for each class: (K,).
         color_fix: hold the broad colours to the input's.
         segment: make mask and drift.
@@ -35,7 +35,7 @@ class Job:
     picture: Picture
     size: tuple[int, int]
     grid: Grid
-    networks: TileNetworks
+    engine: Engine
     strength: float | Tensor
     color_fix: bool
     segment: bool
@@ -54,7 +54,7 @@ class Job:
     @property
     def step(self) -> tuple[float, float]:
         """Pixels of the result to one cell of the soft mask, (x, y)."""
-        return self.ratio[0] * CELL / self.networks.scale, self.ratio[1] * CELL / self.networks.scale
+        return self.ratio[0] * CELL / self.engine.scale, self.ratio[1] * CELL / self.engine.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Outcome:
 
 
 def run_job(job: Job, on_progress: Callable[[int, int], None]) -> Outcome:
-    """Send every tile through the networks; call under `torch.inference_mode` with the networks evaluating."""
+    """Send every tile through the networks; call inside of `job.engine.running()`."""
     colors, mask, drift = None, None, None
     add: list[Feather] = []
     if job.generates:
@@ -75,8 +75,8 @@ def run_job(job: Job, on_progress: Callable[[int, int], None]) -> Outcome:
         rows, columns = (scale_span(job.picture.size[side], job.size[side]) for side in (1, 0))
         add.append(Feather(job.grid.scaled(rows, columns), colors.put))
     if job.segment:
-        cells = job.grid.scaled(cell_span(job.networks.scale), cell_span(job.networks.scale))
-        mask = MaskSheet(job.size, job.step, len(job.networks.guide.labels), job.uncertain_below)
+        cells = job.grid.scaled(cell_span(job.engine.scale), cell_span(job.engine.scale))
+        mask = MaskSheet(job.size, job.step, len(job.engine.guide.labels), job.uncertain_below)
         drift = DriftSheet((cells.columns[-1][1], cells.rows[-1][1]))
         add += [Feather(cells, mask.put, context=1), Feather(cells, drift.put)]
     if add:
@@ -102,20 +102,20 @@ def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tenso
         As far as the job makes them: colours (1 or 3, h, w) at the result's size; soft labels (K, cells, cells);
         drift (1, cells, cells).
     """
-    networks, strength = job.networks, job.strength
+    engine, strength = job.engine, job.strength
     rows, columns = job.grid.rows[row], job.grid.columns[column]
     sr = generate_tile(job, to_floats(opaque.values[slice(*rows), slice(*columns)])) if job.generates else None
     bicubic = _bicubic_tile(job, opaque, rows, columns) if job.segment else None
     if isinstance(strength, Tensor):
-        strength = _spread_strength(strength, networks.segment(_as_rgb(sr)), sr)
+        strength = _spread_strength(strength, engine.segment(_as_rgb(sr)), sr)
     parts = []
     if job.segment:
         if sr is None:
-            labels = networks.segment(_as_rgb(bicubic))
+            labels = engine.segment(_as_rgb(bicubic))
             parts = [labels, torch.zeros_like(labels[:1])]
         else:
-            labels = networks.segment(_as_rgb(_blend(bicubic, sr, strength)))
-            parts = [labels, total_variation(networks.segment(_as_rgb(bicubic)), labels)]
+            labels = engine.segment(_as_rgb(_blend(bicubic, sr, strength)))
+            parts = [labels, total_variation(engine.segment(_as_rgb(bicubic)), labels)]
     if sr is not None:
         parts.insert(0, finish_colors(job, sr, strength, rows, columns))
     return parts
@@ -124,7 +124,7 @@ def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tenso
 def generate_tile(job: Job, lr: Tensor) -> Tensor:
     """SR (C, s*h, s*w) in [0, 1] of an LR tile (C, h, w); C is 1 for gray, 3 for RGB."""
     rgb = _as_rgb(lr)
-    sr = job.networks.generate(rgb)
+    sr = job.engine.generate(rgb)
     if job.color_fix:
         sr = pull_colors(sr, rgb)
     return sr if len(lr) == 3 else (sr * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
@@ -141,7 +141,7 @@ def finish_colors(job: Job, sr: Tensor, strength: float | Tensor, rows: Span, co
     Returns:
         (C, h, w) of the tile on the result's canvas.
     """
-    scale, (ratio_x, ratio_y) = job.networks.scale, job.ratio
+    scale, (ratio_x, ratio_y) = job.engine.scale, job.ratio
     left, right = scale_span(job.picture.size[0], job.size[0])(*columns)
     top, bottom = scale_span(job.picture.size[1], job.size[1])(*rows)
     if (ratio_x, ratio_y) != (scale, scale):
@@ -164,7 +164,7 @@ def finish_colors(job: Job, sr: Tensor, strength: float | Tensor, rows: Span, co
 
 def _bicubic_tile(job: Job, opaque: Picture, rows: Span, columns: Span) -> Tensor:
     """The tile by bicubic at the generator's scale: (C, s*h, s*w)."""
-    scale = job.networks.scale
+    scale = job.engine.scale
     size = (opaque.size[0] * scale, opaque.size[1] * scale)
     window = (columns[0] * scale, rows[0] * scale, columns[1] * scale, rows[1] * scale)
     return to_floats(resize_bicubic(opaque, size, window).values)

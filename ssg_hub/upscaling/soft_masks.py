@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ConfigError
-from .engines.torch import CELL
+from .engines.base import CELL
 
 UNCERTAIN = "uncertain"
 UNCERTAIN_COLOR = (0, 0, 0)

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 ALIGN = 4  # tiles start at multiples of 4 LR pixels: generators fold 2x2 or 4x4, the mask has one cell for 4x4 pixels
-OVERLAP = 32  # LR pixels that neighbours share: an RRDBNet differs from untiled by 3 of 255 at most; by 8 with 16
+# LR pixels that neighbours share at most. An RRDBNet, whose context is larger, differs from untiled by 3 of 255 at
+# most; by 8 with 16. Where the context is a quarter of it or less, there is no difference.
+OVERLAP = 32
 SMALLEST_TILE = 16
 LARGEST_AUTO_TILE = 256  # larger ones are no faster, and all that is kept on the CPU for one tile grows with them
-CPU_BUDGET = 2**30  # bytes that a tile's activations may take where no device says what it has
 Span = tuple[int, int]  # start and stop
 
 
@@ -37,26 +38,35 @@ class Grid:
 Scale = Callable[[int, int], Span]
 
 
-def plan_grid(height: int, width: int, tile: int | None) -> Grid:
-    """Cut a picture into tiles of at most `tile` pixels a side, all about equal; None is one tile for all."""
-    return Grid(plan_spans(height, tile), plan_spans(width, tile))
+def plan_grid(height: int, width: int, tile: int | None, context: int = OVERLAP) -> Grid:
+    """Cut a picture into tiles of at most `tile` pixels a side, all about equal; None is one tile for all.
+
+    Args:
+        height, width: of the picture.
+        tile: 16 or more.
+        context: LR pixels around a pixel that its SR depends on, to each side (`Generator.context`).
+    """
+    return Grid(plan_spans(height, tile, context), plan_spans(width, tile, context))
 
 
-def plan_spans(length: int, tile: int | None) -> list[Span]:
-    """Spans that cover 0…length: none longer than `tile` (16 or more), starts aligned, neighbours sharing OVERLAP."""
+def plan_spans(length: int, tile: int | None, context: int = OVERLAP) -> list[Span]:
+    """Spans that cover 0…length: none longer than `tile` (16 or more), starts aligned, neighbours overlapping."""
     if tile is None or length <= tile:
         return [(0, length)]
     tile -= tile % ALIGN
-    overlap = overlap_of(tile)
+    overlap = overlap_of(tile, context)
     count = math.ceil((length - overlap) / (tile - overlap))
     size = _align((length + (count - 1) * overlap) / count)
     starts = [_align(i * (length - size) / (count - 1)) for i in range(count)]
     return [(start, min(start + size, length)) for start in starts]
 
 
-def overlap_of(tile: int) -> int:
-    """LR pixels that tiles of this size share; less for the small ones, where 32 would be most of the work."""
-    return min(OVERLAP, tile // 4 - tile // 4 % ALIGN)
+def overlap_of(tile: int, context: int = OVERLAP) -> int:
+    """LR pixels that tiles of this size share; less for the small ones, where 32 would be most of the work.
+
+    Four times the context is enough: `Feather` drops a quarter on each side.
+    """
+    return max(ALIGN, min(OVERLAP, 4 * context, tile // 4 - tile // 4 % ALIGN))
 
 
 def scale_span(length: int, target: int) -> Scale:
@@ -126,20 +136,10 @@ def cross_fade(shared: int) -> Tensor:
     return ((position - 0.25) * 2).clamp_(0, 1)
 
 
-def choose_tile(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> int:
-    """A tile size whose activations fit the device: half of a GPU's free memory, 1 GiB elsewhere; 64 to 256."""
-    budget = torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else CPU_BUDGET
-    side = math.isqrt(int(budget / _bytes_per_pixel(generator, dtype)))
+def choose_tile(budget: int, bytes_per_pixel: int) -> int:
+    """A tile size, 64 to 256, whose activations fit into `budget` bytes."""
+    side = math.isqrt(budget // bytes_per_pixel)
     return min(max(side - side % 32, 64), LARGEST_AUTO_TILE)
-
-
-def _bytes_per_pixel(generator: nn.Module, dtype: torch.dtype) -> int:
-    """An upper bound of what a generator needs for each LR pixel.
-
-    Its widest layer at SR size, three times: input, output, and the convolution's workspace.
-    """
-    widths = [layer.out_channels for layer in generator.modules() if isinstance(layer, nn.Conv2d)]
-    return 3 * max(widths, default=3) * generator.scale**2 * dtype.itemsize
 
 
 def _align(position: float) -> int:

@@ -11,7 +11,8 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..images.reading import MAX_PIXELS, read_picture
-from .engines.torch import choose_device, choose_dtype, evaluating, place_networks
+from .engines.base import Engine
+from .engines.choice import open_engine
 from .pipeline import Job, Outcome, run_job
 from .result import UpscaleResult
 from .soft_masks import parse_strength
@@ -40,6 +41,7 @@ def predict(
     size: tuple[int, int],
     outscale: float = 4,
     tile: str | int | None = "auto",
+    engine: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> Prediction:
@@ -47,14 +49,12 @@ def predict(
 
     Args:
         size: (width, height) of the input, upright.
-        model, outscale, tile, device, dtype: as for `upscale`.
+        model, outscale, tile, engine, device, dtype: as for `upscale`.
 
     Raises:
         ConfigError: as `upscale`.
     """
-    parameter = next(model.generator.parameters(), torch.empty(0))
-    place, precision = choose_device(parameter.device, device), choose_dtype(parameter.dtype, dtype)
-    grid = _plan(model.generator, size, tile, place, precision)
+    grid = _plan(open_engine(model.generator, model.guide, engine, device, dtype), size, tile)
     return Prediction(*output_size(size, outscale), tile=_longest(grid), tiles=len(grid))
 
 
@@ -78,6 +78,7 @@ def upscale(
     strength: float | dict[str, float] = 1.0,
     color_fix: bool = False,
     uncertain_below: float = 0.5,
+    engine: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -97,6 +98,8 @@ def upscale(
         strength: 1 is the generator, 0 Pillow's bicubic to the byte; or {class name: strength}, through the soft mask.
         color_fix: hold the broad colours to those of the input.
         uncertain_below: confidence of the guide, 0 to 1, under which a pixel is marked uncertain.
+        engine: what computes: "torch"; "openvino", on a CPU; "auto" takes OpenVINO on a CPU where it can and torch
+            elsewhere; None is what the environment variable `SSG_ENGINE` says, or "auto".
         device, dtype: compute there, or so, on a copy of the model; the default is as the model is.
         on_progress: called with (tiles done, tiles in all) after each tile. What it raises ends the run and comes out.
         max_pixels: largest input.
@@ -120,23 +123,24 @@ def upscale(
     segments = segment and model.guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
-    networks = place_networks(model.generator, model.guide, device, dtype)
-    grid = _plan(networks.generator, picture.size, tile, networks.device, networks.dtype)
-    job = Job(picture, size, grid, networks, by_class, color_fix, segments, uncertain_below)
-    with torch.inference_mode(), evaluating(networks.generator, networks.guide):
+    runner = open_engine(model.generator, model.guide, engine, device, dtype)
+    grid = _plan(runner, picture.size, tile)
+    job = Job(picture, size, grid, runner, by_class, color_fix, segments, uncertain_below)
+    with runner.running():
         outcome = run_job(job, on_progress or (lambda done, total: None))
     report = {
         "input": {"width": picture.size[0], "height": picture.size[1], "mode": picture.mode},
         "output": {"width": size[0], "height": size[1]},
         "outscale": outscale,
-        "scale": networks.scale,
+        "scale": runner.scale,
         "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
         "color_fix": color_fix,
         "tile": _longest(grid),
         "tiles": len(grid),
-        "device": str(networks.device),
-        "dtype": str(networks.dtype).removeprefix("torch."),
-        "fallbacks": dict(networks.fallbacks),
+        "engine": runner.name,
+        "device": str(runner.device),
+        "dtype": str(runner.dtype).removeprefix("torch."),
+        "fallbacks": dict(runner.fallbacks),
     }
     return _finish(job, outcome, model.guide, report, started, segment)
 
@@ -148,7 +152,8 @@ def _finish(
     notes = list(job.picture.notes)
     if asked and guide is None:
         notes.append("The model has no guide, so there is no mask and no drift.")
-    notes += [NOTES[event].format(times=times) for event, times in sorted(job.networks.fallbacks.items())]
+    notes += [NOTES[event].format(times=times) for event, times in sorted(job.engine.fallbacks.items())]
+    notes += job.engine.notes
     mask, labels, drift = None, [], None
     if outcome.mask:
         mask = outcome.mask.to_image(guide.palette)
@@ -164,12 +169,10 @@ def _finish(
     return UpscaleResult(outcome.content, mask, labels, drift, report)
 
 
-def _plan(
-    generator: nn.Module, size: tuple[int, int], tile: str | int | None, device: torch.device, dtype: torch.dtype
-) -> Grid:
+def _plan(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:
     _check_tile(tile)
-    side = choose_tile(generator, device, dtype) if tile == "auto" else tile
-    return plan_grid(size[1], size[0], side)
+    side = choose_tile(engine.budget, engine.bytes_per_pixel) if tile == "auto" else tile
+    return plan_grid(size[1], size[0], side, engine.context)
 
 
 def _longest(grid: Grid) -> int:

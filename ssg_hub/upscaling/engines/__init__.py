@@ -1,1 +1,1 @@
-"""What runs the networks on a tile."""
+"""Engines: what runs the networks on a tile."""

@@ -1,0 +1,61 @@
+"""The OpenVINO engine: the fastest way through a network on a CPU."""
+
+import torch
+from torch import Tensor, nn
+
+from ...networks.registry import GENERATORS
+from . import compiled
+from .base import SMALLEST_SEEN, Engine, Finish
+from .torch import TorchEngine
+
+DTYPES = (torch.float32, torch.bfloat16)
+# (h, w) at which a converted network is compared with torch: odd, and of another shape than the first
+EXAMPLES = {
+    "generator": [(24, 20), (17, 31)],
+    "guide": [(SMALLEST_SEEN, SMALLEST_SEEN + 32), (SMALLEST_SEEN + 37, SMALLEST_SEEN + 3)],
+}
+
+
+class OpenVINOEngine(Engine):
+    """Runs what OpenVINO converts, and leaves to torch what it refuses: the notes say so."""
+
+    name = "openvino"
+
+    def __init__(self, generator: nn.Module, guide: nn.Module | None, device: torch.device, dtype: torch.dtype):
+        super().__init__(generator, guide, device, dtype)
+        self._torch = TorchEngine(generator, guide, device, dtype)
+        self._source = TorchEngine(generator, guide, device, torch.float32)
+        self._networks: dict[str, compiled.CompiledNetwork | None] = {}
+
+    def infer(self, network: str, tile: Tensor, finish: Finish) -> Tensor:
+        if network not in self._networks:
+            self._networks[network] = self._compile(network)
+        run = self._networks[network]
+        return self._torch.infer(network, tile, finish) if run is None else finish(run(tile))
+
+    def in_float32(self) -> "OpenVINOEngine":
+        return OpenVINOEngine(self.generator, self.guide, self.device, torch.float32)
+
+    def _compile(self, network: str) -> compiled.CompiledNetwork | None:
+        try:
+            return compiled.compile_network(self._source.module(network), self.dtype, EXAMPLES[network])
+        except compiled.Refused as refusal:
+            self.notes.append(f"OpenVINO cannot run the {network} ({refusal}); torch ran it.")
+            if network == "generator":
+                self.name = "torch"
+            return None
+
+
+def reason_against(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why OpenVINO cannot be used here, as the rest of a sentence; None when it can."""
+    if device.type != "cpu":
+        return f"runs on the CPU, not on {device}"
+    if dtype not in DTYPES:
+        return f"does not compute in {str(dtype).removeprefix('torch.')}"
+    if type(generator) not in GENERATORS.values():
+        return f"runs the generators of ssg_hub.networks, not a {type(generator).__name__}"
+    if not compiled.is_installed():
+        return "is not installed (pip install openvino)"
+    if dtype == torch.bfloat16 and not compiled.has_bfloat16():
+        return "finds no bfloat16 in this CPU"
+    return None
