@@ -254,6 +254,12 @@ def test_a_generator_that_is_not_finite_stops_at_once(data, tmp_path, tiny_model
     refuse(config, CheckpointError, "conv_last.bias")
 
 
+def test_a_trunk_that_does_not_fit_is_refused(data, tmp_path):
+    torch.save({"_conv_stem.weight": torch.zeros(32, 3, 3, 3)}, tmp_path / "trunk.pth")
+    keys = {"guide_model": None, "guide_steps": 1, "guide_backbone": str(tmp_path / "trunk.pth")}
+    refuse(write_config(tmp_path, data, **keys), CheckpointError, "does not fit guide_trunk lite0")
+
+
 # --- while it runs
 
 

@@ -10,6 +10,7 @@ from ..errors import CheckpointError
 from ..evaluation.judges import load_guide
 from ..model import SSGModel
 from ..networks.guide import Guide
+from ..networks.perceptual import read_tensors
 from .config import TrainConfig
 from .run import Run
 
@@ -36,7 +37,13 @@ def new_guide(config: TrainConfig) -> Guide:
         options["palette"] = config.class_palette
     guide = Guide({"model_type": "ssg_lite_segmentation", **options})
     if config.guide_backbone:
-        guide.network.load_backbone(torch.load(config.guide_backbone, map_location="cpu", weights_only=True))
+        try:
+            guide.network.load_backbone(read_tensors(config.guide_backbone, "EfficientNet-Lite weights"))
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(
+                f"guide_backbone {config.guide_backbone} does not fit guide_trunk {config.guide_trunk} ({reason})."
+            ) from None
     return guide
 
 
