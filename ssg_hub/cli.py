@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": ("ssg_hub.commands.evaluate", "measure SR pictures against references"),
     "degradation": ("ssg_hub.commands.degradation", "learn how a camera spoils its pictures, from these alone"),
     "train": ("ssg_hub.commands.train", "train a generator of your own"),
+    "export": ("ssg_hub.commands.export", "write a model as ONNX, checked in ONNX Runtime"),
     "convert": ("ssg_hub.commands.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
 }
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from ..images.picture import Picture
+from ..upscaling.options import output_size
 from ..upscaling.result import UpscaleResult
-from ..upscaling.upscale import output_size
 from . import views
 from .refusals import Refused
 from .settings import MEGA, Settings
