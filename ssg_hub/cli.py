@@ -16,6 +16,7 @@ COMMANDS = {
     "degradation": ("ssg_hub.commands.degradation", "learn how a camera spoils its pictures, from these alone"),
     "train": ("ssg_hub.commands.train", "train a generator of your own"),
     "demo": ("ssg_hub.commands.demo", "serve the page in the browser"),
+    "export": ("ssg_hub.commands.export", "write a model as ONNX, checked in ONNX Runtime"),
     "convert": ("ssg_hub.commands.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
 }
 

@@ -10,11 +10,9 @@ from typing import Any
 
 from ..errors import ConfigError, SSGError
 from ..images.formats import name_endings
+from ..upscaling.options import DTYPES, ENGINES, check_options
 from . import clips
 from .jobs import FORMATS, Job, check_job, list_left_out, make_folders, plan_jobs
-
-DTYPES = ("float32", "float16", "bfloat16")
-ENGINES = ("auto", "torch", "openvino")  # as in upscaling.engines.choice, which brings torch along
 
 
 def add_parser(subparsers) -> None:
@@ -62,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SSGError: the request as a whole cannot be done.
     """
+    check_options(args.outscale, args.tile, args.strength, engine=args.engine)
     if clips.are_meant(args.inputs, args.output):
         return clips.run(args, load_model, _options, say, _Group)
     clips.refuse_options(args)
@@ -179,7 +178,7 @@ def _upscale_one(model, job: Job, options: dict, overwrite: bool, on_progress: C
     from ..images.formats import check_size, choose_format
     from ..images.reading import MAX_PIXELS, read_picture
     from ..images.writing import write_picture
-    from ..upscaling.upscale import output_size
+    from ..upscaling.options import output_size
 
     check_job(job, overwrite)
     picture = read_picture(job.source, options.get("max_pixels", MAX_PIXELS))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..images.picture import Picture
 from ..images.writing import FORMATS
-from ..upscaling.upscale import output_size
+from ..upscaling.options import output_size
 from .refusals import Refused
 from .settings import MEGA, Settings
 

@@ -28,20 +28,21 @@ def total_variation(before: Tensor, after: Tensor) -> Tensor:
 
 
 def parse_strength(strength: float | dict[str, float], labels: list[str]) -> float | Tensor:
-    """Check a strength and bring it into the form in which it is applied.
+    """Check the names in a strength and bring it into the form in which it is applied.
 
     Args:
-        strength: a number in [0, 1], or one for each class name; classes that are not named have 1.
+        strength: a number in [0, 1], or one for each class name; classes that are not named have 1. `check_options`
+            has seen the numbers.
         labels: the guide's class names; empty without a guide.
 
     Returns:
         One number when it is the same everywhere, else one for each class: (K,) float32.
 
     Raises:
-        ConfigError: numbers outside [0, 1] or unknown names.
+        ConfigError: unknown names.
     """
     if not isinstance(strength, dict):
-        return _check_number(strength, "strength")
+        return float(strength)
     if not strength:
         return 1.0
     if not labels:
@@ -51,15 +52,8 @@ def parse_strength(strength: float | dict[str, float], labels: list[str]) -> flo
         near = difflib.get_close_matches(str(unknown[0]).lower(), labels, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"strength got an unknown class {unknown[0]!r}.{hint} This model knows {', '.join(labels)}.")
-    values = {name: _check_number(value, f"strength of {name!r}") for name, value in strength.items()}
-    by_class = [values.get(name, 1.0) for name in labels]
+    by_class = [float(strength.get(name, 1.0)) for name in labels]
     return by_class[0] if len(set(by_class)) == 1 else torch.tensor(by_class)
-
-
-def _check_number(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)) or not 0 <= value <= 1:
-        raise ConfigError(f"{name} is {value!r}; it must be a number from 0 (bicubic) to 1 (the generator).")
-    return float(value)
 
 
 class MaskSheet:

@@ -11,7 +11,6 @@ ALIGN = 4  # tiles start at multiples of 4 LR pixels: generators fold 2x2 or 4x4
 # LR pixels that neighbours share at most. An RRDBNet, whose context is larger, differs from untiled by 3 of 255 at
 # most; by 8 with 16. Where the context is a quarter of it or less, there is no difference.
 OVERLAP = 32
-SMALLEST_TILE = 16
 LARGEST_AUTO_TILE = 256  # larger ones are no faster, and all that is kept on the CPU for one tile grows with them
 Span = tuple[int, int]  # start and stop
 

@@ -13,13 +13,13 @@ from ..errors import ConfigError
 from ..images.reading import MAX_PIXELS, read_picture
 from .engines.base import Engine
 from .engines.choice import open_engine
+from .options import check_options, output_size
 from .pipeline import Job, Outcome, run_job
 from .result import UpscaleResult
 from .soft_masks import parse_strength
-from .tiling import SMALLEST_TILE, Grid, choose_tile, plan_grid
+from .tiling import Grid, choose_tile, plan_grid
 
 HONESTY = "An upscaled picture is an estimate: plates, faces and text may be invented; it is not evidence."
-LARGEST_OUTSCALE = 16
 NOTES = {
     "tile_halved": "Memory ran out {times} time(s); those tiles were redone in parts.",
     "float32_redo": "Half precision did not suffice {times} time(s); that was redone in float32.",
@@ -54,19 +54,9 @@ def predict(
     Raises:
         ConfigError: as `upscale`.
     """
+    check_options(outscale=outscale, tile=tile)
     grid = _plan(open_engine(model.generator, model.guide, engine, device, dtype), size, tile)
     return Prediction(*output_size(size, outscale), tile=_longest(grid), tiles=len(grid))
-
-
-def output_size(size: tuple[int, int], outscale: float) -> tuple[int, int]:
-    """(width, height) of the result.
-
-    Raises:
-        ConfigError: an outscale outside of 1…16.
-    """
-    if isinstance(outscale, bool) or not isinstance(outscale, (int, float)) or not 1 <= outscale <= LARGEST_OUTSCALE:
-        raise ConfigError(f"outscale is {outscale!r}; it must be a number from 1 to {LARGEST_OUTSCALE}.")
-    return round(size[0] * outscale), round(size[1] * outscale)
 
 
 def upscale(
@@ -114,16 +104,15 @@ def upscale(
         SSGError: out of memory even in small tiles.
     """
     started = time.perf_counter()
+    check_options(outscale, tile, strength, uncertain_below, engine, dtype)
     labels = [] if model.guide is None else list(model.guide.labels)
     by_class = parse_strength(strength, labels)
-    _check_fraction(uncertain_below)
-    _check_tile(tile)
-    picture = read_picture(image, max_pixels)
-    size = output_size(picture.size, outscale)
     segments = segment and model.guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
     runner = open_engine(model.generator, model.guide, engine, device, dtype)
+    picture = read_picture(image, max_pixels)
+    size = output_size(picture.size, outscale)
     grid = _plan(runner, picture.size, tile)
     job = Job(picture, size, grid, runner, by_class, color_fix, segments, uncertain_below)
     with runner.running():
@@ -170,7 +159,6 @@ def _finish(
 
 
 def _plan(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:
-    _check_tile(tile)
     side = choose_tile(engine.budget, engine.bytes_per_pixel) if tile == "auto" else tile
     return plan_grid(size[1], size[0], side, engine.context)
 
@@ -178,18 +166,3 @@ def _plan(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid
 def _longest(grid: Grid) -> int:
     """The longest side of any tile."""
     return max(stop - start for start, stop in (*grid.rows, *grid.columns))
-
-
-def _check_tile(tile: str | int | None) -> None:
-    if tile is None or tile == "auto":
-        return
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < SMALLEST_TILE:
-        raise ConfigError(
-            f"tile is {tile!r}; it must be 'auto', None (no tiles) or a whole number of pixels from {SMALLEST_TILE} on."
-        )
-
-
-def _check_fraction(uncertain_below: float) -> None:
-    number = isinstance(uncertain_below, (int, float)) and not isinstance(uncertain_below, bool)
-    if not number or not 0 <= uncertain_below <= 1:
-        raise ConfigError(f"uncertain_below is {uncertain_below!r}; it must be a number from 0 to 1.")

@@ -14,7 +14,8 @@ from torch import nn
 from ..errors import ConfigError, VideoError
 from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
-from ..upscaling.upscale import output_size, upscale
+from ..upscaling.options import output_size
+from ..upscaling.upscale import upscale
 from .clip import Clip
 from .copying import plan_copies
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec

@@ -16,8 +16,9 @@ from torch import nn
 from ..errors import VideoError
 from ..images.picture import Picture
 from ..images.writing import write_picture
+from ..upscaling.options import output_size
 from ..upscaling.result import UpscaleResult
-from ..upscaling.upscale import HONESTY, output_size, upscale
+from ..upscaling.upscale import HONESTY, upscale
 from .clip import Clip
 from .encoding import StreamWriter
 from .frames import Frame

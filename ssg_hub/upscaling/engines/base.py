@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, SSGError
-from ..tiling import OVERLAP, SMALLEST_TILE
+from ..options import SMALLEST_TILE
+from ..tiling import OVERLAP
 from .parts import apply_to_parts
 
 SMALLEST_SEEN = 64  # SR pixels a side that a guide gets at least: attention and pooling need some room

@@ -1,15 +1,12 @@
 """Which engine runs a model here."""
 
-import os
-
 import torch
 from torch import nn
 
 from ...errors import ConfigError
+from ..options import choose_engine, dtype_name
 from .base import Engine
 from .torch import TorchEngine
-
-ENGINES = ("auto", "torch", "openvino")
 
 
 def open_engine(
@@ -31,10 +28,7 @@ def open_engine(
     Raises:
         ConfigError: an unknown engine, a device that this machine lacks, or a type that is not for computing.
     """
-    name = engine or os.environ.get("SSG_ENGINE") or "auto"
-    if name not in ENGINES:
-        said = "engine" if engine else "SSG_ENGINE"
-        raise ConfigError(f"{said} is {name!r}; known are {', '.join(ENGINES)}.")
+    name = choose_engine(engine)
     parameter = next(generator.parameters(), torch.empty(0))
     place, precision = _choose_device(parameter.device, device), _choose_dtype(parameter.dtype, dtype)
     if name == "torch":
@@ -63,8 +57,4 @@ def _choose_device(current: torch.device, device: str | torch.device | None) -> 
 
 def _choose_dtype(current: torch.dtype, dtype: torch.dtype | str | None) -> torch.dtype:
     """The precision to compute in: the model's own unless another one is asked for."""
-    known = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.float16, torch.bfloat16)}
-    name = str(current if dtype is None else dtype).removeprefix("torch.")
-    if name not in known:
-        raise ConfigError(f"dtype {name!r} is not for pictures; use {', '.join(known)}.")
-    return known[name]
+    return getattr(torch, dtype_name(current if dtype is None else dtype))

@@ -1,0 +1,87 @@
+"""The options of `upscale` and what they may be, checked without torch: a wrong one is refused before its import."""
+
+import os
+from numbers import Real
+from typing import Any
+
+from ..errors import ConfigError
+
+LARGEST_OUTSCALE = 16
+SMALLEST_TILE = 16
+ENGINES = ("auto", "torch", "openvino")
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def check_options(
+    outscale: Any = 4,
+    tile: Any = "auto",
+    strength: Any = 1.0,
+    uncertain_below: Any = 0.5,
+    engine: Any = None,
+    dtype: Any = None,
+) -> None:
+    """Check what needs neither the picture nor the model; arguments are those of `upscale`.
+
+    Raises:
+        ConfigError: one is impossible.
+    """
+    output_size((1, 1), outscale)
+    if not (tile is None or tile == "auto") and (not _is_whole(tile) or tile < SMALLEST_TILE):
+        raise ConfigError(
+            f"tile is {tile!r}; it must be 'auto', None (no tiles) or a whole number of pixels from {SMALLEST_TILE} on."
+        )
+    for name, value in strength.items() if isinstance(strength, dict) else [(None, strength)]:
+        if not _is_fraction(value):
+            what = "strength" if name is None else f"strength of {name!r}"
+            raise ConfigError(f"{what} is {value!r}; it must be a number from 0 (bicubic) to 1 (the generator).")
+    if not _is_fraction(uncertain_below):
+        raise ConfigError(f"uncertain_below is {uncertain_below!r}; it must be a number from 0 to 1.")
+    choose_engine(engine)
+    dtype_name(dtype)
+
+
+def output_size(size: tuple[int, int], outscale: float) -> tuple[int, int]:
+    """(width, height) of the result.
+
+    Raises:
+        ConfigError: an outscale outside of 1…16.
+    """
+    if not _is_number(outscale) or not 1 <= outscale <= LARGEST_OUTSCALE:
+        raise ConfigError(f"outscale is {outscale!r}; it must be a number from 1 to {LARGEST_OUTSCALE}.")
+    return round(size[0] * outscale), round(size[1] * outscale)
+
+
+def choose_engine(engine: str | None) -> str:
+    """One of ENGINES: what is asked for, or else what `SSG_ENGINE` says, or "auto".
+
+    Raises:
+        ConfigError: an unknown one.
+    """
+    name = engine or os.environ.get("SSG_ENGINE") or "auto"
+    if name not in ENGINES:
+        raise ConfigError(f"{'engine' if engine else 'SSG_ENGINE'} is {name!r}; known are {', '.join(ENGINES)}.")
+    return name
+
+
+def dtype_name(dtype: Any) -> str | None:
+    """One of DTYPES for a torch dtype or its name; None stays None.
+
+    Raises:
+        ConfigError: another one.
+    """
+    name = None if dtype is None else str(dtype).removeprefix("torch.")
+    if name not in (None, *DTYPES):
+        raise ConfigError(f"dtype {name!r} is not for pictures; use {', '.join(DTYPES)}.")
+    return name
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
