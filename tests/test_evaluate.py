@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from ssg_hub import cli
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.evaluation import distances, judges, metrics
-from ssg_hub.evaluation.methods import FromFolder, FromGenerator, Result, bicubic, to_pixels
+from ssg_hub.evaluation.methods import FromFolder, FromModel, Result, bicubic, to_pixels
 from ssg_hub.evaluation.picture_sheet import choose_crop
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder, summarize
 from ssg_hub.images.picture import Picture
@@ -182,18 +182,18 @@ def test_parts_of_a_set_can_be_summarized(data):
     assert part["psnr_y"] == pytest.approx(expected)
 
 
-def test_a_bare_generator_is_a_method(data, tiny_model):
+def test_a_model_is_a_method_and_progress_is_told(data, tiny_model):
     progress = []
     evaluation = evaluate_folder(
         data / "lr",
-        {"generator": FromGenerator(tiny_model.generator)},
+        {"model": FromModel(tiny_model)},
         data / "hr",
         on_progress=lambda done, total: progress.append((done, total)),
     )
     with torch.inference_mode():
         sr = tiny_model.generator(read(data / "lr/a.png")).clamp(0, 1)
     expected = metrics.psnr_y((sr * 255).round() / 255, read(data / "hr/a.png"), border=SCALE).item()
-    assert evaluation.pictures["generator"]["a"].values["psnr_y"] == pytest.approx(expected, abs=1e-3)
+    assert evaluation.pictures["model"]["a"].values["psnr_y"] == pytest.approx(expected, abs=1e-3)
     assert progress == [(1, 3), (2, 3), (3, 3)]
 
 

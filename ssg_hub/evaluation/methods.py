@@ -1,4 +1,4 @@
-"""What an evaluation compares: ways to get an SR picture for an LR file (bicubic, a model, a bare generator, a folder).
+"""What an evaluation compares: ways to get an SR picture for an LR file (bicubic, a model, a folder).
 
 A method takes the case, its LR pixels and the wanted size, and returns `Result`. All give 8-bit values, as files hold.
 """
@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
 
 from ..errors import ConfigError
 from ..images.formats import list_pictures, name_endings
@@ -110,19 +108,6 @@ class FromModel:
         if not self.segment:
             return Result(pixels)
         return Result(pixels, np.asarray(result.mask), np.asarray(result.drift, np.float32) / 255)
-
-
-class FromGenerator:
-    """SR by a bare generator, the whole picture at once: for validation while training."""
-
-    def __init__(self, generator: nn.Module):
-        self.generator = generator
-
-    @torch.inference_mode()
-    def __call__(self, case: Case, lr: np.ndarray, size: tuple[int, int]) -> Result:
-        weight = next(self.generator.parameters())
-        batch = torch.from_numpy(lr).permute(2, 0, 1)[None].to(weight.device, weight.dtype)
-        return Result(round_to_bytes(self.generator(batch)[0].permute(1, 2, 0).float().cpu().numpy()))
 
 
 def index_pictures(folder: Path) -> dict[str, Path]:
