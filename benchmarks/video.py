@@ -1,11 +1,13 @@
 """Clips: flicker beside frame by frame, memory over 2,000 frames, speed with and without a still camera.
 
     python -m benchmarks.video flicker [--model FILE] [--beside x4plus=FILE] [--clips 4]
+    python -m benchmarks.video stills [--model FILE]
     python -m benchmarks.video memory
     python -m benchmarks.video speed [--model FILE] [--frames 24]
 
 Flicker is measured on clips whose motion is known: a camera pans, zooms, turns or shakes over a Kodak photograph, or
 stands still while a piece of another walks by; each frame is blurred, reduced, given its own noise, and compressed.
+`stills` takes the clips of still cameras for longer, and says how much is reused and how far that is from computing it.
 """
 
 import argparse
@@ -64,6 +66,9 @@ SHOTS = [
 ]
 
 
+STILL_FRAMES, JUDGED = 40, 10  # of a still camera, and how many of its last are judged
+
+
 def place_camera(shot: Shot, number: int, size: tuple[int, int], photo: tuple[int, int]) -> np.ndarray:
     """The 3x3 matrix from the pixels of frame `number` to those of the photograph."""
     middle = number - (FRAMES - 1) / 2
@@ -82,21 +87,21 @@ def place_camera(shot: Shot, number: int, size: tuple[int, int], photo: tuple[in
     return np.array([[cosine, -sine, x], [sine, cosine, y], [0, 0, 1]]) @ to_middle
 
 
-def shoot(shot: Shot, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+def shoot(shot: Shot, folder: Path, count: int = FRAMES) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """(HR frames in levels, cameras as `place_camera` gives them, masks of what the cameras' motion explains)."""
     photo = read_photo(folder, shot.photo)
     upright = photo.shape[0] > photo.shape[1]
     size = (LR[1] * SCALE, LR[0] * SCALE) if upright else (LR[0] * SCALE, LR[1] * SCALE)
     frames, cameras, backgrounds = [], [], []
     walker = read_photo(folder, 1 + shot.photo % 24)[100:260, 200:320]
-    for number in range(FRAMES):
+    for number in range(count):
         camera = place_camera(shot, number, size, photo.shape[1::-1])
         flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
         frame = cv2.warpAffine(photo, camera[:2], size, flags=flags, borderMode=cv2.BORDER_REFLECT).clip(0, 255)
         background = np.ones(frame.shape[:2], bool)
         if shot.motion == "walk":
-            left = 40 + 21 * number
-            frame[150:310, left : left + 120] = walker[:, : size[0] - left]
+            left = (40 + 21 * number) % (size[0] - 120)
+            frame[150:310, left : left + 120] = walker
             background[130:330, max(0, left - 42) : left + 162] = False  # with a margin, and where it just was
         frames.append(frame)
         cameras.append(camera)
@@ -156,10 +161,9 @@ def measure_warping(frames: list[np.ndarray], cameras: list[np.ndarray], backgro
     return float(np.mean(errors))
 
 
-def measure_still(frames: list[np.ndarray], backgrounds: list[np.ndarray]) -> float:
-    """Standard deviation over time, in levels, where nothing moves."""
-    seen = np.logical_and.reduce(backgrounds)
-    return float(np.stack(frames[SETTLED:]).astype(np.float32).std(axis=0)[seen].mean())
+def measure_deviation(frames: list[np.ndarray], seen: np.ndarray) -> float:
+    """Mean standard deviation over time, in levels, where nothing moves: `seen` (H, W)."""
+    return float(np.stack(frames).astype(np.float32).std(axis=0)[seen].mean())
 
 
 def upscale_steadily(model, lrs: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
@@ -173,6 +177,31 @@ def upscale_steadily(model, lrs: list[np.ndarray]) -> tuple[list[np.ndarray], fl
             stills.forget()
         frames.append(stills(values, count))
     return frames, stills.reused / len(lrs)
+
+
+def run_stills(args: argparse.Namespace) -> dict:
+    """Still cameras: the share that was reused, the deviation over time, and the error of reuse, in levels."""
+    model, found = load_model(args.model), {}
+    for shot in (shot for shot in SHOTS if shot.motion in ("still", "walk")):
+        hrs, _, backgrounds = shoot(shot, find_shared() / "data" / "kodak", STILL_FRAMES)
+        lrs = degrade(shot, hrs)
+        steady = Steady()
+        steadied = [steady(lr)[0] for lr in lrs][-JUDGED:]
+        kept, reused = upscale_steadily(model, lrs)
+        whole = [upscale(model, lr, segment=False).picture.values for lr in steadied]
+        plain = [upscale(model, lr, segment=False).picture.values for lr in lrs[-JUDGED:]]
+        error = np.abs(np.stack(kept[-JUDGED:]).astype(np.float32) - np.stack(whole))
+        seen = np.logical_and.reduce(backgrounds[-JUDGED:])
+        found[f"{shot.motion} {shot.photo}, noise {shot.noise:g}"] = {
+            "reused": round(reused, 3),
+            "error of reuse, mean": round(float(error.mean()), 3),
+            "error of reuse, 99 %": round(float(np.percentile(error, 99)), 3),
+            "std frame by frame": round(measure_deviation(plain, seen), 3),
+            "std averaged": round(measure_deviation(whole, seen), 3),
+            "std averaged and reused": round(measure_deviation(kept[-JUDGED:], seen), 3),
+        }
+        print(json.dumps(found), flush=True)
+    return found
 
 
 def run_flicker(args: argparse.Namespace) -> dict:
@@ -205,7 +234,7 @@ def run_flicker(args: argparse.Namespace) -> dict:
             row[name] = {"warping": measure_warping(frames, cameras, backgrounds), "lpips": judge(frames, hrs)}
             row[name]["reused"] = reused
             if shot.motion in ("still", "walk"):
-                row[name]["std"] = measure_still(frames, backgrounds)
+                row[name]["std"] = measure_deviation(frames[SETTLED:], np.logical_and.reduce(backgrounds))
         rows.append(row)
         print(json.dumps(row), flush=True)
     return {"clips": rows, "summary": summarise(rows)}
@@ -283,13 +312,13 @@ def run_speed(args: argparse.Namespace) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["flicker", "memory", "speed"])
+    parser.add_argument("what", choices=["flicker", "stills", "memory", "speed"])
     parser.add_argument("--model", help="as for ssg upscale; default: the embedded one")
     parser.add_argument("--beside", nargs="*", default=[], metavar="NAME=FILE", help="other models, frame by frame")
     parser.add_argument("--clips", type=int, default=len(SHOTS), help="how many of the clips (flicker)")
     parser.add_argument("--frames", type=int, default=24, help="how many (speed)")
     args = parser.parse_args()
-    found = {"flicker": run_flicker, "memory": run_memory, "speed": run_speed}[args.what](args)
+    found = {"flicker": run_flicker, "stills": run_stills, "memory": run_memory, "speed": run_speed}[args.what](args)
     print(json.dumps(found.get("summary", found), indent=1))
 
 
