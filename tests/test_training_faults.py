@@ -192,8 +192,20 @@ def test_label_maps_are_looked_at(data, tmp_path, where, kind):
         "target": {},
         "dev": {"dev_labeled": "hr", "target_labels": None},
     }[where]
-    words = {"ids": "map of 3 holds the id 33", "channels": "mode RGB", "size": "128x50 belongs to the picture 3"}[kind]
+    words = {"ids": "map of 3 holds the id 33", "channels": "3 channels", "size": "128x50 belongs to the picture 3"}[
+        kind
+    ]
     refuse(write_config(tmp_path, data, **keys), ConfigError, words)
+
+
+def test_an_unreadable_picture_with_labels_is_replaced_but_not_in_the_dev_set(data, tmp_path):
+    data = own_copy(data, tmp_path)
+    cut(data / "hr/images/3.png")
+    keys = {"guide_steps": 1, "adversarial_steps": 0, "target": [], "guide_batch": 5}
+    config = write_config(tmp_path, data, **keys)
+    train_here(config)
+    shutil.rmtree(tmp_path / "run")
+    refuse(config, ConfigError, "picture 3 of dev_labeled cannot be read", "--dev_labeled", "hr")
 
 
 def dev_pair(data, hr_size, lr_size):

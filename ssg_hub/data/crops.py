@@ -260,10 +260,10 @@ def _jitter(image: Image.Image, amount: float, rng: np.random.Generator) -> Imag
 def check_label(
     label: Image.Image, size: tuple[int, int], known_ids: set[int] | None, name: str, scale: int = 1
 ) -> int:
-    """Check that a label map holds one known id per pixel, and belongs to a picture by its size.
+    """Check that a label map holds known ids, and belongs to a picture by its size.
 
     Args:
-        label: as it was opened.
+        label: from `tables.open_label`.
         size: of the picture, width and height.
         known_ids: the ids that it may hold; None: any.
         name: of the picture, for the message.
@@ -273,14 +273,9 @@ def check_label(
         By how much the label map is larger than the picture: 1 or `scale`.
 
     Raises:
-        ConfigError: it has several channels, ids that are no class, or another size.
+        ConfigError: it has ids that are no class, or another size.
     """
     ids = np.asarray(label)
-    if ids.ndim != 2 or ids.dtype.kind not in "bui":
-        raise ConfigError(
-            f"the label map of {name} is of mode {label.mode}; it must hold one class id per pixel. "
-            "Save it as a gray or palette PNG."
-        )
     present = np.flatnonzero(np.bincount(ids.ravel())) if ids.dtype == np.uint8 else np.unique(ids)
     if known_ids is not None and (unknown := sorted({*present.tolist()} - known_ids)):
         raise ConfigError(

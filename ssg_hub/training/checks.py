@@ -52,19 +52,25 @@ def check_labels(config: TrainConfig, guide: Guide | None) -> None:
     if config.guide_steps or config.teacher_steps or config.guide == "joint":
         _check_table(load_pictures(config.guide_data, config.data_root, labels=True), known)
     if config.dev_labeled:
-        _check_table(load_pictures([config.dev_labeled], config.data_root, labels=True), known)
+        _check_table(load_pictures([config.dev_labeled], config.data_root, labels=True), known, replaceable=False)
     if config.guided and config.target_labels:
         table = load_pictures(config.target, config.data_root, labels=config.target_labels)
         _check_table(table, known, config.scale)
 
 
-def _check_table(table, known: set[int], scale: int = 1) -> None:
-    """Look at label maps, and their pictures, spread over a table."""
+def _check_table(table, known: set[int], scale: int = 1, replaceable: bool = True) -> None:
+    """Look at label maps spread over a table; pictures must be readable where no other can replace them."""
     for index in np.unique(np.linspace(0, len(table) - 1, CHECKED_LABELS).astype(int)).tolist():
         row = table[index]
         name = picture_stem(row["image"])
         try:
-            label, picture = open_label(row["label"]), open_cell(row["image"])
-            check_label(label, picture.size, known, name, scale)
+            label = open_label(row["label"])
         except ImageError as error:
-            raise ConfigError(f"the picture {name} or its label map cannot be read ({error}). Replace it.") from None
+            raise ConfigError(f"the label map of {name} cannot be used: {error}") from None
+        try:
+            size = open_cell(row["image"]).size
+        except ImageError as error:
+            if replaceable:
+                continue
+            raise ConfigError(f"the picture {name} of dev_labeled cannot be read: {error}") from None
+        check_label(label, size, known, name, scale)
