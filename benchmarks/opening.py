@@ -42,7 +42,6 @@ def main() -> None:
 def make_item(result, lang: str) -> dict:
     """The viewer's item in one language."""
     width, height = result.image.size
-    titles = (("bicubic", "before"), ("after", "after"))
     url = {name: f"{viewer.STATIC}opening/{name}.webp" for name in ("before", "after", "mask", "drift")}
     return {
         "name": EXAMPLES[EXAMPLE][lang],

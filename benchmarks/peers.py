@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from benchmarks.document import ROOT
 from benchmarks.evaluation_data import PictureSet, camvid_sets, find_shared, kodak_sets
-from ssg_hub.evaluation.judges import load_model
 from ssg_hub.evaluation.methods import index_pictures
+from ssg_hub.loading import load_model
 
 OUTPUT = ROOT / "runs/peers"
 PEERS = {  # name -> weights: beside the repository, or in its own ignored folder

@@ -27,8 +27,8 @@ import torch
 from PIL import Image
 
 from benchmarks.evaluation_data import find_shared
-from ssg_hub.commands.batch import load_model
 from ssg_hub.evaluation.distances import find_distances
+from ssg_hub.loading import load_model
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.steady import Steady
 from ssg_hub.video.stills import Stills

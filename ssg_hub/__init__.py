@@ -8,12 +8,13 @@ result.image.save("photo_x4.png")
 from typing import TYPE_CHECKING
 
 from .errors import CheckpointError, ConfigError, HubError, ImageError, SSGError
+from .loading import load_model
 
 if TYPE_CHECKING:
     from .model import SSGModel
 
 __version__ = "0.1.0"
-__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel"]
+__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel", "load_model"]
 
 
 def __getattr__(name: str):

@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from ssg_hub import cli
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
-from ssg_hub.evaluation import distances, judges, metrics
+from ssg_hub.evaluation import distances, metrics
 from ssg_hub.evaluation.methods import FromFolder, FromModel, Result, bicubic, to_pixels
 from ssg_hub.evaluation.picture_sheet import choose_crop
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder, summarize
 from ssg_hub.images.picture import Picture
+from ssg_hub.loading import load_guide
 
 SCALE = 4
 STEMS = ["a", "b", "c"]
@@ -387,15 +388,15 @@ def test_two_files_of_one_stem(data):
 def test_judges_that_are_none(tmp_path, tiny_model):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ConfigError, match="nothing is not a semantic segmentation model"):
-        judges.load_guide(str(tmp_path / "nothing"))
+        load_guide(str(tmp_path / "nothing"))
     tiny_model.guide.network.config.save_pretrained(tmp_path / "weightless")
     with pytest.raises(CheckpointError, match="no segmentation model at"):
-        judges.load_guide(str(tmp_path / "weightless"))
+        load_guide(str(tmp_path / "weightless"))
     type(tiny_model)(generator_type="compact", generator_config={"features": 4, "convs": 1}).save_pretrained(
         tmp_path / "blind"
     )
     with pytest.raises(ConfigError, match="SSGModel without a guide"):
-        judges.load_guide(str(tmp_path / "blind"))
+        load_guide(str(tmp_path / "blind"))
 
 
 def test_processes_that_do_not_know_of_each_other(data, monkeypatch, capsys):

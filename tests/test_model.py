@@ -267,7 +267,7 @@ def test_shapes_that_do_not_fit(saved):
         ({"format_version": "new"}, "format_version 'new'"),
         ({"generator_type": "swin"}, "unknown generator type 'swin'"),
         ({"generator_config": {"depth": 3}}, "unknown option depth"),
-        ({"generator_config": {"features": "many"}}, "do not fit its config"),
+        ({"generator_config": {"features": "many"}}, "cannot be used: RRDBNet got features 'many'"),
         ({"guide_config": {"model_type": "nonesuch", "id2label": {"0": "a"}}}, "nonesuch"),
     ],
 )

@@ -221,7 +221,7 @@ def test_automatic_tiles_shrink_with_the_generators_width():
     assert tile("rrdb", features=8, blocks=1, growth=4) == 256
     wide = tile("rrdb", features=256, blocks=1)
     assert 64 <= wide < 256 and wide % 32 == 0
-    assert tile("rrdb", features=8192, blocks=0) == 64
+    assert tile("rrdb", features=1024, blocks=1) == 64
 
 
 @pytest.mark.gpu

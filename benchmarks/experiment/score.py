@@ -27,10 +27,10 @@ from benchmarks.experiment.report import CURVES, FIGURES
 from benchmarks.experiment.train import add_selection, is_finished, selected
 from benchmarks.peers import peer_folder
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.judges import load_guide, load_model
 from ssg_hub.evaluation.methods import Case, FromFolder, FromModel, Method, Result, bicubic, to_bytes, to_pixels
 from ssg_hub.evaluation.scoring import Measures, PictureScore, evaluate_folder, pair_files, summarize
 from ssg_hub.images.reading import read_picture
+from ssg_hub.loading import load_guide, load_model
 
 HR_FOLDERS = {"val": "val", "dev": "train"}
 FLAT_BLOCK, FLAT_SHARE = 8, 0.2

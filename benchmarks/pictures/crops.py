@@ -12,11 +12,11 @@ from benchmarks.document import ROOT
 from benchmarks.evaluation_data import SCALE, PictureSet, camvid_sets, find_shared, kodak_sets
 from benchmarks.peers import peer_folder
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.judges import EMBEDDED, load_model
 from ssg_hub.evaluation.methods import FromFolder, FromModel, Method, bicubic, to_pixels
 from ssg_hub.evaluation.picture_sheet import Crop, choose_crop, draw_sheet
 from ssg_hub.evaluation.scoring import Evaluation, Measures, evaluate_folder, pair_files
 from ssg_hub.images.reading import read_picture
+from ssg_hub.loading import EMBEDDED, load_model
 
 SHOWN_PEERS = ("general-x4v3", "x4plus")
 SETS = ("kodak-generic", "kodak-jpeg")

@@ -16,11 +16,11 @@ from benchmarks.evaluation_data import find_shared
 from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, run_folder
 from benchmarks.experiment.train import is_finished
 from ssg_hub.degradation import load_degradation
-from ssg_hub.evaluation.judges import load_model
 from ssg_hub.evaluation.methods import FromModel, bicubic, index_pictures, to_bytes, to_pixels
 from ssg_hub.evaluation.picture_sheet import draw_sheet
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.images.reading import read_picture
+from ssg_hub.loading import load_model
 
 SHOWN = ["bicubic", "bank", "bicubic-guide", "generic-guide", "ssg"]
 CROPS = 4

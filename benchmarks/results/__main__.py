@@ -18,7 +18,7 @@ from benchmarks.peers import PEERS
 from benchmarks.results.aims import tell_aims
 from benchmarks.results.measuring import JUDGE, SHOWN_PEERS, Measurements
 from benchmarks.results.tables import tell_camvid, tell_colors, tell_guides, tell_kodak, tell_models, tell_times
-from ssg_hub.evaluation.judges import EMBEDDED, load_model
+from ssg_hub.loading import EMBEDDED, load_model
 
 PARTS = {
     "models": tell_models,

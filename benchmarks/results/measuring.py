@@ -17,9 +17,9 @@ from benchmarks.document import ROOT
 from benchmarks.evaluation_data import HR_PARTS, SCALE, VOID, PictureSet, camvid_sets, kodak_sets
 from benchmarks.peers import missing, peer_folder, weights_file
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.judges import load_guide, load_model
 from ssg_hub.evaluation.methods import FromFolder, FromModel, Method, bicubic
 from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
+from ssg_hub.loading import load_guide, load_model
 
 JUDGE = ROOT / "runs/judge/guide"
 YARDSTICK = "x4plus"

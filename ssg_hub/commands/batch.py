@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigError, SSGError
 from ..images.formats import name_endings
+from ..loading import EMBEDDED, load_model
 from ..upscaling.options import DTYPES, ENGINES, check_options
 from . import clips
 from .jobs import FORMATS, Job, check_job, list_left_out, make_folders, plan_jobs
@@ -27,7 +27,9 @@ def add_parser(subparsers) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", type=Path, metavar="IN", help="pictures, folders of pictures, or clips")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder, or a file name for one input")
-    add("--model", metavar="M", help="folder, Hub id, or community .pth/.safetensors file; default: the embedded one")
+    add(
+        "--model", default=EMBEDDED, metavar="M", help=f"folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})"
+    )
     add("--outscale", type=float, default=4.0, metavar="X", help="how many times larger, such as 2 or 2.5 (default 4)")
     add("--tile", type=_tile, default="auto", metavar="N", help="tile side in input pixels, 0 for none (default auto)")
     add(
@@ -36,6 +38,12 @@ def add_parser(subparsers) -> None:
         default=1.0,
         metavar="S",
         help="1 is the generator, 0 is bicubic; or per class: car=0.5,sky=0 (default 1)",
+    )
+    add(
+        "--denoise",
+        type=float,
+        metavar="D",
+        help="1 gives clean pictures, 0 keeps the grain, where the model has both (default: the model's own)",
     )
     add("--color-fix", action="store_true", help="hold the colours of the result to those of the input")
     add("--mask", action="store_true", help="also write NAME_mask.png (.mkv for clips): class ids, with a palette")
@@ -101,19 +109,6 @@ def parse_strength(text: str) -> float | dict[str, float]:
         raise argparse.ArgumentTypeError(message) from None
 
 
-def load_model(name: str | None) -> Any:
-    """Load an `SSGModel` by folder or Hub id (None: the embedded one), or a community generator from its file.
-
-    Raises:
-        SSGError: as `SSGModel.from_pretrained` and `SSGModel.load_generator` do.
-    """
-    from ..model import SSGModel
-
-    if name is not None and name.lower().endswith((".pth", ".pt", ".safetensors")):
-        return SSGModel.from_components("compact", generator_config={"features": 8, "convs": 1}).load_generator(name)
-    return SSGModel.from_pretrained(name)
-
-
 def say(text: str) -> None:
     """Write a line to stderr, above a progress bar where there is one."""
     from tqdm import tqdm
@@ -148,7 +143,8 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
         "device": device,
         "dtype": args.dtype and getattr(torch, args.dtype),
     }
-    return options | ({"max_pixels": args.max_pixels} if args.max_pixels else {})
+    given = {"max_pixels": args.max_pixels or None, "denoise": args.denoise}
+    return options | {name: value for name, value in given.items() if value is not None}
 
 
 def _upscale_all(model, jobs: list[Job], options: dict, overwrite: bool, show: bool) -> int:

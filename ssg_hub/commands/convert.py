@@ -1,12 +1,16 @@
 """`ssg convert`: published weights (`.pth`, ncnn's `.param` + `.bin`) to safetensors; pruned where asked."""
 
+import os
+import tempfile
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor
 
-from ..errors import ConfigError
-from ..networks.ncnn import keep_blocks, read_ncnn
+from ..errors import CheckpointError, ConfigError
+from ..networks.ncnn import read_ncnn
 from ..networks.published import read_generator
+from ..networks.rrdb import RRDBNet, keep_blocks
 
 
 def add_parser(subparsers) -> None:
@@ -15,22 +19,37 @@ def add_parser(subparsers) -> None:
     parser.add_argument("weights", type=Path, help="a .pth, .safetensors or ncnn .param file (its .bin beside it)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--keep-blocks", metavar="I,J,…", help="keep only these RRDBs, for instance 0,4,8,13,18,22")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     parser.set_defaults(func=_run)
 
 
 def _run(args) -> int:
-    read = read_ncnn if args.weights.suffix == ".param" else read_generator
-    generator_type, config, state = read(args.weights)
-    if args.keep_blocks:
-        if generator_type != "rrdb":
-            raise ConfigError(f"--keep-blocks prunes an RRDBNet; {args.weights.name} is of type {generator_type!r}.")
-        config, state = keep_blocks(config, state, _parse_indices(args.keep_blocks))
     if args.output.suffix != ".safetensors":
         raise ConfigError(f"the output must be a .safetensors file; {args.output.name} is not.")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, args.output)
+    if args.output.exists() and not args.overwrite:
+        raise ConfigError(f"{args.output} exists. Choose another name, or --overwrite.")
+    kept = args.keep_blocks and _parse_indices(args.keep_blocks)
+    read = read_ncnn if args.weights.suffix.lower() == ".param" else read_generator
+    generator_type, config, state = read(args.weights)
+    if kept:
+        if generator_type != RRDBNet.name:
+            raise ConfigError(f"--keep-blocks prunes an RRDBNet; {args.weights.name} is of type {generator_type!r}.")
+        config, state = keep_blocks(config, state, kept)
+    _write(state, args.output)
     print(f"{args.output}: {generator_type} {config}, {sum(t.numel() for t in state.values()) / 1e6:.2f} M parameters")
     return 0
+
+
+def _write(state: dict[str, Tensor], path: Path) -> None:
+    """Write all of it or nothing, readable by whom the user's umask lets."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".converting-", dir=path.parent) as folder:
+            whole = Path(folder, path.name)
+            whole.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
+            os.replace(whole, path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
 
 
 def _parse_indices(text: str) -> list[int]:

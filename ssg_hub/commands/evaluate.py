@@ -14,10 +14,10 @@ import torch
 
 from ..errors import ConfigError
 from ..evaluation.distances import DISTANCES, VARIABLE, explain_missing, find_distances
-from ..evaluation.judges import EMBEDDED, WEIGHTS_SUFFIXES, load_guide, load_model
 from ..evaluation.methods import FromFolder, FromModel, Method, bicubic
 from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
+from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -141,7 +141,7 @@ def _name_models(arguments: argparse.Namespace, taken: dict[str, Method]) -> dic
         name, named, where = text.partition("=")
         if not named or Path(text).exists():
             path, where = Path(text), text
-            name = path.stem if path.suffix in WEIGHTS_SUFFIXES else path.name
+            name = path.stem if is_weights_file(path) else path.name
             name = f"{name} (model)" if name in taken else name
         if not (name and where):
             raise ConfigError(f"a model is given as NAME=MODEL, such as large=runs/large/model; it got {text!r}.")

@@ -24,7 +24,7 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, and say what the file takes, gives and is worth."""
     from ..exporting import export_onnx
-    from .batch import load_model
+    from ..loading import load_model
 
     done = export_onnx(load_model(args.model), args.output, args.part, args.opset, args.overwrite)
     size = done.path.stat().st_size / 1e6

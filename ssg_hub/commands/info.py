@@ -4,13 +4,15 @@ import argparse
 import json
 from pathlib import Path
 
-from .batch import load_model
+from ..loading import EMBEDDED, load_model
 
 
 def add_parser(subparsers) -> None:
     """Add `ssg info` to the command line."""
     parser = subparsers.add_parser("info", help="say what a model is: architecture, size, labels, licence")
-    parser.add_argument("model", nargs="?", help="folder, Hub id, or community weights file; default: the embedded one")
+    parser.add_argument(
+        "model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=run)
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(name: str | None) -> dict:
+def describe(name: str) -> dict:
     """Facts about a model: JSON values under short names.
 
     Raises:
@@ -37,10 +39,11 @@ def describe(name: str | None) -> dict:
     config = model.config
     guide = config.guide_config or {}
     return {
-        "model": name or "the embedded checkpoint",
+        "model": name,
         "generator": f"{config.generator_type} " + " ".join(f"{k}={v}" for k, v in config.generator_config.items()),
         "generator_parameters": _count(model.generator),
         "scale": model.scale,
+        "denoise": f"0 to 1, default {config.denoise_default:g}" if config.denoise_set else None,
         "guide": guide.get("model_type"),
         "guide_parameters": _count(model.guide) if model.guide is not None else 0,
         "labels": model.labels,
@@ -55,9 +58,9 @@ def _count(module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _bytes_on_disk(name: str | None) -> int | None:
+def _bytes_on_disk(name: str) -> int | None:
     """Size of the weights; None for what is on the Hub."""
-    path = Path(__file__).parents[1] / "pretrained" if name is None else Path(name)
+    path = Path(__file__).parents[1] / "pretrained" if name == EMBEDDED else Path(name)
     if path.is_file():
         return path.stat().st_size
     if path.is_dir():

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+from ..images.formats import WRITTEN
 from ..images.picture import Picture
-from ..images.writing import FORMATS
 from ..upscaling.options import output_size
 from .refusals import Refused
 from .settings import MEGA, Settings
@@ -12,7 +12,7 @@ from .settings import MEGA, Settings
 VIEW_PIXELS = 16 * MEGA  # beyond it the page shows a smaller view, for the browser's sake
 ALLOWANCE = 2**18  # bytes of a result for what compresses badly, and small files beside the pictures
 # What a result can be written as. TIFF is for those who ask for it by name; the page offers what browsers show.
-OUTPUT_FORMATS = tuple(name for name in ("png", "jpeg", "webp", "avif", "tiff") if f".{name}" in FORMATS)
+OUTPUT_FORMATS = tuple(name for name in ("png", "jpeg", "webp", "avif", "tiff") if f".{name}" in WRITTEN)
 PAGE_FORMATS = tuple(name for name in OUTPUT_FORMATS if name != "tiff")
 QUALITY = 90  # of the formats that lose something
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ..commands.batch import load_model
+from ..loading import load_model
 from . import viewer
 from .cache import Ledger
 from .gradio_fixes import picture_input, strengths_input

@@ -12,8 +12,8 @@ from PIL import Image
 
 from ..errors import SSGError
 from ..images.picture import Picture
+from ..upscaling.options import output_size
 from ..upscaling.result import UpscaleResult
-from ..upscaling.upscale import output_size
 from . import views
 from .archive import FILES, archive_url
 from .gradio_fixes import CACHE_ROUTE

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from ..commands.batch import load_model
+from ..loading import load_model
 from . import decoding, viewer
 from .archive import archive_route
 from .cache import swept

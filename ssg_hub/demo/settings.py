@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..loading import EMBEDDED
+
 MEGA = 1_000_000
 DEFAULT = "default"  # the name of the model that the page starts with
 LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
@@ -18,7 +20,7 @@ UNITS = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 class Settings:
     """Limits and models of one running demo."""
 
-    model: str | None = None  # folder, file or Hub id; None is the checkpoint inside the package
+    model: str = EMBEDDED  # folder, file or Hub id, as `load_model` takes it
     # What a visitor may choose beside it, name -> folder, file or Hub id: an allow-list.
     other_models: dict[str, str] = field(default_factory=dict)
     max_pixels: int = 4 * MEGA  # of an input
@@ -40,7 +42,7 @@ def from_environment() -> Settings:
     """
     default = Settings()
     return Settings(
-        model=os.environ.get("SSG_MODEL") or None,
+        model=os.environ.get("SSG_MODEL") or EMBEDDED,
         other_models=parse_models(os.environ.get("SSG_MODELS", "")),
         max_pixels=_number("SSG_MAX_PIXELS", default.max_pixels),
         max_output_pixels=_number("SSG_MAX_OUTPUT_PIXELS", default.max_output_pixels),

@@ -1,1 +1,1 @@
-"""The networks: generators, discriminators and the guide, and published weights read into them."""
+"""The networks: generators (`registry`), discriminators and the guide, and published weights read into them."""

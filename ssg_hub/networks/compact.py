@@ -1,28 +1,32 @@
 """`SRVGGNetCompact`, the light generator."""
 
+import math
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import CheckpointError
+from .registry import Generator, NcnnLayer
 
 
-class SRVGGNetCompact(nn.Module):
+class SRVGGNetCompact(Generator, name="compact"):
     """Real-ESRGAN's compact network (Wang et al., ICCV-W 2021): plain convolutions in LR space, then pixel shuffle.
 
     Args:
         features: channels of the trunk.
         convs: number of convolutions between the first and the last.
-        scale: enlargement, 1 or more.
+        scale: enlargement.
 
     Raises:
-        ConfigError: for a scale below 1.
+        ConfigError: see `OPTIONS`.
     """
 
+    title = "SRVGGNetCompact"
+    OPTIONS = {"features": range(1, 1025), "convs": range(257), "scale": range(1, 9)}
+
     def __init__(self, features: int = 64, convs: int = 16, scale: int = 4):
-        super().__init__()
-        if not isinstance(scale, int) or scale < 1:
-            raise ConfigError(f"SRVGGNetCompact got scale {scale!r}; it needs a whole number of at least 1.")
-        self.scale = scale
+        super().__init__(features=features, convs=convs, scale=scale)
         layers: list[nn.Module] = [nn.Conv2d(3, features, 3, padding=1), nn.PReLU(features)]
         for _ in range(convs):
             layers += [nn.Conv2d(features, features, 3, padding=1), nn.PReLU(features)]
@@ -35,5 +39,40 @@ class SRVGGNetCompact(nn.Module):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """The weight at which loss gradients are compared when the guide loss is balanced."""
         return self.body[-1].weight
+
+    @property
+    def context(self) -> int:
+        return self.options["convs"] + 2  # one pixel for each 3x3 convolution
+
+    @classmethod
+    def read_published(cls, state: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Convolutions and PReLUs in turn, numbered: body.0, body.1, …"""
+        kernels = {int(parts[1]): kernel for name, kernel in state.items() if (parts := _numbered(name))}
+        if not kernels or 0 not in kernels or kernels[0].ndim != 4:
+            return None
+        convs = [kernels[index] for index in sorted(kernels) if kernels[index].ndim == 4]
+        if len(convs) < 2:
+            return None
+        features, channels = convs[0].shape[:2]
+        scale = math.isqrt(convs[-1].shape[0] // 3)
+        if channels != 3 or 3 * scale**2 != convs[-1].shape[0]:
+            raise CheckpointError(
+                f"a {cls.title} from {channels} to {convs[-1].shape[0]} channels, which is not from 3 to 3 x scale²; "
+                "only RGB networks can be used."
+            )
+        return {"features": features, "convs": len(convs) - 2, "scale": scale}, state
+
+    @classmethod
+    def read_layers(cls, layers: list[NcnnLayer]) -> dict[str, Any] | None:
+        widths = [layer.outputs for layer in layers if layer.kind == "Convolution"]
+        if len(widths) < 2 or not any(layer.kind == "PReLU" for layer in layers):
+            return None
+        return {"features": widths[0], "convs": len(widths) - 2, "scale": math.isqrt(widths[-1] // 3)}
+
+
+def _numbered(name: str) -> list[str] | None:
+    """The parts of "body.N.weight"; None for another name."""
+    parts = name.split(".")
+    fits = len(parts) == 3 and parts[0] == "body" and parts[2] == "weight" and parts[1].isdecimal()
+    return parts if fits and len(parts[1]) < 9 else None

@@ -7,14 +7,19 @@ Everything between the SR pixels and the logits is differentiable, so that a los
 import colorsys
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import CheckpointError, ConfigError, SSGError
+from ..storage.hub import hub_errors
+from .building import ONE_AT_A_TIME, check_finite, sketch
+from .guide_config import check_guide_config, read_labels
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+PROBE = 64  # pixels a side of the picture on which a configuration is tried
 
 
 class Guide(nn.Module):
@@ -26,14 +31,20 @@ class Guide(nn.Module):
             `input_scale` (the size at which the network reads a picture, relative to the picture's own; default 1).
 
     Raises:
-        ConfigError: an unknown `model_type`, or labels that do not count 0, 1, 2, …
+        ConfigError: an unknown `model_type`, labels that do not count 0, 1, 2, …, or another impossible value.
+
+    >>> guide = Guide({"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {0: "sky", 1: "road"}}).eval()
+    >>> guide.labels
+    ['sky', 'road']
+    >>> tuple(guide(torch.rand(1, 3, 64, 48)).shape)
+    (1, 2, 16, 12)
     """
 
     def __init__(self, guide_config: dict):
         super().__init__()
         self.network = _build_network(guide_config)
         config = self.network.config
-        self.labels = _read_labels(config.id2label)
+        self.labels = read_labels(config.id2label)
         self.palette = [tuple(color) for color in config.palette]
         if len(self.palette) != len(self.labels):
             raise ConfigError(f"the guide has {len(self.labels)} classes but its palette {len(self.palette)} colours.")
@@ -41,7 +52,7 @@ class Guide(nn.Module):
         self.register_buffer("std", torch.tensor(config.image_std).view(1, 3, 1, 1), persistent=False)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **hub_options) -> "Guide":
+    def from_pretrained(cls, name: str | Path, **hub_options: Any) -> "Guide":
         """Load a transformers segmentation model from the Hub or a folder, weights included.
 
         Args:
@@ -50,17 +61,48 @@ class Guide(nn.Module):
 
         Raises:
             ConfigError: the model is not a semantic segmentation model.
+            CheckpointError: its weights are missing, damaged or incomplete.
+            HubError: the Hub refused or is out of reach.
         """
-        from transformers import AutoModelForSemanticSegmentation
+        if Path(name).is_dir():
+            return cls._load(name, hub_options)
+        with hub_errors(str(name), hub_options.get("revision"), hub_options.get("token")):
+            return cls._load(name, hub_options)
+
+    @classmethod
+    def _load(cls, name: str | Path, hub_options: dict) -> "Guide":
+        from transformers import AutoModelForSemanticSegmentation, PreTrainedConfig
 
         from . import lite_segmentation  # noqa: F401  (registers the light network)
 
         try:
-            network = AutoModelForSemanticSegmentation.from_pretrained(name, **hub_options)
+            config, _ = PreTrainedConfig.get_config_dict(name, **hub_options)
+            if "model_type" not in config:
+                raise ValueError("it has no config.json with a model_type")
+            check_reading(sketch(lambda: cls(config)))
+            with ONE_AT_A_TIME:
+                network, info = AutoModelForSemanticSegmentation.from_pretrained(
+                    name, trust_remote_code=False, output_loading_info=True, dtype=torch.float32, **hub_options
+                )
+        except SSGError:
+            raise
+        except OSError as error:
+            if not Path(name).is_dir():
+                raise  # the Hub's, or about it
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"no segmentation model at {name} ({reason}). Give a folder or a Hub id.") from error
         except ValueError as error:
             raise ConfigError(f"{name} is not a semantic segmentation model of transformers: {error}") from error
+        except Exception as error:  # foreign files in a foreign library: it fails in every way there is
+            raise CheckpointError(f"the guide {name} is damaged ({_brief(error)}). Get it again.") from error
+        if missing := sorted(info["missing_keys"]):
+            raise CheckpointError(
+                f"the weights of {name} lack {len(missing)} tensors, for instance {missing[0]}: "
+                "it is no finished segmentation model. Give another one."
+            )
         guide = cls({**network.config.to_dict(), **_read_normalisation(name, hub_options)})
         guide.network.load_state_dict(network.state_dict())
+        check_finite(guide, str(name))
         return guide.eval()
 
     @property
@@ -108,6 +150,26 @@ class Guide(nn.Module):
         return (image - self.mean) / self.std
 
 
+def check_reading(guide: Guide) -> None:
+    """Pass a picture without memory through a guide that was built by `sketch`, to see that it can run.
+
+    Raises:
+        ConfigError: it cannot, or does not give one logit for each class.
+    """
+    try:
+        logits = guide.eval()(torch.empty(1, 3, PROBE, PROBE, device="meta"))
+        fits = logits.ndim == 4 and logits.shape[:2] == (1, len(guide.labels))
+    except Exception as error:  # a foreign network with foreign values
+        raise ConfigError(
+            f"the guide of guide_config cannot read a picture of {PROBE}x{PROBE} pixels ({_brief(error)}). "
+            "Get the config again, or use another guide."
+        ) from error
+    if not fits:
+        raise ConfigError(
+            f"the guide gives {tuple(logits.shape)} for {len(guide.labels)} classes. Get the config again."
+        )
+
+
 def default_palette(classes: int) -> list[tuple[int, int, int]]:
     """Distinct colours: hues by the golden ratio, brightness alternating."""
     return [
@@ -117,33 +179,37 @@ def default_palette(classes: int) -> list[tuple[int, int, int]]:
 
 
 def _build_network(guide_config: dict) -> nn.Module:
+    config = check_guide_config(guide_config)
+    config = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "input_scale": 1.0, **config}
+
     from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
     from . import lite_segmentation  # noqa: F401  (registers the light network)
 
-    config = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "input_scale": 1.0, **guide_config}
-    model_type = config.pop("model_type", None)
-    if isinstance(config.get("id2label"), dict):  # JSON turned its integer keys into strings
-        config["id2label"] = {int(index): label for index, label in config["id2label"].items()}
-        config["label2id"] = {label: index for index, label in config["id2label"].items()}
+    model_type = config.pop("model_type")
     try:
-        transformers_config = AutoConfig.for_model(model_type, **config)
-        if not hasattr(transformers_config, "palette"):
-            transformers_config.palette = default_palette(transformers_config.num_labels)
-        return AutoModelForSemanticSegmentation.from_config(transformers_config)
+        with ONE_AT_A_TIME:
+            transformers_config = AutoConfig.for_model(model_type, **config)
+            if getattr(transformers_config, "palette", None) is None:
+                transformers_config.palette = default_palette(transformers_config.num_labels)
+            return AutoModelForSemanticSegmentation.from_config(
+                transformers_config, dtype=torch.float32, trust_remote_code=False
+            )
     except ConfigError:
         raise
-    except ValueError as error:
+    except Exception as error:  # a foreign library with foreign values
+        if isinstance(error, ValueError) and str(error).startswith("Unrecognized"):
+            raise ConfigError(
+                f"guide_config has model_type {model_type!r:.60}, which transformers does not know as a semantic "
+                "segmentation model. Use for instance 'segformer', or upgrade transformers."
+            ) from error
         raise ConfigError(
-            f"guide_config has model_type {model_type!r}, which transformers does not know as a semantic segmentation "
-            "model. Use for instance 'segformer', or upgrade transformers."
+            f"the guide of guide_config cannot be built ({_brief(error)}). Get the config again."
         ) from error
 
 
-def _read_labels(id2label: dict[int, str]) -> list[str]:
-    if sorted(id2label) != list(range(len(id2label))):
-        raise ConfigError(f"the guide's id2label must count 0, 1, 2, …; it has {sorted(id2label)[:5]}….")
-    return [str(id2label[index]) for index in range(len(id2label))]
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
 def _read_normalisation(name: str | Path, hub_options: dict) -> dict:

@@ -1,71 +1,61 @@
-"""Community weights: read ESRGAN and Real-ESRGAN checkpoints, without running what they may contain."""
+"""Published weights: read the files in which trainers leave a generator, without running what they may contain."""
 
 import pickle
-import re
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import CheckpointError
-from .registry import build_generator
+from ..errors import CheckpointError, ConfigError
+from .registry import build_generator, generators
 
-NESTING = ("params_ema", "params", "state_dict", "generator")  # where trainers put the weights, the best first
-
-# ESRGAN's first release numbered its layers; x4 only.
-OLD_NAMES = [
-    (r"^model\.0\.", "conv_first."),
-    (r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3."),
-    (r"^model\.1\.sub\.\d+\.(weight|bias)$", r"conv_body.\1"),
-    (r"^model\.3\.", "conv_up1."),
-    (r"^model\.6\.", "conv_up2."),
-    (r"^model\.8\.", "conv_hr."),
-    (r"^model\.10\.", "conv_last."),
-]
-# BasicSR before its renaming (also RealSR): trunk names in full.
-MIDDLE_NAMES = [
-    (r"^RRDB_trunk\.(\d+)\.RDB(\d)\.", r"body.\1.rdb\2."),
-    (r"^trunk_conv\.", "conv_body."),
-    (r"^upconv(\d)\.", r"conv_up\1."),
-    (r"^HRconv\.", "conv_hr."),
-]
+# Where trainers put the weights: the key of a dict inside the file, the best first; then a prefix of their names.
+NESTING = ("params_ema", "params-ema", "ema", "g_ema", "params", "generator", "net_g", "netG", "model", "network")
+NESTING += ("model_state_dict", "state_dict", "weights")
+PREFIXES = ("module.", "_orig_mod.", "generator.", "net_g.", "netG.", "model.", "network.", "net.")
+PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+DEEPEST = 4  # wrappers around wrappers
 
 
-def read_generator(path: str | Path) -> tuple[str, dict, dict[str, Tensor]]:
+def read_generator(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Read a generator's weights and infer its architecture from their shapes.
 
     Args:
-        path: a `.pth`/`.pt` file (read with `weights_only=True`, so that a pickle cannot run code) or `.safetensors`.
+        path: a `.safetensors` file, or one of another name that `torch.save` wrote: it is read with
+            `weights_only=True`, so that a pickle cannot run code.
 
     Returns:
         The generator type, its configuration, and its state dict (float32), ready for `build_generator`.
 
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe, or not an RRDBNet or SRVGGNetCompact.
+        CheckpointError: the file is missing, damaged or unsafe, or holds no weights of a generator known here.
     """
     path = Path(path)
-    state = _rename(_unnest(_read_file(path)))
-    if "conv_first.weight" in state:
-        generator_type, config = "rrdb", _infer_rrdb(state, path)
-    elif "body.0.weight" in state and state["body.0.weight"].ndim == 4:
-        generator_type, config = "compact", _infer_compact(state, path)
-    else:
-        raise CheckpointError(
-            f"{path.name} holds {len(state)} tensors that are neither an RRDBNet nor a SRVGGNetCompact "
-            f"(first names: {', '.join(list(state)[:3]) or 'none'}). Give an ESRGAN or Real-ESRGAN generator."
-        )
-    _check_fits(generator_type, config, state, path)
+    content = _read_file(path)
+    try:
+        found = _recognise(content)
+        if found is None:
+            raise CheckpointError(_say_what_it_is(content))
+        generator_type, config, state = found
+        _check_fits(generator_type, config, state)
+        _check_numbers(state, path.stat().st_size)
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{path.name} cannot be used: {error}") from None
     return generator_type, config, {name: tensor.float() for name, tensor in state.items()}
 
 
-def _read_file(path: Path) -> dict:
+def _read_file(path: Path) -> Mapping:
     if not path.is_file():
         raise CheckpointError(f"no weights file at {path}. Give the path of a .pth or .safetensors file.")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             return load_file(path)
+        _refuse_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a whole safetensors file ({error}). Download it again.") from error
@@ -77,75 +67,84 @@ def _read_file(path: Path) -> dict:
                 "Ask its author for safetensors, or convert it in a sandbox that you trust."
             ) from error
         raise CheckpointError(f"{path.name} is not a PyTorch checkpoint. Download it again.") from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path.name} is damaged or truncated ({error}). Download it again.") from error
-    if not isinstance(content, dict):
+    except CheckpointError:
+        raise
+    except Exception as error:  # a reader of foreign bytes: it fails in every way there is
+        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path.name} holds weights that are damaged ({detail}). Download it again.") from error
+    if not isinstance(content, Mapping):
         raise CheckpointError(f"{path.name} holds a {type(content).__name__}; a state dict of tensors is needed.")
     return content
 
 
-def _unnest(content: dict) -> dict[str, Tensor]:
-    for key in NESTING:
-        if isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if any(name.startswith("generator.") for name in content):  # a saved SSGModel: without its guide
-        content = {name.removeprefix("generator."): content[name] for name in content if name.startswith("generator.")}
-    return {name.removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
+def _refuse_packed(path: Path) -> None:
+    """PyTorch stores tensors as they are; a packed file can fill the memory with what it expands to."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > 2 * path.stat().st_size + 2**20:
+            raise CheckpointError(
+                f"{path.name} is packed and would expand to {size / 2**30:.1f} GiB of weights. "
+                "Load it where you trust it, and save it again with torch.save."
+            )
 
 
-def _rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    if "model.0.weight" in state:
-        rules = OLD_NAMES
-    elif any(name.startswith("RRDB_trunk.") for name in state):
-        rules = MIDDLE_NAMES
-    else:
-        return state
-    return {_apply(rules, name): tensor for name, tensor in state.items()}
+def _recognise(content: Mapping) -> tuple[str, dict[str, Any], dict[str, Tensor]] | None:
+    for state in _candidates(content):
+        for generator_type, cls in generators().items():
+            found = cls.read_published(state)
+            if found is not None:
+                return generator_type, *found
+    return None
 
 
-def _apply(rules: list[tuple[str, str]], name: str) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
+def _candidates(content: Mapping, depth: int = 0) -> Iterator[dict[str, Tensor]]:
+    """What the weights of a generator may be: what is nested in a dict, the dict itself, what shares a prefix."""
+    if depth > DEEPEST:
+        return
+    nested = [key for key, value in content.items() if isinstance(value, Mapping)]
+    for key in [*(key for key in NESTING if key in nested), *(key for key in nested if key not in NESTING)]:
+        yield from _candidates(content[key], depth + 1)
+    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state:
+        return
+    yield state
+    for prefix in PREFIXES:
+        if inner := {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}:
+            yield from _candidates(inner, depth + 1)
 
 
-def _infer_rrdb(state: dict[str, Tensor], path: Path) -> dict:
-    features, channels = state["conv_first.weight"].shape[:2]
-    scales = {3: 4, 12: 2, 48: 1}
-    blocks = {int(match[1]) for name in state if (match := re.match(r"body\.(\d+)\.", name))}
-    growth = state.get("body.0.rdb1.conv1.weight")
-    if channels not in scales or growth is None:
-        raise CheckpointError(
-            f"{path.name} is an RRDBNet with {channels} input channels; only RGB networks can be used."
-        )
-    return {
-        "features": features,
-        "blocks": max(blocks) + 1,
-        "growth": growth.shape[0],
-        "scale": scales[channels],
-    }
+def _say_what_it_is(content: Mapping) -> str:
+    states = list(_candidates(content))
+    largest = max(states, key=len, default={})
+    titles = " or ".join(cls.title for cls in generators().values())
+    return (
+        f"it holds {len(largest)} tensors that are not those of a {titles} "
+        f"(first names: {', '.join(list(largest)[:3]) or 'none'}). Give weights of one of these networks."
+    )
 
 
-def _infer_compact(state: dict[str, Tensor], path: Path) -> dict:
-    indices = sorted(int(name.split(".")[1]) for name in state if name.endswith(".weight"))
-    last = state[f"body.{indices[-1]}.weight"]
-    scale = round((last.shape[0] / 3) ** 0.5)
-    if last.ndim != 4 or 3 * scale**2 != last.shape[0]:
-        raise CheckpointError(
-            f"{path.name} ends in {last.shape[0]} channels, which is not 3 x scale²; it is no RGB network."
-        )
-    convs = sum(state[f"body.{i}.weight"].ndim == 4 for i in indices) - 2
-    return {"features": state["body.0.weight"].shape[0], "convs": convs, "scale": scale}
-
-
-def _check_fits(generator_type: str, config: dict, state: dict[str, Tensor], path: Path) -> None:
+def _check_fits(generator_type: str, config: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Compare names and shapes with the network's, which is built without memory."""
     with torch.device("meta"):
         expected = build_generator(generator_type, config).state_dict()
     wrong = sorted(set(expected) ^ set(state))
     wrong += [name for name in expected if name in state and expected[name].shape != state[name].shape]
     if wrong:
         raise CheckpointError(
-            f"{path.name} looks like {generator_type} {config} but {len(wrong)} of its tensors do not fit, "
+            f"it looks like {generator_type} {config} but {len(wrong)} of its tensors do not fit, "
             f"for instance {wrong[0]}. It is a variant of the network that cannot be used here."
         )
+
+
+def _check_numbers(state: dict[str, Tensor], file_size: int) -> None:
+    """Refuse what is no plain array of finite floats, or is larger than the file that it came from."""
+    for name, tensor in state.items():
+        if tensor.dtype not in PLAIN or tensor.layout != torch.strided or tensor.is_meta:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{name} is {kind}, {tensor.layout}; plain floating-point weights are needed.")
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > 2 * file_size:
+        raise CheckpointError("its tensors are larger than the file itself. Download it again.")
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} holds NaN or infinity; its training failed. Use another checkpoint.")

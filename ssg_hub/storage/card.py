@@ -8,26 +8,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from . import EMBEDDED, checkpoint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pictures = Mapping[str, "str | Path | Image"]  # caption -> picture
 PACKAGE = Path(__file__).parents[1]
-PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
+PLACEHOLDER = re.compile(r"\{\{ ?(\w+) ?\}\}")  # a formatter takes the spaces out where the place is code
 LICENSE_ID = re.compile(r"[a-z0-9.-]+")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-OWN_PLACE = (
-    "data",
-    "metrics",
-    "license_note",
-    "notes",
-    "base_model",
-    "title",
-)  # keys of trained_on
+# Keys of trained_on that have a place of their own in the card, and what they hold.
+FACTS: dict[str, tuple[type, ...]] = {
+    "data": (str, list, tuple),
+    "metrics": (Mapping,),
+    "license_note": (str,),
+    "notes": (str, list, tuple),
+    "base_model": (str,),
+    "title": (str,),
+}
 
 
-def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[str, str] | None = None) -> str:
+SOMEWHERE = "path/to/"  # before the end of the path of a model that is not on the Hub
+PLAIN_NAMES = {"model", "models", "checkpoint", "final", "output"}  # folders whose parent says more
+
+
+def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str, str] | None = None) -> str:
     """Write the card of a model.
 
     Args:
@@ -35,7 +41,8 @@ def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[st
             ({row: {metric: number}}, or one row's {metric: number}), `license_note` (the terms in words), `notes` (a
             text, or a list), `base_model` (a Hub id), and anything else, which goes into the table of the
             configuration.
-        repo_id: where the model will be, for the lines that load it.
+        place: where the model will be, for the lines that load it: a Hub id, "embedded", or what `name_folder` says
+            of its folder.
         pictures: {caption: path relative to the card}.
 
     Returns:
@@ -43,6 +50,12 @@ def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[st
 
     Raises:
         ConfigError: a licence that is not written as the Hub writes them.
+
+    >>> card = build_card({"scale": 4, "generator_type": "rrdb"}, "ann/street")
+    >>> print(*(line for line in card.splitlines() if "street" in line), sep="\\n")
+    # street
+    model = SSGModel.from_pretrained("ann/street")
+    `pip install ssg-hub`, or `ssg upscale photo.jpg -o out --model ann/street` on the command line.
     """
     facts = dict(config.get("trained_on") or {})
     guided = config.get("guide_config") is not None
@@ -54,11 +67,12 @@ def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[st
         "license": license_id,
         "license_name": "license_name: see-model-card" if license_id == "other" else "",
         "base_model": f"base_model: {base_model}" if HUB_ID.fullmatch(base_model) else "",
-        "title": facts.get("title") or (repo_id or "SSG super-resolution model").split("/")[-1],
+        "title": facts.get("title") or _title(place, config["scale"]),
         "scale": str(config["scale"]),
         "guided": ", guided by semantic segmentation" if guided else "",
         "extras": ", the semantic mask of what is in it, and a map of what may have been invented" if guided else "",
-        "repo_id": repo_id or "path/to/this/folder",
+        "load": "" if place == EMBEDDED else f'"{place or SOMEWHERE + "this/folder"}"',
+        "model_option": "" if place == EMBEDDED else f" --model {place or SOMEWHERE + 'this/folder'}",
         "pictures": "\n\n".join(f"![{caption}]({path})\n\n*{caption}*" for caption, path in (pictures or {}).items()),
         "classes": _list_classes(config["guide_config"]) if guided else "",
         "data": _as_text(facts.get("data")) or "The data that this checkpoint was trained on were not recorded.",
@@ -73,6 +87,35 @@ def build_card(config: Mapping, repo_id: str | None = None, pictures: Mapping[st
 
 GUIDE_LIMIT = """- The mask knows only the classes above. Pixels that the guide is unsure of are marked *uncertain*;
   where the masks of the input and of the result disagree (semantic drift), trust the result least."""
+
+
+def name_folder(folder: Path) -> str:
+    """What the card calls a model in a folder: "embedded" inside the package, else the end of its path."""
+    folder = folder.resolve()
+    if folder == checkpoint.PRETRAINED.resolve():
+        return EMBEDDED
+    end = folder.name if folder.name not in PLAIN_NAMES or not folder.parent.name else "/".join(folder.parts[-2:])
+    return SOMEWHERE + end
+
+
+def check_facts(license: object, facts: object) -> None:
+    """Check what a config says for the card.
+
+    Raises:
+        ConfigError: `license` is no text, or `facts` (the config's `trained_on`) no dict, or an entry of another kind
+            than `build_card` takes.
+    """
+    if license is not None and not isinstance(license, str):
+        raise ConfigError(f"license is {license!r:.60}; a Hub identifier such as apache-2.0 is needed.")
+    if facts is not None and not isinstance(facts, Mapping):
+        raise ConfigError(f"trained_on is {facts!r:.60}; a dict is needed.")
+    for key, kinds in FACTS.items():
+        value = (facts or {}).get(key)
+        if value is not None and not isinstance(value, kinds):
+            names = " or ".join(
+                {str: "a text", list: "a list", tuple: "a list", Mapping: "a dict"}[k] for k in kinds[:2]
+            )
+            raise ConfigError(f"trained_on has {key} {value!r:.60}; {names} is needed.")
 
 
 def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
@@ -110,6 +153,13 @@ def plain_facts(value: object) -> object:
     raise ConfigError(
         f"the card cannot tell a {type(value).__name__}; give texts, numbers, or lists or dicts of these."
     )
+
+
+def _title(place: str | None, scale: int) -> str:
+    if place == EMBEDDED:
+        return f"The checkpoint inside ssg-hub, ×{scale}"
+    names = [name for name in (place or "").removeprefix(SOMEWHERE).split("/") if name not in PLAIN_NAMES]
+    return names[-1] if names and names[-1] else "SSG super-resolution model"
 
 
 def _read_template() -> str:
@@ -162,8 +212,11 @@ def _configuration_table(config: Mapping, facts: Mapping) -> str:
     rows = [["scale", f"×{config['scale']}"], ["generator", config["generator_type"]]]
     options = config.get("generator_config") or {}
     rows += [[f"generator: {key}", value] for key, value in options.items() if key != "scale"]
+    if config.get("denoise_set"):
+        default = config.get("denoise_default", 1)
+        rows.append(["denoise strength", f"0 (keeps the grain) to 1 (clean); default {default:g}"])
     rows.append(["guide", config["guide_config"]["model_type"] if config.get("guide_config") else "none"])
-    rows += [[key.replace("_", " "), _one_line(value)] for key, value in facts.items() if key not in OWN_PLACE]
+    rows += [[key.replace("_", " "), _one_line(value)] for key, value in facts.items() if key not in FACTS]
     return _table(["setting", "value"], rows)
 
 

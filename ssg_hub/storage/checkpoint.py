@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -15,19 +15,22 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError
-from . import hub
+from . import EMBEDDED, hub
 
 FORMAT_VERSION = 1  # raised when an older release could no longer read what this one saves
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 CONFIG, CARD, WEIGHTS = "config.json", "README.md", "diffusion_pytorch_model"
+LARGEST_CONFIG = 10 * 2**20  # bytes
+FLOATS, COUNTERS = {"F32", "F16", "BF16", "F64"}, {"I64", "I32", "U8", "I8", "I16", "BOOL"}
+SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")  # a name without a folder
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def open_checkpoint(name: str | Path | None, variant: str | None, revision: str | None, **options) -> tuple[str, Path]:
-    """Find a saved model, downloading it where needed, and check that all of it is there and undamaged.
+    """Find a saved model, downloading it where needed, and check that all of its files are there.
 
     Args:
-        name: a folder, a Hub id, or None for the checkpoint inside the package.
+        name: a folder, a Hub id, or None or "embedded" for the checkpoint inside the package.
         variant: which weights, for instance "fp16".
         revision: on the Hub.
         options: `token`, `cache_dir`, `force_download`, `local_files_only`.
@@ -41,13 +44,12 @@ def open_checkpoint(name: str | Path | None, variant: str | None, revision: str 
     """
     folder = _find_folder(name)
     if folder is not None:
-        shown = "the embedded checkpoint" if name is None else str(name)
+        shown = "the embedded checkpoint" if name in (None, EMBEDDED) else str(name)
         read_config(folder, shown)
-        _check_listed((path.name for path in folder.iterdir()), variant, shown)
+        _check_listed((path.name for path in folder.iterdir() if path.is_file()), variant, shown)
     else:
         shown = str(name)
         folder = _fetch(shown, variant, revision, options)
-    _check_whole(folder, variant, shown)
     return shown, folder
 
 
@@ -63,8 +65,10 @@ def read_config(folder: Path, shown: str) -> dict:
             f"{shown} has no {CONFIG}; it is no saved model. Give a folder that save_pretrained wrote."
         )
     try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError(f"it has more than {LARGEST_CONFIG:,} bytes")
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"the {CONFIG} of {shown} is not JSON ({error}). Save or download it again.") from None
     if not isinstance(config, dict) or "generator_type" not in config:
         kind = (config.get("_class_name") or config.get("model_type")) if isinstance(config, dict) else None
@@ -73,12 +77,16 @@ def read_config(folder: Path, shown: str) -> dict:
             "A segmentation model goes into SSGModel.from_components(guide=…), ESRGAN weights into load_generator(…)."
         )
     check_format(config.get("format_version"), shown)
+    if config.get("quantization_config") is not None:
+        raise CheckpointError(
+            f"the {CONFIG} of {shown} asks for quantised weights, which are not read here. Remove it."
+        )
     return config
 
 
 def check_format(version: object, shown: str) -> None:
     """Raise CheckpointError unless this release reads the given format version."""
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise CheckpointError(f"{shown} has format_version {version!r}; 1 to {FORMAT_VERSION} is needed.")
     if version > FORMAT_VERSION:
         raise CheckpointError(
@@ -98,13 +106,33 @@ def shard_pattern(variant: str | None) -> str:
     return f"{WEIGHTS}{f'.{variant}' if variant else ''}-*-of-*.safetensors"
 
 
-def check_keys(info: dict, name: str) -> None:
-    """Raise CheckpointError for missing and unexpected keys, of which ModelMixin only warns."""
-    for kind, what in (("missing_keys", "lack"), ("unexpected_keys", "have, beyond what the config asks for,")):
-        if keys := sorted(info[kind]):
+def check_weights(folder: Path, variant: str | None, expected: Mapping[str, torch.Tensor], shown: str) -> None:
+    """Compare names, types and shapes in the headers of the weights with the network's, before any weight is read.
+
+    Args:
+        folder, variant, shown: the saved model, which of its weights, and the name to call it by.
+        expected: the network's state dict; tensors on the "meta" device will do.
+
+    Raises:
+        CheckpointError: a file is damaged or truncated, or tensors are missing, unexpected, or of another kind.
+    """
+    found = _read_headers(folder, variant, shown)
+    for names, what in (
+        (set(expected) - set(found), "lack"),
+        (set(found) - set(expected), "have, beyond what the config asks for,"),
+    ):
+        if keys := sorted(names):
+            count = f"{len(keys)} tensor{'s' * (len(keys) > 1)}"
             raise CheckpointError(
-                f"the weights of {name} {what} {len(keys)} tensor{'s' * (len(keys) > 1)}, for instance {keys[0]}. "
+                f"the weights of {shown} {what} {count}, for instance {keys[0]:.100}. "
                 "Weights and config must be of one model: save it again, or get both from one revision."
+            )
+    for name, (dtype, shape) in found.items():
+        wanted = expected[name]
+        if shape != list(wanted.shape) or dtype not in (FLOATS if wanted.is_floating_point() else COUNTERS):
+            raise CheckpointError(
+                f"the weights of {shown} do not fit its config ({name} expected shape {list(wanted.shape)}, "
+                f"{wanted.dtype}; got {shape}, {dtype}). Get both again."
             )
 
 
@@ -155,7 +183,7 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
 
 def _find_folder(name: str | Path | None) -> Path | None:
     """The folder that a name means; None when it is a Hub id."""
-    if name is None:
+    if name in (None, EMBEDDED):
         if not (PRETRAINED / CONFIG).is_file():
             raise CheckpointError(
                 "this installation has no embedded checkpoint. Reinstall ssg-hub, or name a folder or a Hub id."
@@ -167,7 +195,7 @@ def _find_folder(name: str | Path | None) -> Path | None:
     if path.is_file():
         raise CheckpointError(
             f"{name} is a file; a folder or a Hub id is needed. "
-            "ESRGAN weights go into SSGModel.from_components(…).load_generator(…)."
+            "Weights in a file go into ssg_hub.load_model(…), or into load_generator(…) of a model."
         )
     if isinstance(name, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise CheckpointError(f"there is no folder {name}. Give a folder that save_pretrained wrote, or a Hub id.")
@@ -189,7 +217,7 @@ def _fetch(repo_id: str, variant: str | None, revision: str | None, options: dic
             return folder
     except RemoteEntryNotFoundError:
         _check_listed(hub.list_files(repo_id, folder.name, options.get("token")), variant, repo_id)
-    for shard in _read_index(fetch(index), repo_id):
+    for shard in sorted(set(_read_index(fetch(index), repo_id).values())):
         try:
             fetch(shard)
         except RemoteEntryNotFoundError:
@@ -216,30 +244,43 @@ def _check_listed(files: Iterable[str], variant: str | None, shown: str) -> None
     raise CheckpointError(f"{shown} has no {wanted}. Save or download the model again.")
 
 
-def _check_whole(folder: Path, variant: str | None, shown: str) -> None:
-    """Raise CheckpointError unless every weights file has a sound header and the length that it announces."""
+def _read_headers(folder: Path, variant: str | None, shown: str) -> dict[str, tuple[str, list[int]]]:
+    """The type and the shape of every tensor; a file must have a sound header and the length that this announces."""
     single, index = weights_names(variant)
-    names = [single]
+    listed = None
     if (folder / index).is_file():  # diffusers prefers the shards, too
-        names = _read_index(folder / index, shown)
-    for name in names:
+        listed = _read_index(folder / index, shown)
+    found: dict[str, tuple[str, list[int]]] = {}
+    for name in [single] if listed is None else sorted(set(listed.values())):
         try:
-            with safe_open(folder / name, framework="pt"):
-                pass
+            if not (folder / name).is_file():
+                raise FileNotFoundError
+            with safe_open(folder / name, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118  (it is no dict)
+                    part = file.get_slice(key)
+                    found[key] = (part.get_dtype(), part.get_shape())
         except FileNotFoundError:
             raise CheckpointError(f"the weights of {shown} are incomplete: {name} is missing. Get it again.") from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{name} of {shown} is damaged or truncated ({error}). Save or download the model again."
             ) from None
+    if listed is not None and set(listed) != set(found):
+        raise CheckpointError(f"{index} of {shown} does not list what its shards hold. Get all of them again.")
+    return found
 
 
-def _read_index(path: Path, shown: str) -> list[str]:
-    """The names of the shards."""
+def _read_index(path: Path, shown: str) -> dict[str, str]:
+    """Which shard holds each tensor; shards lie beside the index."""
     try:
-        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError
+        listed = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        if not listed or not all(SHARD.fullmatch(name) for name in listed.values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"{path.name} of {shown} is damaged. Save or download the model again.") from None
+    return listed
 
 
 def _remove_old_weights(folder: Path, variant: str | None, fresh: set[str]) -> None:

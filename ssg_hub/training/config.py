@@ -2,12 +2,13 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import ConfigError
+from ..networks.registry import check_options
 
 
 class TrainConfig(BaseModel):
@@ -25,9 +26,11 @@ class TrainConfig(BaseModel):
 
     # --- networks
     scale: Literal[1, 2, 4] = 4
-    generator_type: Literal["rrdb", "compact"] = "rrdb"
-    generator_config: dict[str, int] = Field(default_factory=dict, description="features, blocks, growth, convs")
-    generator_weights: Path | None = Field(default=None, description="warm start; its architecture is taken over")
+    generator_type: str = Field(default="rrdb", description="rrdb, compact, span: see ssg_hub/networks")
+    generator_config: dict[str, Any] = Field(default_factory=dict, description="features, blocks, growth, convs")
+    generator_weights: str | None = Field(
+        default=None, description="warm start, its architecture included: file, folder, Hub id, embedded"
+    )
     guide_model: str | None = Field(default=None, description="a guide, or a model with one: folder, Hub id, embedded")
     guide_trunk: Literal["lite0", "lite2"] = Field(default="lite0", description="EfficientNet-Lite of a new guide")
     guide_backbone: Path | None = Field(default=None, description="ImageNet weights of that trunk")
@@ -129,6 +132,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
+        check_options(self.generator_type, {"scale": self.scale, **self.generator_config})
         if self.hr_crop % self.scale:
             raise ValueError(f"hr_crop {self.hr_crop} does not divide by scale {self.scale}")
         if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):

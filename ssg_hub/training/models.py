@@ -1,13 +1,13 @@
 """The networks that a run begins with, and the model that it ends with."""
 
 import logging
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..errors import CheckpointError
-from ..evaluation.judges import load_guide
+from ..loading import load_guide, load_model
 from ..model import SSGModel
 from ..networks.guide import Guide
 from ..networks.perceptual import read_tensors
@@ -22,7 +22,6 @@ def first_guide(config: TrainConfig) -> Guide | None:
     if not (config.guide_model or config.guide_steps):
         return None
     guide = load_guide(config.guide_model) if config.guide_model else new_guide(config)
-    check_finite(guide, f"the guide {config.guide_model or ''}".strip())
     return guide.requires_grad_(False)
 
 
@@ -48,13 +47,14 @@ def new_guide(config: TrainConfig) -> Guide:
 
 
 def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
-    """The model to be trained: a fresh generator, or `generator_weights` with the architecture that these have."""
-    if config.generator_weights:
-        model = SSGModel.from_components(guide=guide).load_generator(config.generator_weights)
-        check_finite(model.generator, f"generator_weights {config.generator_weights}")
-        return model
-    options = {"scale": config.scale, **config.generator_config}
-    return SSGModel.from_components(config.generator_type, guide=guide, generator_config=options)
+    """The model to be trained: a fresh generator, or that of `generator_weights` with the architecture that it has."""
+    if config.generator_weights is None:
+        options = {"scale": config.scale, **config.generator_config}
+        return SSGModel.from_components(config.generator_type, guide, options)
+    start = load_model(config.generator_weights)
+    model = SSGModel.from_components(start.config.generator_type, guide, start.config.generator_config)
+    model.generator = start.generator
+    return model.describe(generator_weights=Path(config.generator_weights).name)
 
 
 def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
@@ -83,13 +83,6 @@ def keep_in_fp32(network: nn.Module) -> None:
             return forward(x.float())
 
     network.forward = forward_in_fp32
-
-
-def check_finite(network: nn.Module, what: str) -> None:
-    """Raise CheckpointError where weights are NaN or infinite: every step from them would be lost."""
-    for name, tensor in network.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{what}: {name} holds values that are not finite. Give weights that are whole.")
 
 
 def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:

@@ -66,6 +66,7 @@ def upscale(
     tile: str | int | None = "auto",
     segment: bool = True,
     strength: float | dict[str, float] = 1.0,
+    denoise: float = 1.0,
     color_fix: bool = False,
     uncertain_below: float = 0.5,
     engine: str | None = None,
@@ -86,6 +87,8 @@ def upscale(
         tile: side of the tiles in input pixels, 16 or more; "auto" fits the device; None takes the whole at once.
         segment: make mask, labels and drift (where the model has a guide).
         strength: 1 is the generator, 0 Pillow's bicubic to the byte; or {class name: strength}, through the soft mask.
+        denoise: 1 gives clean pictures, 0 keeps the grain, where the model has two sets of weights
+            (`SSGModel.generator_for`); through `model.upscale` the model's own default.
         color_fix: hold the broad colours to those of the input.
         uncertain_below: confidence of the guide, 0 to 1, under which a pixel is marked uncertain.
         engine: what computes: "torch"; "openvino", on a CPU; "auto" takes OpenVINO on a CPU where it can and torch
@@ -110,7 +113,8 @@ def upscale(
     segments = segment and model.guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
-    runner = open_engine(model.generator, model.guide, engine, device, dtype)
+    generator = model.generator if denoise == 1 else model.generator_for(denoise)
+    runner = open_engine(generator, model.guide, engine, device, dtype)
     picture = read_picture(image, max_pixels)
     size = output_size(picture.size, outscale)
     grid = _plan(runner, picture.size, tile)
@@ -123,6 +127,7 @@ def upscale(
         "outscale": outscale,
         "scale": runner.scale,
         "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
+        "denoise": float(denoise),
         "color_fix": color_fix,
         "tile": _longest(grid),
         "tiles": len(grid),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ...networks.registry import GENERATORS
+from ...networks.registry import Generator
 from . import compiled
 from .base import SMALLEST_SEEN, Engine, Finish
 from .torch import TorchEngine
@@ -52,7 +52,7 @@ def reason_against(generator: nn.Module, device: torch.device, dtype: torch.dtyp
         return f"runs on the CPU, not on {device}"
     if dtype not in DTYPES:
         return f"does not compute in {str(dtype).removeprefix('torch.')}"
-    if type(generator) not in GENERATORS.values():
+    if not isinstance(generator, Generator):
         return f"runs the generators of ssg_hub.networks, not a {type(generator).__name__}"
     if not compiled.is_installed():
         return "is not installed (pip install openvino)"

@@ -1,0 +1,85 @@
+"""The one door from a name to a model or a guide, for the command line, the page, training and evaluation.
+
+A name is "embedded" (the checkpoint inside the package), a folder that `save_pretrained` wrote, a Hub id, or, for a
+model, a file with the weights of a published generator (`.pth`, `.safetensors`).
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigError
+from .storage import EMBEDDED
+
+if TYPE_CHECKING:
+    from .model import SSGModel
+    from .networks.guide import Guide
+
+__all__ = ["EMBEDDED", "is_weights_file", "load_guide", "load_model"]
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+
+
+def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
+    """Load a model by its name, in evaluation mode.
+
+    Args:
+        name: "embedded", a folder, a Hub id, or a file with a published generator's weights, which becomes a model
+            without a guide.
+        hub_options: `revision`, `token`, `local_files_only`, … as `SSGModel.from_pretrained` takes them.
+
+    Raises:
+        CheckpointError: there is no model of this name, or it is damaged, unsafe, or of another kind.
+        HubError: the Hub refused or is out of reach.
+
+    >>> load_model("embedded").scale
+    4
+    """
+    from .model import SSGModel
+
+    if is_weights_file(name):
+        smallest = SSGModel.from_components("compact", generator_config={"features": 1, "convs": 0})
+        return smallest.load_generator(name)
+    return SSGModel.from_pretrained(name, **hub_options)
+
+
+def load_guide(name: str | Path = EMBEDDED, **hub_options: Any) -> "Guide":
+    """Load a guide by its name, in evaluation mode: the guide of an SSGModel, or a transformers segmentation model.
+
+    Args:
+        name: "embedded", a folder, or a Hub id.
+        hub_options: as for `load_model`.
+
+    Raises:
+        ConfigError: it is neither, or an SSGModel without a guide.
+        CheckpointError: it is missing or damaged.
+        HubError: the Hub refused or is out of reach.
+
+    >>> load_guide("embedded").labels[:3]
+    ['sky', 'building', 'pole']
+    """
+    from .networks.guide import Guide
+
+    if name != EMBEDDED and not _is_ssg_model(name, hub_options):
+        return Guide.from_pretrained(name, **hub_options)
+    guide = load_model(name, **hub_options).guide
+    if guide is None:
+        raise ConfigError(f"{name} is an SSGModel without a guide. Give one with a guide.")
+    return guide
+
+
+def is_weights_file(name: str | Path) -> bool:
+    """Whether a name is that of a file with a generator's weights, by its ending."""
+    return Path(name).suffix.lower() in WEIGHTS_SUFFIXES and not Path(name).is_dir()
+
+
+def _is_ssg_model(name: str | Path, hub_options: dict) -> bool:
+    from huggingface_hub.errors import EntryNotFoundError
+
+    from .storage.hub import fetch_file
+
+    try:
+        here = Path(name, "config.json")
+        path = here if Path(name).is_dir() else fetch_file(str(name), here.name, **hub_options)
+        return json.loads(path.read_text(encoding="utf-8")).get("_class_name") == "SSGModel"
+    except (EntryNotFoundError, OSError, ValueError, AttributeError, RecursionError):
+        return False  # whatever it is, transformers says it better

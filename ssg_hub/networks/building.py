@@ -1,0 +1,61 @@
+"""Building networks from configurations that somebody else wrote: without memory, bounded, one at a time."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from ..errors import CheckpointError, ConfigError
+
+# diffusers and transformers change torch for the whole process while they build or load a network (its initialisers,
+# how it registers parameters, its default dtype); two threads that load at once must not see each other's changes.
+ONE_AT_A_TIME = threading.RLock()
+MOST_LAYERS = 20_000  # parameters and submodules; the largest guides have some thousands
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def sketch(build: Callable[[], Network]) -> Network:
+    """Build a network on the "meta" device: its names, shapes and types, without the memory for its weights.
+
+    Raises:
+        ConfigError: it has more than MOST_LAYERS parts; and whatever `build` raises.
+    """
+    with ONE_AT_A_TIME, torch.device("meta"), _counting():
+        return build()
+
+
+def check_finite(module: nn.Module, name: str) -> None:
+    """Raise CheckpointError where a weight is NaN or infinite: pictures would come out black, or not at all."""
+    for key, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"the weights of {name} hold NaN or infinity, first in {key}; their training failed. Use other weights."
+            )
+
+
+@contextmanager
+def _counting() -> Iterator[None]:
+    thread, count = threading.get_ident(), 0
+
+    def count_one(module: nn.Module, name: str, part: object) -> None:
+        nonlocal count
+        if threading.get_ident() == thread:
+            count += 1
+            if count > MOST_LAYERS:
+                raise ConfigError(
+                    f"the network has more than {MOST_LAYERS:,} layers and parameters. Correct its sizes."
+                )
+
+    hooks = [
+        torch_module.register_module_module_registration_hook(count_one),
+        torch_module.register_module_parameter_registration_hook(count_one),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

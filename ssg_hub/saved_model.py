@@ -1,0 +1,218 @@
+"""A model that is kept in a folder or on the Hub: loading and saving for `SSGModel`."""
+
+import copy
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import CommitInfo
+
+from .errors import CheckpointError, ConfigError, SSGError
+from .networks.building import ONE_AT_A_TIME, check_finite
+from .storage import checkpoint, hub
+from .storage.card import Pictures, build_card, name_folder, save_pictures
+
+VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offload_folder", "offload_state_dict"}
+
+
+class SavedModel(ModelMixin, ConfigMixin):
+    """diffusers' model base with our checks before a file is read, our card, and all-or-nothing saving."""
+
+    config_name = "config.json"
+
+    @classmethod
+    def sketch(cls, config: Mapping[str, Any]) -> "SavedModel":
+        """The model of a config without memory for its weights; raises ConfigError where it could not run."""
+        raise NotImplementedError
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move or cast, as for any module."""
+        with _quiet_diffusers():  # it warns of modules kept in float32, also when there are none
+            return super().to(*args, **kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        torch_dtype: torch.dtype | None = None,
+        variant: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a saved model, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: a folder, a Hub id, or None or "embedded" for the checkpoint inside the
+                package, which needs no network. A file of weights alone goes into `ssg_hub.load_model`.
+            revision: branch, tag or commit on the Hub.
+            torch_dtype: dtype of the weights; float32 by default, also for half-precision files, because CPUs are
+                slow at half precision and some operators lack it there.
+            variant: which weights, when there are several: "fp16" for `diffusion_pytorch_model.fp16.safetensors`.
+            token: Hub access token.
+            local_files_only: look in the cache only.
+            cache_dir, force_download: as elsewhere on the Hub.
+            kwargs: `device_map`, `max_memory`, `low_cpu_mem_usage`, …, as diffusers takes them (`LOAD_OPTIONS`).
+
+        Raises:
+            CheckpointError: no model there, damaged, a pickle, another library's, or from a newer release.
+            HubError: the Hub refused, was out of reach, or sent something else than announced.
+
+        >>> from ssg_hub import SSGModel
+        >>> model = SSGModel.from_pretrained()
+        >>> model.scale, len(model.labels)
+        (4, 11)
+        """
+        if unknown := sorted(set(kwargs) - LOAD_OPTIONS):
+            raise ConfigError(
+                f"from_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
+            )
+        torch_dtype = kwargs.pop("dtype", torch_dtype) or torch.float32
+        if not isinstance(torch_dtype, torch.dtype):
+            raise ConfigError(f"torch_dtype is {torch_dtype!r}; it needs a torch dtype such as torch.float16.")
+        hub_options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        name, folder = checkpoint.open_checkpoint(
+            pretrained_model_name_or_path, variant, revision, force_download=force_download, **hub_options
+        )
+        config = checkpoint.read_config(folder, name)
+        try:
+            drawn = cls.sketch(config)
+        except SSGError as error:
+            raise CheckpointError(f"the config of {name} cannot be used: {error}") from error
+        checkpoint.check_weights(folder, variant, drawn.state_dict(), name)
+        # Cast afterwards: diffusers makes torch_dtype that of every new tensor of the process, in other threads too.
+        kwargs |= {"torch_dtype": torch_dtype if kwargs.get("device_map") else torch.float32}
+        try:
+            with ONE_AT_A_TIME, _quiet_diffusers():
+                model = super().from_pretrained(folder, variant=variant, use_safetensors=True, **kwargs)
+        except Exception as error:  # what was checked above fits; what is left is the machine's, or diffusers' own
+            detail = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{name} could not be loaded ({type(error).__name__}: {detail}).") from error
+        checkpoint.own_memory(model)
+        check_finite(model, name)
+        if model.dtype != torch_dtype:
+            model.to(torch_dtype)
+        model.register_to_config(_name_or_path=name)
+        return model
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        variant: str | None = None,
+        pictures: Pictures | None = None,
+        max_shard_size: int | str = "10GB",
+        is_main_process: bool = True,
+        safe_serialization: bool = True,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        **push_options: Any,
+    ) -> None:
+        """Save config, weights and model card; all of it or, on an error, nothing.
+
+        Args:
+            save_directory: a folder, made where missing; a model already in it is replaced.
+            variant: names the weights' file; "fp16" and "bf16" also save them in that precision.
+            pictures: {caption: file or PIL image} shown in the card and saved under `pictures/`.
+            max_shard_size: weights beyond it are split into several files.
+            is_main_process: False writes nothing.
+            safe_serialization: False is refused: no pickles.
+            repo_id: where the model is or will be on the Hub, for the card; default the folder.
+            push_to_hub: push there as well.
+            push_options: for `push_to_hub`.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+            ConfigError: an unknown option, or a licence that the Hub does not know.
+        """
+        if not safe_serialization:
+            raise CheckpointError(
+                "safe_serialization=False asks for a pickle, which is never written here. Leave it out."
+            )
+        if push_options and not push_to_hub:
+            raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
+        if not is_main_process:
+            return
+        folder = Path(save_directory).expanduser()
+        self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size)
+        if push_to_hub:
+            shown = {"variant": variant, "pictures": pictures, "max_shard_size": max_shard_size}
+            self.push_to_hub(repo_id or folder.resolve().name, **shown, **push_options)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        variant: str | None = None,
+        pictures: Pictures | None = None,
+        max_shard_size: int | str = "10GB",
+    ) -> CommitInfo:
+        """Push config, weights and our model card as one commit; the repository and the branch are made where missing.
+
+        Args:
+            repo_id: "owner/name", or a name in one's own namespace.
+            private: visibility of a repository that is created now; None leaves it to the account's default.
+            revision: branch; default main.
+            commit_message: default "Upload SSGModel".
+            token: access token with write permission; None for the saved one.
+            create_pr: propose the commit instead of making it.
+            variant, pictures, max_shard_size: as for `save_pretrained`.
+
+        Returns:
+            The commit: its URL as text, with `.oid` and `.repo_url`.
+
+        Raises:
+            HubError: the Hub refused or was out of reach.
+        """
+        repo_id = hub.open_repo(repo_id, private=private, revision=None if create_pr else revision, token=token)
+        with tempfile.TemporaryDirectory() as folder:
+            self._write(Path(folder), repo_id, variant, pictures, max_shard_size)
+            return hub.push_folder(
+                Path(folder),
+                repo_id,
+                revision=revision,
+                commit_message=commit_message or "Upload SSGModel",
+                token=token,
+                create_pr=create_pr,
+                delete_patterns=[*checkpoint.weights_names(variant), checkpoint.shard_pattern(variant)],
+            )
+
+    def to_json_string(self) -> str:
+        """The config as JSON, without the place that this copy was loaded from."""
+        config = json.loads(super().to_json_string())
+        config.pop("_name_or_path", None)
+        return json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+    def _write(self, folder: Path, place: str, variant: str | None, pictures: Pictures | None, shard_size: int | str):
+        dtype = VARIANT_DTYPES.get(variant, self.dtype)
+        model = self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
+        with checkpoint.replacing(folder, variant) as stage:
+            super(SavedModel, model).save_pretrained(stage, variant=variant, max_shard_size=shard_size)
+            card = build_card(self.config, place, save_pictures(pictures or {}, stage))
+            (stage / checkpoint.CARD).write_text(card, encoding="utf-8")
+
+
+@contextmanager
+def _quiet_diffusers() -> Iterator[None]:
+    verbosity = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(verbosity)

@@ -1,0 +1,212 @@
+"""The loading door: every name that a model or a guide may have, by every way in; offline; two threads at once."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import ssg_hub
+from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
+from ssg_hub.loading import load_guide, load_model
+from ssg_hub.model import SSGModel
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def saved(tiny_model, tmp_path) -> Path:
+    tiny_model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+# every name, by every way in
+
+
+def test_every_kind_of_name_loads(saved, tiny_model, tmp_path):
+    lr = torch.rand(1, 3, 12, 9)
+    expected = tiny_model(lr).sample
+    torch.save({"params_ema": tiny_model.generator.state_dict()}, tmp_path / "x4.pth")
+    save_file(tiny_model.generator.state_dict(), tmp_path / "X4.SAFETENSORS")
+    for name in (saved, str(saved), tmp_path / "x4.pth", str(tmp_path / "X4.SAFETENSORS"), saved / WEIGHTS):
+        model = load_model(name)
+        assert torch.equal(model(lr).sample, expected) and not model.training
+    assert load_model(tmp_path / "x4.pth").config.trained_on == {"generator_weights": "x4.pth"}
+    assert ssg_hub.load_model is load_model
+
+
+def test_embedded_has_one_name_everywhere(capsys):
+    from ssg_hub.cli import build_parser, main
+    from ssg_hub.demo.settings import Settings
+
+    digest = [sum(p.double().sum() for p in m.parameters()) for m in (load_model(), load_model("embedded"))]
+    assert digest[0] == digest[1] == sum(p.double().sum() for p in SSGModel.from_pretrained().parameters())
+    assert load_guide("embedded").labels == load_model("embedded").labels
+    assert build_parser("upscale").parse_args(["upscale", "in", "-o", "out"]).model == "embedded"
+    assert Settings().model == "embedded"
+    assert main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "embedded"
+
+
+def test_guides_load_from_a_model_and_from_transformers(saved, tiny_model, tmp_path):
+    tiny_model.guide.save_pretrained(tmp_path / "guide")
+    picture = torch.rand(1, 3, 64, 64)
+    for name in (saved, tmp_path / "guide"):
+        guide = load_guide(name)
+        assert torch.equal(guide(picture), tiny_model.guide(picture)) and not guide.training
+    with pytest.raises(ConfigError, match="SSGModel without a guide"):
+        SSGModel.from_components("compact", generator_config={"convs": 1}).save_pretrained(tmp_path / "blind")
+        load_guide(tmp_path / "blind")
+
+
+def test_training_starts_from_any_name(saved, tiny_model):
+    from ssg_hub.training.config import TrainConfig
+    from ssg_hub.training.models import first_model
+
+    config = TrainConfig(output_dir="out", source=["hr"], generator_weights=str(saved))
+    model = first_model(config, None)
+    assert model.config.generator_config == tiny_model.config.generator_config and model.guide is None
+    assert model.config.trained_on == {"generator_weights": "model"} and model.config.license is None
+    state = tiny_model.generator.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.generator.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["someone/none", "none", "./none", "none.pth", "a/b/c", "", "no such", "x" * 300])
+@pytest.mark.parametrize("load", [load_model, load_guide])
+def test_names_that_lead_nowhere_end_in_one_sentence(load, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SSGError) as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
+
+
+# offline means offline
+
+
+def test_an_unknown_model_offline_is_refused_at_once():
+    """In a process of its own, because the variable is read at import; the clock runs after the import."""
+    code = (
+        "import time, torch, diffusers; from ssg_hub.model import SSGModel; from ssg_hub.cli import main; "
+        "begun = time.monotonic(); code = main(['info', 'someone/none']); "
+        "print(code, time.monotonic() - begun)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    code, seconds = done.stdout.split()
+    assert code == "2" and float(seconds) < 1
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("ssg info: someone/none is needed, but HF_HUB_OFFLINE")
+
+
+def test_local_files_only_asks_nobody(monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
+    with pytest.raises(HubError, match="not in the cache.*local_files_only"):
+        load_model("someone/none", local_files_only=True)
+    with pytest.raises(HubError, match="not in the cache.*local_files_only"):
+        load_guide("someone/none", local_files_only=True)
+
+
+@pytest.mark.parametrize(
+    "guide",
+    [
+        {"model_type": "upernet", "backbone": "someone/tracker", "use_pretrained_backbone": True},
+        {"model_type": "upernet", "backbone": "someone/tracker", "use_timm_backbone": False, "backbone_config": None},
+        {"model_type": "dpt", "backbone": "someone/tracker"},
+        {"model_type": "upernet", "backbone_config": {"model_type": "timm_backbone", "backbone": "someone/tracker"}},
+        {"model_type": "segformer", "attn_implementation": "someone/kernel"},
+        {"model_type": "segformer", "_attn_implementation": "someone/kernel"},
+        {"model_type": "segformer", "auto_map": {"AutoModelForSemanticSegmentation": "someone/code--model.Model"}},
+        {"model_type": "segformer", "_name_or_path": "someone/none", "name_or_path": "someone/none"},
+    ],
+)
+def test_no_guide_config_reaches_the_network(guide, saved, monkeypatch):
+    asked = []
+    monkeypatch.setattr("socket.socket.connect", lambda *args: asked.append(args))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **options: asked.append(args) or [])
+    path = saved / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "guide_config": {**guide, "id2label": {"0": "a", "1": "b"}}}))
+    with pytest.raises(CheckpointError):  # none fits the weights
+        load_model(saved)
+    assert not asked
+
+
+# two threads
+
+
+def in_threads(*jobs) -> list:
+    """What each returned; the first exception is raised."""
+    results: list = [None] * len(jobs)
+
+    def run(index: int) -> None:
+        try:
+            results[index] = jobs[index]()
+        except BaseException as error:
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def test_threads_load_different_models_at_once(saved, tiny_model, tmp_path):
+    torch.save(tiny_model.generator.state_dict(), tmp_path / "x4.pth")
+    tiny_model.guide.save_pretrained(tmp_path / "guide")
+    expected = tiny_model.generator.state_dict()
+
+    def load_repeatedly(name):
+        for _ in range(4):
+            state = load_model(name).generator.state_dict()
+            assert all(torch.equal(state[key], tensor) for key, tensor in expected.items())
+
+    def build_repeatedly():
+        for _ in range(20):
+            model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+            assert not any(p.is_meta or not p.abs().sum() for p in model.parameters() if p.ndim == 4)
+
+    def load_guides():
+        for _ in range(3):
+            assert not any(parameter.is_meta for parameter in load_guide(tmp_path / "guide").parameters())
+
+    in_threads(
+        lambda: load_repeatedly(saved), lambda: load_repeatedly(tmp_path / "x4.pth"), build_repeatedly, load_guides
+    )
+    assert torch.nn.Module.register_parameter.__module__ == "torch.nn.modules.module"  # nobody's patch stayed
+
+
+def test_threads_use_one_model_while_another_is_loaded(saved, tiny_model):
+    photos = [np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype=np.uint8) for seed in range(3)]
+    expected = [np.asarray(tiny_model.upscale(photo).image) for photo in photos]
+    model = load_model(saved)
+
+    def use(index: int):
+        for _ in range(5):
+            assert np.array_equal(np.asarray(model.upscale(photos[index]).image), expected[index])
+
+    def load():
+        for _ in range(3):
+            SSGModel.from_pretrained(saved, torch_dtype=torch.float16)
+            time.sleep(0.01)
+
+    in_threads(lambda: use(0), lambda: use(1), lambda: use(2), load)
+    assert torch.get_default_dtype() == torch.float32
