@@ -12,9 +12,10 @@ import torch
 from standins import ColorGuide, Repeat, make_model
 
 from ssg_hub.errors import ConfigError
+from ssg_hub.networks import registry
 from ssg_hub.networks.compact import SRVGGNetCompact
 from ssg_hub.networks.guide import Guide
-from ssg_hub.networks.registry import GENERATORS, build_generator
+from ssg_hub.networks.registry import build_generator, generators
 from ssg_hub.upscaling.engines import compiled
 from ssg_hub.upscaling.engines.choice import open_engine
 from ssg_hub.upscaling.engines.openvino import OpenVINOEngine
@@ -97,6 +98,7 @@ def test_pixels_of_torch_for_every_kind_of_picture(kind):
     ("generator_type", "config"),
     [
         *(("compact", {"features": 8, "convs": 2, "scale": scale}) for scale in (1, 2, 3)),
+        ("span", {"features": 8, "scale": 2}),
         *(("rrdb", {"features": 8, "blocks": 1, "growth": 4, "scale": scale}) for scale in (1, 2, 4)),
     ],
     ids=str,
@@ -104,7 +106,7 @@ def test_pixels_of_torch_for_every_kind_of_picture(kind):
 def test_pixels_of_torch_for_every_generator(generator_type, config):
     """Odd tiles too: networks that fold their input pad it first."""
     assert_alike(make_model(lively(generator_type, **config)), PHOTO, outscale=2, tile=40)
-    assert {*GENERATORS} == {"compact", "rrdb"}, "another generator: try it here"
+    assert {*generators()} == {"compact", "rrdb", "span"}, "another generator: try it here"
 
 
 @needs_openvino
@@ -169,12 +171,12 @@ def test_the_cache_does_not_grow_for_ever(cache, monkeypatch):
 @needs_openvino
 def test_what_openvino_would_compute_otherwise_is_left_to_torch(cache, monkeypatch):
     """A network that branches on the size of its tile: tracing sees one branch only."""
+    monkeypatch.setattr(registry, "_REGISTERED", registry._REGISTERED.copy())
 
-    class Branching(SRVGGNetCompact):
+    class Branching(SRVGGNetCompact, name="branching"):
         def forward(self, lr):
             return super().forward(lr) + (0.2 if lr.shape[-1] % 2 else 0.0)
 
-    monkeypatch.setitem(GENERATORS, "branching", Branching)
     model = make_model(Branching(features=4, convs=1))
     expected = upscale(model, PHOTO[:, :61], engine="torch")
     for engine in ("auto", "openvino"):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..errors import CheckpointError
 from ..loading import load_guide, load_model
 from ..model import SSGModel
 from ..networks.guide import Guide
