@@ -173,6 +173,96 @@ def test_the_formats_planned_are_those_that_can_be_written():
     assert {formats.WRITTEN[ending] for ending in jobs.FORMATS.values()} == set(formats.WRITTEN.values())
 
 
+@pytest.mark.parametrize("mask", [[], ["--mask"]])
+def test_a_batch_into_its_own_folder_can_be_taken_up_again(photos, saved, mask, capsys):
+    for index, name in enumerate(["a.png", "b.webp", "below/c.jpg"]):
+        (photos / name).rename(photos / f"{name[:-4].rstrip('.')}.jfif")
+        make_picture(photos / f"{name[:-4].rstrip('.')}.jpg", seed=index)
+        (photos / f"{name[:-4].rstrip('.')}.jfif").unlink()
+    assert ssg("upscale", photos, "-o", photos, "--model", saved, *mask) == 0
+    before = files_in(photos)
+    assert len(before) == 9 if mask else 6
+    for again in (mask, []):
+        assert ssg("upscale", photos, "-o", photos, "--model", saved, *again) == 0
+        assert "0 upscaled, 3 skipped, 0 failed" in capsys.readouterr().err
+    assert files_in(photos) == before
+    assert ssg("upscale", photos, "-o", photos, "--model", saved, "--overwrite") == 2  # a.png might be an original
+    assert "would replace the input" in capsys.readouterr().err
+    make_picture(photos / "a.png", size=(13, 8))  # not what upscaling a.jpg gives
+    assert ssg("upscale", photos, "-o", photos, "--model", saved) == 2
+
+
+def test_what_is_left_out_and_every_note_of_the_library_is_said(photos, saved, tmp_path, capsys):
+    (photos / "drawing.svg").write_text("<svg/>")
+    (photos / "._a.png").write_bytes(b"resource fork")
+    frames = [Image.new("RGBA", (12, 8), (shade, 0, 0, 99)) for shade in (0, 200)]
+    frames[0].save(photos / "moving.webp", save_all=True, append_images=frames[1:])
+    assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved, "--format", "jpeg", "-q") == 0
+    said = capsys.readouterr().err
+    assert "left out 1 file, such as drawing.svg" in said and "._a" not in said
+    assert f"note {photos / 'moving.webp'}: The file holds 2 frames" in said
+    assert f"note {photos / 'moving.webp'}: JPEG holds no transparency" in said
+
+
+@pytest.mark.parametrize("output", ["out.avi", "out.xyz", "out.tga", "out.heic"])
+def test_an_unknown_ending_of_the_output_is_refused(output, photos, saved, tmp_path, capsys):
+    assert ssg("upscale", photos / "a.png", "-o", tmp_path / output, "--model", saved) == 2
+    assert "not written" in capsys.readouterr().err and not (tmp_path / output).exists()
+    (tmp_path / output).mkdir()
+    assert ssg("upscale", photos / "a.png", "-o", tmp_path / output, "--model", saved) == 0
+    assert files_in(tmp_path / output) == {"a.png"}
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_network_runs(photos, saved, tmp_path, monkeypatch, capsys):
+    def never(*args, **options):
+        raise AssertionError("the network ran")
+
+    make_picture(photos / "a.png", size=(4096, 2))
+    monkeypatch.setattr("ssg_hub.model.SSGModel.upscale", never)
+    (tmp_path / "in_the_way" / "a.png").mkdir(parents=True)
+    for options, words in (
+        (["-o", tmp_path / "out.webp"], "ends at 16383 pixels"),
+        (["-o", tmp_path / "out.jpg", "--outscale", "16"], "ends at 65500 pixels"),
+        (["-o", tmp_path / ("x" * 250 + ".jpeg")], "255 are allowed"),
+        (["-o", tmp_path / "in_the_way", "--overwrite"], "is a folder"),
+    ):
+        assert ssg("upscale", photos / "a.png", "--model", saved, *options) == 1
+        said = capsys.readouterr().err
+        assert f"failed {photos / 'a.png'}" in said and words in said and "0 upscaled, 0 skipped, 1 failed" in said
+
+
+def test_one_name_that_is_too_long_does_not_end_a_batch(photos, saved, tmp_path, capsys):
+    long = "x" * 248
+    (photos / "b.webp").rename(photos / f"{long}.webp")
+    assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved, "--mask") == 1
+    assert files_in(tmp_path / "out") == {"a.png", "a_mask.png", "below/c.png", "below/c_mask.png"}
+    assert "2 upscaled, 0 skipped, 1 failed" in capsys.readouterr().err
+    assert ssg("upscale", photos / f"{long}.webp", "-o", tmp_path / "out", "--model", saved) == 1  # 'x…x.png' would fit
+    assert ssg("upscale", photos / ("y" * 300), "-o", tmp_path / "out", "--model", saved) == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_no_console_ends_a_command(encoding, photos, tmp_path):
+    """Names may hold what a console cannot show, also bytes that are no text at all."""
+    strange = photos / os.fsdecode("海\udcff→.png".encode(errors="surrogateescape"))
+    (photos / "a.png").rename(strange)
+    code = (
+        "import sys; from ssg_hub.cli import main\n"
+        "from ssg_hub.commands import info; info.describe = lambda name: {'model': name, 'labels': ['→ ü']}\n"
+        "print(main(['info', sys.argv[1]]), main(['info', sys.argv[1], '--json']), main(['info', '--help']))"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    ran = subprocess.run([sys.executable, "-c", code, str(strange)], cwd=ROOT, env=env, capture_output=True)
+    assert ran.returncode == 0 and b"Traceback" not in ran.stderr and b"usage" in ran.stdout
+    ran = subprocess.run(
+        [sys.executable, "-m", "ssg_hub", "upscale", str(strange) + "?", "-o", "x"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+    )
+    assert ran.returncode == 2 and b"no file or folder" in ran.stderr and b"Traceback" not in ran.stderr
+
+
 def test_strength_is_read_as_a_number_or_by_class():
     assert parse_strength("0.8") == 0.8
     assert parse_strength("car=0.5, traffic light=1,") == {"car": 0.5, "traffic light": 1.0}

@@ -186,6 +186,114 @@ def test_true_pairs_that_are_none_are_refused(tmp_path):
         load_pairs(["hr"], "lr", tmp_path)
 
 
+def test_pairs_and_labels_below_folders_belong_together_by_their_place(tmp_path):
+    """A folder a scene, the same names in each."""
+    for scene in range(3):
+        for kind, side in (("hr", 64), ("lr", 16), ("labeled/images", 64), ("labeled/labels", 64)):
+            path = tmp_path / kind / f"{scene}" / f"{'v1.2' if scene else 'first'}.png"
+            path.parent.mkdir(parents=True)
+            shade = (40 * scene,) * 3
+            Image.new("L" if "labels" in kind else "RGB", (side, side), scene if "labels" in kind else shade).save(path)
+    crops = PairedCrops(load_pairs(["hr"], "lr", tmp_path), 32, seed=0, scale=4)
+    assert all(crops[i]["hr"].mean() == crops[i]["lr"].mean() for i in range(3))
+    labeled = LabeledCrops(load_pictures(["labeled"], tmp_path, True), 32, seed=0, zoom=(1, 1))
+    assert all(
+        float(labeled[i]["hr"].mean()) * 255 / 40 == pytest.approx(labeled[i]["label"].float().mean()) for i in range(3)
+    )
+    (tmp_path / "lr/2/v1.2.png").rename(tmp_path / "lr/v1.2.png")
+    with pytest.raises(ConfigError, match=r"1 of 3 HR .* no LR picture at their place .* instance 2/v1\.2"):
+        load_pairs(["hr"], "lr", tmp_path)
+
+
+def test_pairs_that_are_not_unique_are_refused(tmp_path):
+    for name in ("one/a.png", "two/a.png", "lr/a.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (32, 32)).save(tmp_path / name)
+    with pytest.raises(ConfigError, match="two HR pictures of source are called a"):
+        load_pairs(["one", "two"], "lr", tmp_path)
+    Image.new("RGB", (32, 32)).save(tmp_path / "lr/a.jpg")
+    with pytest.raises(ConfigError, match=r"both a\.jpg and a\.png"):
+        load_pairs(["one"], "lr", tmp_path)
+
+
+def test_training_sees_pictures_as_users_do(tmp_path):
+    """Orientation, 16 bits, floats, transparency: the same pixels as for upscaling."""
+    ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
+    upright = np.zeros((64, 64, 3), np.uint8)
+    upright[:32] = 255
+    exif, clear = Image.Exif(), np.zeros((64, 64, 4), np.uint8)
+    exif[274], clear[:, :32] = 3, (200, 200, 200, 255)
+    images = {
+        "deep.png": Image.fromarray(ramp),
+        "deep.tif": Image.fromarray(ramp),
+        "float.tif": Image.fromarray((ramp / 65535).astype(np.float32)),
+        "clear.png": Image.fromarray(clear),
+        "turned.jpg": Image.fromarray(upright).transpose(Image.Transpose.ROTATE_180),
+    }
+    means = {"clear.png": 200 / 255}
+    for name, image in images.items():
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        image.save(folder / name, **({"exif": exif, "quality": 100} if name == "turned.jpg" else {}))
+        sample = SourceCrops(load_pictures([folder.name], tmp_path), 64, seed=0)[0]["hr"]
+        assert float(sample.mean()) == pytest.approx(means.get(name, 0.5), abs=0.005), name
+    (tmp_path / "turned_jpg" / "labels").mkdir()
+    (tmp_path / "turned_jpg" / "images").mkdir()
+    (tmp_path / "turned_jpg" / "turned.jpg").rename(tmp_path / "turned_jpg/images/a.jpg")
+    Image.fromarray(upright[..., 0] // 255).save(tmp_path / "turned_jpg/labels/a.png")
+    sample = LabeledCrops(load_pictures(["turned_jpg"], tmp_path, True), 64, seed=1, zoom=(1, 1))[0]
+    assert sample["hr"][0][sample["label"] == 1].min() > 0.9 > 0.1 > sample["hr"][0][sample["label"] == 0].max()
+
+
+def test_an_eps_in_training_starts_no_program(tmp_path, monkeypatch):
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/RAN\nexit 1\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    (tmp_path / "data").mkdir()
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "data/photo.png").write_bytes(eps)
+    with pytest.raises(ConfigError, match="none of the 1 pictures"):
+        SourceCrops(load_pictures(["data"], tmp_path), 32, seed=0)[0]
+    assert not (tmp_path / "RAN").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "count"),
+    [
+        ("my photo 1\nb\n", "utf-8", 2),
+        ("b\n", "utf-8-sig", 1),
+        ("b.png\r\nmy photo 2.png\r\n", "utf-8", 2),
+        ("below/b\nbelow/c.png", "utf-8", 2),
+        ("c", "utf-8", 1),
+        ("below/d\n\n  \n", "utf-8", 0),
+        ("b", "utf-16", None),
+    ],
+)
+def test_lists_of_names_as_people_write_them(text, encoding, count, tmp_path):
+    for name in ("my photo 1", "my photo 2", "b", "below/c", "below/b"):
+        path = tmp_path / "d/images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    if "below" not in text:
+        (tmp_path / "d/images/below/b.png").unlink()
+    (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+    if count:
+        assert len(load_pictures(["d#list.txt"], tmp_path)) == count
+        return
+    with pytest.raises(ConfigError, match="no pictures" if count == 0 else "UTF-8"):
+        load_pictures(["d#list.txt"], tmp_path)
+
+
+@pytest.mark.parametrize("text", ["image_file_name\na.png\n", "label;image_file_name\nx;a.png\n"])
+def test_a_table_as_excel_saves_it(text, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text(text, encoding="utf-8-sig")
+    assert len(load_pictures(["."], tmp_path)) == 1
+    (tmp_path / "metadata.csv").write_text("image_file_name,label_file_name\na.png\n")
+    with pytest.raises(ConfigError, match="1 label files are missing"):
+        load_pictures(["."], tmp_path, labels=True)
+
+
 def test_labels_of_another_size_are_refused(coded):
     Image.new("L", (50, 50)).save(coded / "small_labels/a.png")
     crops = TargetCrops(load_pictures(["lr"], coded, "small_labels"), 64, seed=0, scale=4, void_id=255)

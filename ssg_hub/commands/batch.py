@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     )
     make_folders(jobs)
     if rank == 0 and (left_out := list_left_out(args.inputs)):
-        say(f"left out {len(left_out)} files whose endings are not {name_endings()}: {left_out[0].name}, …")
+        count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
+        say(f"left out {count}, such as {left_out[0].name}: names of pictures end in {name_endings()}")
     todo, skipped, failed = [], 0, 0
     for job in jobs[rank::world]:
         if not args.overwrite and not job.missing():

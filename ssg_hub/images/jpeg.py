@@ -7,7 +7,7 @@ from .ifd import read_directory, read_layout
 from .metadata import PREFIX, Found, Metadata, decode_text, shorten_exif
 
 LONGEST = 65533  # bytes of a segment
-APP0, APP1, APP2, APP13, APP14, COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
+APP0, APP1, APP2, APP13, APP14, APP15, COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
 END, SCAN = 0xD9, 0xDA
 ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
 XMP, LONG_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
@@ -21,9 +21,9 @@ def take_apart(data: bytes) -> tuple[bytes, Found]:
     """Split a file into what makes its pixels, as a smaller JPEG, and what it says of itself."""
     found, kept, exif, icc, comments = Found(), [data[:2]], [], [], []
     for marker, body, whole in _read_segments(data):
-        if marker not in (*range(APP1, APP14), 0xEF, COMMENT):
+        if _makes_pixels(marker, body):
             kept.append(whole)
-        if marker == APP0 and body.startswith(b"JFIF\0") and len(body) >= 12:
+        if marker == APP0 and _makes_pixels(marker, body):
             unit, *density = struct.unpack(">BHH", body[7:12])
             found.dpi = {1: tuple(density), 2: tuple(value * 2.54 for value in density)}.get(unit)
         elif marker == APP1 and body.startswith(PREFIX):
@@ -67,9 +67,8 @@ def fit(metadata: Metadata, notes: list[str]) -> Metadata:
 
 
 def save_options(metadata: Metadata) -> dict:
-    """What Pillow's encoder takes to write metadata that fits."""
-    comment = metadata.text.get("Comment", "").encode(errors="replace")
-    return {**metadata.info, "comment": comment} if comment else metadata.info
+    """What Pillow's encoder takes to write the text of metadata that fits."""
+    return {"comment": metadata.text.get("Comment", "").encode(errors="replace") or None}
 
 
 def _read_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -89,6 +88,15 @@ def _read_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
                 return
             yield marker, data[place + 4 : end], data[place:end]
             place = end
+
+
+def _makes_pixels(marker: int, body: bytes) -> bool:
+    """Whether a segment concerns the decoder; of the applications' segments those that tell RGB from YCbCr."""
+    if marker == APP0:
+        return body.startswith(b"JFIF\0") and len(body) >= 14
+    if marker == APP14:
+        return body.startswith(b"Adobe") and len(body) >= 12
+    return marker != COMMENT and not APP0 < marker <= APP15
 
 
 def _join_profile(parts: list[bytes]) -> bytes | None:

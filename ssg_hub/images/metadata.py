@@ -61,10 +61,12 @@ class Metadata(NamedTuple):
 
 
 def metadata_of(image) -> Metadata:
-    """What a Pillow image carries in its `info`, as far as it is of the right types; not cleaned."""
+    """What a Pillow image carries in its `info`, as far as it is what it should be; not cleaned."""
     info = image.info
     icc, exif, xmp = (info.get(name) for name in ("icc_profile", "exif", "xmp"))
     icc, exif, xmp = (value if isinstance(value, bytes) else None for value in (icc, exif, xmp))
+    if exif and not any(split_exif(exif)[:3]):
+        exif = None
     text = info.get("text")
     text = {str(key): str(value) for key, value in text.items()} if isinstance(text, dict) else {}
     return Metadata(icc, exif, xmp, _valid_dpi(info.get("dpi")), text)

@@ -106,7 +106,7 @@ def save_options(metadata: Metadata) -> dict:
     info = PngImagePlugin.PngInfo()
     for kind, content in text_chunks(metadata):
         info.add(kind, content)
-    return {**metadata.info, "pnginfo": info}
+    return {"pnginfo": info}
 
 
 def write_deep(file: IO[bytes], planes: np.ndarray, metadata: Metadata) -> None:

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from ..errors import ImageError
 from . import gif, jpeg, png, tiff
 from .formats import AVIF, find_format
-from .metadata import Found, Metadata, clean, decode_text
+from .metadata import Found, Metadata, clean, decode_text, metadata_of
 from .picture import Picture, from_array, from_pil, from_tensor
 from .writing import write_picture
 
@@ -248,10 +248,12 @@ def _open_avif(data: bytes) -> tuple[Image.Image, Found]:
 def _found_in(image: Image.Image) -> Found:
     """What a Pillow image says of itself."""
     info, found = image.info, Found()
-    found.icc, found.dpi = info.get("icc_profile"), info.get("dpi")
-    found.xmp = info["xmp"].encode() if isinstance(info.get("xmp"), str) else info.get("xmp")
+    known, found.dpi = metadata_of(image), info.get("dpi")
+    found.icc = known.icc
+    found.xmp = info["xmp"].encode() if isinstance(info.get("xmp"), str) else known.xmp
     try:
-        found.exif = info.get("exif") or (image.getexif().tobytes() if len(image.getexif()) else None)
+        exif = info.get("exif") or (image.getexif().tobytes() if len(image.getexif()) else None)
+        found.exif = exif.tobytes() if isinstance(exif, Image.Exif) else exif
         text = info.get("text") if isinstance(info.get("text"), dict) else getattr(image, "text", {})
     except Exception:  # Pillow's interpretation of odd values ends in any exception
         found.note("The EXIF data or text cannot be read and was left out.")

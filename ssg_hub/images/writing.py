@@ -86,12 +86,14 @@ def _encode(
         if picture.bits == 16 and format == "PNG":
             return png.write_deep(file, _planes_of(picture), metadata)
         picture = _round(picture, format, notes).to_image()
-    options = metadata.info
+    # empty where there is none, because Pillow would else look for it in the image's own `info`
+    options = {"icc_profile": metadata.icc or b"", "exif": metadata.exif or b"", "xmp": metadata.xmp or b""}
+    options |= {"dpi": metadata.dpi} if metadata.dpi else {}
     if format == "PNG":
-        options = png.save_options(metadata)
+        options |= png.save_options(metadata)
     elif format == "JPEG":
         picture = _fit_jpeg(picture, notes)
-        options = {**jpeg.save_options(metadata), "quality": quality or JPEG_QUALITY, "subsampling": 0}
+        options |= {**jpeg.save_options(metadata), "quality": quality or JPEG_QUALITY, "subsampling": 0}
     elif format == "WEBP":
         options |= {"quality": quality} if quality else {"lossless": True, "exact": True}
     elif format == "AVIF":
