@@ -1,5 +1,6 @@
 """From a model to an ONNX file that other programs run, checked against torch before it is kept."""
 
+import copy
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CheckpointError, ConfigError, ImageError
+from .upscaling.engines.base import evaluating
 
 if TYPE_CHECKING:
     from .model import SSGModel
@@ -65,10 +67,8 @@ def export_onnx(
     path = Path(path)
     _check_request(model, path, part, overwrite)
     network, inputs, outputs = _network(model, part)
-    training = network.training
-    network.eval()
     try:
-        with tempfile.TemporaryDirectory(prefix=".ssg-export-", dir=path.parent) as folder:
+        with evaluating(network), tempfile.TemporaryDirectory(prefix=".ssg-export-", dir=path.parent) as folder:
             draft = Path(folder) / path.name
             _trace(network, draft, inputs, outputs, opset)
             metadata = _describe(model, part, opset, draft)
@@ -76,8 +76,6 @@ def export_onnx(
             os.replace(draft, path)
     except OSError as error:
         raise ImageError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
-    finally:
-        network.train(training)
     return Exported(path, inputs, outputs, difference, metadata)
 
 
@@ -118,8 +116,6 @@ def _network(model: "SSGModel", part: str) -> tuple[nn.Module, list[str], list[s
         network, inputs, outputs = _Both(model.generator, model.guide), ["lr"], ["sr", "logits"]
     parameter = next(network.parameters())
     if (parameter.device.type, parameter.dtype) != ("cpu", torch.float32):
-        import copy
-
         network = copy.deepcopy(network).to("cpu", torch.float32)
     return network, inputs, outputs
 

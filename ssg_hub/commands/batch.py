@@ -3,16 +3,18 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from ..errors import ConfigError, SSGError
+from ..errors import ConfigError
 from ..images.formats import name_endings
 from ..loading import EMBEDDED, load_model
 from ..upscaling.options import DTYPES, ENGINES, check_options
 from . import clips
-from .jobs import FORMATS, Job, check_job, list_left_out, make_folders, plan_jobs
+from .bar import Bar
+from .jobs import FORMATS, list_left_out, make_folders, plan_jobs
+from .manifest import Manifest
+from .pictures import Loop
 
 
 def add_parser(subparsers) -> None:
@@ -54,6 +56,7 @@ def add_parser(subparsers) -> None:
     add("--dtype", choices=DTYPES, help="precision of the computation (default: what fits the device)")
     add("--max-pixels", type=int, metavar="N", help="the largest picture that is accepted, in pixels")
     add("--overwrite", action="store_true", help="replace results that exist")
+    add("--manifest", type=Path, metavar="FILE", help="record each file there: JSON lines with status, seconds, size")
     add("-q", "--quiet", action="store_true", help="no progress bar")
     clips.add_options(parser)
     parser.set_defaults(func=run)
@@ -70,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     """
     check_options(args.outscale, args.tile, args.strength, engine=args.engine)
     if clips.are_meant(args.inputs, args.output):
+        if args.manifest:
+            raise ConfigError("--manifest records pictures, and the input is clips. Leave it out.")
         return clips.run(args, load_model, _options, say, _Group)
     clips.refuse_options(args)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -80,20 +85,24 @@ def run(args: argparse.Namespace) -> int:
     if rank == 0 and (left_out := list_left_out(args.inputs)):
         count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
         say(f"left out {count}, such as {left_out[0].name}: names of pictures end in {name_endings()}")
+    manifest = Manifest(args.manifest, rank, world)
     todo, skipped, failed = [], 0, 0
     for job in jobs[rank::world]:
         if not args.overwrite and not job.missing():
             skipped += 1
             say(f"skipped {job.source}: {job.image} exists (--overwrite replaces it)")
+            manifest.add(job, "skipped")
         else:
             todo.append(job)
     with _Group(world) as group:
         if todo:
             model = load_model(args.model)
-            options = _options(args, model.labels)
-            failed = _upscale_all(model, todo, options, args.overwrite, show=rank == 0 and not args.quiet)
+            loop = Loop(model, _options(args, model.labels), args.overwrite, say, manifest)
+            with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
+                failed = loop.run(todo, bar)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
     if rank == 0:
+        manifest.join()
         say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
     return 1 if failed else 0
 
@@ -129,6 +138,9 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
     """The arguments of `upscale` that hold for every picture of the batch."""
     import torch
 
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # they share the cores
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     if (args.mask or args.overlay or args.drift) and not labels:
         raise ConfigError("this model has no guide, so there is no mask to write. Leave out --mask and --overlay.")
     device = args.device
@@ -146,57 +158,6 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
     }
     given = {"max_pixels": args.max_pixels or None, "denoise": args.denoise}
     return options | {name: value for name, value in given.items() if value is not None}
-
-
-def _upscale_all(model, jobs: list[Job], options: dict, overwrite: bool, show: bool) -> int:
-    """Upscale one after the other; returns how many failed."""
-    from tqdm import tqdm
-
-    hidden = None if show else True  # None: hidden where stderr is no terminal
-    alone = len(jobs) == 1
-    failed = 0
-    for job in tqdm(jobs, unit="file", disable=True if alone else hidden, dynamic_ncols=True):
-        with tqdm(desc=job.source.name, unit="tile", disable=hidden, leave=alone, dynamic_ncols=True) as bar:
-            try:
-                _upscale_one(model, job, options, overwrite, _reporter(bar))
-            except ConfigError:
-                raise  # an option is wrong, for this file and for every other
-            except SSGError as error:
-                failed += 1
-                say(f"failed {job.source}: {error}")
-            except (OSError, RuntimeError, MemoryError, ValueError) as error:
-                failed += 1
-                say(f"failed {job.source}: {type(error).__name__}: {error}")
-    return failed
-
-
-def _upscale_one(model, job: Job, options: dict, overwrite: bool, on_progress: Callable[[int, int], None]) -> None:
-    """Upscale one picture and write what is wanted of it; what cannot be written is refused before the network runs."""
-    from ..images.formats import check_size, choose_format
-    from ..images.reading import MAX_PIXELS, read_picture
-    from ..images.writing import write_picture
-    from ..upscaling.options import output_size
-
-    check_job(job, overwrite)
-    picture = read_picture(job.source, options.get("max_pixels", MAX_PIXELS))
-    check_size(output_size(picture.size, options["outscale"]), choose_format(job.image))
-    result = model.upscale(picture, on_progress=on_progress, **options)
-    notes = list(result.report.get("notes", []))
-    for path, make in ((job.mask, lambda: result.mask), (job.overlay, result.overlay)):
-        if path is not None and (overwrite or not path.exists()):
-            notes += write_picture(make(), path, overwrite=overwrite)
-    if overwrite or not job.image.exists():  # last, so that a picture that exists has its companions
-        notes += result.save(job.image, overwrite=overwrite)
-    for note in dict.fromkeys(notes):
-        say(f"note {job.source}: {note}")
-
-
-def _reporter(bar) -> Callable[[int, int], None]:
-    def report(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    return report
 
 
 class _Group:

@@ -1,6 +1,5 @@
 """The pipeline that every tile goes through: generator, strength, colours, guide, drift, and onto the sheets."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from ..images.levels import LUMA
 from ..images.picture import Picture
 from ..images.resampling import fill_transparent, pull_colors, resize_bicubic, resize_lanczos, to_floats
 from .engines.base import CELL, Engine
+from .progress import Tracker
 from .result import ColorSheet, enlarge_bicubic
 from .soft_masks import DriftSheet, MaskSheet, cell_span, total_variation
 from .tiling import Feather, Grid, Span, scale_span
@@ -47,6 +47,11 @@ class Job:
         return isinstance(self.strength, Tensor) or self.strength > 0
 
     @property
+    def kind(self) -> str:
+        """The way of computing, as far as its pace depends on it."""
+        return name_kind(self.engine, self.generates, self.segment, isinstance(self.strength, Tensor))
+
+    @property
     def ratio(self) -> tuple[float, float]:
         """Pixels of the result to one of the input, (x, y); rounding the size makes them differ a little."""
         return self.size[0] / self.picture.size[0], self.size[1] / self.picture.size[1]
@@ -55,6 +60,15 @@ class Job:
     def step(self) -> tuple[float, float]:
         """Pixels of the result to one cell of the soft mask, (x, y)."""
         return self.ratio[0] * CELL / self.engine.scale, self.ratio[1] * CELL / self.engine.scale
+
+
+def name_kind(engine: Engine, generates: bool, segments: bool, by_class: bool) -> str:
+    """A name for a way of computing: engine, device and precision, threads, networks, and how often they are asked."""
+    networks = [engine.generator] * generates + [engine.guide] * (segments or by_class)
+    sizes = "+".join(f"{type(part).__name__}{sum(p.numel() for p in part.parameters())}" for part in networks)
+    flags = f"{' mask' * segments}{' classes' * by_class}"
+    dtype = str(engine.dtype).removeprefix("torch.")
+    return f"{engine.name} {engine.device} {dtype} {torch.get_num_threads()} {sizes}{flags}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +80,9 @@ class Outcome:
     drift: DriftSheet | None
 
 
-def run_job(job: Job, on_progress: Callable[[int, int], None]) -> Outcome:
+def run_job(job: Job, tracker: Tracker) -> Outcome:
     """Send every tile through the networks; call inside of `job.engine.running()`."""
+    job.engine.tracker = tracker
     colors, mask, drift = None, None, None
     add: list[Feather] = []
     if job.generates:
@@ -81,11 +96,13 @@ def run_job(job: Job, on_progress: Callable[[int, int], None]) -> Outcome:
         add += [Feather(cells, mask.put, context=1), Feather(cells, drift.put)]
     if add:
         opaque = Picture(fill_transparent(job.picture))
-        for done, (row, column) in enumerate(job.grid, start=1):
+        tracker.begin(job.kind, job.grid.areas())
+        for row, column in job.grid:
             # The parts get no name, so that they are gone before the next tile is computed.
             for feather, part in zip(add, process_tile(job, opaque, row, column), strict=True):
                 feather.add(part, row, column)
-            on_progress(done, len(job.grid))
+            tracker.finish_tile()
+        tracker.finish(job.kind)
     content = colors.finish() if colors else enlarge_bicubic(job.picture, job.size)
     return Outcome(content, mask, drift)
 

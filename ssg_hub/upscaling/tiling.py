@@ -29,6 +29,10 @@ class Grid:
         """(row number, column number) of every tile, row by row."""
         return ((row, column) for row in range(len(self.rows)) for column in range(len(self.columns)))
 
+    def areas(self) -> list[int]:
+        """Pixels of every tile, row by row."""
+        return [(bottom - top) * (right - left) for top, bottom in self.rows for left, right in self.columns]
+
     def scaled(self, rows: "Scale", columns: "Scale") -> "Grid":
         """The same tiles on a canvas of another size."""
         return Grid([rows(*span) for span in self.rows], [columns(*span) for span in self.columns])

@@ -14,7 +14,9 @@ from ..images.reading import MAX_PIXELS, read_picture
 from .engines.base import Engine
 from .engines.choice import open_engine
 from .options import check_options, output_size
-from .pipeline import Job, Outcome, run_job
+from .pace import known_pace
+from .pipeline import Job, Outcome, name_kind, run_job
+from .progress import Tracker, Watch
 from .result import UpscaleResult
 from .soft_masks import parse_strength
 from .tiling import Grid, choose_tile, plan_grid
@@ -28,12 +30,20 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an upscale would make: the result's size in pixels, the tile's side in input pixels, how many tiles."""
+    """What an upscale would make.
+
+    Attributes:
+        width, height: the result's size in pixels.
+        tile: the longest side of a tile in input pixels.
+        tiles: how many there are.
+        seconds: how long it takes, about; None before this machine has done the like.
+    """
 
     width: int
     height: int
     tile: int
     tiles: int
+    seconds: float | None = None
 
 
 def predict(
@@ -41,6 +51,7 @@ def predict(
     size: tuple[int, int],
     outscale: float = 4,
     tile: str | int | None = "auto",
+    segment: bool = True,
     engine: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -49,14 +60,17 @@ def predict(
 
     Args:
         size: (width, height) of the input, upright.
-        model, outscale, tile, engine, device, dtype: as for `upscale`.
+        model, outscale, tile, segment, engine, device, dtype: as for `upscale`.
 
     Raises:
         ConfigError: as `upscale`.
     """
     check_options(outscale=outscale, tile=tile)
-    grid = _plan(open_engine(model.generator, model.guide, engine, device, dtype), size, tile)
-    return Prediction(*output_size(size, outscale), tile=_longest(grid), tiles=len(grid))
+    runner = open_engine(model.generator, model.guide, engine, device, dtype)
+    grid = _plan(runner, size, tile)
+    pace = known_pace(name_kind(runner, True, segment and model.guide is not None, False))
+    seconds = None if pace is None else pace * sum(grid.areas()) / 1e6
+    return Prediction(*output_size(size, outscale), _longest(grid), len(grid), seconds)
 
 
 def upscale(
@@ -73,6 +87,7 @@ def upscale(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> UpscaleResult:
     """Enlarge a picture and say what is in it.
@@ -95,6 +110,8 @@ def upscale(
             elsewhere; None is what the environment variable `SSG_ENGINE` says, or "auto".
         device, dtype: compute there, or so, on a copy of the model; the default is as the model is.
         on_progress: called with (tiles done, tiles in all) after each tile. What it raises ends the run and comes out.
+        watch: called with a `Progress` (stage, fraction, seconds left) at every change and about four times a second.
+            What it raises ends the run within a layer of the network, and comes out.
         max_pixels: largest input.
 
     Returns:
@@ -115,12 +132,14 @@ def upscale(
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
     generator = model.generator if denoise == 1 else model.generator_for(denoise)
     runner = open_engine(generator, model.guide, engine, device, dtype)
+    tracker = Tracker(on_progress, watch)
+    tracker.enter("reading")
     picture = read_picture(image, max_pixels)
     size = output_size(picture.size, outscale)
     grid = _plan(runner, picture.size, tile)
     job = Job(picture, size, grid, runner, by_class, color_fix, segments, uncertain_below)
     with runner.running():
-        outcome = run_job(job, on_progress or (lambda done, total: None))
+        outcome = run_job(job, tracker)
     report = {
         "input": {"width": picture.size[0], "height": picture.size[1], "mode": picture.mode},
         "output": {"width": size[0], "height": size[1]},

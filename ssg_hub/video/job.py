@@ -26,7 +26,8 @@ from .sequences import PictureSequence
 FORMAT = 1  # of the parts folder and of what decides the frames; another number starts anew
 COMPANIONS = ("mask", "drift", "overlay")
 TEMPORAL = ("auto", "off")
-NOT_HANDED_ON = ("model", "image", "outscale", "segment", "on_progress", "max_pixels")  # options of `upscale` set here
+# Options of `upscale` that are set here.
+NOT_HANDED_ON = ("model", "image", "outscale", "segment", "on_progress", "watch", "max_pixels")
 
 
 @dataclass(frozen=True)

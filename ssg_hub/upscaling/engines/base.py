@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import CheckpointError, SSGError
 from ..options import SMALLEST_TILE
+from ..progress import Tracker
 from ..tiling import OVERLAP
 from .parts import apply_to_parts
 
@@ -40,6 +41,7 @@ class Engine(ABC):
         name: what `upscale(engine=…)` and the report call it.
         fallbacks: how often each emergency measure was taken: "tile_halved", "float32_redo".
         notes: sentences for the report.
+        tracker: told while the engine prepares itself and computes; may raise, to end the run.
     """
 
     name: ClassVar[str]
@@ -49,6 +51,7 @@ class Engine(ABC):
         self.device, self.dtype = device, dtype
         self.fallbacks: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.tracker = Tracker()
         self._fits: dict[str, int] = {}  # the side that fitted after an out-of-memory: later tiles start with it
         self._in_float32: Engine | None = None
 
@@ -147,6 +150,7 @@ class Engine(ABC):
         if not full:
             self.fallbacks["float32_redo"] += 1
             self._in_float32 = self._in_float32 or self.in_float32()
+            self._in_float32.tracker = self.tracker
             output = self._in_float32.infer(network, tile, finish)[0]
             if torch.isfinite(output).all():
                 return output

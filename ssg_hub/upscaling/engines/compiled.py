@@ -15,7 +15,7 @@ import threading
 import uuid
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from ...user_cache import user_cache
 KEPT_IN_MEMORY = 6  # networks: generators and guides of a few models
 KEPT_ON_DISK = 16
 TOLERANCE = 1e-3  # from torch, relative to the largest output or 1; seen: 1e-6
+WAIT = 100  # milliseconds between two ticks
 PLAIN = (bool, int, float, str, tuple, type(None))
 
 
@@ -45,19 +46,26 @@ class CompiledNetwork:
         self._compiled = compiled
         self._idle: list = []  # one request for each call at a time; append and pop are atomic
 
-    def __call__(self, tile: Tensor) -> Tensor:
+    def __call__(self, tile: Tensor, tick: Callable[[], None] = lambda: None) -> Tensor:
+        """Compute a tile; `tick` is called meanwhile, and what it raises ends the computation."""
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
+        # Not `infer`: that computes in the calling thread, and OpenVINO (2025.4 to 2026.4) then crashes once another
+        # compiled network has been deleted.
+        request.start_async({0: np.ascontiguousarray(tile.numpy())}, share_inputs=True)
         try:
-            # Not `infer`: that computes in the calling thread, and OpenVINO (2025.4 to 2026.4) then crashes once
-            # another compiled network has been deleted.
-            request.start_async({0: np.ascontiguousarray(tile.numpy())}, share_inputs=True)
-            request.wait()
-            return torch.from_numpy(request.get_output_tensor(0).data.copy())  # the request's own is written again
-        finally:
-            self._idle.append(request)
+            while not request.wait_for(WAIT):
+                tick()
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # it says that it was cancelled
+                request.cancel()
+                request.wait()
+            raise
+        output = torch.from_numpy(request.get_output_tensor(0).data.copy())  # the request's own is written again
+        self._idle.append(request)
+        return output
 
 
 _compiled: OrderedDict[str, CompiledNetwork | Refused] = OrderedDict()

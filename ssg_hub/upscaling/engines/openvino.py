@@ -29,9 +29,13 @@ class OpenVINOEngine(Engine):
 
     def infer(self, network: str, tile: Tensor, finish: Finish) -> Tensor:
         if network not in self._networks:
-            self._networks[network] = self._compile(network)
+            with self.tracker.preparing():
+                self._networks[network] = self._compile(network)
         run = self._networks[network]
-        return self._torch.infer(network, tile, finish) if run is None else finish(run(tile))
+        if run is None:
+            self._torch.tracker = self.tracker
+            return self._torch.infer(network, tile, finish)
+        return finish(run(tile, self.tracker.tick))
 
     def in_float32(self) -> "OpenVINOEngine":
         return OpenVINOEngine(self.generator, self.guide, self.device, torch.float32)

@@ -1,9 +1,13 @@
 """The torch engine: any device, any precision, any network."""
 
+import contextlib
 import copy
+import threading
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from .base import Engine, Finish
 
@@ -19,7 +23,8 @@ class TorchEngine(Engine):
 
     def infer(self, network: str, tile: Tensor, finish: Finish) -> Tensor:
         tile = tile.contiguous(memory_format=torch.channels_last)  # as convolutions compute: no reordering
-        return finish(self.module(network)(tile.to(self.device, self.dtype))).cpu().float()
+        with ticking(self.tracker.tick):
+            return finish(self.module(network)(tile.to(self.device, self.dtype))).cpu().float()
 
     def in_float32(self) -> "TorchEngine":
         return TorchEngine(self.generator, self.guide, self.device, torch.float32)
@@ -37,3 +42,19 @@ class TorchEngine(Engine):
                 module = copy.deepcopy(module).to(self.device, self.dtype)
             self._placed[network] = module
         return self._placed[network]
+
+
+@contextlib.contextmanager
+def ticking(tick: Callable[[], None]) -> Iterator[None]:
+    """Call `tick` before each layer that this thread computes inside."""
+    mine = threading.get_ident()
+
+    def call(module: nn.Module, inputs: tuple) -> None:
+        if threading.get_ident() == mine:
+            tick()
+
+    hook = register_module_forward_pre_hook(call)
+    try:
+        yield
+    finally:
+        hook.remove()

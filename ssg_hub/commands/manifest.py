@@ -1,0 +1,101 @@
+"""The record of a batch: one line of JSON for each file, appended as it is done, by any number of processes."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+from ..errors import ImageError
+from .jobs import Job
+
+
+class Manifest:
+    """A file of JSON lines: file, result, status ("done", "failed", "skipped"), seconds, width, height, error.
+
+    A batch that is started again goes on with the same file: what the results' existence says is done gets no second
+    line, and what failed before gets a new one. Several processes write a file each, which the first joins at the end.
+
+    Args:
+        path: the file; None records nothing.
+        rank, world: of this process.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+
+    def __init__(self, path: Path | None, rank: int = 0, world: int = 1):
+        self.path, self._world = path, world
+        self._own = path if path is None or world == 1 else part_of(path, rank)
+        self._lock = threading.Lock()
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._own, "a+b") as file:
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":  # a disk that was full cut the last line short
+                        file.write(b"\n")
+        except OSError as error:
+            raise ImageError(f"the manifest {path} cannot be written ({error.strerror}). Give another one.") from error
+        entries = [entry for file in (path, *parts_of(path)) for entry in read_manifest(file)]
+        self._recorded = {entry["file"] for entry in entries if entry["status"] != "failed"}
+
+    def add(
+        self,
+        job: Job,
+        status: str,
+        seconds: float | None = None,
+        size: tuple[int, int] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Record what became of a file; "skipped" only when nothing is known of it."""
+        if self.path is None or (status == "skipped" and str(job.source) in self._recorded):
+            return
+        entry = {"file": str(job.source), "result": str(job.image), "status": status}
+        if seconds is not None:
+            entry["seconds"] = round(seconds, 3)
+        if size is not None:
+            entry |= {"width": size[0], "height": size[1]}
+        if error is not None:
+            entry["error"] = error
+        line = (json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        with self._lock, open(self._own, "ab", buffering=0) as file:  # one write: a kill leaves whole lines
+            file.write(line)
+
+    def join(self) -> None:
+        """Put the lines of all processes into the one file; called by the first when all have ended."""
+        if self.path is None or self._world == 1:
+            return
+        with open(self.path, "ab") as file:
+            for part in parts_of(self.path):
+                file.write(part.read_bytes())
+                file.flush()
+                os.remove(part)
+
+
+def part_of(path: Path, rank: int) -> Path:
+    """The file of one of several processes."""
+    return path.with_name(f"{path.name}.{rank}")
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files of several processes that are there."""
+    return sorted(part for part in path.parent.glob(f"{path.name}.*") if part.suffix[1:].isdigit())
+
+
+def read_manifest(path: Path) -> list[dict]:
+    """The entries of a manifest, without what is no entry, such as a line cut short."""
+    entries = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and {"file", "status"} <= set(entry):
+            entries.append(entry)
+    return entries

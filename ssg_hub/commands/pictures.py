@@ -1,0 +1,115 @@
+"""The loop over the pictures of a batch: while one is in the network, the next is read and the last is written."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigError, SSGError
+from .bar import Bar
+from .jobs import Job, check_job
+from .manifest import Manifest
+
+AHEAD = 2  # pictures that are read before their turn
+WAITING = 2**26  # pixels of results that may wait to be written; beyond it the network waits
+EXPECTED = (SSGError, OSError, RuntimeError, MemoryError, ValueError)  # a file's fault: the others go on
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One process' share of a batch.
+
+    Args:
+        model: what upscales.
+        options: arguments of its `upscale` that hold for every picture.
+        overwrite: replace results that exist.
+        say: writes a line for the user.
+        manifest: where it is recorded what became of each file.
+    """
+
+    model: Any
+    options: dict
+    overwrite: bool
+    say: Any
+    manifest: Manifest
+
+    def run(self, jobs: list[Job], bar: Bar) -> int:
+        """Do all jobs; returns how many failed.
+
+        Raises:
+            ConfigError: an option is wrong, for one file and for every other.
+        """
+        failed = 0
+        waiting: deque[tuple[Future, int]] = deque()
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            for job, reading in read_ahead(reader, jobs, self._read):
+                bar.begin(job.source.name)
+                began = time.monotonic()
+                try:
+                    result = self.model.upscale(reading.result(), watch=bar.show, **self.options)
+                except ConfigError:
+                    raise
+                except EXPECTED as error:
+                    failed += self._fail(job, error, time.monotonic() - began)
+                    continue
+                seconds = time.monotonic() - began
+                width, height = result.content.size
+                while waiting and sum(pixels for _, pixels in waiting) + width * height > WAITING:
+                    failed += waiting.popleft()[0].result()
+                waiting.append((writer.submit(self._write, job, result, seconds), width * height))
+            failed += sum(writing.result() for writing, _ in waiting)
+        return failed
+
+    def _read(self, job: Job) -> Any:
+        """The picture, when everything that is wanted of it can be written."""
+        from ..images.formats import check_size, choose_format
+        from ..images.reading import MAX_PIXELS, read_picture
+        from ..upscaling.options import output_size
+
+        check_job(job, self.overwrite)
+        picture = read_picture(job.source, self.options.get("max_pixels", MAX_PIXELS))
+        check_size(output_size(picture.size, self.options["outscale"]), choose_format(job.image))
+        return picture
+
+    def _write(self, job: Job, result: Any, seconds: float) -> int:
+        """Write what is wanted of a result and say what came of it; 1 when it failed."""
+        began = time.monotonic()
+        try:
+            notes = write_result(job, result, self.overwrite)
+        except EXPECTED as error:
+            return self._fail(job, error, seconds + time.monotonic() - began)
+        for note in dict.fromkeys([*result.report.get("notes", []), *notes]):
+            self.say(f"note {job.source}: {note}")
+        self.manifest.add(job, "done", seconds + time.monotonic() - began, size=result.content.size)
+        return 0
+
+    def _fail(self, job: Job, error: BaseException, seconds: float) -> int:
+        text = str(error) if isinstance(error, SSGError) else f"{type(error).__name__}: {error}"
+        self.say(f"failed {job.source}: {text}")
+        self.manifest.add(job, "failed", seconds, error=text)
+        return 1
+
+
+def read_ahead(reader: ThreadPoolExecutor, jobs: Iterable[Job], read) -> Iterator[tuple[Job, Future]]:
+    """Each job with the future of its picture, of which AHEAD are on their way."""
+    begun: deque[tuple[Job, Future]] = deque()
+    for job in jobs:
+        begun.append((job, reader.submit(read, job)))
+        if len(begun) > AHEAD:
+            yield begun.popleft()
+    yield from begun
+
+
+def write_result(job: Job, result: Any, overwrite: bool) -> list[str]:
+    """Write picture, mask and overlay, as far as they are wanted and not there; returns notes about the formats."""
+    from ..images.writing import write_picture
+
+    notes = []
+    for path, make in ((job.mask, lambda: result.mask), (job.overlay, result.overlay)):
+        if path is not None and (overwrite or not path.exists()):
+            notes += write_picture(make(), path, overwrite=overwrite)
+    if overwrite or not job.image.exists():  # last, so that a picture that exists has its companions
+        notes += result.save(job.image, overwrite=overwrite)
+    return notes

@@ -1,0 +1,176 @@
+"""The loop over a batch: order, overlap, failures, and the record that survives a kill."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from standins import make_model
+
+from ssg_hub.commands.bar import Bar, spell
+from ssg_hub.commands.jobs import plan_jobs
+from ssg_hub.commands.manifest import Manifest, part_of, read_manifest
+from ssg_hub.commands.pictures import Loop
+from ssg_hub.errors import ConfigError, ImageError
+from ssg_hub.upscaling.progress import Progress
+from ssg_hub.upscaling.upscale import upscale
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(6):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 12, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
+
+
+def fast(picture, **options):
+    return upscale(make_model(), picture, **options)
+
+
+def loop_over(photos, out, upscale=fast, manifest=None, **more):
+    """Do what is missing, as the command does; returns how many failed, and what was said."""
+    said, record = [], Manifest(manifest)
+    out.mkdir(exist_ok=True)
+    jobs = plan_jobs([photos], out)
+    for job in jobs:
+        if not job.missing():
+            record.add(job, "skipped")
+    options = {"outscale": 4, "segment": False, **more}
+    loop = Loop(SimpleNamespace(upscale=upscale), options, False, said.append, record)
+    with Bar(len(jobs), hidden=True) as bar:
+        return loop.run([job for job in jobs if job.missing()], bar), said
+
+
+def test_pictures_come_out_as_alone(photos, tmp_path):
+    assert loop_over(photos, tmp_path / "out") == (0, [])
+    for path in photos.iterdir():
+        assert np.array_equal(Image.open(tmp_path / "out" / path.name), fast(path, segment=False).image)
+
+
+def test_the_next_is_read_and_the_last_written_meanwhile(photos, tmp_path):
+    """The network waits, with its first picture, until another one is read; with its third, until one is written."""
+    out, calls = tmp_path / "out", []
+
+    def slow(picture, **options):
+        calls.append(threading.current_thread())
+        if len(calls) == 3:
+            deadline = time.monotonic() + 20
+            while not (out / "0.png").exists():
+                assert time.monotonic() < deadline, "no picture was written while the network was at work"
+                time.sleep(0.01)
+        return fast(picture, **options)
+
+    assert loop_over(photos, out, slow)[0] == 0
+    assert set(calls) == {threading.main_thread()}
+
+
+def test_what_fails_is_counted_and_the_rest_go_on(photos, tmp_path):
+    (photos / "2.png").write_bytes(b"this is text")
+
+    def fails_on_the_second(picture, **options):
+        if picture.values[0, 0, 0] == np.asarray(Image.open(photos / "4.png"))[0, 0, 0]:
+            raise RuntimeError("a bug")
+        return fast(picture, **options)
+
+    failed, said = loop_over(photos, tmp_path / "out", fails_on_the_second, tmp_path / "m.jsonl")
+    assert failed == 2 and len(said) == 2
+    assert said[0].startswith(f"failed {photos / '2.png'}: ") and said[1].endswith("RuntimeError: a bug")
+    entries = {Path(entry["file"]).name: entry for entry in read_manifest(tmp_path / "m.jsonl")}
+    assert {name: entry["status"] for name, entry in entries.items()} == {
+        **dict.fromkeys(["0.png", "1.png", "3.png", "5.png"], "done"),
+        **dict.fromkeys(["2.png", "4.png"], "failed"),
+    }
+    assert (entries["0.png"]["width"], entries["0.png"]["height"]) == (48, 32) and entries["0.png"]["seconds"] >= 0
+    assert "a bug" in entries["4.png"]["error"]
+
+
+def test_a_wrong_option_ends_all(photos, tmp_path):
+    with pytest.raises(ConfigError, match="device"):
+        loop_over(photos, tmp_path / "out", device="abacus")
+
+
+def test_results_that_wait_to_be_written_are_bounded(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssg_hub.commands.pictures.WAITING", 0)
+    assert loop_over(photos, tmp_path / "out")[0] == 0
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from test_batch import fast, loop_over
+def slow(picture, **options):
+    time.sleep(0.15)
+    return fast(picture, **options)
+photos, out, manifest = map(Path, sys.argv[1:])
+import ssg_hub.commands.pictures as pictures
+print(loop_over(photos, out, slow, manifest))
+"""
+
+
+def test_a_run_killed_twice_finishes_with_every_file_once(photos, tmp_path):
+    out, manifest = tmp_path / "out", tmp_path / "m.jsonl"
+    command = [sys.executable, "-c", KILLED, str(photos), str(out), str(manifest)]
+    for wanted in (1, 3):
+        process = subprocess.Popen(command, cwd=TESTS, env=environment())
+        deadline = time.monotonic() + 100
+        while len(list(out.glob("*.png"))) < wanted:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    done = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert 0 < len(done) < 6
+    assert loop_over(photos, out, manifest=manifest)[0] == 0
+    assert sorted(Path(entry["file"]).name for entry in read_manifest(manifest)) == [f"{i}.png" for i in range(6)]
+    assert all((out / name).stat().st_mtime_ns == when for name, when in done.items())
+    for path in photos.iterdir():
+        assert np.array_equal(Image.open(out / path.name), fast(path, segment=False).image)
+
+
+def environment() -> dict:
+    import os
+
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
+
+
+def test_the_manifest_of_several_processes_is_joined(photos, tmp_path):
+    jobs = plan_jobs([photos], tmp_path / "out")
+    path = tmp_path / "m.jsonl"
+    records = [Manifest(path, rank, 2) for rank in range(2)]
+    for index, job in enumerate(jobs):
+        records[index % 2].add(job, "done", 1.0, (48, 32))
+    with open(part_of(path, 0), "ab") as file:
+        file.write(b'{"file": "torn')
+    again = Manifest(path, 0, 2)  # the first process was started again
+    again.add(jobs[0], "skipped")  # known
+    again.join()
+    assert len(read_manifest(path)) == 6 and [entry.name for entry in tmp_path.glob("m.jsonl*")] == ["m.jsonl"]
+    assert {entry["status"] for entry in read_manifest(path)} == {"done"}
+
+
+def test_a_manifest_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ImageError, match="cannot be written"):
+        Manifest(tmp_path / "file" / "m.jsonl")
+
+
+def test_the_bar_says_stage_tile_and_time(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Bar(3, hidden=False) as bar:
+        bar.begin("a.png")
+        bar.show(Progress("upscaling", 0.25, 95.0, 1, 4))
+    last = capsys.readouterr().err.split("\r")[-3]
+    assert last.startswith("1/3 a.png  25%|") and last.endswith("upscaling, tile 2 of 4, 95 s left")
+    assert [spell(seconds) for seconds in (0.4, 99, 150, 7200)] == ["0 s", "99 s", "2 min", "2.0 h"]
