@@ -162,21 +162,21 @@ def test_mixed_precision_leaves_the_generator_out_unless_asked(watch, precision,
 
 def test_the_discriminator_warms_up_alone(watch):
     """Generator, EMA and the generator's optimizer are untouched; its learning rate rises once it begins."""
-    seen = watch(adversarial_steps=40, discriminator_warmup_steps=3, lr=1e-3)
+    seen = watch(adversarial_steps=26, discriminator_warmup_steps=3, lr=1e-3)
     owners = [owner for owner, *_ in seen.updates]
-    assert owners == ["discriminator"] * 3 + ["generator", "discriminator"] * 37
+    assert owners == ["discriminator"] * 3 + ["generator", "discriminator"] * 23
     assert [changed for _, _, changed, _ in seen.updates[:3]] == [{"discriminator"}] * 3
     start, before_g = seen.updates[0][3], seen.updates[2][3]
     for name in ("generator", "ema", "guide"):
         assert not differ(start[name], before_g[name])
     assert not differ(start["generator"], start["ema"])  # which begins as a copy
     rates = [rate for owner, rate in seen.rates if owner == "generator"]
-    cosine = [0.01 + 0.99 * (1 + math.cos(math.pi * step / 40)) / 2 for step in range(3, 40)]
-    warm = [min(1, (index + 1) / 20) for index in range(37)]
+    cosine = [0.01 + 0.99 * (1 + math.cos(math.pi * step / 26)) / 2 for step in range(3, 26)]
+    warm = [min(1, (index + 1) / 20) for index in range(23)]
     assert rates == pytest.approx([1e-3 * a * b for a, b in zip(cosine, warm, strict=True)], rel=1e-6)
-    # Adam has counted the generator's 37 updates, and no more
-    assert {int(state["step"]) for state in seen.learners["generator"].optimizer.state.values()} == {37}
-    assert {int(state["step"]) for state in seen.learners["discriminator"].optimizer.state.values()} == {40}
+    # Adam has counted the generator's 23 updates, and no more
+    assert {int(state["step"]) for state in seen.learners["generator"].optimizer.state.values()} == {23}
+    assert {int(state["step"]) for state in seen.learners["discriminator"].optimizer.state.values()} == {26}
 
 
 def test_updates_that_are_not_finite_are_dropped_and_counted_until_they_are_too_many(watch):
