@@ -1,1 +1,1 @@
-"""Measuring results: metrics, the scoring of models and folders, judges, picture sheets."""
+"""Measuring results: metrics, learned distances, the scoring of models and folders, picture sheets."""
