@@ -43,7 +43,7 @@ def are_meant(inputs: list[Path], output: Path) -> bool:
     if clips and len(clips) < len(inputs):
         other = next(path for path in inputs if path not in clips)
         raise ConfigError(f"{clips[0]} is a clip and {other} is not. Upscale pictures and clips in two commands.")
-    return bool(clips) or is_clip(output) or is_pattern(output)
+    return bool(clips) or is_pattern(output) or (is_clip(output) and not output.is_dir())
 
 
 def plan_clips(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
