@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
-from .storage import EMBEDDED
+from .storage import EMBEDDED, is_folder
 
 if TYPE_CHECKING:
     from .model import SSGModel
@@ -69,7 +69,7 @@ def load_guide(name: str | Path = EMBEDDED, **hub_options: Any) -> "Guide":
 
 def is_weights_file(name: str | Path) -> bool:
     """Whether a name is that of a file with a generator's weights, by its ending."""
-    return Path(name).suffix.lower() in WEIGHTS_SUFFIXES and not Path(name).is_dir()
+    return Path(name).suffix.lower() in WEIGHTS_SUFFIXES and not is_folder(name)
 
 
 def _is_ssg_model(name: str | Path, hub_options: dict) -> bool:
@@ -79,7 +79,7 @@ def _is_ssg_model(name: str | Path, hub_options: dict) -> bool:
 
     try:
         here = Path(name, "config.json")
-        path = here if Path(name).is_dir() else fetch_file(str(name), here.name, **hub_options)
+        path = here if is_folder(name) else fetch_file(str(name), here.name, **hub_options)
         return json.loads(path.read_text(encoding="utf-8")).get("_class_name") == "SSGModel"
     except (EntryNotFoundError, OSError, ValueError, AttributeError, RecursionError):
         return False  # whatever it is, transformers says it better

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssg_hub.networks.registry import generators
+
 
 class Repeat(nn.Module):
     """A generator that repeats each pixel: exact, and the same in tiles as in one piece."""
@@ -49,3 +51,16 @@ class ColorGuide(nn.Module):
 def make_model(generator: nn.Module | None = None, guide: nn.Module | None = None) -> SimpleNamespace:
     """What `upscale` asks of a model."""
     return SimpleNamespace(generator=generator or Repeat(), guide=guide)
+
+
+def small_generators() -> list[tuple[str, dict]]:
+    """(type, options) of small networks: every generator that there is, at each scale that it has of 1, 2 and 4."""
+    found = []
+    for name, cls in generators().items():
+        wanted = {"features": 4, "growth": 2}
+        options = {
+            option: wanted.get(option, max(1, allowed[0])) if isinstance(allowed, range) else allowed[-1]
+            for option, allowed in cls.OPTIONS.items()
+        }
+        found += [(name, options | {"scale": scale}) for scale in (1, 2, 4) if scale in cls.OPTIONS["scale"]]
+    return found

@@ -150,7 +150,7 @@ def test_weights_that_are_not_finite_are_refused(saved, name, value):
     state = load_file(saved / WEIGHTS)
     state[name][0] = value
     save_file(state, saved / WEIGHTS)
-    with pytest.raises(CheckpointError, match=f"hold NaN or infinity, first in {name}"):
+    with pytest.raises(CheckpointError, match=f"hold values that are not finite, first in {name}"):
         load_model(saved)
 
 
@@ -170,6 +170,7 @@ def header(content: dict) -> bytes:
         struct.pack("<Q", 2**60) + b"{}",
         struct.pack("<Q", 2) + b"[]",
     ],
+    ids=range(7),
 )
 def test_headers_that_lie(saved, content):
     (saved / WEIGHTS).write_bytes(content)
@@ -206,7 +207,9 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(saved, name):
         load_model(saved)
 
 
-@pytest.mark.parametrize("content", [b"hello", b"\x80\x05N.", b"\x80\x02}.", b"PK\x03\x04" + bytes(50), bytes(100)])
+@pytest.mark.parametrize(
+    "content", [b"hello", b"\x80\x05N.", b"\x80\x02}.", b"PK\x03\x04" + bytes(50), bytes(100)], ids=range(5)
+)
 def test_bytes_that_are_no_weights(tmp_path, content):
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"w\.pth") as caught:
@@ -224,13 +227,13 @@ def test_a_transformers_folder_with_wrong_values_is_one_sentence(tiny_model, tmp
         assert "\n" not in str(caught.value)
         (tmp_path / "config.json").write_text(before)
     state = load_file(tmp_path / "model.safetensors")
-    first = next(iter(state))
+    first = next(name for name in state if name.endswith("weight"))
     save_file({name: tensor for name, tensor in state.items() if name != first}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="lack 1 tensors"):
         load_guide(tmp_path)
     state[first].fill_(float("nan"))
     save_file(state, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="NaN or infinity"):
+    with pytest.raises(CheckpointError, match="not finite"):
         load_guide(tmp_path)
 
 

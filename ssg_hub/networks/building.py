@@ -33,7 +33,8 @@ def check_finite(module: nn.Module, name: str) -> None:
     for key, tensor in module.state_dict().items():
         if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor).all():
             raise CheckpointError(
-                f"the weights of {name} hold NaN or infinity, first in {key}; their training failed. Use other weights."
+                f"the weights of {name} hold values that are not finite, first in {key}: their training failed. "
+                "Use other weights."
             )
 
 

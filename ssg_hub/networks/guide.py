@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
+from ..storage import is_folder
 from ..storage.hub import hub_errors
 from .building import ONE_AT_A_TIME, check_finite, sketch
 from .guide_config import check_guide_config, read_labels
@@ -64,7 +65,7 @@ class Guide(nn.Module):
             CheckpointError: its weights are missing, damaged or incomplete.
             HubError: the Hub refused or is out of reach.
         """
-        if Path(name).is_dir():
+        if is_folder(name):
             return cls._load(name, hub_options)
         with hub_errors(str(name), hub_options.get("revision"), hub_options.get("token")):
             return cls._load(name, hub_options)
@@ -87,7 +88,7 @@ class Guide(nn.Module):
         except SSGError:
             raise
         except OSError as error:
-            if not Path(name).is_dir():
+            if not is_folder(name):
                 raise  # the Hub's, or about it
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"no segmentation model at {name} ({reason}). Give a folder or a Hub id.") from error
@@ -95,7 +96,8 @@ class Guide(nn.Module):
             raise ConfigError(f"{name} is not a semantic segmentation model of transformers: {error}") from error
         except Exception as error:  # foreign files in a foreign library: it fails in every way there is
             raise CheckpointError(f"the guide {name} is damaged ({_brief(error)}). Get it again.") from error
-        if missing := sorted(info["missing_keys"]):
+        # The counters of norms are of no use here, and older files lack them.
+        if missing := sorted(key for key in info["missing_keys"] if not key.endswith("num_batches_tracked")):
             raise CheckpointError(
                 f"the weights of {name} lack {len(missing)} tensors, for instance {missing[0]}: "
                 "it is no finished segmentation model. Give another one."
@@ -182,12 +184,14 @@ def _build_network(guide_config: dict) -> nn.Module:
     config = check_guide_config(guide_config)
     config = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "input_scale": 1.0, **config}
 
-    from transformers import AutoConfig, AutoModelForSemanticSegmentation
+    from transformers import AutoConfig, AutoModelForSemanticSegmentation, PreTrainedConfig
 
     from . import lite_segmentation  # noqa: F401  (registers the light network)
 
     model_type = config.pop("model_type")
     try:
+        if taken := [key for key in config if callable(getattr(PreTrainedConfig, key, None))]:
+            raise ConfigError(f"guide_config has {taken[0]}, which is no setting of a network. Get the config again.")
         with ONE_AT_A_TIME:
             transformers_config = AutoConfig.for_model(model_type, **config)
             if getattr(transformers_config, "palette", None) is None:

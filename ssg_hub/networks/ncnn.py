@@ -44,7 +44,9 @@ def read_ncnn(param_path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
         raise CheckpointError(f"{param_path.name} does not have the layers of {generator_type} {config}.")
     state = {name: tensor.reshape(shape) for name, tensor, shape in zip(expected, tensors, shapes, strict=True)}
     if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
-        raise CheckpointError(f"{bin_path.name} holds NaN or infinity, first in {broken[0]}. Use another checkpoint.")
+        raise CheckpointError(
+            f"{bin_path.name} holds values that are not finite, first in {broken[0]}. Use another checkpoint."
+        )
     return generator_type, config, state
 
 

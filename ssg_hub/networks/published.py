@@ -147,4 +147,6 @@ def _check_numbers(state: dict[str, Tensor], file_size: int) -> None:
         raise CheckpointError("its tensors are larger than the file itself. Download it again.")
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{name} holds NaN or infinity; its training failed. Use another checkpoint.")
+            raise CheckpointError(
+                f"{name} holds values that are not finite; its training failed. Use another checkpoint."
+            )

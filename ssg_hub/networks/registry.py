@@ -37,7 +37,8 @@ class Generator(nn.Module):
 
     The output is not clamped: training needs its gradient outside the range too. Parameter names are those of the
     published networks. A subclass states `title` and `OPTIONS`, and gives its options to this constructor before it
-    builds a layer: `class MyNet(Generator, name="mynet")` registers it as `generator_type: mynet`.
+    builds a layer: `class MyNet(Generator, name="mynet")` registers it as `generator_type: mynet`. What it reads in
+    `forward` beside its layers, it keeps as attributes of plain values, by which engines tell networks apart.
 
     Class attributes:
         title: what people call the network.
@@ -56,10 +57,11 @@ class Generator(nn.Module):
     OPTIONS: ClassVar[Mapping[str, Sequence]]
     scale: int
 
-    def __init_subclass__(cls, name: str, **kwargs: Any):
+    def __init_subclass__(cls, name: str | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        cls.name = name
-        _REGISTERED[name] = cls
+        if name is not None:
+            cls.name = name
+            _REGISTERED[name] = cls
 
     def __init__(self, **options: Any):
         super().__init__()

@@ -78,6 +78,7 @@ class SPAN(Generator, name="span"):
 
     def __init__(self, features: int = 48, scale: int = 4, norm: bool = True):
         super().__init__(features=features, scale=scale, norm=norm)
+        self.norm = norm
         self.conv_1 = Conv3XC(3, features)
         for index in range(1, 7):
             self.add_module(f"block_{index}", SPAB(features))
@@ -87,7 +88,7 @@ class SPAN(Generator, name="span"):
         self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, lr: Tensor) -> Tensor:
-        shallow = self.conv_1((lr - self.mean) * RANGE if self.options["norm"] else lr)
+        shallow = self.conv_1((lr - self.mean) * RANGE if self.norm else lr)
         x, inner, outputs = shallow, None, []
         for index in range(1, 7):
             x, inner = getattr(self, f"block_{index}")(x)

@@ -1,3 +1,20 @@
 """Where models live: the saved folder, the Hub, and the card."""
 
+from pathlib import Path
+
 EMBEDDED = "embedded"  # the name of the checkpoint inside the package, wherever a model is named
+
+
+def find_path(name: str | Path) -> Path | None:
+    """The file or folder of a name on this machine; None also for what no file system takes as a name."""
+    try:
+        path = Path(name).expanduser()
+        return path if str(name) and path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def is_folder(name: str | Path) -> bool:
+    """Whether a name is that of a folder on this machine."""
+    path = find_path(name)
+    return path is not None and path.is_dir()

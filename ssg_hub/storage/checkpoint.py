@@ -15,7 +15,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError
-from . import EMBEDDED, hub
+from . import EMBEDDED, find_path, hub
 
 FORMAT_VERSION = 1  # raised when an older release could no longer read what this one saves
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
@@ -189,10 +189,10 @@ def _find_folder(name: str | Path | None) -> Path | None:
                 "this installation has no embedded checkpoint. Reinstall ssg-hub, or name a folder or a Hub id."
             )
         return PRETRAINED
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = find_path(name)
+    if path is not None and path.is_dir():
         return path
-    if path.is_file():
+    if path is not None:
         raise CheckpointError(
             f"{name} is a file; a folder or a Hub id is needed. "
             "Weights in a file go into ssg_hub.load_model(…), or into load_generator(…) of a model."
