@@ -28,7 +28,7 @@ from PIL import Image
 
 from benchmarks.evaluation_data import find_shared
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.loading import load_model
+from ssg_hub.loading import EMBEDDED, load_model
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.steady import Steady
 from ssg_hub.video.stills import Stills
@@ -313,7 +313,7 @@ def run_speed(args: argparse.Namespace) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["flicker", "stills", "memory", "speed"])
-    parser.add_argument("--model", help="as for ssg upscale; default: the embedded one")
+    parser.add_argument("--model", default=EMBEDDED, help=f"as for ssg upscale (default {EMBEDDED})")
     parser.add_argument("--beside", nargs="*", default=[], metavar="NAME=FILE", help="other models, frame by frame")
     parser.add_argument("--clips", type=int, default=len(SHOTS), help="how many of the clips (flicker)")
     parser.add_argument("--frames", type=int, default=24, help="how many (speed)")

@@ -11,9 +11,10 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
+from .denoise import check_denoise
 from .errors import CheckpointError, ConfigError, ImageError
 from .networks import building
-from .networks.blending import Blender, check_share
+from .networks.blending import Blender
 from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
 from .networks.registry import Generator, build_generator
@@ -143,9 +144,7 @@ class SSGModel(SavedModel):
         """
         from .upscaling.upscale import upscale
 
-        options = {"denoise": self.config.denoise_default, **options}
-        check_share("denoise", options["denoise"])
-        return upscale(self, image, **options)
+        return upscale(self, image, **{"denoise": self.config.denoise_default, **options})
 
     def upscale_video(self, source: str | Path, target: str | Path, **options: Any) -> "VideoResult":
         """Upscale a clip from file to file; see `ssg_hub.video.upscale_video.upscale_video` for the options.
@@ -159,7 +158,7 @@ class SSGModel(SavedModel):
             raise ConfigError(
                 f"clips need the package {error.name}, which is not installed. Use pip install 'ssg-hub[video]'."
             ) from error
-        return upscale_video(self, source, target, **options)
+        return upscale_video(self, source, target, **{"denoise": self.config.denoise_default, **options})
 
     def generator_for(self, denoise: float = 1.0) -> Generator:
         """The generator for a denoise strength; the networks themselves stay as they are.
@@ -171,7 +170,7 @@ class SSGModel(SavedModel):
         Raises:
             ConfigError: no number from 0 to 1, or not 1 and the model has one set of weights only.
         """
-        check_share("denoise", denoise)
+        check_denoise(denoise)
         if denoise == 1:
             return self.generator
         if self.grain_generator is None:
@@ -308,7 +307,7 @@ class SSGModel(SavedModel):
 def _check_denoise(denoise_set: object, default: object) -> None:
     if not isinstance(denoise_set, bool):
         raise ConfigError(f"denoise_set is {denoise_set!r:.60}; it must be true or false.")
-    check_share("denoise_default", default)
+    check_denoise(default, "denoise_default")
     if default != 1 and not denoise_set:
         raise ConfigError(f"denoise_default is {default}, but without a second set of weights only 1 is possible.")
 

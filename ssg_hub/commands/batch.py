@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SSGError: the request as a whole cannot be done.
     """
-    check_options(args.outscale, args.tile, args.strength, engine=args.engine)
+    denoise = 1 if args.denoise is None else args.denoise
+    check_options(args.outscale, args.tile, args.strength, engine=args.engine, denoise=denoise)
     if clips.are_meant(args.inputs, args.output):
         if args.manifest:
             raise ConfigError("--manifest records pictures, and the input is clips. Leave it out.")

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ..loading import EMBEDDED, load_model
+
 
 def add_parser(subparsers) -> None:
     """Add `ssg export` to the command line."""
@@ -13,7 +15,7 @@ def add_parser(subparsers) -> None:
         "Needs the packages of ssg-hub[export].",
     )
     add = parser.add_argument
-    add("model", nargs="?", help="folder, Hub id, or community weights file; default: the embedded one")
+    add("model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
     add("--part", choices=["generator", "guide", "both"], default="generator", help="default: generator")
     add("--opset", type=int, default=17, metavar="N", help="version of ONNX's operators (default 17)")
@@ -24,7 +26,6 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, and say what the file takes, gives and is worth."""
     from ..exporting import export_onnx
-    from ..loading import load_model
 
     done = export_onnx(load_model(args.model), args.output, args.part, args.opset, args.overwrite)
     size = done.path.stat().st_size / 1e6

@@ -6,14 +6,6 @@ import threading
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
-
-
-def check_share(name: str, share: object) -> None:
-    """Raise ConfigError unless this is a number from 0 to 1."""
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-        raise ConfigError(f"{name} is {share!r:.60}; it must be a number from 0 (keep the grain) to 1 (clean).")
-
 
 class Blender:
     """Makes the networks between two others, and keeps the last one; may be called from several threads."""

@@ -14,7 +14,7 @@ from ..errors import CheckpointError, ConfigError
 # diffusers and transformers change torch for the whole process while they build or load a network (its initialisers,
 # how it registers parameters, its default dtype); two threads that load at once must not see each other's changes.
 ONE_AT_A_TIME = threading.RLock()
-MOST_LAYERS = 20_000  # parameters and submodules; the largest guides have some thousands
+MOST_LAYERS = 10_000  # parameters and submodules; the largest guides have some thousands
 Network = TypeVar("Network", bound=nn.Module)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
 from ..storage import is_folder
-from ..storage.hub import hub_errors
+from ..storage.hub import REACH_OPTIONS, check_reach, hub_errors
 from .building import ONE_AT_A_TIME, check_finite, sketch
 from .guide_config import check_guide_config, read_labels
 
@@ -68,6 +68,8 @@ class Guide(nn.Module):
         if is_folder(name):
             return cls._load(name, hub_options)
         with hub_errors(str(name), hub_options.get("revision"), hub_options.get("token")):
+            options = {key: hub_options[key] for key in hub_options if key in REACH_OPTIONS}
+            check_reach(str(name), "config.json", **options)
             return cls._load(name, hub_options)
 
     @classmethod

@@ -7,11 +7,14 @@ model is.
 import hashlib
 import os
 import re
+import socket
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from huggingface_hub import CommitInfo, HfApi, constants, get_token, hf_hub_download
+from huggingface_hub import CommitInfo, HfApi, constants, get_token, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     FileMetadataError,
     GatedRepoError,
@@ -25,9 +28,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from ..errors import HubError, SSGError
 
+PORTS = {"https": 443, "http": 80}
+REACH_TIMEOUT = 3  # seconds, for a connection to be made
+REACH_OPTIONS = {"revision", "cache_dir", "force_download", "local_files_only"}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -51,9 +58,38 @@ def fetch_file(
         RemoteEntryNotFoundError: the repository has no such file at this revision (huggingface_hub's own error).
     """
     with hub_errors(repo_id, revision, token):
+        check_reach(repo_id, name, revision, **options)
         path = Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
     _check_hash(path, repo_id)
     return path
+
+
+def check_reach(
+    repo_id: str,
+    name: str,
+    revision: str | None = None,
+    *,
+    cache_dir: str | Path | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+) -> None:
+    """Say at once that nothing answers at the Hub's address, where the client would try for half a minute.
+
+    Raises:
+        HubError: the file would have to be downloaded, and the Hub is out of reach.
+        HFValidationError: `repo_id` is no id of a repository (huggingface_hub's own error).
+    """
+    validate_repo_id(repo_id)
+    here = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
+    if local_files_only or constants.is_offline_mode() or (isinstance(here, str) and not force_download):
+        return  # the client asks nobody, or does not mind
+    hub = urlsplit(constants.ENDPOINT)
+    if hub.scheme in getproxies() and not proxy_bypass(hub.netloc):
+        return  # the proxy is asked, and knows better
+    try:
+        socket.create_connection((hub.hostname or "", hub.port or PORTS[hub.scheme]), REACH_TIMEOUT).close()
+    except OSError:
+        raise HubError(_explain_out_of_reach(repo_id)) from None
 
 
 def list_files(repo_id: str, revision: str | None, token: str | bool | None) -> list[str]:
@@ -172,6 +208,10 @@ def _explain_absent(error, repo_id, revision, token, writing) -> str:
         return f"{constants.ENDPOINT} did not answer as a Hub does ({reason}). Check HF_ENDPOINT and proxy settings."
     if reason is None:
         return f"{repo_id} is not in the cache. Load it once without local_files_only, or give a folder."
+    return _explain_out_of_reach(repo_id)
+
+
+def _explain_out_of_reach(repo_id: str) -> str:
     return (
         f"the Hub at {constants.ENDPOINT} is out of reach and {repo_id} is not in the cache. "
         "Check the connection (and HF_ENDPOINT), or give a folder on this machine."

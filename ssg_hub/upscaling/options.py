@@ -4,6 +4,7 @@ import os
 from numbers import Real
 from typing import Any
 
+from ..denoise import check_denoise
 from ..errors import ConfigError
 
 LARGEST_OUTSCALE = 16
@@ -19,6 +20,7 @@ def check_options(
     uncertain_below: Any = 0.5,
     engine: Any = None,
     dtype: Any = None,
+    denoise: Any = 1.0,
 ) -> None:
     """Check what needs neither the picture nor the model; arguments are those of `upscale`.
 
@@ -36,6 +38,7 @@ def check_options(
             raise ConfigError(f"{what} is {value!r}; it must be a number from 0 (bicubic) to 1 (the generator).")
     if not _is_fraction(uncertain_below):
         raise ConfigError(f"uncertain_below is {uncertain_below!r}; it must be a number from 0 to 1.")
+    check_denoise(denoise)
     choose_engine(engine)
     dtype_name(dtype)
 

@@ -124,7 +124,7 @@ def upscale(
         SSGError: out of memory even in small tiles.
     """
     started = time.perf_counter()
-    check_options(outscale, tile, strength, uncertain_below, engine, dtype)
+    check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise)
     labels = [] if model.guide is None else list(model.guide.labels)
     by_class = parse_strength(strength, labels)
     segments = segment and model.guide is not None

@@ -1,0 +1,11 @@
+"""The denoise strength: what may be asked for. What it does is `SSGModel.generator_for`'s."""
+
+from typing import Any
+
+from .errors import ConfigError
+
+
+def check_denoise(denoise: Any, name: str = "denoise") -> None:
+    """Raise ConfigError unless this is a denoise strength; `name` is what the message calls it."""
+    if isinstance(denoise, bool) or not isinstance(denoise, (int, float)) or not 0 <= denoise <= 1:
+        raise ConfigError(f"{name} is {denoise!r:.60}; it must be a number from 0 (keep the grain) to 1 (clean).")
