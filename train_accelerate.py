@@ -32,6 +32,7 @@ from ssg_hub.training.losses import (
     SourceLosses,
     SourcePair,
     class_weights,
+    find_vgg16,
     low_pass_consistency,
     pseudo_labels,
     random_view,
@@ -75,13 +76,13 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
     return guide
 
 
-def warm_up(run: Run, generator: nn.Module, guide: Guide | None, dev: DevSet) -> tuple[nn.Module, dict]:
+def warm_up(
+    run: Run, generator: nn.Module, guide: Guide | None, dev: DevSet, perceptual: PerceptualLoss | None
+) -> tuple[nn.Module, dict]:
     """L1 (and VGG features, where asked for) on source pairs. Returns the generator's EMA and its scores."""
     config, accelerator = run.config, run.accelerator
     crops = source_crops(config)
     degradation = load_degradation(config.degradation)
-    weight = config.warmup_perceptual_weight
-    perceptual = PerceptualLoss(config.perceptual_weights).to(accelerator.device) if weight else None
     generator = in_memory_format(generator.requires_grad_(True), config)
     ema = new_ema(generator, run)
     if config.generator_precision == "fp32":
@@ -97,7 +98,7 @@ def warm_up(run: Run, generator: nn.Module, guide: Guide | None, dev: DevSet) ->
                 sr = learner.network(pair.lr)
                 losses = {"l1": config.l1_weight * F.l1_loss(sr, pair.wanted)}
                 if perceptual:
-                    losses["perceptual"] = weight * perceptual(sr, pair.wanted)
+                    losses["perceptual"] = config.warmup_perceptual_weight * perceptual(sr, pair.wanted)
             accelerator.backward(sum(losses.values()))
             if stage.update(learner):
                 ema.update_parameters(learner.bare)
@@ -291,11 +292,14 @@ def main(arguments: list[str]) -> None:
     guide = first_guide(config)
     model = first_model(config, guide)
     check_labels(config, guide)
-    dev, objective = DevSet(config), SourceLosses(config, run.accelerator.device)
+    dev, device = DevSet(config), run.accelerator.device
+    warms_with_features = config.warmup_steps and config.warmup_perceptual_weight
+    perceptual = PerceptualLoss(find_vgg16(config)).to(device) if warms_with_features else None
+    objective = SourceLosses(config, device) if config.adversarial_steps else None
     guide, teacher = train_guides(run, guide)
     scores = {}
     if config.warmup_steps and not run.ended_early:
-        model.generator, scores = warm_up(run, model.generator, guide, dev)
+        model.generator, scores = warm_up(run, model.generator, guide, dev, perceptual)
     if config.adversarial_steps and not run.ended_early:
         model.generator, scores = adversarial(run, model.generator, guide, teacher, dev, objective)
     if run.accelerator.is_main_process:

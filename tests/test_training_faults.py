@@ -240,10 +240,19 @@ def test_damaged_dev_pictures_are_refused(data, tmp_path):
 
 def test_perceptual_weights_are_had_before_the_first_step(data, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    refuse(write_config(tmp_path, data, perceptual_weights=None, guide_steps=1), HubError, "timm/vgg16.tv_in1k")
+    words = "timm/vgg16.tv_in1k.*perceptual_weights takes VGG16 from a file"
+    late = {"perceptual_weights": None, "guide_steps": 1, "warmup_steps": 1}
+    refuse(write_config(tmp_path, data, **late), HubError, words)
+    late |= {"adversarial_steps": 0, "warmup_perceptual_weight": 0.5}
+    refuse(write_config(tmp_path, data, **late), HubError, words)
     save_file({"vgg.lin0.model.1.weight": torch.ones(1, 64, 1, 1)}, tmp_path / "heads.safetensors")
     keys = {"lpips_weight": 1.0, "lpips_heads": str(tmp_path / "heads.safetensors"), "warmup_steps": 1}
     refuse(write_config(tmp_path, data, **keys), CheckpointError, "LPIPS|no layer")
+
+
+def test_a_run_that_needs_no_perceptual_weights_asks_for_none(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    train_here(write_config(tmp_path, data, perceptual_weights=None, adversarial_steps=0, warmup_steps=1))
 
 
 def test_weights_that_are_not_finite_stop_at_once(data, tmp_path):
