@@ -274,14 +274,14 @@ print(seen)
 
 
 def run_memory(args: argparse.Namespace) -> dict:
-    """Resident MiB after 200, 1,000 and 2,000 frames of 320x180, with a stand-in for the generator (Linux)."""
+    """Resident MiB after 200, 1,000 and 2,000 frames of 240x136, with a stand-in for the generator (Linux)."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "long.mp4")
         with av.open(str(source), "w") as out:
             stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-            stream.width, stream.height = 320, 180
+            stream.width, stream.height = 240, 136
             random = np.random.default_rng(0)
-            scene = random.integers(40, 200, (180, 320, 3))
+            scene = random.integers(40, 200, (136, 240, 3))
             for number in range(2000):
                 frame = np.roll(scene, number // 4, axis=1) + random.integers(-6, 7, scene.shape)
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(frame.clip(0, 255).astype(np.uint8), "rgb24")))

@@ -13,6 +13,8 @@ import numpy as np
 
 MOVING = 4  # frames averaged at most where the picture moves: each step resamples the mean and softens it
 STILL = 32  # and where it does not
+STANDS = 0.2  # pixels of motion that may be noise, where
+EXPLAINED = 1.3  # the disagreement is no more than so many times the frame's usual one
 SMALLEST = 32  # pixels a side that the flow needs
 CONSISTENT = 0.6  # pixels by which the way forth and back may miss its start
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
@@ -65,8 +67,7 @@ class Steady:
         if min(count.shape) >= SMALLEST:
             flow, trusted = self._find_flow(lr, mean)
             moved = warp(mean, flow, cv2.INTER_LANCZOS4)
-            # Where standing still explains the frame as well, nothing is resampled.
-            moves = _disagreement(lr, moved) < still * 0.97
+            moves = _prefer_motion(still, _disagreement(lr, moved), flow)
             mean = np.where(moves[..., None], moved, mean)
             count = np.where(moves, warp(count, flow, cv2.INTER_LINEAR), count)
             trusted |= ~moves
@@ -99,6 +100,20 @@ def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 def _to_gray(values: np.ndarray) -> np.ndarray:
     gray = cv2.cvtColor(np.rint(values.clip(0, 255)).astype(np.uint8), cv2.COLOR_RGB2GRAY)
     return cv2.GaussianBlur(gray, (0, 0), PRESMOOTHING)
+
+
+def _prefer_motion(still: np.ndarray, moving: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Where the flow explains the frame and standing still does not: (H, W), bool.
+
+    Nothing is resampled without need: flow finds small motions in mere noise.
+
+    Args:
+        still, moving: the disagreements without and with the flow.
+        flow: (H, W, 2).
+    """
+    usual = float(np.median(np.minimum(still, moving)))
+    stands = (np.linalg.norm(flow, axis=-1) < STANDS) & (still < EXPLAINED * usual + 0.5)
+    return (moving < 0.97 * still) & ~stands
 
 
 def _exposure(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
