@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_network_runs(photos
     for options, words in (
         (["-o", tmp_path / "out.webp"], "ends at 16383 pixels"),
         (["-o", tmp_path / "out.jpg", "--outscale", "16"], "ends at 65500 pixels"),
-        (["-o", tmp_path / ("x" * 250 + ".jpeg")], "255 are allowed"),
+        (["-o", tmp_path / ("x" * 252 + ".jpg")], "255 are allowed"),
         (["-o", tmp_path / "in_the_way", "--overwrite"], "is a folder"),
     ):
         assert ssg("upscale", photos / "a.png", "--model", saved, *options) == 1
@@ -237,7 +237,7 @@ def test_one_name_that_is_too_long_does_not_end_a_batch(photos, saved, tmp_path,
     assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved, "--mask") == 1
     assert files_in(tmp_path / "out") == {"a.png", "a_mask.png", "below/c.png", "below/c_mask.png"}
     assert "2 upscaled, 0 skipped, 1 failed" in capsys.readouterr().err
-    assert ssg("upscale", photos / f"{long}.webp", "-o", tmp_path / "out", "--model", saved) == 1  # 'x…x.png' would fit
+    assert ssg("upscale", photos / f"{long}.webp", "-o", tmp_path / "out", "--model", saved) == 0
     assert ssg("upscale", photos / ("y" * 300), "-o", tmp_path / "out", "--model", saved) == 2
 
 

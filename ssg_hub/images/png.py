@@ -28,15 +28,15 @@ def take_apart(data: bytes) -> tuple[bytes, Found]:
     Only what makes the pixels must be sound: texts and profiles of any size, and checksums of other chunks, are not
     looked at by the decoder.
     """
-    found, kept, color, animated = Found(), [SIGNATURE], None, False
+    found, kept, bits, color, animated = Found(), [SIGNATURE], 0, None, False
     for kind, body, whole in _read_chunks(data):
         if kind == b"IHDR" and len(body) == 13:
-            color = body[9]
+            bits, color = body[8:10]
         if kind in (b"IHDR", b"IDAT", b"IEND", b"") or kind == b"PLTE" and color == PALETTE:
             kept.append(whole)
         elif kind == b"tRNS" and kept[-1][4:8] != b"IDAT":
             if _is_transparency(body, color):
-                kept.append(whole)
+                kept.append(whole if color == PALETTE else _make_chunk(b"tRNS", _mask_key(body, bits)))
             else:
                 found.note("The transparent colour cannot be read and was left out.")
         elif kind == b"acTL" and len(body) == 8:
@@ -86,7 +86,7 @@ def transparent_gray(image: Image.Image) -> int | None:
     bits = {"1": 1, "L;2": 2, "L;4": 4, "L": 8}.get(_raw_mode(image), 16)
     if image.mode == "1":
         return 255 if key else 0
-    return (key & (2**bits - 1)) * (255 // (2**bits - 1) if bits < 8 else 1)
+    return key * (255 // (2**bits - 1)) if bits < 8 else key
 
 
 def text_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
@@ -160,6 +160,11 @@ def _is_transparency(body: bytes, color: int | None) -> bool:
     return len(body) in lengths.get(color, ())
 
 
+def _mask_key(key: bytes, bits: int) -> bytes:
+    """A transparent colour without the bits that samples of this depth do not have."""
+    return (np.frombuffer(key, ">u2") & (2**bits - 1)).astype(">u2").tobytes()
+
+
 def _read_words(kind: bytes, body: bytes, found: Found) -> None:
     """Take what a chunk says of the picture, if it says anything that is kept."""
     if kind == b"eXIf":
@@ -222,4 +227,8 @@ def _reopen(data: bytes, change) -> Image.Image:
 
 
 def _write_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
-    file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    file.write(_make_chunk(kind, data))
+
+
+def _make_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
