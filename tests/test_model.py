@@ -433,6 +433,12 @@ def test_card_says_what_is_not_known():
     assert "mask" not in card.lower()
 
 
+def test_a_guide_without_names_for_its_classes_is_saved_too(tmp_path):
+    make({"model_type": "ssg_lite_segmentation", "width": 8}).save_pretrained(tmp_path)
+    assert "## Classes" not in (tmp_path / "README.md").read_text()
+    assert SSGModel.from_pretrained(tmp_path).labels == ["LABEL_0", "LABEL_1"]
+
+
 def test_facts_that_json_cannot_hold():
     with pytest.raises(ConfigError, match="cannot tell a set"):
         make(guide=None).describe(data={"a", "b"})

@@ -185,7 +185,10 @@ def _as_text(value: str | list | None) -> str:
 
 
 def _list_classes(guide_config: Mapping) -> str:
-    labels = [str(label) for _, label in sorted(guide_config["id2label"].items(), key=lambda item: int(item[0]))]
+    named = guide_config.get("id2label") or {}
+    if not named:  # transformers leaves out names that are its own: LABEL_0, LABEL_1
+        return ""
+    labels = [str(label) for _, label in sorted(named.items(), key=lambda item: int(item[0]))]
     shown = ", ".join(labels[:30]) + (f" and {len(labels) - 30} more" if len(labels) > 30 else "")
     return f"## Classes\n\nThe mask has {len(labels)} classes: {shown}."
 
