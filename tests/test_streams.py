@@ -18,6 +18,12 @@ def encoded(red: int) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch):
+    """`datasets` sleeps 5 s at the end of each pass, for its threads; a pass is twelve small pictures here."""
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
+
+
 @pytest.fixture(params=["parquet", "webdataset"])
 def shards(request, tmp_path):
     """Four shards of three pictures; a picture's red is its number times ten."""

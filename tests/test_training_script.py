@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
@@ -14,7 +13,17 @@ import torch
 from hub_server import FakeHub
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_run import command, environment, largest_difference, make_data, train, train_here, weights, write_config
+from tiny_run import (
+    command,
+    environment,
+    largest_difference,
+    make_data,
+    start,
+    train,
+    train_here,
+    weights,
+    write_config,
+)
 
 from ssg_hub.errors import ConfigError
 
@@ -43,22 +52,19 @@ def wait_for(path, process) -> None:
 
 
 def start_and_signal(folder, config, after: int, delay: float, how: int, *options: str, processes: int = 1):
-    """Start the script, and signal its whole process group some time after the checkpoint of step `after`.
+    """Start the script, and signal all its processes some time after the checkpoint of step `after`.
 
     Returns:
-        The exit code, and what the script printed.
+        The exit codes, and what the first process printed.
     """
-    line = command(config, *options, processes=processes)
-    process = subprocess.Popen(
-        line, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    wait_for(folder / CHECKPOINT.format(after), process)
+    started = start(config, *options, processes=processes)
+    wait_for(folder / CHECKPOINT.format(after), started[0])
     time.sleep(delay)
-    if process.poll() is None:
-        os.killpg(process.pid, how)
-    _, printed = process.communicate(timeout=120)
-    assert list((folder / "run/checkpoints").glob("adversarial-*")), printed[-3000:]
-    return process.returncode, printed
+    for process in started:
+        process.send_signal(how)
+    printed = [process.communicate(timeout=120)[1] for process in started]
+    assert list((folder / "run/checkpoints").glob("adversarial-*")), printed[0][-3000:]
+    return [process.returncode for process in started], printed[0]
 
 
 def check_killed_run_equals(whole, folder, config, seed: int, *options, processes=1):
@@ -67,12 +73,11 @@ def check_killed_run_equals(whole, folder, config, seed: int, *options, processe
     for _ in range(5):  # a run that was quicker than its killer proves nothing
         after, delay = chance.choice([2, 4]), chance.uniform(0, 0.2)
         print(f"seed {seed}: killed {delay:.3f} s after the checkpoint of step {after}")
-        code, _ = start_and_signal(folder, config, after, delay, signal.SIGKILL, *options, processes=processes)
-        if code == -signal.SIGKILL:
+        codes, _ = start_and_signal(folder, config, after, delay, signal.SIGKILL, *options, processes=processes)
+        if killed := codes == [-signal.SIGKILL] * processes and not (folder / "run/model").exists():
             break
         shutil.rmtree(folder / "run")
-    assert code == -signal.SIGKILL, "no run died of SIGKILL"
-    assert not (folder / "run/model").exists(), "the run had ended before it was killed"
+    assert killed, "no run died of SIGKILL before it had its model"
     train(config, "--resume", "latest", *options, processes=processes)
     last = CHECKPOINT.format(6)
     assert largest_difference(weights(whole / last), weights(folder / last)) == 0
@@ -157,11 +162,11 @@ def gathered_gradients(path) -> torch.Tensor:
 def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
     config = write_config(tmp_path, data)
     options = ("--adversarial_steps", "200", "--checkpoint_every", "2")
-    code, printed = start_and_signal(tmp_path, config, 2, 0.1, signal.SIGTERM, *options)
+    codes, printed = start_and_signal(tmp_path, config, 2, 0.1, signal.SIGTERM, *options)
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     step = int(names[-1][-7:])
     told = f"stopped at adversarial step {step}; continue with --resume latest."
-    assert code == 1 and printed.rstrip().endswith(told) and "Traceback" not in printed
+    assert codes == [1] and printed.rstrip().endswith(told) and "Traceback" not in printed
     assert all(not name.startswith(".") for name in names) and len(names) == 2 and 2 <= step < 200
     assert not (tmp_path / "run/model").exists()
     # what was saved is whole: it goes on from that step
@@ -170,23 +175,7 @@ def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
 
 
 def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
-    """Started without a launcher, which would print tracebacks of its own."""
-    config = write_config(tmp_path, data)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    line = command(config, "--adversarial_steps", "2000")
-    processes = [
-        subprocess.Popen(
-            line,
-            env=environment() | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    processes = start(write_config(tmp_path, data), "--adversarial_steps", "2000", processes=2)
     try:
         wait_for(tmp_path / CHECKPOINT.format(2), processes[0])
         processes[1].kill()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -142,6 +143,31 @@ def train(
     done = subprocess.run(line, env=environment() | variables, capture_output=True, text=True, timeout=900)
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done
+
+
+def start(config: Path, *options: str, processes: int = 1) -> list[subprocess.Popen]:
+    """Start the real script, to be signalled; several processes without a launcher.
+
+    A launcher gives its processes sessions of their own: a signal to its group does not reach them. And it prints
+    tracebacks of its own.
+    """
+    shared = environment()
+    if processes > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        shared |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        shared |= {"ACCELERATE_USE_CPU": "true"}
+    return [
+        subprocess.Popen(
+            command(config, *options),
+            env=shared | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
 
 
 @contextmanager
