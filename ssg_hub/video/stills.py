@@ -11,8 +11,9 @@ BLOCK = 16  # LR pixels a side: still or changed as one
 CONTEXT = 16  # LR pixels around a region that are computed with it, because the generator looks beyond it
 ROUND = 64  # regions are enlarged to multiples of it, so that engines see few shapes
 CHANGE = 1.0  # levels of 255 by which the mean of 5x5 pixels may differ from what was computed
+CLEANER = 4  # times as many averaged frames make it worth to compute a region again
 WORTH = 0.6  # the share of the frame above which it is computed whole
-MOST_REGIONS = 4
+MOST_REGIONS = 8
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in LR pixels
 
@@ -21,8 +22,8 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in LR pixels
 class Stills:
     """Upscales frame after frame, and of each only what changed.
 
-    What is reused was computed from an LR whose 5x5 means differ by no more than CHANGE levels, and from more than half
-    as many averaged frames as are known now: a still region gets cleaner, and is computed again after 2, 4, 8, …
+    What is reused was computed from an LR whose 5x5 means differ by no more than CHANGE levels, and from more than a
+    quarter as many averaged frames as are known now: a still region gets cleaner, and is computed again after 4 and 16
     frames.
 
     Args:
@@ -68,7 +69,7 @@ class Stills:
         unit = 1 if lr.dtype == np.uint8 else 257
         difference = cv2.blur((lr.astype(np.float32) - self.arrays["lr"]) / unit, (5, 5))
         moved = np.abs(difference).max(axis=-1) > CHANGE
-        cleaner = count >= 2 * self.arrays["count"]
+        cleaner = count >= CLEANER * self.arrays["count"]
         return plan_regions(moved | cleaner)
 
     def _renew(self, sr: np.ndarray, lr: np.ndarray, count: np.ndarray, box: Box) -> None:
@@ -105,7 +106,7 @@ def plan_regions(changed: np.ndarray) -> list[Box] | None:
     padded = np.zeros((rows * BLOCK, columns * BLOCK), bool)
     padded[:height, :width] = changed
     # A block changed when more than a few of its pixels did: noise crosses any threshold somewhere.
-    blocks = padded.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3)) > BLOCK * BLOCK // 64
+    blocks = padded.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3)) > BLOCK * BLOCK // 16
     blocks = cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8))
     _, _, found, _ = cv2.connectedComponentsWithStats(blocks, connectivity=8)
     boxes = [_box(*region[:4], width, height) for region in found[1:]]
