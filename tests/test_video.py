@@ -339,6 +339,20 @@ def test_mask_drift_and_overlay_are_clips_of_their_own(clip, tmp_path):
         upscale_video(make_model(), source, tmp_path / "no.mp4", mask=True)
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "ffv1"])
+@pytest.mark.parametrize("unit", [Fraction(1, 1_000_000), Fraction(1001, 24000), Fraction(1, 3)])
+def test_a_segment_keeps_the_time_stamps_of_any_clock(codec, unit, tmp_path):
+    encoding = Encoding(codec, (64, 64), unit, None, Colors(6, 1, 6, 6))
+    stamps = [5, 6, 9, 40, 41, 42, 43, 80, 81, 99]
+    with StreamWriter(tmp_path / "segment.mp4", encoding) as writer:
+        for number, stamp in enumerate(stamps):
+            writer.write(draw_frame(number, (64, 64)), stamp)
+    assert sorted(writer.stamps) == stamps
+    times = probe(tmp_path / "segment.mp4")["times"]
+    assert times == pytest.approx([float((stamp - 5) * unit) for stamp in stamps], abs=1.1e-6)
+    assert len(decode(tmp_path / "segment.mp4")) == len(stamps)
+
+
 def test_decoding_times_fit_whatever_the_segments_reorder():
     stamps = [0, 30, 10, 20, 40, 100, 60, 50]
     packets = [av.Packet(1) for _ in stamps]

@@ -167,27 +167,39 @@ def test_small_changes_do_not_add_up_unseen():
     assert 3 < len(upscaler.seen) < 12
 
 
-def test_a_still_region_is_computed_again_when_it_is_twice_as_clean():
+def test_a_still_region_is_computed_again_when_it_is_much_cleaner():
     upscaler = Counting()
     stills = Stills(upscaler, Fraction(2))
     for number in range(1, 33):
         stills(np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), number, np.float32))
-    assert len(upscaler.seen) == 6  # 1, 2, 4, 8, 16, 32
+    assert len(upscaler.seen) == 3  # 1, 4, 16
 
 
 def test_regions_cover_every_change_with_a_margin_and_give_up_when_it_is_no_less_work():
     changed = np.zeros((270, 480), bool)
-    assert plan_regions(changed) == []
+    nothing = changed.copy()
+    assert plan_regions(changed, nothing) == []
     changed[40:60, 50:90] = changed[255:269, 470:479] = True
-    boxes = plan_regions(changed)
+    boxes = plan_regions(changed, nothing)
     covered = np.zeros_like(changed)
     for left, top, right, bottom in boxes:
         assert left % BLOCK == top % BLOCK == 0 and right <= 480 and bottom <= 270
         covered[top:bottom, left:right] = True
     grown = cv2.dilate(changed.astype(np.uint8), np.ones((2 * BLOCK - 1,) * 2, np.uint8)).astype(bool)
     assert covered[grown].all() and CONTEXT >= BLOCK
-    changed[::20] = True
-    assert plan_regions(changed) is None
+    changed[::8] = True
+    assert plan_regions(changed, nothing) is None
+
+
+def test_a_little_light_that_goes_on_is_seen_wherever_it_is():
+    for place in ((40, 40), (31, 31), (47, 63), (0, 0), (126, 190)):  # within a block, and where four meet
+        stills = Stills(enlarge, Fraction(2))
+        lr = np.full((128, 192, 3), 60, np.uint8)
+        count = np.full((128, 192), 32, np.float32)
+        stills(lr, count)
+        lit = lr.copy()
+        lit[place[0] : place[0] + 2, place[1] : place[1] + 2] = 255
+        assert np.array_equal(stills(lit, count), enlarge(lit)) and stills.reused > 0.3
 
 
 @pytest.mark.parametrize(

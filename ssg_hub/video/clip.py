@@ -18,6 +18,7 @@ from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
 from .frames import Damage, Facts, Frame, Turn, check_span, read_turn
 
 HDR = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
+HIGHEST_RATE = 1000  # frames a second; what files announce beyond it is a clock, not a rate
 ENDS = 2**20  # bytes at either end of a file that tell it from another of its size
 
 
@@ -180,7 +181,9 @@ class Clip:
             self.notes.append("The transparency of the clip was left out.")
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = self._stored
-        rate, seconds = stream.average_rate or stream.guessed_rate, self._seconds(container, stream)
+        rates = (stream.average_rate, stream.guessed_rate)
+        rate = next((rate for rate in rates if rate and 0 < rate <= HIGHEST_RATE), None)
+        seconds = self._seconds(container, stream)
         self.facts = Facts(
             size=(height, width) if self.turn.transpose else (width, height),
             time_base=stream.time_base,

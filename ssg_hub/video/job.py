@@ -181,7 +181,7 @@ def describe_job(model: nn.Module, job: Job) -> dict:
         "format": FORMAT,
         "libraries": f"av {av.__version__}, opencv {cv2.__version__}",
         "source": job.source.identity(),
-        "model": _fingerprint(model),
+        "model": _fingerprint(model, request.picture.get("denoise", 1)),
         **asked,
         **{key: str(value) for key, value in request.picture.items()},
         "encodings": [repr(encoding) for encoding in encodings],
@@ -222,10 +222,11 @@ def _check_target(target: Path, source: Path, overwrite: bool) -> None:
         check_target(first, overwrite=True)
 
 
-def _fingerprint(model: nn.Module) -> str:
-    """A hash of all weights."""
+def _fingerprint(model: nn.Module, denoise: float) -> str:
+    """A hash of all weights that are used."""
     digest = hashlib.sha256()
-    for network in (model.generator, model.guide):
+    generator = model.generator if denoise == 1 else model.generator_for(denoise)
+    for network in (generator, model.guide):
         for name, tensor in network.state_dict().items() if network is not None else ():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).float().numpy().tobytes())

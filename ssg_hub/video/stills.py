@@ -11,8 +11,11 @@ BLOCK = 16  # LR pixels a side: still or changed as one
 CONTEXT = 16  # LR pixels around a region that are computed with it, because the generator looks beyond it
 ROUND = 64  # regions are enlarged to multiples of it, so that engines see few shapes
 CHANGE = 1.0  # levels of 255 by which the mean of 5x5 pixels may differ from what was computed
+FEW = BLOCK * BLOCK // 16  # pixels of a block that may cross it: noise crosses any threshold somewhere
+STRONG = 4.0  # levels that none may cross
+CLEANER = 4  # times as many averaged frames make it worth to compute a region again
 WORTH = 0.6  # the share of the frame above which it is computed whole
-MOST_REGIONS = 4
+MOST_REGIONS = 8
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in LR pixels
 
@@ -21,9 +24,9 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in LR pixels
 class Stills:
     """Upscales frame after frame, and of each only what changed.
 
-    What is reused was computed from an LR whose 5x5 means differ by no more than CHANGE levels, and from more than half
-    as many averaged frames as are known now: a still region gets cleaner, and is computed again after 2, 4, 8, …
-    frames.
+    What is reused was computed from an LR whose 5x5 means differ by no more than CHANGE levels (a FEW in a block by no
+    more than STRONG), and from more than a quarter as many averaged frames as are known now: a still region gets
+    cleaner, and is computed again after 4 and 16 frames.
 
     Args:
         upscale: LR (h, w, 3) → SR of `ratio` times the size, same type.
@@ -67,9 +70,9 @@ class Stills:
         """Regions to compute; None for the whole frame."""
         unit = 1 if lr.dtype == np.uint8 else 257
         difference = cv2.blur((lr.astype(np.float32) - self.arrays["lr"]) / unit, (5, 5))
-        moved = np.abs(difference).max(axis=-1) > CHANGE
-        cleaner = count >= 2 * self.arrays["count"]
-        return plan_regions(moved | cleaner)
+        change = np.abs(difference).max(axis=-1)
+        cleaner = count >= CLEANER * self.arrays["count"]
+        return plan_regions((change > CHANGE) | cleaner, change > STRONG)
 
     def _renew(self, sr: np.ndarray, lr: np.ndarray, count: np.ndarray, box: Box) -> None:
         left, top, right, bottom = box
@@ -90,30 +93,35 @@ def can_reuse(size: tuple[int, int], outscale: float) -> Fraction | None:
     return ratio if whole and all((side * ratio).denominator == 1 for side in size) else None
 
 
-def plan_regions(changed: np.ndarray) -> list[Box] | None:
+def plan_regions(changed: np.ndarray, strongly: np.ndarray) -> list[Box] | None:
     """Boxes around what changed.
 
     Args:
-        changed: (h, w), bool.
+        changed: (h, w), bool; more than FEW in a block count.
+        strongly: (h, w), bool; every one counts.
 
     Returns:
         Few boxes on the grid of blocks, a block wider than the change on each side; none when nothing changed; None
         when the whole frame is less work.
     """
     height, width = changed.shape
-    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
-    padded = np.zeros((rows * BLOCK, columns * BLOCK), bool)
-    padded[:height, :width] = changed
-    # A block changed when more than a few of its pixels did: noise crosses any threshold somewhere.
-    blocks = padded.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3)) > BLOCK * BLOCK // 64
+    blocks = (_count_in_blocks(changed) > FEW) | (_count_in_blocks(strongly) > 0)
     blocks = cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8))
     _, _, found, _ = cv2.connectedComponentsWithStats(blocks, connectivity=8)
-    boxes = [_box(*region[:4], width, height) for region in found[1:]]
+    boxes = [_box(*region[:4], width, height) for region in found[1:].tolist()]
     if len(boxes) > MOST_REGIONS:
-        left, top, right, bottom = np.array(boxes).T
-        boxes = [(int(left.min()), int(top.min()), int(right.max()), int(bottom.max()))]
+        left, top, right, bottom = zip(*boxes, strict=True)
+        boxes = [(min(left), min(top), max(right), max(bottom))]
     work = _area(boxes, 2 * CONTEXT)
     return None if work > WORTH * height * width else boxes
+
+
+def _count_in_blocks(mask: np.ndarray) -> np.ndarray:
+    height, width = mask.shape
+    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
+    padded = np.zeros((rows * BLOCK, columns * BLOCK), bool)
+    padded[:height, :width] = mask
+    return padded.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3))
 
 
 def _area(boxes: list[Box], margin: int = 0) -> int:
