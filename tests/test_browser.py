@@ -18,6 +18,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the playwright p
 import app  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
 from ssg_hub.demo.texts import TEXTS  # noqa: E402
+from ssg_hub.upscaling.progress import Progress  # noqa: E402
 
 CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
@@ -284,6 +285,7 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
     upscale_one, release, began = SSGModel.upscale, threading.Event(), threading.Event()
 
     def slow(self, image, **options):
+        options["watch"](Progress("upscaling"))
         began.set()
         release.wait(PATIENCE / 1000)
         return upscale_one(self, image, **options)

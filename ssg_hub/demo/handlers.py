@@ -168,7 +168,9 @@ class Handlers:
             current = self._tickets.get(session) is ticket
             if current:
                 del self._tickets[session]
-        if current:  # else other pictures have been chosen, and the page is theirs
+        if not current:  # other pictures have been chosen, and the page is theirs
+            yield outputs()  # Gradio repeats what came last when a generator ends: this time, nothing
+        else:
             yield outputs(
                 viewer=made.value(),
                 status=viewer.status_line(words, alarm=alarm),
