@@ -164,6 +164,54 @@ def test_nobody_cancels_the_run_of_another(tiny_model):
     assert ticket.stopped()
 
 
+def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_model, serve, photo):
+    from ssg_hub.demo.handlers import Choices
+
+    plain = serve(tiny_model)
+    assert not component(plain, "denoise")["visible"]
+    with pytest.raises(AppError, match="one set of weights"):
+        plain.predict(handle_file(str(photo)), denoise=0.5, api_name="/upscale")
+    grainy = {name: value * 0.9 for name, value in tiny_model.generator.state_dict().items()}
+    both = tiny_model.set_denoise_weights(grainy, default=0.25)
+    client = serve(both)
+    slider = component(client, "denoise")
+    assert slider["visible"] and slider["value"] == 0.25
+    pictures = [
+        Image.open(client.predict(handle_file(str(photo)), denoise=denoise, api_name="/upscale")[0])
+        for denoise in (None, 0.25, 0.0)
+    ]
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
+    assert np.array_equal(pictures[2], both.upscale(photo, denoise=0.0).image)
+    values = ("default", "", 4, 1.0, {}, 0.5, False, True, "auto", "png", 90)
+    assert Choices(*values).request(denoises=True).denoise == 0.5
+    assert Choices(*values).request(denoises=False).denoise is None  # the slider is hidden, but has a value
+
+
+def component(client: Client, elem_id: str) -> dict:
+    """What the page's configuration says of a component."""
+    return next(part["props"] for part in client.config["components"] if part["props"].get("elem_id") == elem_id)
+
+
+def test_a_browser_can_only_choose_its_uploads(tiny_model, tmp_path, photo):
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.handlers import Handlers
+
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "mine.png").write_bytes(photo.read_bytes())
+    (cache / "link.png").symlink_to(photo)
+    handlers = Handlers(SimpleNamespace(settings=Settings(max_files=3)), None, Ledger(cache, 10**6))
+    paths = [str(photo), "/etc/passwd", f"{cache}/../photo.png", str(cache / "link.png"), str(cache), "", None, 7]
+    for path in paths:
+        assert handlers._own({"files": [{"path": path}]}) == []
+    for odd in (None, [], "text", {"files": None}, {"files": "text"}, {"files": [7, None, "text", {}]}):
+        assert handlers._own(odd) == []
+    mine = {"path": str(cache / "mine.png")}
+    assert handlers._own({"files": [mine] * 9}) == [str(cache / "mine.png")] * 3
+
+
 def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, monkeypatch):
     import pickle
     from types import SimpleNamespace

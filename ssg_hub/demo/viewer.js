@@ -255,7 +255,10 @@ panels.addEventListener("keydown", event => {
 let known = "", ready = 0;
 watch("value", () => {
   const names = JSON.stringify(items().map(each => each.name)) + props.value?.of;
-  if (names !== known) Object.assign(state, { at: 0, left: 0, split: 50, mode: "compare", zoom: { compare: 1, side: 3 } });
+  if (names !== known) {
+    Object.assign(state, { at: 0, left: 0, split: 50, mode: "compare", zoom: { compare: 1, side: 3 } });
+    viewer.scrollIntoView({ block: "nearest", behavior: "smooth" }); // an example was chosen below
+  }
   const finished = items().filter(each => each.state === "done").length;
   const busy = items().findIndex(each => each.state === "working");
   if (busy >= 0 && items().length > 1) state.at = busy;
