@@ -1,7 +1,12 @@
 """The demo over HTTP, as a program uses it: the same pixels as the library, clear refusals, and nothing left behind."""
 
+import io
 import json
-import shutil
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -16,10 +21,11 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
-import app  # noqa: E402
-from ssg_hub.demo import texts  # noqa: E402
+from ssg_hub.demo import texts, viewer  # noqa: E402
 from ssg_hub.demo.job import Request  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
+
+EXAMPLES = viewer.ROOM / "examples"
 
 
 @pytest.fixture
@@ -115,7 +121,8 @@ def test_only_what_is_meant_for_programs_is_offered_to_them(tiny_model, serve):
     endpoints = serve(tiny_model).view_api(return_format="dict")["named_endpoints"]
     assert list(endpoints) == ["/upscale"]
     names = [parameter["parameter_name"] for parameter in endpoints["/upscale"]["parameters"]]
-    assert names == ["image", "outscale", "strength", "class_strength", "color_fix", "segment", "model"]
+    assert names[:7] == ["image", "outscale", "strength", "class_strength", "color_fix", "segment", "model"]
+    assert names[7:] == ["denoise", "format", "quality"]
     assert "not evidence" in endpoints["/upscale"]["description"]
 
 
@@ -123,10 +130,9 @@ def test_results_are_deleted_when_their_time_is_over(tiny_model, serve, photo, c
     client = serve(tiny_model, Settings(keep_seconds=8))
     picture, _, _ = client.predict(handle_file(str(photo)), api_name="/upscale")
     deadline = time.monotonic() + 60
-    ours = {name for group in app.EXAMPLES.values() for name in group}
 
     def left() -> list[str]:
-        return [path.name for path in cache.rglob("*") if path.is_file() and path.name not in ours]
+        return [path.name for path in cache.rglob("*") if path.is_file()]
 
     assert Path(picture).name == "photo_x4.png"  # it was there: the client has its own copy
     while left() and time.monotonic() < deadline:
@@ -149,12 +155,61 @@ def test_nobody_cancels_the_run_of_another(tiny_model):
     from ssg_hub.demo.handlers import Handlers
     from ssg_hub.demo.line import Ticket
 
-    handlers = Handlers(None, None, None)
+    handlers = Handlers(SimpleNamespace(settings=Settings()), None, None)
     mine, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("mine", "other"))
-    ticket = Ticket()
-    with handlers._stoppable("mine", ticket):
-        assert handlers.cancel(other) == "" and not ticket.stopped()
-        assert handlers.cancel(mine) == "Cancelled." and ticket.stopped()
+    ticket = handlers._tickets["mine"] = Ticket()
+    handlers.cancel(other)
+    assert not ticket.stopped()
+    handlers.cancel(mine)
+    assert ticket.stopped()
+
+
+def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_model, serve, photo):
+    from ssg_hub.demo.handlers import Choices
+
+    plain = serve(tiny_model)
+    assert not component(plain, "denoise")["visible"]
+    with pytest.raises(AppError, match="one set of weights"):
+        plain.predict(handle_file(str(photo)), denoise=0.5, api_name="/upscale")
+    grainy = {name: value * 0.9 for name, value in tiny_model.generator.state_dict().items()}
+    both = tiny_model.set_denoise_weights(grainy, default=0.25)
+    client = serve(both)
+    slider = component(client, "denoise")
+    assert slider["visible"] and slider["value"] == 0.25
+    pictures = [
+        Image.open(client.predict(handle_file(str(photo)), denoise=denoise, api_name="/upscale")[0])
+        for denoise in (None, 0.25, 0.0)
+    ]
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
+    assert np.array_equal(pictures[2], both.upscale(photo, denoise=0.0).image)
+    values = ("default", "", 4, 1.0, {}, 0.5, False, True, "auto", "png", 90)
+    assert Choices(*values).request(denoises=True).denoise == 0.5
+    assert Choices(*values).request(denoises=False).denoise is None  # the slider is hidden, but has a value
+
+
+def component(client: Client, elem_id: str) -> dict:
+    """What the page's configuration says of a component."""
+    return next(part["props"] for part in client.config["components"] if part["props"].get("elem_id") == elem_id)
+
+
+def test_a_browser_can_only_choose_its_uploads(tiny_model, tmp_path, photo):
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.handlers import Handlers
+
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "mine.png").write_bytes(photo.read_bytes())
+    (cache / "link.png").symlink_to(photo)
+    handlers = Handlers(SimpleNamespace(settings=Settings(max_files=3)), None, Ledger(cache, 10**6))
+    paths = [str(photo), "/etc/passwd", f"{cache}/../photo.png", str(cache / "link.png"), str(cache), "", None, 7]
+    for path in paths:
+        assert handlers._own({"files": [{"path": path}]}) == []
+    for odd in (None, [], "text", {"files": None}, {"files": "text"}, {"files": [7, None, "text", {}]}):
+        assert handlers._own(odd) == []
+    mine = {"path": str(cache / "mine.png")}
+    assert handlers._own({"files": [mine] * 9}) == [str(cache / "mine.png")] * 3
 
 
 def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, monkeypatch):
@@ -183,12 +238,12 @@ def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, 
     shop = workshop.Workshop(Settings(other_models={"b": "b"}), tiny_model, lambda source: tiny_model)
     assert set(shop._models) == {"default", "b"}, "a model was not loaded before the GPU's process is made"
     picture = read_picture(photo)
-    result = shop.run("default", picture, Request(), lambda done, total: None)
+    result = shop.run("default", picture, Request(), lambda progress: None)
     expected = tiny_model.upscale(photo)
     assert np.array_equal(result.image, expected.image) and np.array_equal(result.drift, expected.drift)
     assert asked == [20]
     with pytest.raises(ConfigError, match="dragon"):
-        shop.run("default", picture, Request(class_strength={"dragon": 1}), lambda done, total: None)
+        shop.run("default", picture, Request(class_strength={"dragon": 1}), lambda progress: None)
 
 
 def test_class_strength_multiplies_and_what_is_not_set_stays():
@@ -207,11 +262,11 @@ def test_both_languages_have_every_sentence_with_the_same_gaps():
 
 
 def test_settings_come_from_the_environment(monkeypatch):
-    monkeypatch.setenv("SSG_MODELS", f"a/b, fine=c/d, {app.FOLDER}")
+    monkeypatch.setenv("SSG_MODELS", f"a/b, fine=c/d, {EXAMPLES}")
     monkeypatch.setenv("SSG_MAX_PIXELS", "1_000")
     monkeypatch.setenv("SSG_DEVICE", "cpu")
     expected = replace(
-        Settings(), other_models={"a/b": "a/b", "fine": "c/d", "examples": str(app.FOLDER)}, max_pixels=1000
+        Settings(), other_models={"a/b": "a/b", "fine": "c/d", "examples": str(EXAMPLES)}, max_pixels=1000
     )
     assert from_environment() == expected
     for name, value, words in (
@@ -225,19 +280,162 @@ def test_settings_come_from_the_environment(monkeypatch):
                 from_environment()
 
 
-def test_the_examples_can_be_upscaled_and_the_zip_holds_everything(tiny_model, cache):
+@pytest.mark.parametrize("name", texts.EXAMPLES)
+def test_an_example_gives_every_file_and_what_the_viewer_needs(tiny_model, cache, name):
+    from ssg_hub.demo import archive
     from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.job import write_files
+    from ssg_hub.demo.results import make_item, write_files
     from ssg_hub.images.reading import read_picture
 
-    paths = [app.FOLDER / name for group in app.EXAMPLES.values() for name in group]
-    assert sorted(path.name for path in paths) == sorted(path.name for path in app.FOLDER.glob("*.*g"))
-    for path in paths:
-        result = tiny_model.upscale(path, outscale=1)
-        with Ledger(cache, 10**9).new_folder(10**6) as folder:
-            files = write_files(result, str(path), folder)
-        stem = files.picture.stem
-        names = zipfile.ZipFile(files.everything).namelist()
-        assert names == [f"{stem}.png", f"{stem}_mask.png", f"{stem}_drift.png", f"{stem}_report.json"]
-        assert np.array_equal(read_picture(files.picture).values, result.picture.values)
-    shutil.rmtree(cache)
+    picture = read_picture(EXAMPLES / name)
+    result = tiny_model.upscale(picture, outscale=1)
+    with Ledger(cache, 10**9).new_folder(10**6) as folder:
+        files = write_files(result, name, folder, Request(outscale=1))
+        item = make_item(name, picture, result, files, {}, "en")
+    stem = f"{Path(name).stem}_x1"
+    archived = zipfile.ZipFile(io.BytesIO(b"".join(archive.write_zip(sorted((folder / "files").iterdir())))))
+    assert archived.testzip() is None
+    assert sorted(archived.namelist()) == [
+        f"{stem}.png",
+        f"{stem}_drift.png",
+        f"{stem}_mask.png",
+        f"{stem}_report.json",
+    ]
+    got = read_picture(archived.read(f"{stem}.png"))
+    assert np.array_equal(got.values, result.picture.values)
+    assert json.loads(archived.read(f"{stem}_report.json"))["classes"] == json.loads(
+        json.dumps(result.report["classes"])
+    )
+    assert (item["width"], item["height"]) == picture.size and item["pictures"][1]["url"].endswith(f"{stem}.png")
+    assert sum(float(entry["share"].rstrip("%").lstrip("< ")) for entry in item["legend"]) == pytest.approx(100, abs=4)
+
+
+def test_every_example_has_its_caption_and_no_file_is_forgotten():
+    assert sorted(texts.EXAMPLES) == sorted(path.name for path in EXAMPLES.glob("*.*g"))
+
+
+def test_the_page_opens_with_a_result_that_is_in_the_package():
+    value = viewer.opening_value()
+    for (item,), lang in ((value["items"], "en"), (value["items_zh"], "zh")):
+        urls = [*(picture["url"] for picture in item["pictures"]), item["mask"], item["drift"]]
+        files = [viewer.ROOM / url.removeprefix(viewer.STATIC) for url in urls]
+        assert all(file.is_file() for file in files)
+        sizes = {Image.open(file).size for file in files[:2]}
+        assert sizes == {(item["width"], item["height"])}
+        assert item["pictures"][1]["title"] == texts.TEXTS[lang]["after"]
+    assert sum(path.stat().st_size for path in (viewer.ROOM / "opening").iterdir()) < 300_000
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "tiff"])
+def test_a_result_comes_in_the_format_that_was_asked_for(tiny_model, demo_of_all, photo, format, tmp_path):
+    from ssg_hub.demo.job import OUTPUT_FORMATS
+
+    client = Client(demo_of_all[0], verbose=False, download_files=str(tmp_path / "downloads"))
+    if format not in OUTPUT_FORMATS:
+        pytest.skip(f"Pillow has no {format} here")
+    low, high = (
+        Path(client.predict(handle_file(str(photo)), format=format, quality=quality, api_name="/upscale")[0])
+        for quality in (10, 95)
+    )
+    assert Image.open(high).format == format.upper() and Image.open(high).size == (96, 72)
+    if format == "tiff":
+        assert np.array_equal(Image.open(high), tiny_model.upscale(photo).image)
+    else:
+        assert low.stat().st_size < high.stat().st_size
+
+
+def test_a_zip_holds_only_results_whose_names_are_known(demo_of_all, photo, tmp_path):
+    import httpx
+
+    url, cache = demo_of_all
+    client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+    client.predict(handle_file(str(photo)), api_name="/upscale")
+    client.predict(handle_file(str(photo)), 2, api_name="/upscale")
+    tokens = [
+        path.parents[1].name
+        for path in cache.rglob("photo_x*.png")
+        if "mask" not in path.name and "drift" not in path.name
+    ]
+    answer = httpx.get(f"{url}ssg-hub/zip/{'-'.join(tokens)}")
+    archived = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert {"photo_x4.png", "photo_x2.png"} <= set(archived.namelist()) and archived.testzip() is None
+    for wrong in (
+        "0" * 32,
+        "..",
+        tokens[0] + "-..",
+        "-".join(f"{number:032x}" for number in range(101)),
+        "%2e%2e%2f",
+        tokens[0][:-1],
+    ):
+        assert httpx.get(f"{url}ssg-hub/zip/{wrong}", follow_redirects=True).status_code == 404
+
+
+def test_files_of_one_name_are_numbered_in_a_zip(tmp_path):
+    from ssg_hub.demo.archive import write_zip
+
+    paths = []
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        paths.append(tmp_path / str(number) / "a.png")
+        paths[-1].write_bytes(bytes([number]) * 100_000)
+    (tmp_path / "gone.png").touch()
+    (tmp_path / "gone.png").unlink()
+    archived = zipfile.ZipFile(io.BytesIO(b"".join(write_zip([*paths, tmp_path / "gone.png"]))))
+    assert archived.namelist() == ["a.png", "a (2).png", "a (3).png"]
+    assert [archived.read(name)[0] for name in archived.namelist()] == [0, 1, 2]
+
+
+def test_mcp_is_announced_only_where_it_is_served(tiny_model, cache):
+    from types import SimpleNamespace
+
+    import app
+    from ssg_hub.demo.programs import has_mcp
+
+    visitor = SimpleNamespace(headers={"host": "pictures.example", "x-forwarded-proto": "https"})
+    for served in {False, has_mcp()}:
+        demo = app.build_demo(tiny_model, Settings())
+        app.launch(demo, prevent_thread_lock=True, quiet=True, mcp_server=served)
+        said = next(fn.fn for fn in demo.fns.values() if fn.api_name == "fill")(visitor)
+        demo.close()
+        assert ("https://pictures.example/gradio_api/mcp/" in said) == served
+        assert 'Client("https://pictures.example")' in said
+
+
+def test_ssg_demo_serves_the_page_from_anywhere_and_ends_in_order(tiny_model, tmp_path):
+    import httpx
+
+    tiny_model.save_pretrained(tmp_path / "model")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "cache").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(viewer.ROOM.parents[1]), "GRADIO_TEMP_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "ssg_hub", "demo", "--model", str(tmp_path / "model"), "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        url, deadline, page = f"http://127.0.0.1:{port}/", time.monotonic() + 120, None
+        while page is None and process.poll() is None and time.monotonic() < deadline:
+            try:
+                page = httpx.get(url)
+            except httpx.TransportError:
+                time.sleep(0.2)
+        assert page is not None and page.status_code == 200, process.stderr.read().decode()
+        assert httpx.get(f"{url}{viewer.STATIC}opening/after.webp").headers["content-type"] == "image/webp"
+        assert len(list((tmp_path / "cache").iterdir())) == 1
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert list((tmp_path / "cache").iterdir()) == [], "pictures of visitors stayed behind"
+
+
+def test_ssg_demo_says_what_is_wrong_in_a_sentence(monkeypatch, capsys):
+    from ssg_hub.cli import main
+
+    monkeypatch.setenv("SSG_QUEUE_SIZE", "many")
+    assert main(["demo"]) == 2
+    assert "SSG_QUEUE_SIZE is 'many'" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["demo"]) == 2
+    assert 'pip install "ssg-hub[demo]"' in capsys.readouterr().err

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the playwright p
 
 import app  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
+from ssg_hub.demo.texts import TEXTS  # noqa: E402
+from ssg_hub.upscaling.progress import Progress  # noqa: E402
 
 CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
@@ -24,6 +27,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 PATIENCE = 120_000  # ms; only the slowest machine needs it
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DONE = ".viewer[data-state=done] .downloads a"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def url(tmp_path_factory):
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
         second = tmp_path_factory.mktemp("models") / "plain"
         make_model(seed=1).save_pretrained(second)
-        limits = {"max_pixels": 100_000, "max_file_size": "300kb", "queue_size": 1}
+        limits = {"max_pixels": 100_000, "max_file_size": "300kb", "max_files": 4, "queue_size": 1}
         demo = app.build_demo(make_model(), Settings(**limits, other_models={"plain": str(second)}))
         _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
         yield url
@@ -50,17 +55,19 @@ def browser():
 
 @pytest.fixture
 def visit(browser, url):
-    """Open the page; every script error fails the test."""
+    """Open the page; every script error and every error on the console fails the test."""
     contexts, errors = [], []
 
     def open_page(**options):
-        context = browser.new_context(**{"locale": "en-US", "viewport": {"width": 1280, "height": 900}, **options})
+        context = browser.new_context(**{"locale": "en-US", "viewport": DESK, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
-        page.wait_for_selector("#run", timeout=PATIENCE)
+        page.wait_for_selector(".viewer .modes button")
+        page.wait_for_selector("#run")
         return page
 
     yield open_page
@@ -71,8 +78,11 @@ def visit(browser, url):
 
 @pytest.fixture
 def photo(tmp_path) -> Path:
-    path = tmp_path / "street.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)).save(path)
+    return make_photo(tmp_path / "street.png")
+
+
+def make_photo(path: Path, seed: int = 0) -> Path:
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)).save(path)
     return path
 
 
@@ -87,235 +97,305 @@ def make_model(seed: int = 0):
     return SSGModel.from_components("compact", guide=guide, generator_config={"features": 8, "convs": 2})
 
 
-def choose(page, path: Path) -> None:
-    page.set_input_files("#input input[type=file]", path)
+def choose(page, *paths: Path) -> None:
+    page.set_input_files("#picker input", paths)
+    page.wait_for_selector("#forecast .status")
 
 
-def download(page, button: str) -> bytes:
+def drop(page, selector: str, path: Path) -> None:
+    """Drop a file on an element, as from a file manager."""
+    data = page.evaluate_handle(
+        """async ([bytes, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          return data;
+        }""",
+        [list(path.read_bytes()), path.name],
+    )
+    for kind in ("dragenter", "dragover"):
+        page.dispatch_event(selector, kind, {"dataTransfer": data})
+    assert page.evaluate("document.body.classList.contains('dropping')")
+    page.dispatch_event(selector, "drop", {"dataTransfer": data})
+    assert not page.evaluate("document.body.classList.contains('dropping')")
+    page.wait_for_selector("#forecast .status")
+
+
+def upscale(page) -> None:
+    page.click("#run")
+    page.wait_for_selector(DONE)
+    page.wait_for_selector("#run:not([disabled])")
+
+
+def mode(page, name: str) -> None:
+    page.click(f".modes [data-mode={name}]")
+
+
+def download(page, key: str) -> bytes:
     with page.expect_download() as waiting:
-        page.click(button)
+        page.click(f".downloads [data-get={key}]")
     return Path(waiting.value.path()).read_bytes()
 
 
 def fetch(page, selector: str) -> Image.Image:
     """The picture that an <img> shows, as the server sent it."""
-    source = page.locator(selector).first.get_attribute("src")
+    source = page.locator(selector).first.evaluate("image => image.src")
     return Image.open(io.BytesIO(page.request.get(source).body()))
 
 
-def test_from_upload_to_slider_mask_drift_and_downloads(visit, photo, tmp_path):
+def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     page = visit()
-    choose(page, photo)
-    page.wait_for_selector("#forecast:has-text('160 × 120')")
-    page.click("#run")
-    page.wait_for_selector("#slider img")
-    expected = make_model().upscale(photo)
-    sides = page.locator("#slider img")
-    shown = [Image.open(io.BytesIO(page.request.get(side.get_attribute("src")).body())) for side in sides.all()]
-    assert [image.format for image in shown] == ["PNG", "PNG"] and {image.size for image in shown} == {(160, 120)}
-    bicubic = Image.open(photo).resize((160, 120), Image.Resampling.BICUBIC)
-    for image, wanted in zip(shown, (bicubic, expected.image), strict=True):
-        assert np.array_equal(image.convert("RGB"), wanted)
-    assert page.is_visible("text=An upscaled picture is an estimate.")
-    page.get_by_role("tab", name="What is in it").click()
-    for label in expected.labels:
-        page.wait_for_selector(f"#annotated >> text=/^{label['name']} · /")
-    page.get_by_role("tab", name="What may be invented").click()
-    page.wait_for_selector("#drift img")
-    assert fetch(page, "#drift img").size == (160, 120)
+    assert page.locator(".sheet .after").evaluate("image => image.decode().then(() => image.naturalWidth)") == 960
+    assert page.is_visible(".sheet .before") and page.is_disabled("#run")
+    box = page.locator(".area").bounding_box()
+    assert box["width"] * box["height"] > 0.3 * DESK["width"] * DESK["height"], "the picture is small"
+    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.up()
+    assert page.evaluate("parseFloat(document.querySelector('.sheet').style.getPropertyValue('--split'))") < 25
+    page.focus(".keys")
+    before = int(page.input_value(".keys"))
+    page.keyboard.press("ArrowRight")
+    assert int(page.input_value(".keys")) == before + 1
+    assert page.evaluate("parseFloat(document.querySelector('.sheet').style.getPropertyValue('--split'))") == before + 1
+    mode(page, "mask")
+    shares = page.locator(".legend b").all_inner_texts()
+    assert sum(float(share.strip("<% ")) for share in shares) == pytest.approx(100, abs=len(shares))
+    assert page.is_visible("text=Hatched: the guide is not sure") and page.is_visible(".legend .uncertain i")
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 80)
+    page.wait_for_selector(".tip")
+    assert page.inner_text(".legend .marked span") == page.inner_text(".tip")
+    mode(page, "drift")
+    assert page.is_visible("text=the detail may be invented") and page.is_visible(".heat")
+    assert page.locator(".layer").evaluate("image => image.decode().then(() => image.naturalWidth)") == 512
+    mode(page, "side")
+    origin = "image => getComputedStyle(image).transformOrigin"
+    places = [[image.evaluate(origin) for image in page.locator(".lens img").all()]]
+    page.focus(".lens")
+    page.keyboard.press("ArrowRight")
+    places.append([image.evaluate(origin) for image in page.locator(".lens img").all()])
+    assert len(places[0]) == 2 and len(set(places[1])) == 1 and places[0] != places[1], (
+        "the panels do not move together"
+    )
 
-    assert np.array_equal(Image.open(io.BytesIO(download(page, "#get-picture"))), expected.image)
-    mask = Image.open(io.BytesIO(download(page, "#get-mask")))
+
+def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_picture(visit, photo, tmp_path):
+    page = visit()
+    drop(page, "#programs", photo)
+    assert page.inner_text("#forecast").startswith("40 × 30 → 160 × 120")
+    assert page.inner_text(".headline") == "street.png · 40 × 30" and not page.is_visible(".modes")
+    upscale(page)
+    assert "Done in" in page.inner_text("#status")
+    expected = make_model().upscale(photo)
+    bicubic = Image.open(photo).resize((160, 120), Image.Resampling.BICUBIC)
+    for selector, wanted in ((".sheet .before", bicubic), (".sheet .after", expected.image)):
+        shown = fetch(page, selector)
+        assert shown.format == "PNG" and np.array_equal(shown.convert("RGB"), wanted)
+    assert page.is_visible("text=An upscaled picture is an estimate.")
+    mode(page, "mask")
+    names = [label["name"] if label["id"] < 2 else "uncertain" for label in expected.labels]
+    assert page.locator(".legend span").all_inner_texts() == names
+    mode(page, "drift")
+    assert fetch(page, ".layer").size == (160, 120)
+    assert np.array_equal(Image.open(io.BytesIO(download(page, "get_picture"))), expected.image)
+    mask = Image.open(io.BytesIO(download(page, "get_mask")))
     assert mask.mode == "P" and np.array_equal(mask, expected.mask)
-    archive = zipfile.ZipFile(io.BytesIO(download(page, "#get-zip")))
+    archive = zipfile.ZipFile(io.BytesIO(download(page, "get_zip")))
     assert json.loads(archive.read("street_x4_report.json"))["output"] == {"width": 160, "height": 120}
 
+    choose(page, make_photo(tmp_path / "next.png", seed=1))
+    page.wait_for_selector(".headline:has-text('next.png')")
+    assert not page.is_visible("#status .status") and not page.is_visible(".downloads a")
+    page.get_by_role("radio", name="JPEG").check()
+    page.wait_for_selector("#quality")
+    page.get_by_role("radio", name="2×").check()
+    page.wait_for_selector("#forecast:has-text('80 × 60')")
+    upscale(page)
+    got = Image.open(io.BytesIO(download(page, "get_picture")))
+    assert got.format == "JPEG" and got.size == (80, 60)
 
-def test_a_file_that_is_no_picture_gives_a_sentence(visit, tmp_path):
+
+def test_what_cannot_be_done_is_said_where_it_is_chosen(visit, tmp_path):
     (tmp_path / "letter.png").write_text("Dear Sir or Madam")
+    Image.new("RGB", (400, 300)).save(tmp_path / "large.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (330, 330, 3), np.uint8)).save(tmp_path / "heavy.png")
     page = visit()
     choose(page, tmp_path / "letter.png")
     page.wait_for_selector("#forecast:has-text('not a picture')")
-    page.click("#run")
-    page.wait_for_selector("[data-testid=toast-body]:has-text('not a picture that can be read')")
-    assert not page.is_visible("#results") and page.is_visible("#welcome")
-
-
-def test_too_large_a_picture_is_refused_before_the_click(visit, tmp_path):
-    Image.new("RGB", (400, 300)).save(tmp_path / "large.png")
-    page = visit()
+    assert page.is_disabled("#run") and "not a picture" in page.inner_text(".message")
     choose(page, tmp_path / "large.png")
     page.wait_for_selector("#forecast:has-text('at most 0.1 are taken here')")
+    page.set_input_files("#picker input", tmp_path / "heavy.png")
+    page.wait_for_selector(".fault:has-text('heavy.png is larger than what is taken here')")
 
 
-def test_too_large_a_file_is_refused_when_it_is_chosen(visit, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (330, 330, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "heavy.png")
+def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_there(visit, tmp_path, monkeypatch):
+    from ssg_hub.model import SSGModel
+
+    upscale_one, runs = SSGModel.upscale, []
+
+    def counted(self, image, **options):
+        runs.append(options["outscale"])
+        if len(runs) == 2:
+            raise RuntimeError("a fault of ours")
+        return upscale_one(self, image, **options)
+
+    monkeypatch.setattr(SSGModel, "upscale", counted)
+    (tmp_path / "letter.png").write_text("Dear Sir or Madam")
+    photos = [make_photo(tmp_path / f"{number}.png", seed=number) for number in range(3)]
     page = visit()
-    choose(page, tmp_path / "heavy.png")
-    page.wait_for_selector("[data-testid=toast-body]:has-text('exceed the maximum allowed size')")
+    page.set_input_files("#picker input", [photos[0], tmp_path / "letter.png", *photos[1:], photos[0]])
+    page.wait_for_selector(".fault:has-text('At most 4')")
+    page.wait_for_selector("#forecast:has-text('4 photographs')")
+    assert "1 of them cannot be done" in page.inner_text("#forecast")
+    assert page.locator(".strip .state").all_inner_texts() == ["ready", "failed", "ready", "ready"]
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('2 of 4 done')")
+    assert page.locator(".strip .state").all_inner_texts() == ["done", "failed", "failed", "done"]
+    page.click(".strip button >> nth=2")
+    assert page.inner_text(".message, .headline >> nth=0") and len(runs) == 3
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('3 of 4 done')")
+    assert len(runs) == 4, "what was there already was computed again"
+    archive = zipfile.ZipFile(io.BytesIO(download(page, "zip_of_all")))
+    assert {f"{number}_x4.png" for number in range(3)} <= set(archive.namelist())
+    wanted = upscale_one(make_model(), photos[1]).image
+    assert np.array_equal(Image.open(io.BytesIO(archive.read("1_x4.png"))), wanted)
 
 
-def test_two_models_and_bicubic_stand_side_by_side(visit, photo):
+def test_two_models_and_bicubic_can_be_compared(visit, photo):
     page = visit()
     choose(page, photo)
     page.click("#advanced button")
     page.get_by_label("Compare with a second model").click()
     page.get_by_role("option", name="plain").click()
-    page.click("#run")
-    page.wait_for_selector("#slider img")
+    upscale(page)
     bicubic = Image.open(photo).resize((160, 120), Image.Resampling.BICUBIC)
     ours, other = make_model().upscale(photo).image, make_model(seed=1).upscale(photo).image
-    page.get_by_role("radio", name="plain").click()
-    page.wait_for_function("() => document.querySelector('#slider img').src.endsWith('view2.png')")
-    assert np.array_equal(fetch(page, "#slider img").convert("RGB"), other)
-    page.get_by_role("tab", name="Side by side").click()
-    page.wait_for_selector("#side-by-side figure >> nth=2")
-    shown = [f"#side-by-side figure:nth-of-type({number}) img" for number in (1, 2, 3)]
-    for selector, wanted in zip(shown, (bicubic, ours, other), strict=True):
-        source = page.eval_on_selector(selector, "image => image.src")
-        assert np.array_equal(Image.open(io.BytesIO(page.request.get(source).body())).convert("RGB"), wanted)
-    origin = "image => getComputedStyle(image).transformOrigin"
-    before = [page.eval_on_selector(selector, origin) for selector in shown]
-    page.focus("#side-by-side .lens")
-    page.keyboard.press("ArrowRight")
-    after = [page.eval_on_selector(selector, origin) for selector in shown]
-    assert len(set(after)) == 1 and after != before, "the panels do not move together"
+    page.click(".left-choice button:has-text('plain')")
+    assert np.array_equal(fetch(page, ".sheet .before").convert("RGB"), other)
+    assert page.inner_text(".tag.left") == "plain"
+    mode(page, "side")
+    for number, wanted in enumerate((bicubic, ours, other)):
+        assert np.array_equal(fetch(page, f".lens img >> nth={number}").convert("RGB"), wanted)
 
 
-def test_those_who_wait_see_their_place_and_one_too_many_is_told(visit, photo, monkeypatch):
-    import threading
-
+def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(visit, photo, monkeypatch):
     from ssg_hub.model import SSGModel
 
-    upscale, release = SSGModel.upscale, threading.Event()
+    upscale_one, release, began = SSGModel.upscale, threading.Event(), threading.Event()
 
     def slow(self, image, **options):
+        options["watch"](Progress("upscaling"))
+        began.set()
         release.wait(PATIENCE / 1000)
-        return upscale(self, image, **options)
+        return upscale_one(self, image, **options)
 
     pages = [visit() for _ in range(3)]
     for page in pages:
         choose(page, photo)
-        page.wait_for_selector("#forecast:has-text('160 × 120')")
     monkeypatch.setattr(SSGModel, "upscale", slow)
     pages[0].click("#run")
     pages[0].wait_for_selector("#status:has-text('Upscaling')")
+    assert pages[0].is_disabled("#run") and began.wait(60)
     pages[1].click("#run")
     pages[1].wait_for_selector("#status:has-text('you are next')")
     pages[2].click("#run")
-    pages[2].wait_for_selector("[data-testid=toast-body]:has-text('Too many pictures')")
+    pages[2].wait_for_selector("#status [role=alert]:has-text('Too many pictures')")
+    pages[1].click("#cancel")
+    pages[1].wait_for_selector("#status:has-text('Cancelled')")
+    pages[0].click("#cancel")
+    pages[0].wait_for_selector("#status:has-text('Cancelled')")  # though its work has not ended yet
+    assert not pages[0].is_visible("#cancel") and pages[0].is_enabled("#run")
     release.set()
-    for page in pages[:2]:
-        page.wait_for_selector("#slider img")
+    monkeypatch.undo()
+    upscale(pages[0])
 
 
-def test_every_control_has_a_name_and_the_slider_obeys_the_keys(visit, photo):
-    page = visit()
-    page.click("#examples button >> nth=0")
-    page.wait_for_selector("#forecast:has-text('960 × 640')")
-    choose(page, photo)
-    page.click("#run")
-    page.wait_for_selector("#slider img")
-    for fold in ("#advanced", "#more-examples", "#programs"):
-        page.click(f"{fold} button")
-    page.wait_for_timeout(500)
-    assert page.evaluate(NAMELESS) == []
-    handle = "#slider [data-testid=slider]"
-    place = page.locator(handle).evaluate("handle => handle.style.transform")
-    page.focus(handle)
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"place => document.querySelector('{handle}').style.transform != place", arg=place)
-    assert page.get_attribute(handle, "aria-valuenow") == "55"
-
-
-def test_cancel_stops_the_run_and_leaves_the_page_usable(visit, photo, monkeypatch):
-    import threading
-
+def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, monkeypatch):
     from ssg_hub.model import SSGModel
 
-    upscale, began, release, ended = SSGModel.upscale, threading.Event(), threading.Event(), []
+    upscale_one, release, began = SSGModel.upscale, threading.Event(), threading.Event()
 
-    def slow(self, image, on_progress=None, **options):
-        def tile_done(done, total):
-            began.set()
-            release.wait(60)
-            try:
-                on_progress(done, total)
-            except BaseException as stop:
-                ended.append(type(stop).__name__)
-                raise
-
-        return upscale(self, image, on_progress=tile_done, **options)
+    def slow(self, image, **options):
+        began.set()
+        release.wait(PATIENCE / 1000)
+        return upscale_one(self, image, **options)
 
     page = visit()
     choose(page, photo)
-    page.wait_for_selector("#forecast:has-text('160 × 120')")
-    monkeypatch.setattr(SSGModel, "upscale", slow)
-    page.click("#run")
-    assert began.wait(60)
-    page.click("#cancel")
-    page.wait_for_selector("#status:has-text('Cancelled')")
-    release.set()
-    page.wait_for_timeout(500)
-    assert ended == ["Cancelled"] and not page.is_visible("#results")
-    monkeypatch.undo()
-    page.click("#run")
-    page.wait_for_selector("#slider img")
+    with monkeypatch.context() as patch:
+        patch.setattr(SSGModel, "upscale", slow)
+        page.click("#run")
+        assert began.wait(60)
+        choose(page, make_photo(tmp_path / "next.png", seed=1))
+        page.wait_for_selector(".headline:has-text('next.png')")
+        release.set()
+    page.wait_for_timeout(700)
+    assert page.is_enabled("#run") and not page.is_visible("#status .status"), "the former run wrote over the page"
+    upscale(page)
+    assert fetch(page, ".sheet .after").size == (160, 120)
 
 
-def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo, tmp_path):
+def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
     page = visit()
     choose(page, photo)
-    page.click("#run")
-    page.wait_for_selector("#slider img")
+    upscale(page)
     expected = make_model().upscale(photo)
     found = [label["name"] for label in expected.labels if label["id"] < 2]
-    if not found:
-        pytest.fail("the untrained guide finds no class in the test picture; choose another seed")
+    assert found, "the untrained guide finds no class in the test picture; choose another seed"
     page.click("#advanced button")
     slider = page.get_by_label(f"number input for {found[0]}")
     slider.fill("0")
     slider.press("Enter")
     page.get_by_label(f"range slider for {found[0]}").dispatch_event("pointerup")
-    page.wait_for_timeout(1500)
-    before = page.locator("#slider img").nth(1).get_attribute("src")
+    page.wait_for_timeout(1000)
+    before = page.locator(".sheet .after").get_attribute("src")
     page.click("#run")
-    page.wait_for_function("src => document.querySelectorAll('#slider img')[1]?.src != src", arg=before)
+    page.wait_for_function("src => document.querySelector('.sheet .after').getAttribute('src') != src", arg=before)
     wanted = make_model().upscale(photo, strength={found[0]: 0.0})
-    assert np.array_equal(fetch(page, "#slider img >> nth=1").convert("RGB"), wanted.image)
+    assert np.array_equal(fetch(page, ".sheet .after").convert("RGB"), wanted.image)
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(visit, photo):
-    page = visit(viewport={"width": 390, "height": 844}, has_touch=True)
+def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, photo):
+    page = visit(viewport=PHONE, has_touch=True, locale="zh-CN")
+    assert page.inner_text("#run") == "放大" and page.inner_text("#picker .title") == "选择照片"
+    zh = TEXTS["zh"]
+    assert page.locator(".modes button").all_inner_texts() == [zh[key] for key in ("compare", "side", "mask", "drift")]
+    assert all(button.is_visible() for button in page.locator(".modes button").all())
+    page.tap("#examples button >> nth=4")
+    page.wait_for_selector(".headline:has-text('cat.jpg')")
     choose(page, photo)
-    page.click("#run")
-    page.wait_for_selector("#slider img")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    box = page.locator("#results").bounding_box()
-    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
-
-
-def test_the_page_speaks_chinese(visit, photo):
-    page = visit(locale="zh-CN")
-    page.wait_for_selector("#run:has-text('放大')")
-    choose(page, photo)
-    page.wait_for_selector("#forecast:has-text('将变为')")
-    page.click("#run")
-    page.wait_for_selector("text=放大的图片只是估计。")
-    assert "__i18n__" not in page.inner_text("body") and "ssg_" not in page.inner_text("body")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.tap("#run")
+    page.wait_for_selector(DONE)
+    page.wait_for_timeout(700)  # it scrolls smoothly
+    area, run, status = (page.locator(name).bounding_box() for name in (".area", "#run", "#status"))
+    assert area["y"] >= 0 and area["y"] + area["height"] / 2 < PHONE["height"], "the result is out of view"
+    assert abs(status["y"] + status["height"] - run["y"]) < 40, "the status is not beside the button"
+    for name in ("mask", "drift", "side", "compare"):
+        mode(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    said = page.inner_text("body")
+    assert zh["honesty"] in said and "__i18n__" not in said and "ssg_" not in said
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_small_print_can_be_read_in_light_and_dark(visit, photo, scheme):
+def test_everything_has_a_name_and_can_be_read(visit, photo, scheme):
     page = visit(color_scheme=scheme)
+    for fold in ("#advanced", "#programs"):
+        page.click(f"{fold} button")
     choose(page, photo)
-    page.click("#run")
-    page.wait_for_selector("#slider img")
-    for selector in ("#limits p", "#run", "#cancel", "#title p", "#forecast p", "#facts p", "#honesty p", ".hint p"):
-        assert page.evaluate(CONTRAST, selector) >= 4.5, (selector, scheme)
-    for tab in page.get_by_role("tab").all():
-        assert tab.evaluate(CONTRAST) >= 4.5, (tab.inner_text(), scheme)
+    upscale(page)
+    assert page.evaluate(NAMELESS) == []
+    seen = ["#run", "#title p", "#forecast .status", "#status .status", "#picker .title", "#picker .hint", ".facts"]
+    seen += [".honesty", "#panel .info-text", "#size .selected span", "#size label:not(.selected) span", ".cards span"]
+    seen += [".downloads a >> nth=0", ".downloads a >> nth=1", ".modes button >> nth=0", ".modes button >> nth=1"]
+    seen += [".level", ".tag.left", "#examples-title p", "footer button"]
+    for selector in seen:
+        assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (selector, scheme)
+    mode(page, "mask")
+    for selector in (".legend span", ".legend b", ".explanation", ".fader span"):
+        assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (selector, scheme)
 
 
 # What can be used but has no name for whoever does not see it.

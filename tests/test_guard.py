@@ -38,9 +38,10 @@ def noise(tmp_path) -> Path:
 
 def ask(url: str, *data) -> str:
     """Call the endpoint `/upscale` without a client that checks anything; gives what the server says."""
-    data = [*data, *(4, 1, {}, False, True, "default")[len(data) - 1 :]]
+    data = [*data, *(4, 1, {}, False, True, "default", None, "png", 90)[len(data) - 1 :]]
     event = httpx.post(f"{url}gradio_api/call/upscale", json={"data": data}).json()["event_id"]
-    return httpx.get(f"{url}gradio_api/call/upscale/{event}", timeout=60).text
+    said = httpx.get(f"{url}gradio_api/call/upscale/{event}", timeout=60).text
+    return said[said.rindex("event: ") :]  # on a slow machine, signs of life come before
 
 
 def upload(url: str, path: Path) -> httpx.Response:
@@ -69,15 +70,15 @@ def test_a_request_is_bounded_however_it_comes(tiny_model, serve_url, cache, noi
 
 
 def test_uploads_and_results_count_against_the_same_limit(tiny_model, serve_url, cache, noise):
-    url = serve_url(tiny_model, Settings(max_stored="2mb"))
+    url = serve_url(tiny_model, Settings(max_stored="1mb"))
     picture = {"path": upload(url, noise).json()[0], "meta": FILE}
-    said = [ask(url, picture) for _ in range(8)]
+    said = [ask(url, picture, 4, 0) for _ in range(5)]  # bicubic noise: it compresses badly
     assert said[0].startswith("event: complete")
     assert "The server has no room for more pictures" in said[-1] and said[-1].startswith("event: error")
-    assert size_of(cache) < 2**21
-    refused = httpx.post(f"{url}gradio_api/upload", files={"files": ("more.png", bytes(2**21 - size_of(cache) + 1))})
+    assert size_of(cache) < 2**20
+    refused = httpx.post(f"{url}gradio_api/upload", files={"files": ("more.png", bytes(2**20 - size_of(cache) + 1))})
     assert refused.status_code == 507 and "Try again in a few minutes" in refused.text
-    assert size_of(cache) < 2**21
+    assert size_of(cache) < 2**20
     shutil.rmtree(cache)  # as the sweep does when their time is over
     time.sleep(1.1)
     assert upload(url, noise).status_code == 200
@@ -166,11 +167,13 @@ def test_a_body_that_does_not_come_is_not_waited_for(tiny_model, serve_url, cach
         connection.sendall(head.encode())
         connection.settimeout(0.1)
         began, answer = time.monotonic(), b""
-        while not answer and time.monotonic() < began + 20:
+        while time.monotonic() < began + 20:
             try:
-                answer = connection.recv(10_000)
+                if not (part := connection.recv(10_000)):
+                    break
+                answer += part
             except TimeoutError:
-                if drip:
+                if drip and not answer:
                     connection.sendall(b"x")
     assert answer.startswith(b"HTTP/1.1 408") and "上传太慢" in answer.decode()
     assert time.monotonic() - began < 5

@@ -93,7 +93,7 @@ def test_a_run_ends_within_a_second_also_before_its_first_tile(line, way):
     def work(ticket: Ticket):
         ticket.enter("upscaling")
         try:
-            return upscale(make_model(generator), torch.rand(3, 20, 20), on_progress=ticket.report)
+            return upscale(make_model(generator), torch.rand(3, 20, 20), engine="torch", watch=ticket.watch)
         finally:
             ended.append(time.monotonic())
 
@@ -136,26 +136,3 @@ def test_a_ticket_that_is_stopped_while_it_waits_is_never_worked_at(line):
 
     asyncio.run(visitors())
     assert worked == []
-
-
-def test_another_thread_computes_on_when_a_run_is_stopped(line):
-    """What is stopped is this run's thread alone, not every network of the process."""
-    generator = Slow()
-
-    def work(ticket: Ticket):
-        ticket.stop()
-        other = threading.Thread(target=lambda: results.append(generator.layers[0](torch.zeros(1))))
-        other.start()
-        other.join()
-        with pytest.raises(Cancelled):
-            generator.layers[0](torch.zeros(1))
-
-    results: list = []
-    with pytest.raises(Cancelled):
-        asyncio.run(line.finish(work, Ticket()))
-    for _ in range(200):
-        if results:
-            break
-        time.sleep(0.02)
-    assert len(results) == 1
-    assert generator.layers[0](torch.ones(1)) == 1, "the hook stayed behind"

@@ -2,13 +2,14 @@
 
 python -m benchmarks.pictures readme                         # docs/images/readme.png
 python -m benchmarks.pictures examples [--blender FOLDER]    # the demo's examples
+python -m benchmarks.pictures opening                        # ssg_hub/demo/opening, what the page opens with
 python -m benchmarks.pictures experiment                     # docs/images/experiment.png
 python -m benchmarks.pictures crops                          # docs/images/crops.webp and failures.webp
 """
 
 from benchmarks.subjects import parse_subject
 
-SUBJECTS = ("readme", "examples", "experiment", "crops")
+SUBJECTS = ("readme", "examples", "opening", "experiment", "crops")
 
 if __name__ == "__main__":
     options = parse_subject("benchmarks.pictures", __doc__, SUBJECTS)

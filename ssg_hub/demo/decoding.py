@@ -26,11 +26,11 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ImageError
+from ..images.formats import find_format
 from ..images.picture import Picture
+from ..images.reading import read_picture, read_size
 from .views import to_8bit
 
-# Of Pillow's formats those that people's pictures have. Others hide more than a picture: EPS starts another program.
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 SECONDS = 10  # of computing for one picture; by the clock it may take twice that
 MEMORY = 2**29  # bytes that reading may take whatever the picture's size
 BYTES_PER_PIXEL = 64  # and what it may take on top: the file, 16 bits, alpha, and copies on the way
@@ -43,7 +43,8 @@ ROOM = str(Path(__file__).resolve().parents[2])
 def picture_size(path: str, max_pixels: int) -> tuple[int, int] | None:
     """Width and height of a file as they will be seen, from its header; None when it is no picture that is read here.
 
-    Whether a picture of more than `max_pixels` is turned is not looked at.
+    Raises:
+        ImageError: a damaged header.
     """
     return _bounded("size", path, max_pixels)
 
@@ -175,8 +176,6 @@ def _receive(channel: socket.socket, deadline: float, check: Callable[[], None])
 
 def serve(descriptor: int) -> None:
     """The nursery's own loop: fork a child for each request, until the demo is gone."""
-    from ..images import reading  # noqa: F401  (so that the children have it)
-
     Image.init()
     Image.MAX_IMAGE_PIXELS = None  # what is too large here is measured first; memory and time are bounded in any case
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that have ended leave nothing behind
@@ -228,23 +227,13 @@ def _work(request: dict) -> tuple[str, Any]:
 
 
 def _size(path: str, max_pixels: int) -> tuple[int, int] | None:
-    turned = False
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height <= max_pixels:
-                with contextlib.suppress(Exception):  # what is damaged is said when it is read
-                    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except MemoryError:
-        raise
-    except Exception:  # whatever a decoder stumbles over
-        return None
-    return (height, width) if turned else (width, height)
+    with open(path, "rb") as file:
+        if find_format(file.read(32)) is None:
+            return None
+    return read_size(path)
 
 
 def _read(path: str, max_pixels: int) -> Picture:
-    from ..images.reading import read_picture
-
     return read_picture(path, max_pixels)
 
 

@@ -20,7 +20,7 @@ from .cache import Ledger
 from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, room_needed
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
-from .results import estimate, make_item, progress, waiting_item, write_files
+from .results import estimate, make_item, progress_of, waiting_item, write_files
 from .settings import DEFAULT
 from .texts import duration, language, text
 from .workshop import Workshop
@@ -168,7 +168,9 @@ class Handlers:
             current = self._tickets.get(session) is ticket
             if current:
                 del self._tickets[session]
-        if current:  # else other pictures have been chosen, and the page is theirs
+        if not current:  # other pictures have been chosen, and the page is theirs
+            yield outputs()  # Gradio repeats what came last when a generator ends: this time, nothing
+        else:
             yield outputs(
                 viewer=made.value(),
                 status=viewer.status_line(words, alarm=alarm),
@@ -196,7 +198,7 @@ class Handlers:
                 async with aclosing(self.line.follow(work, ticket)) as moments:
                     last = None
                     async for _ in moments:
-                        share, words = progress(ticket, lang, index, len(paths))
+                        share, words = progress_of(ticket, lang, index, len(paths))
                         if (line := viewer.status_line(words, share)) != last:
                             yield outputs(status=line)
                         last = line
@@ -213,15 +215,12 @@ class Handlers:
         """Do the work of a ticket: the viewer's item, the token of its folder, and the names of its classes."""
         check_request(wanted)
         picture = self._read(path, wanted.outscale, ticket)
-        ticket.expected = self.workshop.seconds(choices.model, *picture.size)
         with self.ledger.new_folder(room_needed(picture, wanted.outscale, views=3)) as folder:
-            ticket.enter("upscaling")
-            result = self.workshop.run(choices.model, picture, wanted, ticket.report)
+            result = self.workshop.run(choices.model, picture, wanted, ticket.watch)
             others: dict[str, Image.Image] = {}
             if choices.second and choices.second != choices.model:
-                ticket.enter("upscaling")
                 alike = replace(wanted, class_strength={}, segment=False, denoise=None)
-                others[choices.second] = self.workshop.run(choices.second, picture, alike, ticket.report).image
+                others[choices.second] = self.workshop.run(choices.second, picture, alike, ticket.watch).image
             ticket.enter("writing")
             name = Path(path).name
             files = write_files(result, name, folder, wanted)
@@ -275,8 +274,7 @@ class Handlers:
         def work(ticket: Ticket) -> tuple[str, str | None, dict]:
             picture = self._read(image, outscale, ticket)
             with self.ledger.new_folder(room_needed(picture, outscale, views=0)) as folder:
-                ticket.enter("upscaling")
-                result = self.workshop.run(model, picture, wanted, ticket.report)
+                result = self.workshop.run(model, picture, wanted, ticket.watch)
                 ticket.enter("writing")
                 files = write_files(result, Path(image).name, folder, wanted)
             return str(files.picture), files.mask and str(files.mask), result.report
@@ -319,7 +317,7 @@ class Handlers:
 
     def _forecast(self, items: list[dict], model: str, outscale: float, lang: str) -> str:
         """One line: what becomes of what, and about how long it takes; or why it would be refused."""
-        words = estimate(items, outscale, partial(self.workshop.seconds, model), self.settings, lang)
+        words = estimate(items, outscale, partial(self.workshop.predict, model), self.settings, lang)
         return viewer.status_line(words)
 
     def _check(self, path: str, outscale: float = 1) -> tuple[int, int]:

@@ -7,11 +7,11 @@ import ctypes
 import gc
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from ..upscaling.progress import Progress
 from .refusals import Cancelled, Refused
 
 TICK = 0.2  # seconds between two looks at a ticket
@@ -22,16 +22,12 @@ class Ticket:
 
     Attributes:
         before: how many others are served first.
-        stage: "waiting", "reading", "upscaling" or "writing".
-        since: when that stage began, by `time.monotonic`.
-        done, total: tiles; 0 of 0 before the first is done.
-        expected: seconds that "upscaling" takes, about; None where nobody knows.
+        progress: how far it is. Its stage is "waiting", "writing", or one of those of `upscale`.
         result: what its last task returned.
     """
 
     def __init__(self):
-        self.before, self.expected, self.result = 0, None, None
-        self._begin("waiting")
+        self.before, self.progress, self.result = 0, Progress("waiting"), None
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -49,16 +45,12 @@ class Ticket:
 
     def enter(self, stage: str) -> None:
         """Begin a stage, unless stopped."""
-        self.check()
-        self._begin(stage)
+        self.watch(Progress(stage))
 
-    def _begin(self, stage: str) -> None:
-        self.stage, self.since, self.done, self.total = stage, time.monotonic(), 0, 0
-
-    def report(self, done: int, total: int) -> None:
-        """Note how many tiles are done, unless stopped."""
+    def watch(self, progress: Progress) -> None:
+        """Note how far it is, unless stopped; `upscale` calls this."""
         self.check()
-        self.done, self.total = done, total
+        self.progress = progress
 
 
 class Line:
@@ -133,29 +125,10 @@ class Line:
     def _serve(self, task: Callable[[Ticket], Any], ticket: Ticket) -> Any:
         try:
             ticket.check()
-            with _interruptible(ticket):
-                return task(ticket)
+            return task(ticket)
         finally:
             self._tickets.remove(ticket)
             _give_memory_back()
-
-
-@contextlib.contextmanager
-def _interruptible(ticket: Ticket) -> Iterator[None]:
-    """Inside, a torch network that this thread computes ends before its next layer once the ticket is stopped."""
-    from torch.nn.modules.module import register_module_forward_pre_hook
-
-    mine = threading.get_ident()
-
-    def check(module, inputs) -> None:
-        if threading.get_ident() == mine:
-            ticket.check()
-
-    hook = register_module_forward_pre_hook(check)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def settle() -> None:

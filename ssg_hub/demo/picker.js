@@ -7,11 +7,11 @@ const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => v
 const input = element.querySelector("input");
 const title = element.querySelector(".title"), hint = element.querySelector(".hint"), fault = element.querySelector(".fault");
 document.body.dataset.dropHere = t.drop_here;
-hint.textContent = t.limits;
 
 const say = () => {
   const files = props.value?.files ?? [];
   element.firstElementChild.classList.toggle("full", files.length > 0);
+  hint.textContent = files.length ? t.choose_others : t.limits;
   title.textContent = files.length > 1 ? fill(t.n_pictures, { n: files.length }) : files[0]?.name ?? t.choose;
 };
 const complain = sentence => { fault.textContent = sentence; fault.hidden = !sentence; };

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from PIL import Image
 
 from ..errors import SSGError
 from ..images.picture import Picture
-from ..upscaling.options import output_size
 from ..upscaling.result import UpscaleResult
 from . import views
 from .archive import FILES, archive_url
@@ -23,6 +21,7 @@ from .refusals import Refused, sentence_for
 from .settings import DEFAULT, Settings
 from .texts import class_name, duration, text
 
+READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
 MOSTLY = 0.5  # share of what is uncertain, from which on the page says so
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
 
@@ -134,17 +133,17 @@ def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | 
     return item | {"input": size}
 
 
-def estimate(items: list[dict], outscale: float, seconds: Callable, settings: Settings, lang: str) -> str:
+def estimate(items: list[dict], outscale: float, predict: Callable, settings: Settings, lang: str) -> str:
     """One line on what is to come: sizes and time, or why not.
 
     Args:
         items: of the viewer.
         outscale: how many times larger.
-        seconds: of (width, height): how long a picture takes, or None.
+        predict: of size and outscale: what a picture becomes.
         settings: the limits.
         lang: of the visitor.
     """
-    total, refused, parts = 0.0, [], []
+    seconds, parts, refused = [], [], []
     for item in items:
         try:
             if item["input"] is None:
@@ -152,25 +151,24 @@ def estimate(items: list[dict], outscale: float, seconds: Callable, settings: Se
                 continue
             width, height = item["input"]
             check_size(width, height, outscale, settings)
+            expected = predict((width, height), outscale)
         except (Refused, SSGError) as error:
             refused.append(sentence_for(error, None, lang))
             continue
-        large = output_size((width, height), outscale)
-        parts = [text("forecast", lang, w=width, h=height, ow=large[0], oh=large[1])]
-        took = seconds(width, height)
-        total = None if took is None or total is None else total + took
+        parts = [text("forecast", lang, w=width, h=height, ow=expected.width, oh=expected.height)]
+        seconds.append(expected.seconds)
     if len(items) == 1 and refused:
         return f"⚠️ {refused[0]}"
     if len(items) > 1:
         parts = [text("forecast_many", lang, n=len(items))]
-    if total and len(refused) < len(items):
-        parts.append(text("about", lang, seconds=duration(total, lang)))
+    if seconds and None not in seconds:
+        parts.append(text("about", lang, seconds=duration(sum(seconds), lang)))
     if refused:
         parts.append("⚠️ " + text("forecast_refused", lang, n=len(refused)))
     return " · ".join(parts)
 
 
-def progress(ticket: Ticket, lang: str, index: int, count: int) -> tuple[float | None, str]:
+def progress_of(ticket: Ticket, lang: str, index: int, count: int) -> tuple[float | None, str]:
     """How far a run is: the share that is done (None while it waits), and in words.
 
     Args:
@@ -178,32 +176,20 @@ def progress(ticket: Ticket, lang: str, index: int, count: int) -> tuple[float |
         lang: of the visitor.
         index, count: which of the visitor's pictures that is.
     """
+    now = ticket.progress
     words = [text("which", lang, n=index + 1, of=count)] if count > 1 else []
-    if ticket.before or ticket.stage == "waiting":
+    if ticket.before or now.stage == "waiting":
         before = max(1, ticket.before)
         words.append(text("waiting_next", lang) if before == 1 else text("waiting", lang, n=before))
         return (index / count if index else None), " · ".join(words)
-    share, left = {"reading": 0.0, "writing": 0.95}.get(ticket.stage, 0.0), None
-    if ticket.stage == "upscaling":
-        share, left = _upscaled(ticket)
-        share = 0.05 + 0.9 * share
-    if ticket.stage == "upscaling" and ticket.total > 1:
-        words.append(text("upscaling_tile", lang, done=min(ticket.done + 1, ticket.total), total=ticket.total))
+    if now.stage == "upscaling" and now.tiles > 1:
+        words.append(text("upscaling_tile", lang, done=min(now.tiles_done + 1, now.tiles), total=now.tiles))
     else:
-        words.append(text(ticket.stage, lang))
-    if left is not None and left >= 1:
-        words.append(text("left_over", lang, seconds=duration(round(left), lang)))
+        words.append(text(now.stage, lang))
+    if now.stage == "upscaling" and now.seconds_left is not None and now.seconds_left >= 1:
+        words.append(text("left_over", lang, seconds=duration(round(now.seconds_left), lang)))
+    share = WRITING if now.stage == "writing" else READ + (WRITING - READ) * now.fraction
     return (index + share) / count, " · ".join(words)
-
-
-def _upscaled(ticket: Ticket) -> tuple[float, float | None]:
-    """Share and seconds left of the upscaling: by its tiles, and before the first of them by what is expected."""
-    passed = time.monotonic() - ticket.since
-    if ticket.done:
-        return ticket.done / ticket.total, passed / ticket.done * (ticket.total - ticket.done)
-    if ticket.expected:
-        return min(0.95, passed / ticket.expected), ticket.expected - passed
-    return 0.0, None
 
 
 def facts(report: dict, lang: str) -> str:

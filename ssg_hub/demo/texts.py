@@ -14,6 +14,7 @@ TEXTS = {
         # the page
         "tagline": "Sharper photographs, guided by what is in them.",
         "choose": "Choose photographs",
+        "choose_others": "Choose others",
         "drop_here": "Drop to upscale",
         "limits": "Drop them anywhere on the page, or paste. Up to {most} at once, {mp_in} megapixels and {file_size} "
         "each; PNG, JPEG, WebP, {avif}TIFF. Deleted after {minutes} minutes.",
@@ -26,7 +27,7 @@ TEXTS = {
         "denoise": "Denoise",
         "denoise_info": "0 keeps the grain, 1 removes it",
         "strength": "Detail",
-        "strength_info": "0 only enlarges (bicubic, nothing invented), 1 adds all that the network sees",
+        "strength_info": "0 only enlarges, 1 adds all that the network sees",
         "format": "Save as",
         "quality": "Quality",
         "run": "Upscale",
@@ -89,7 +90,7 @@ TEXTS = {
         "done": "done",
         "failed_state": "failed",
         # a run
-        "forecast": "{w} × {h} becomes {ow} × {oh}",
+        "forecast": "{w} × {h} → {ow} × {oh}",
         "forecast_many": "{n} photographs",
         "forecast_refused": "{n} of them cannot be done",
         "about": "about {seconds}",
@@ -98,6 +99,8 @@ TEXTS = {
         "reading": "Reading the picture",
         "upscaling": "Upscaling",
         "upscaling_tile": "Upscaling, tile {done} of {total}",
+        "preparing": "Preparing the networks",
+        "finishing": "Drawing mask and map",
         "writing": "Writing the files",
         "left_over": "about {seconds} left",
         "which": "Picture {n} of {of}",
@@ -129,6 +132,7 @@ TEXTS = {
     "zh": {
         "tagline": "理解画面内容，让照片更清晰。",
         "choose": "选择照片",
+        "choose_others": "选择其他照片",
         "drop_here": "松开即可上传",
         "limits": "可拖到页面任意位置，或直接粘贴。一次最多 {most} 张，每张不超过 {mp_in} 百万像素、{file_size}；"
         "支持 PNG、JPEG、WebP、{avif}TIFF。{minutes} 分钟后删除。",
@@ -141,7 +145,7 @@ TEXTS = {
         "denoise": "降噪",
         "denoise_info": "0 保留颗粒，1 去除颗粒",
         "strength": "细节",
-        "strength_info": "0 只放大（双三次插值，不编造任何内容），1 补充网络看到的全部细节",
+        "strength_info": "0 只放大，1 补充网络看到的全部细节",
         "format": "保存格式",
         "quality": "质量",
         "run": "放大",
@@ -202,7 +206,7 @@ TEXTS = {
         "working": "处理中",
         "done": "完成",
         "failed_state": "失败",
-        "forecast": "{w} × {h} 将变为 {ow} × {oh}",
+        "forecast": "{w} × {h} → {ow} × {oh}",
         "forecast_many": "{n} 张照片",
         "forecast_refused": "其中 {n} 张无法处理",
         "about": "约需 {seconds}",
@@ -211,6 +215,8 @@ TEXTS = {
         "reading": "正在读取图片",
         "upscaling": "正在放大",
         "upscaling_tile": "正在放大：第 {done} 块，共 {total} 块",
+        "preparing": "正在准备网络",
+        "finishing": "正在绘制掩码和区域图",
         "writing": "正在写入文件",
         "left_over": "约剩 {seconds}",
         "which": "第 {n} 张，共 {of} 张",
@@ -255,7 +261,7 @@ EXAMPLES = {
 }
 # What the page's own scripts say; sentences with gaps that the server knows are filled in `page_texts`.
 PICKER = (
-    *("choose", "drop_here", "limits", "uploading", "uploading_n", "n_pictures"),
+    *("choose", "choose_others", "drop_here", "limits", "uploading", "uploading_n", "n_pictures"),
     *("file_too_large", "too_many", "failed"),
 )
 VIEWER = (
@@ -328,7 +334,7 @@ def class_name(name: str, lang: str) -> str:
 def duration(seconds: float, lang: str) -> str:
     """A time as people say it: "0.4 s", "12 s", "3 min"."""
     if seconds < 90:
-        return text("seconds", lang, n=f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}")
+        return text("seconds", lang, n=f"{seconds:.1f}" if seconds < 3 else f"{seconds:.0f}")
     return text("minutes", lang, n=round(seconds / 60))
 
 

@@ -5,7 +5,8 @@
 const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 const t = props.texts[lang];
 const MODES = ["compare", "side", "mask", "drift"];
-const SMALLEST_ZOOM = 1, LARGEST_ZOOM = 8, LARGEST_FIT = 3; // a small result is not blown up to the whole area
+const SMALLEST_ZOOM = 1, LARGEST_ZOOM = 8;
+const LARGEST_FIT = { result: 3, original: 12 }; // a small picture is not blown up to the whole area
 const state = { at: 0, mode: "compare", split: 50, zoom: { compare: 1, side: 3 }, place: { x: 50, y: 50 } };
 
 const el = (tag, options = {}, ...children) => {
@@ -24,6 +25,7 @@ const item = () => items()[state.at];
 // The parts, made once.
 const modes = el("div", { className: "modes", aria: { role: "group", label: t.views } },
   ...MODES.map(mode => el("button", { type: "button", textContent: t[mode], data: { mode }, on: { click: () => choose(mode) } })));
+const headline = el("p", { className: "headline" });
 const level = el("output", { className: "level" });
 const zoom = el("div", { className: "zoom", aria: { role: "group", label: t.zoom } },
   el("button", { type: "button", textContent: "−", aria: { label: t.zoom_out }, on: { click: () => magnify(1 / 1.5) } }), level,
@@ -38,7 +40,8 @@ const tags = [el("span", { className: "tag left" }), el("span", { className: "ta
 const tip = el("div", { className: "tip", hidden: true });
 const sheet = el("div", { className: "sheet" }, after, before, layer, keys, grip, ...tags, tip);
 const panels = el("div", { className: "panels" });
-const area = el("div", { className: "area" }, sheet, panels);
+const message = el("p", { className: "message" });
+const area = el("div", { className: "area" }, sheet, panels, message);
 const legend = el("ul", { className: "legend" });
 const opacity = el("input", { type: "range", min: 0, max: 100, value: 60, on: { input: () => fade() } });
 const fader = el("label", { className: "fader" }, el("span", { textContent: t.opacity }), opacity);
@@ -52,7 +55,7 @@ const downloads = el("div", { className: "downloads" });
 const strip = el("ul", { className: "strip" });
 element.append(
   el("section", { className: "viewer", aria: { label: t.views } },
-    el("div", { className: "bar" }, modes, zoom), area,
+    el("div", { className: "bar" }, modes, headline, zoom), area,
     el("div", { className: "below" }, left, legend, scale, explanation, fader),
     strip, el("div", { className: "foot" }, el("div", { className: "words" }, facts, notes, honesty), downloads)));
 const viewer = element.querySelector(".viewer");
@@ -64,6 +67,8 @@ const show = () => {
   viewer.dataset.state = shown?.state ?? "empty";
   if (!shown) return;
   const [first, second] = shown.pictures;
+  message.textContent = first ? "" : shown.note || shown.name;
+  sheet.hidden = !first;
   const done = shown.state === "done";
   if (!allowed(state.mode)) state.mode = "compare";
   viewer.dataset.mode = state.mode;
@@ -73,11 +78,13 @@ const show = () => {
     button.setAttribute("aria-pressed", button.dataset.mode === state.mode);
   }
   modes.hidden = zoom.hidden = !second;
+  headline.hidden = Boolean(second);
+  headline.replaceChildren(shown.name, el("span", { textContent: shown.input ? ` · ${shown.input.join(" × ")}` : "" }));
   source(after, (second ?? first)?.url);
   source(before, second && shown.pictures[state.left ?? 0]?.url);
   after.alt = (second ?? first)?.title ?? "";
   before.alt = first?.title ?? "";
-  tags[0].textContent = second ? shown.pictures[state.left ?? 0].title : shown.note || first?.title || "";
+  tags[0].textContent = second ? shown.pictures[state.left ?? 0].title : "";
   tags[1].textContent = second?.title ?? "";
   source(layer, shown[state.mode]);
   if (state.mode === "mask") read_mask(shown.mask);
@@ -143,9 +150,10 @@ const lay_out = () => {
   if (!shown?.width) return;
   const narrow = matchMedia("(max-width: 900px)").matches;
   const room = area.clientWidth;
-  const height = narrow ? Math.min(innerHeight * 0.68, room * shown.height / shown.width) : clamp(innerHeight - 330, 340, 780);
+  const most = narrow ? innerHeight * 0.68 : clamp(innerHeight - 300, 340, 860);
+  const height = clamp(room * shown.height / shown.width, narrow ? 160 : 340, most);
   area.style.height = state.mode === "side" ? "" : `${height}px`;
-  const fit = Math.min(room / shown.width, height / shown.height, LARGEST_FIT) * state.zoom.compare;
+  const fit = Math.min(room / shown.width, height / shown.height, shown.pictures[1] ? LARGEST_FIT.result : LARGEST_FIT.original) * state.zoom.compare;
   sheet.style.width = `${Math.round(shown.width * fit)}px`;
   sheet.style.height = `${Math.round(shown.height * fit)}px`;
   panels.style.setProperty("--zoom", state.zoom.side);
@@ -188,10 +196,10 @@ sheet.addEventListener("pointermove", event => {
   if (held === "pan") { area.scrollLeft -= event.movementX; area.scrollTop -= event.movementY; }
 });
 for (const end of ["pointerup", "pointercancel"]) sheet.addEventListener(end, () => { held = null; });
-sheet.addEventListener("pointerleave", () => { tip.hidden = true; mark(null); });
+sheet.addEventListener("pointerleave", () => { tip.hidden = true; pointer = null; mark(null); });
 
 // Which class is under the pointer: read from the mask's colours.
-let mask = null;
+let mask = null, pointer = null;
 const read_mask = url => {
   if (mask?.url === url) return;
   mask = { url };
@@ -200,11 +208,14 @@ const read_mask = url => {
     const canvas = el("canvas", { width: image.naturalWidth, height: image.naturalHeight });
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(image, 0, 0);
-    if (mask.url === url) mask.context = context;
+    if (mask.url !== url) return;
+    mask.context = context;
+    if (pointer && state.mode === "mask") point_at(pointer);
   };
   image.src = url;
 };
 const point_at = event => {
+  pointer = event;
   if (!mask?.context) return;
   const { x, y } = place_of(event), { width, height } = mask.context.canvas;
   const [red, green, blue, opaque] = mask.context.getImageData(clamp(Math.floor(x * width), 0, width - 1), clamp(Math.floor(y * height), 0, height - 1), 1, 1).data;
@@ -244,7 +255,10 @@ panels.addEventListener("keydown", event => {
 let known = "", ready = 0;
 watch("value", () => {
   const names = JSON.stringify(items().map(each => each.name)) + props.value?.of;
-  if (names !== known) Object.assign(state, { at: 0, left: 0, split: 50, mode: "compare", zoom: { compare: 1, side: 3 } });
+  if (names !== known) {
+    Object.assign(state, { at: 0, left: 0, split: 50, mode: "compare", zoom: { compare: 1, side: 3 } });
+    viewer.scrollIntoView({ block: "nearest", behavior: "smooth" }); // an example was chosen below
+  }
   const finished = items().filter(each => each.state === "done").length;
   const busy = items().findIndex(each => each.state === "working");
   if (busy >= 0 && items().length > 1) state.at = busy;

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-LAYER_SIDE = 1024  # of the mask and the drift on the screen; the files to download have the full size
+MASK_SIDE, DRIFT_SIDE = 1024, 512  # on the screen; the files to download have the full size
 HATCH = (255, 255, 255, 235)  # light on any class
 HATCH_PERIOD = 12  # pixels of a layer from stripe to stripe
 # Dark violet over red to pale yellow: readable for the colour-blind, and in gray.
@@ -28,7 +28,7 @@ def shrink(image: Image.Image, pixels: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def fit(image: Image.Image, side: int = LAYER_SIDE) -> Image.Image:
+def fit(image: Image.Image, side: int) -> Image.Image:
     """The picture itself, or a smaller one whose longer side is `side`; an indexed mask keeps its indices."""
     factor = side / max(image.size)
     if factor >= 1:
@@ -44,7 +44,7 @@ def mask_layer(mask: Image.Image, uncertain_id: int) -> Image.Image:
         mask: mode "P", class ids, with the palette.
         uncertain_id: the id of pixels of low confidence.
     """
-    small = fit(mask)
+    small = fit(mask, MASK_SIDE)
     ids = np.asarray(small)
     layer = np.array(small.convert("RGBA"))
     unsure = ids == uncertain_id
@@ -61,7 +61,7 @@ def hatching(shape: tuple[int, int]) -> np.ndarray:
 
 def drift_layer(drift: Image.Image) -> Image.Image:
     """The drift (mode "L", 255 = no agreement) as heat, RGBA: where there is none, the picture shows."""
-    amount = np.asarray(fit(drift), np.float32) / 255
+    amount = np.asarray(fit(drift, DRIFT_SIDE), np.float32) / 255
     stops = np.linspace(0, 1, len(HEAT))
     heat = np.stack([np.interp(amount, stops, HEAT[:, channel]) for channel in range(3)], axis=-1)
     cover = np.clip(amount * 2, 0, 1)[..., None] * 255

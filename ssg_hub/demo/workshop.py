@@ -1,15 +1,16 @@
-"""The models that the demo runs: each loaded once, and timed."""
+"""The models that the demo runs, each loaded once."""
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from PIL import Image
 
 from ..errors import SSGError
 from ..images.picture import Picture
+from ..upscaling.progress import Watch
 from ..upscaling.result import UpscaleResult
+from ..upscaling.upscale import Prediction, predict
 from .job import Request
 from .refusals import Refused
 from .settings import DEFAULT, LENT, MEGA, Settings, on_lent_gpu
@@ -19,7 +20,7 @@ WARM_UP_SIDE = 96  # pixels of the first small run
 
 
 class Workshop:
-    """The models that a visitor may choose from, and how fast they have been here."""
+    """The models that a visitor may choose from."""
 
     def __init__(self, settings: Settings, model, load: Callable[[str], object]):
         self.settings = settings
@@ -27,7 +28,6 @@ class Workshop:
         self._models = {DEFAULT: model.to(settings.device)}
         self._load = load
         self._lock = threading.Lock()
-        self._pace: dict[str, float] = {}  # seconds per megapixel of input
         self._compute = on_lent_gpu(self._upscale, _lease)
         if LENT:  # the process with the GPU knows only what was loaded before it was made
             for name in self.names:
@@ -55,20 +55,14 @@ class Workshop:
         config = getattr(self.model(name), "config", None)
         return config.denoise_default if getattr(config, "denoise_set", False) else None
 
-    def run(
-        self, name: str, picture: Picture, request: Request, on_progress: Callable[[int, int], None]
-    ) -> UpscaleResult:
-        """Upscale one picture, and learn how long that takes."""
+    def run(self, name: str, picture: Picture, request: Request, watch: Watch) -> UpscaleResult:
+        """Upscale one picture; `watch` is told how far it is."""
         options = request.options(self.model(name).labels) | {"max_pixels": self.settings.max_pixels}
         if not LENT:  # a function does not go from process to process
-            options["on_progress"] = on_progress
-        started = time.monotonic()
+            options["watch"] = watch
         result = self._compute(name, picture, options)
         if isinstance(result, SSGError):
             raise result
-        width, height = picture.size
-        pace = (time.monotonic() - started) / (width * height / MEGA)
-        self._pace[name] = (self._pace.get(name, pace) + pace) / 2
         return result
 
     def _upscale(self, name: str, picture: Picture, options: dict) -> UpscaleResult | SSGError:
@@ -79,22 +73,20 @@ class Workshop:
             return error
 
     def warm_up(self) -> None:
-        """A first small run, where there was none: it fills caches and gives the first estimate of time."""
-        if DEFAULT in self._pace:
-            return
+        """A first small run: it prepares the networks, and gives the first estimate of time where there was none."""
         noise = Image.effect_noise((WARM_UP_SIDE, WARM_UP_SIDE), 60).convert("RGB")
         try:
             self.model(DEFAULT).upscale(noise)
-            started = time.monotonic()
-            self.model(DEFAULT).upscale(noise)
         except Exception:
-            return log.exception("the first small run failed")
-        self._pace[DEFAULT] = (time.monotonic() - started) / (WARM_UP_SIDE**2 / MEGA)
+            log.exception("the first small run failed")
 
-    def seconds(self, name: str, width: int, height: int) -> float | None:
-        """How long a picture of this size will take, about; None before the first run."""
-        pace = self._pace.get(name)
-        return None if pace is None else pace * width * height / MEGA
+    def predict(self, name: str, size: tuple[int, int], outscale: float) -> Prediction:
+        """What a picture of this size becomes, and about how long that takes.
+
+        Raises:
+            ConfigError: an impossible outscale.
+        """
+        return predict(self.model(name), size, outscale)
 
 
 def _lease(name: str, picture: Picture, options: dict) -> int:
