@@ -42,10 +42,10 @@ def test_it_makes_the_same_pictures(saved):
         )
 
 
-def test_the_guide_is_made_only_when_it_is_asked_for(saved):
-    plain = load_networks(saved)
+def test_the_embedded_guide_is_made_only_when_it_is_asked_for():
+    plain = load_networks()
     plain.upscale(PHOTO, segment=False)
-    assert plain.labels == ["sky", "road", "car", "tree"] and "guide" not in vars(plain)
+    assert "car" in plain.labels and "guide" not in vars(plain)
     assert plain.upscale(PHOTO).mask is not None and "guide" in vars(plain)
 
 
