@@ -4,27 +4,24 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from .denoise import check_denoise
-from .errors import CheckpointError, ConfigError, ImageError
+from .errors import CheckpointError, ImageError
 from .networks import building
+from .networks.assembly import build_generators, build_guide, check_denoise_set
 from .networks.blending import Blender
 from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
-from .networks.registry import Generator, build_generator
+from .networks.registry import build_generator
 from .saved_model import SavedModel
 from .storage import checkpoint
 from .storage.card import check_facts, plain_facts
-
-if TYPE_CHECKING:
-    from .upscaling.upscale import UpscaleResult
-    from .video.upscale_video import VideoResult
+from .upscaler import Upscaler
 
 
 @dataclass
@@ -40,7 +37,7 @@ class SSGOutput(BaseOutput):
     logits: Tensor | None = None
 
 
-class SSGModel(SavedModel):
+class SSGModel(Upscaler, SavedModel):
     """Super-resolution generator and segmentation guide; both are rebuilt from the config alone, offline.
 
     Args:
@@ -76,30 +73,25 @@ class SSGModel(SavedModel):
         super().__init__()
         checkpoint.check_format(format_version, "this config")
         check_facts(license, trained_on)
-        _check_denoise(denoise_set, denoise_default)
-        options = _read_options(scale, generator_config)
-        self.generator = build_generator(generator_type, options)
-        self.grain_generator = build_generator(generator_type, options) if denoise_set else None
-        self.guide = None if guide_config is None else Guide(guide_config)
+        stated = {
+            "generator_type": generator_type,
+            "generator_config": generator_config,
+            "scale": scale,
+            "denoise_set": denoise_set,
+            "denoise_default": denoise_default,
+            "guide_config": guide_config,
+        }
+        self.generator, self.grain_generator = build_generators(stated)
+        self.guide = build_guide(stated)
         self._blender = Blender()
         self.register_to_config(
             scale=self.scale, generator_config=dict(self.generator.options), trained_on=plain_facts(trained_on or {})
         )
 
     @property
-    def scale(self) -> int:
-        """How many times larger SR is than LR, per side."""
-        return self.generator.scale
-
-    @property
-    def labels(self) -> list[str]:
-        """Class names in the order of the logits' channels; empty without a guide."""
-        return [] if self.guide is None else self.guide.labels
-
-    @property
-    def palette(self) -> list[tuple[int, int, int]]:
-        """RGB colours (0–255) of the classes; empty without a guide."""
-        return [] if self.guide is None else self.guide.palette
+    def denoise_default(self) -> float:
+        """The denoise strength of `upscale` where none is given, 0 to 1."""
+        return self.config.denoise_default
 
     def forward(self, lr: Tensor) -> SSGOutput:
         """Upscale a batch and segment the result; differentiable throughout.
@@ -133,55 +125,6 @@ class SSGModel(SavedModel):
             self.guide.eval()
         return self
 
-    def upscale(self, image: Any, **options: Any) -> "UpscaleResult":
-        """Upscale a picture; see `ssg_hub.upscaling.upscale.upscale` for what it takes and returns.
-
-        >>> from PIL import Image
-        >>> model = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 1})
-        >>> result = model.upscale(Image.new("RGB", (12, 8)), outscale=2)
-        >>> result.image.size
-        (24, 16)
-        """
-        from .upscaling.upscale import upscale
-
-        return upscale(self, image, **{"denoise": self.config.denoise_default, **options})
-
-    def upscale_video(self, source: str | Path, target: str | Path, **options: Any) -> "VideoResult":
-        """Upscale a clip from file to file; see `ssg_hub.video.upscale_video.upscale_video` for the options.
-
-        Raises:
-            ConfigError: the extra `video` is not installed.
-        """
-        try:
-            from .video.upscale_video import upscale_video
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"clips need the package {error.name}, which is not installed. Use pip install 'ssg-hub[video]'."
-            ) from error
-        return upscale_video(self, source, target, **{"denoise": self.config.denoise_default, **options})
-
-    def generator_for(self, denoise: float = 1.0) -> Generator:
-        """The generator for a denoise strength; the networks themselves stay as they are.
-
-        Args:
-            denoise: 1 is the first set of weights, which gives clean pictures; 0 is the second, which keeps the grain;
-                between them the weights are interpolated (`ssg_hub.networks.blending.blend`). The last blend is kept.
-
-        Raises:
-            ConfigError: no number from 0 to 1, or not 1 and the model has one set of weights only.
-        """
-        check_denoise(denoise)
-        if denoise == 1:
-            return self.generator
-        if self.grain_generator is None:
-            raise ConfigError(
-                f"denoise is {denoise}, but this model has one set of weights, and so the strength 1 only. "
-                "Leave denoise out, or use a model with a second set."
-            )
-        if denoise == 0:
-            return self.grain_generator
-        return self._blender.blend(self.grain_generator, self.generator, denoise)
-
     def set_denoise_weights(
         self, weights: str | Path | Mapping[str, Tensor] | None, default: float = 1.0
     ) -> "SSGModel":
@@ -195,7 +138,7 @@ class SSGModel(SavedModel):
             CheckpointError: the weights cannot be read, or are of another architecture.
             ConfigError: `default` is no number from 0 to 1.
         """
-        _check_denoise(weights is not None, default)
+        check_denoise_set(weights is not None, default)
         second = None
         if weights is not None:
             state = self._read_second(weights) if isinstance(weights, (str, Path)) else weights
@@ -302,23 +245,3 @@ class SSGModel(SavedModel):
         if drawn.guide is not None:
             check_reading(drawn.guide)
         return drawn
-
-
-def _check_denoise(denoise_set: object, default: object) -> None:
-    if not isinstance(denoise_set, bool):
-        raise ConfigError(f"denoise_set is {denoise_set!r:.60}; it must be true or false.")
-    check_denoise(default, "denoise_default")
-    if default != 1 and not denoise_set:
-        raise ConfigError(f"denoise_default is {default}, but without a second set of weights only 1 is possible.")
-
-
-def _read_options(scale: object, generator_config: object) -> dict[str, Any]:
-    """The generator's options, with the scale among them where it is given."""
-    if generator_config is not None and not isinstance(generator_config, Mapping):
-        raise ConfigError(f"generator_config is {generator_config!r:.60}; a dict of options is needed.")
-    options = dict(generator_config or {})
-    if scale is not None and options.setdefault("scale", scale) != scale:
-        raise ConfigError(
-            f"scale is {scale!r:.60} but generator_config says {options['scale']!r:.60}. Give one of them."
-        )
-    return options

@@ -11,12 +11,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ssg_hub.errors import CheckpointError, ConfigError, SSGError
-from ssg_hub.loading import load_guide, load_model
+from ssg_hub.loading import load_guide, load_model, load_networks
 from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.published import read_generator
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
+
+
+@pytest.fixture(autouse=True, params=[load_model, load_networks])
+def load_model(request, monkeypatch):
+    """Both ways to read a model."""
+    monkeypatch.setitem(globals(), "load_model", request.param)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +119,8 @@ def test_a_config_of_wrong_values_is_one_sentence_at_load(kind, saved):
 def test_what_says_how_to_run_does_not_matter(changes, saved, tiny_model):
     edit(saved / "config.json", **changes)
     lr = torch.rand(1, 3, 16, 16)
-    assert torch.equal(load_model(saved)(lr).logits, tiny_model(lr).logits)
+    model = load_model(saved)
+    assert torch.equal(model.guide(model.generator(lr)), tiny_model(lr).logits)
 
 
 @pytest.mark.parametrize("text", ['{"a":' * 5000 + "1" + "}" * 5000, "[" * 100_000, "\ufffe", "", "null", "5", "{}"])

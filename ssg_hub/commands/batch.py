@@ -5,10 +5,11 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError
 from ..images.formats import name_endings
-from ..loading import EMBEDDED, load_model
+from ..loading import EMBEDDED, load_networks
 from ..upscaling.options import DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if clips.are_meant(args.inputs, args.output):
         if args.manifest:
             raise ConfigError("--manifest records pictures, and the input is clips. Leave it out.")
-        return clips.run(args, load_model, _options, say, _Group)
+        return clips.run(args, _load, _options, say, _Group)
     clips.refuse_options(args)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     jobs = plan_jobs(
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             todo.append(job)
     with _Group(world) as group:
         if todo:
-            model = load_model(args.model)
+            model = _load(args)
             loop = Loop(model, _options(args, model.labels), args.overwrite, say, manifest)
             with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
                 failed = loop.run(todo, bar)
@@ -135,6 +136,21 @@ def _tile(text: str) -> str | int | None:
     return int(text) or None
 
 
+def _load(args: argparse.Namespace) -> Any:
+    """The model of a request, on the device where it is to compute: the best there is unless one is named."""
+    import torch
+
+    from ..upscaling.engines.choice import choose_device
+
+    device = args.device
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    place = choose_device(torch.device("cpu"), device)  # before the model is read
+    return load_networks(args.model).to(place)
+
+
 def _options(args: argparse.Namespace, labels: list[str]) -> dict:
     """The arguments of `upscale` that hold for every picture of the batch."""
     import torch
@@ -144,9 +160,6 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     if (args.mask or args.overlay or args.drift) and not labels:
         raise ConfigError("this model has no guide, so there is no mask to write. Leave out --mask and --overlay.")
-    device = args.device
-    if device in (None, "cuda") and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     options = {
         "outscale": args.outscale,
         "tile": args.tile,
@@ -154,7 +167,6 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
         "strength": args.strength,
         "color_fix": args.color_fix,
         "engine": args.engine,
-        "device": device,
         "dtype": args.dtype and getattr(torch, args.dtype),
     }
     given = {"max_pixels": args.max_pixels or None, "denoise": args.denoise}

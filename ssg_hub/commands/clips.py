@@ -85,12 +85,12 @@ def refuse_options(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} is for clips, and the input is pictures. Leave it out.")
 
 
-def run(args: argparse.Namespace, load_model, picture_options, say, group_of) -> int:
+def run(args: argparse.Namespace, load, picture_options, say, group_of) -> int:
     """Do what `ssg upscale` was asked for of clips.
 
     Args:
         args: of the command line.
-        load_model, picture_options, say, group_of: what the batch of pictures uses too.
+        load, picture_options, say, group_of: what the batch of pictures uses too.
 
     Returns:
         0, or 1 when some clips failed.
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, load_model, picture_options, say, group_of) ->
             todo.append((source, target))
     with group_of(world) as group:
         if todo:
-            model = load_model(args.model)
+            model = load(args)
             options = _options(args, picture_options(args, model.labels))
             failed = sum(not _upscale_one(model, *job, options, args, say, rank == 0) for job in todo)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)

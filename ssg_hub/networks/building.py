@@ -28,9 +28,9 @@ def sketch(build: Callable[[], Network]) -> Network:
         return build()
 
 
-def check_finite(module: nn.Module, name: str) -> None:
+def check_finite(module: nn.Module, name: str, prefix: str = "") -> None:
     """Raise CheckpointError where a weight is NaN or infinite: pictures would come out black, or not at all."""
-    for key, tensor in module.state_dict().items():
+    for key, tensor in module.state_dict(prefix=prefix).items():
         if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor).all():
             raise CheckpointError(
                 f"the weights of {name} hold values that are not finite, first in {key}: their training failed. "

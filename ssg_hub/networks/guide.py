@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
 from ..storage import is_folder
-from ..storage.hub import REACH_OPTIONS, check_reach, hub_errors
 from .building import ONE_AT_A_TIME, check_finite, sketch
 from .guide_config import check_guide_config, read_labels
+from .lite_segmentation import MODEL_TYPE, LiteConfig, LiteSegmentation
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 PROBE = 64  # pixels a side of the picture on which a configuration is tried
@@ -65,6 +65,8 @@ class Guide(nn.Module):
             CheckpointError: its weights are missing, damaged or incomplete.
             HubError: the Hub refused or is out of reach.
         """
+        from ..storage.hub import REACH_OPTIONS, check_reach, hub_errors
+
         if is_folder(name):
             return cls._load(name, hub_options)
         with hub_errors(str(name), hub_options.get("revision"), hub_options.get("token")):
@@ -76,7 +78,7 @@ class Guide(nn.Module):
     def _load(cls, name: str | Path, hub_options: dict) -> "Guide":
         from transformers import AutoModelForSemanticSegmentation, PreTrainedConfig
 
-        from . import lite_segmentation  # noqa: F401  (registers the light network)
+        from . import lite_transformers  # noqa: F401  (registers the light network)
 
         try:
             config, _ = PreTrainedConfig.get_config_dict(name, **hub_options)
@@ -186,11 +188,11 @@ def _build_network(guide_config: dict) -> nn.Module:
     config = check_guide_config(guide_config)
     config = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "input_scale": 1.0, **config}
 
+    model_type = config.pop("model_type")
+    if model_type == MODEL_TYPE:
+        return _build_light(config)
     from transformers import AutoConfig, AutoModelForSemanticSegmentation, PreTrainedConfig
 
-    from . import lite_segmentation  # noqa: F401  (registers the light network)
-
-    model_type = config.pop("model_type")
     try:
         if taken := [key for key in config if callable(getattr(PreTrainedConfig, key, None))]:
             raise ConfigError(f"guide_config has {taken[0]}, which is no setting of a network. Get the config again.")
@@ -209,6 +211,22 @@ def _build_network(guide_config: dict) -> nn.Module:
                 f"guide_config has model_type {model_type!r:.60}, which transformers does not know as a semantic "
                 "segmentation model. Use for instance 'segformer', or upgrade transformers."
             ) from error
+        raise ConfigError(
+            f"the guide of guide_config cannot be built ({_brief(error)}). Get the config again."
+        ) from error
+
+
+def _build_light(config: dict) -> LiteSegmentation:
+    """Our own network, which needs no transformers."""
+    try:
+        light = LiteConfig(**config)
+        if not hasattr(light, "palette"):
+            light.palette = default_palette(len(light.id2label))
+        with ONE_AT_A_TIME:
+            return LiteSegmentation(light)
+    except ConfigError:
+        raise
+    except Exception as error:  # sizes that make no network
         raise ConfigError(
             f"the guide of guide_config cannot be built ({_brief(error)}). Get the config again."
         ) from error

@@ -1,16 +1,19 @@
-"""A light semantic segmentation network, registered with transformers so that every guide has the same type.
+"""A light semantic segmentation network, which runs without transformers; `lite_transformers` has it as one of theirs.
 
 EfficientNet-Lite (ReLU6, no squeeze-and-excitation: exact in fp16 and quick on a CPU) with a small feature pyramid:
-4 M parameters with the smallest trunk. Import this module before `AutoModelForSemanticSegmentation` is asked for
-`ssg_lite_segmentation`.
+4 M parameters with the smallest trunk.
 """
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSemanticSegmentation, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from ..errors import ConfigError
+
+MODEL_TYPE = "ssg_lite_segmentation"
 
 # EfficientNet-Lite (Tan & Le 2019 without swish and SE), seven stages: expansion, kernel, stride of the first block
 STAGES = [(1, 3, 1), (6, 3, 2), (6, 5, 2), (6, 3, 2), (6, 5, 1), (6, 5, 2), (6, 3, 1)]
@@ -22,14 +25,41 @@ TAPPED_STAGES = (1, 2, 4, 6)  # the pyramid reads what these put out, at strides
 BN_OPTIONS = {"eps": 1e-3, "momentum": 0.01}
 
 
-class LiteSegmentationConfig(PretrainedConfig):
-    """Configuration: `width` is the number of channels in the pyramid, `trunk` one of TRUNKS; classes as usual."""
+class LiteConfig:
+    """The network's configuration: its values as attributes, by the names that transformers gives them.
 
-    model_type = "ssg_lite_segmentation"
+    Args:
+        width: channels in the pyramid.
+        trunk: one of TRUNKS.
+        id2label: class names by their ids.
+        values: `label2id`, and what `Guide` keeps with a network: `palette`, `image_mean`, `image_std`, `input_scale`.
+            Others, such as transformers' own, are left out.
+    """
 
-    def __init__(self, width: int = 96, trunk: str = "lite0", **kwargs):
+    model_type = MODEL_TYPE
+    KEPT = ("label2id", "palette", "image_mean", "image_std", "input_scale")
+
+    def __init__(self, width: int = 96, trunk: str = "lite0", id2label: dict[int, str] | None = None, **values: Any):
         self.width, self.trunk = width, trunk
-        super().__init__(**kwargs)
+        self.id2label = {0: "LABEL_0", 1: "LABEL_1"} if id2label is None else id2label
+        for name in self.KEPT:
+            if values.get(name) is not None:
+                setattr(self, name, values[name])
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """All values."""
+        return dict(vars(self))
+
+    def to_json_string(self) -> str:
+        """All values as JSON."""
+        return json.dumps(vars(self), sort_keys=True)
+
+
+class Segmented(NamedTuple):
+    """What the network returns, by the names of transformers' `SemanticSegmenterOutput`."""
+
+    logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class InvertedResidual(nn.Module):
@@ -109,40 +139,39 @@ class Pyramid(nn.Module):
         return self.classify(self.dropout(x))
 
 
-class LiteSegmentationForSemanticSegmentation(PreTrainedModel):
+class LiteSegmentation(nn.Module):
     """Normalised pictures `pixel_values` (B, 3, H, W) to logits (B, K, H/4, W/4)."""
 
-    config_class = LiteSegmentationConfig
-    main_input_name = "pixel_values"
-
-    def __init__(self, config: LiteSegmentationConfig):
-        super().__init__(config)
+    def __init__(self, config: LiteConfig):
+        super().__init__()
+        self.config = config
         self.backbone = EfficientNetLite(config.trunk)
-        self.decode_head = Pyramid(self.backbone.widths, config.width, config.num_labels)
-        self.post_init()
+        self.decode_head = Pyramid(self.backbone.widths, config.width, len(config.id2label))
+        self.apply(init_weights)
 
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-    def forward(self, pixel_values: Tensor, output_hidden_states: bool = False) -> SemanticSegmenterOutput:
+    def forward(self, pixel_values: Tensor, output_hidden_states: bool = False) -> Segmented:
         features = self.backbone(pixel_values)
-        shown = tuple(features) if output_hidden_states else None
-        return SemanticSegmenterOutput(logits=self.decode_head(features), hidden_states=shown)
+        return Segmented(self.decode_head(features), tuple(features) if output_hidden_states else None)
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Start the trunk from ImageNet weights in the published names; the classifier among them is left out."""
         wanted = self.backbone.state_dict()
         self.backbone.load_state_dict({name: state[name] for name in wanted})
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that transformers reads back, once `lite_transformers` is imported."""
+        from .lite_transformers import to_transformers
+
+        to_transformers(self).save_pretrained(folder)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Initialise a layer."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
 
 def _resize_to(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-AutoConfig.register(LiteSegmentationConfig.model_type, LiteSegmentationConfig, exist_ok=True)
-AutoModelForSemanticSegmentation.register(
-    LiteSegmentationConfig, LiteSegmentationForSemanticSegmentation, exist_ok=True
-)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .building import ONE_AT_A_TIME
 
-APART = {"lite_segmentation"}  # a module of this package that has no generator, and brings transformers along
+APART = {"lite_transformers"}  # a module of this package that has no generator, and brings transformers along
 
 
 class NcnnLayer(NamedTuple):

@@ -11,11 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import RemoteEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError
-from . import EMBEDDED, find_path, hub
+from . import EMBEDDED, find_path
 
 FORMAT_VERSION = 1  # raised when an older release could no longer read what this one saves
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
@@ -136,6 +135,23 @@ def check_weights(folder: Path, variant: str | None, expected: Mapping[str, torc
             )
 
 
+def read_weights(folder: Path, prefix: str, shown: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with `prefix`, without it, in float32 and in memory of their own.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or truncated.
+    """
+    found = {}
+    for name in _weights_files(folder, None, shown):
+        with _reading(name, shown), safe_open(folder / name, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118  (it is no dict)
+                if key.startswith(prefix):
+                    tensor = file.get_tensor(key)
+                    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+                    found[key.removeprefix(prefix)] = tensor.to(dtype, copy=True)
+    return found
+
+
 def own_memory(model: torch.nn.Module) -> None:
     """Copy the weights out of the mapped file: there they are unaligned, so that results differ in the last bit."""
     for tensor in (*model.parameters(), *model.buffers()):
@@ -204,6 +220,10 @@ def _find_folder(name: str | Path | None) -> Path | None:
 
 def _fetch(repo_id: str, variant: str | None, revision: str | None, options: dict) -> Path:
     """Bring config and weights into the cache; returns the snapshot folder."""
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    from . import hub
+
     try:
         folder = hub.fetch_file(repo_id, CONFIG, revision=revision, **options).parent
     except RemoteEntryNotFoundError:
@@ -246,28 +266,37 @@ def _check_listed(files: Iterable[str], variant: str | None, shown: str) -> None
 
 def _read_headers(folder: Path, variant: str | None, shown: str) -> dict[str, tuple[str, list[int]]]:
     """The type and the shape of every tensor; a file must have a sound header and the length that this announces."""
-    single, index = weights_names(variant)
-    listed = None
-    if (folder / index).is_file():  # diffusers prefers the shards, too
-        listed = _read_index(folder / index, shown)
     found: dict[str, tuple[str, list[int]]] = {}
-    for name in [single] if listed is None else sorted(set(listed.values())):
-        try:
-            if not (folder / name).is_file():
-                raise FileNotFoundError
-            with safe_open(folder / name, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118  (it is no dict)
-                    part = file.get_slice(key)
-                    found[key] = (part.get_dtype(), part.get_shape())
-        except FileNotFoundError:
-            raise CheckpointError(f"the weights of {shown} are incomplete: {name} is missing. Get it again.") from None
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{name} of {shown} is damaged or truncated ({error}). Save or download the model again."
-            ) from None
-    if listed is not None and set(listed) != set(found):
+    for name in _weights_files(folder, variant, shown):
+        with _reading(name, shown), safe_open(folder / name, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118  (it is no dict)
+                part = file.get_slice(key)
+                found[key] = (part.get_dtype(), part.get_shape())
+    _, index = weights_names(variant)
+    if (folder / index).is_file() and set(_read_index(folder / index, shown)) != set(found):
         raise CheckpointError(f"{index} of {shown} does not list what its shards hold. Get all of them again.")
     return found
+
+
+def _weights_files(folder: Path, variant: str | None, shown: str) -> list[str]:
+    """The names of the files with the weights: one, or shards, which diffusers prefers, too."""
+    single, index = weights_names(variant)
+    names = sorted(set(_read_index(folder / index, shown).values())) if (folder / index).is_file() else [single]
+    for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"the weights of {shown} are incomplete: {name} is missing. Get it again.")
+    return names
+
+
+@contextmanager
+def _reading(name: str, shown: str) -> Iterator[None]:
+    """What goes wrong inside is a CheckpointError about this file."""
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{name} of {shown} is damaged or truncated ({error}). Save or download the model again."
+        ) from None
 
 
 def _read_index(path: Path, shown: str) -> dict[str, str]:

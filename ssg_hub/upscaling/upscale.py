@@ -125,13 +125,14 @@ def upscale(
     """
     started = time.perf_counter()
     check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise)
-    labels = [] if model.guide is None else list(model.guide.labels)
+    guide = model.guide if segment or isinstance(strength, dict) else None  # not made where it is not needed
+    labels = [] if guide is None else list(guide.labels)
     by_class = parse_strength(strength, labels)
-    segments = segment and model.guide is not None
+    segments = segment and guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
     generator = model.generator if denoise == 1 else model.generator_for(denoise)
-    runner = open_engine(generator, model.guide, engine, device, dtype)
+    runner = open_engine(generator, guide, engine, device, dtype)
     tracker = Tracker(on_progress, watch)
     tracker.enter("reading")
     picture = read_picture(image, max_pixels)
@@ -155,13 +156,12 @@ def upscale(
         "dtype": str(runner.dtype).removeprefix("torch."),
         "fallbacks": dict(runner.fallbacks),
     }
-    return _finish(job, outcome, model.guide, report, started, segment)
+    return _finish(job, outcome, report, started, segment)
 
 
-def _finish(
-    job: Job, outcome: Outcome, guide: nn.Module | None, report: dict, started: float, asked: bool
-) -> UpscaleResult:
+def _finish(job: Job, outcome: Outcome, report: dict, started: float, asked: bool) -> UpscaleResult:
     """Put the result together; `asked` says whether a mask was wanted."""
+    guide = job.engine.guide
     notes = list(job.picture.notes)
     if asked and guide is None:
         notes.append("The model has no guide, so there is no mask and no drift.")

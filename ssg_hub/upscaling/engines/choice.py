@@ -30,7 +30,7 @@ def open_engine(
     """
     name = choose_engine(engine)
     parameter = next(generator.parameters(), torch.empty(0))
-    place, precision = _choose_device(parameter.device, device), _choose_dtype(parameter.dtype, dtype)
+    place, precision = choose_device(parameter.device, device), _choose_dtype(parameter.dtype, dtype)
     if name == "torch":
         return TorchEngine(generator, guide, place, precision)
     from .openvino import OpenVINOEngine, reason_against
@@ -44,8 +44,12 @@ def open_engine(
     return fallback
 
 
-def _choose_device(current: torch.device, device: str | torch.device | None) -> torch.device:
-    """The device to compute on: the model's own unless another one is asked for."""
+def choose_device(current: torch.device, device: str | torch.device | None) -> torch.device:
+    """The device to compute on: the model's own unless another one is asked for.
+
+    Raises:
+        ConfigError: a name that torch does not know, or a device that this machine lacks.
+    """
     if device is None:
         return current
     try:

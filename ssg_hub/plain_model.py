@@ -1,0 +1,137 @@
+"""A model that is only used: networks and config, read without diffusers, whose import takes longer than a picture."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import CheckpointError, SSGError
+from .networks.assembly import build_generators, build_guide
+from .networks.blending import Blender
+from .networks.building import check_finite, sketch
+from .networks.guide import Guide, check_reading
+from .networks.guide_config import read_labels
+from .networks.published import read_generator
+from .networks.registry import Generator, build_generator
+from .storage import EMBEDDED, checkpoint
+from .storage.card import check_facts
+from .upscaler import Upscaler
+
+
+class PlainModel(Upscaler):
+    """What `SSGModel` is to whoever upscales; the guide is made when it is asked for.
+
+    Args:
+        config: as `SSGModel.config` has it.
+        generator, grain_generator: ready for use.
+        make_guide: called once, for the guide.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        generator: Generator,
+        grain_generator: Generator | None = None,
+        make_guide: Callable[[], Guide | None] = lambda: None,
+    ):
+        self.config, self.generator, self.grain_generator = dict(config), generator, grain_generator
+        self._make_guide, self._blender = make_guide, Blender()
+        self._device = torch.device("cpu")
+
+    @cached_property
+    def guide(self) -> Guide | None:
+        guide = self._make_guide()
+        return guide and guide.to(self._device)
+
+    @property
+    def denoise_default(self) -> float:
+        return self.config.get("denoise_default", 1.0)
+
+    @property
+    def labels(self) -> list[str]:
+        named = (self.config.get("guide_config") or {}).get("id2label")
+        return super().labels if named is None else read_labels(named)
+
+    def to(self, device: str | torch.device) -> "PlainModel":
+        """Move the networks."""
+        self._device = torch.device(device)
+        for network in (self.generator, self.grain_generator, vars(self).get("guide")):
+            if network is not None:
+                network.to(device)
+        return self
+
+
+def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_options: Any) -> PlainModel:
+    """Read a saved model, with every check of `SSGModel.from_pretrained`.
+
+    Args:
+        name: "embedded", a folder, or a Hub id.
+        revision, hub_options: as for `SSGModel.from_pretrained`.
+
+    Raises:
+        CheckpointError, HubError: as `SSGModel.from_pretrained`.
+    """
+    shown, folder = checkpoint.open_checkpoint(name, None, revision, **hub_options)
+    config = checkpoint.read_config(folder, shown)
+    if name != EMBEDDED:  # what comes with the package has been looked at
+        _check(config, folder, shown)
+    try:
+        generator, second = build_generators(config)
+    except SSGError as error:
+        raise CheckpointError(f"the config of {shown} cannot be used: {error}") from error
+    _fill(generator, folder, "generator.", shown)
+    if second is not None:
+        _fill(second, folder, "grain_generator.", shown)
+
+    def make_guide() -> Guide | None:
+        guide = build_guide(config)
+        return guide and _fill(guide, folder, "guide.", shown)
+
+    model = PlainModel(config, generator, second, make_guide)
+    if name != EMBEDDED:
+        _ = model.guide  # what is wrong with it comes out here
+    return model
+
+
+def read_weights_file(path: str | Path) -> PlainModel:
+    """A model without a guide from a file of published weights.
+
+    Raises:
+        CheckpointError: see `ssg_hub.networks.published.read_generator`.
+    """
+    generator_type, generator_config, state = read_generator(path)
+    generator = build_generator(generator_type, generator_config).eval()
+    generator.load_state_dict(state)
+    return PlainModel({"generator_type": generator_type, "generator_config": generator_config}, generator)
+
+
+def _check(config: Mapping[str, Any], folder: Path, shown: str) -> None:
+    """Build the networks without memory, let the guide read, and compare names and shapes with the files'."""
+    try:
+        check_facts(config.get("license"), config.get("trained_on"))
+        generator, second, guide = sketch(lambda: (*build_generators(config), build_guide(config)))
+        if guide is not None:
+            check_reading(guide)
+    except SSGError as error:
+        raise CheckpointError(f"the config of {shown} cannot be used: {error}") from error
+    parts = {"generator.": generator, "grain_generator.": second, "guide.": guide}
+    expected = {
+        prefix + key: tensor
+        for prefix, network in parts.items()
+        if network is not None
+        for key, tensor in network.state_dict().items()
+    }
+    checkpoint.check_weights(folder, None, expected, shown)
+
+
+def _fill(network: Any, folder: Path, prefix: str, shown: str) -> Any:
+    """Give a network its weights, in float32, and make it ready."""
+    try:
+        network.load_state_dict(checkpoint.read_weights(folder, prefix, shown))
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"the weights of {shown} do not fit its config ({detail}). Get both again.") from None
+    check_finite(network, shown, prefix)
+    return network.eval()
