@@ -77,6 +77,21 @@ def test_a_model_without_a_guide_gives_a_picture_and_no_mask(serve, photo):
     assert Image.open(picture).size == (96, 72) and mask is None and "classes" not in report
 
 
+def test_a_call_over_plain_http_may_leave_out_the_last_values_and_keeps_its_number(tiny_model, demo_of_all, photo):
+    import httpx
+
+    url, session = demo_of_all[0], "a-session"
+    path = httpx.post(f"{url}gradio_api/upload", files={"files": photo.open("rb")}).json()[0]
+    picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    join = {"data": [picture, 2], "fn_index": 13, "session_hash": session}
+    assert httpx.post(f"{url}gradio_api/queue/join", json=join).status_code == 200
+    with httpx.stream("GET", f"{url}gradio_api/queue/data", params={"session_hash": session}, timeout=60) as lines:
+        said = next(json.loads(line[5:]) for line in lines.iter_lines() if "process_completed" in line)
+    assert said["success"]
+    got = Image.open(io.BytesIO(httpx.get(f"{url}gradio_api/file={said['output']['data'][0]['path']}").content))
+    assert np.array_equal(got, tiny_model.upscale(photo, outscale=2).image)
+
+
 def test_what_cannot_be_done_is_a_sentence_without_server_paths(tiny_model, serve, photo, tmp_path, cache):
     client = serve(tiny_model, Settings(max_pixels=1000, max_output_pixels=10_000))
     (tmp_path / "text.png").write_text("no picture")

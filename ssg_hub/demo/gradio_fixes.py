@@ -54,6 +54,30 @@ def strengths_input(**options) -> gr.JSON:
     return component
 
 
+def fill_in_missing(demo: gr.Blocks, endpoint: str) -> None:
+    """Let a program leave out the last values of an endpoint: they are what the components hold at first.
+
+    Gradio's own client fills them in, but a call over plain HTTP fails; so each value that is added to an endpoint
+    breaks every such caller.
+    """
+    check = demo.validate_inputs
+
+    def filled(fn, inputs: list) -> None:
+        if fn.api_name == endpoint:
+            inputs.extend(component.value for component in fn.inputs[len(inputs) :])
+        check(fn, inputs)
+
+    demo.validate_inputs = filled
+
+
+def count_from(demo: gr.Blocks, number: int) -> None:
+    """Give the event that is connected next this number, which must be free.
+
+    Gradio numbers events in their order, and a program that joins the queue over plain HTTP names one by its number.
+    """
+    demo.default_config.fn_id = number
+
+
 def mend_mcp() -> None:
     """Let all outputs of a tool arrive, also at clients that do not ask to be told of progress.
 

@@ -9,7 +9,7 @@ from gradio.utils import get_upload_folder
 from ..loading import load_model
 from . import viewer
 from .cache import Ledger
-from .gradio_fixes import picture_input, strengths_input
+from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
 from .guard import fetch_picture
 from .handlers import OUTPUTS, Choices, Handlers
 from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY
@@ -23,6 +23,7 @@ SIZES = (1, 2, 3, 4, 6, 8)
 FORMAT_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 TILES = (64, 128, 256)
 HEAVY = {"concurrency_limit": None, "show_progress": "hidden"}  # our own line lets one picture in at a time
+ENDPOINT = 13  # the number of `/upscale`, whatever else the page gets: programs may have written it down
 LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # works when the line is full, too
 
 
@@ -59,7 +60,9 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
 
         demo.load(fill, None, programs, **LIGHT)
         _wire(handlers, part)
+        count_from(demo, ENDPOINT)
         _endpoint(handlers)
+        fill_in_missing(demo, "upscale")
         demo.unload(handlers.leave)
     demo.queue(api_open=False)  # nobody gets past the line
     demo.i18n, demo.settings, demo.workshop = make_i18n(), settings, workshop
