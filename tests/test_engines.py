@@ -108,6 +108,12 @@ def test_a_transformers_guide_runs_too(tiny_model):
 
 
 @needs_openvino
+@pytest.mark.parametrize("scale", [0.5, 0.7])
+def test_a_guide_that_reads_at_another_size_runs_too(scale):
+    assert_alike(make_model(lively(features=8, convs=1), light_guide(input_scale=scale)), PHOTO)
+
+
+@needs_openvino
 def test_the_result_follows_the_weights(cache):
     model = make_model(lively(features=8, convs=1))
     assert_alike(model, PHOTO)
@@ -181,7 +187,11 @@ def test_what_openvino_would_compute_otherwise_is_left_to_torch(cache, monkeypat
 
 @needs_openvino
 def test_a_guide_that_openvino_refuses_runs_beside_a_generator_that_it_runs(cache):
-    model = make_model(lively(features=8, convs=1), light_guide(input_scale=0.5))
+    class Branching(Guide):
+        def forward(self, image):
+            return super().forward(image) * (2 if image.shape[-1] % 2 else 1)
+
+    model = make_model(lively(features=8, convs=1), Branching(light_guide().guide_config).eval())
     one, other = (upscale(model, PHOTO, engine=engine) for engine in ("torch", "openvino"))
     assert other.report["engine"] == "openvino"
     assert "OpenVINO cannot run the guide" in other.report["notes"][-1]

@@ -151,9 +151,16 @@ class Guide(nn.Module):
         """Resized and normalised as the network wants it."""
         scale = self.network.config.input_scale
         if scale != 1:
-            size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+            size = [_scaled(side, scale) for side in image.shape[-2:]]
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
         return (image - self.mean) / self.std
+
+
+def _scaled(side: int | Tensor, scale: float) -> int | Tensor:
+    """A side times a factor, rounded, at least 1; while a network is traced sides are tensors, and stay so."""
+    if isinstance(side, Tensor):
+        return (side * scale).round().clamp(min=1).long()
+    return max(1, round(side * scale))
 
 
 def check_reading(guide: Guide) -> None:
