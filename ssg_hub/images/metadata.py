@@ -61,15 +61,26 @@ class Metadata(NamedTuple):
 
 
 def metadata_of(image) -> Metadata:
-    """What a Pillow image carries in its `info`, as far as it is what it should be; not cleaned."""
+    """What a Pillow image carries in its `info`, as far as it is of the right types; not checked."""
     info = image.info
     icc, exif, xmp = (info.get(name) for name in ("icc_profile", "exif", "xmp"))
     icc, exif, xmp = (value if isinstance(value, bytes) else None for value in (icc, exif, xmp))
-    if exif and not any(split_exif(exif)[:3]):
-        exif = None
     text = info.get("text")
     text = {str(key): str(value) for key, value in text.items()} if isinstance(text, dict) else {}
-    return Metadata(icc, exif, xmp, _valid_dpi(info.get("dpi")), text)
+    return Metadata(icc, exif, xmp, info.get("dpi"), text)
+
+
+def usable(metadata: Metadata, notes: list[str]) -> Metadata:
+    """The metadata without what no encoder could write, whoever made it; notes say what is left out.
+
+    Args:
+        metadata: of a picture that is to be written.
+        notes: takes the notes.
+    """
+    main, photo, gps, _ = split_exif(metadata.exif) if metadata.exif else ({}, {}, {}, 0)
+    if metadata.exif and not (main or photo or gps):
+        notes.append("The EXIF data cannot be read and was left out.")
+    return metadata._replace(exif=build_exif(main, photo, gps), xmp=metadata.xmp or None, dpi=_valid_dpi(metadata.dpi))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from ..errors import ImageError
 from . import jpeg, png, tiff_writer
 from .formats import check_size, check_target, choose_format
 from .levels import to_8_bit
-from .metadata import Metadata, add_resolution, metadata_of
+from .metadata import Metadata, add_resolution, metadata_of, usable
 from .picture import Picture, from_pil
 
 ROWS = 256  # of a strip
@@ -76,7 +76,7 @@ def write_picture(
 def _encode(
     file: IO[bytes], picture: Picture | Image.Image, format: str, quality: int | None, notes: list[str]
 ) -> None:
-    metadata = picture.metadata if isinstance(picture, Picture) else metadata_of(picture)
+    metadata = usable(picture.metadata if isinstance(picture, Picture) else metadata_of(picture), notes)
     metadata = _fit_metadata(metadata, format, notes)
     if isinstance(picture, Image.Image) and (picture.mode.startswith("I") or picture.mode == "F"):
         picture = Picture(*from_pil(picture))
