@@ -1,5 +1,7 @@
 """Pictures that the degradation tests make for themselves: scenes with natural statistics, spoilt in known ways."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,8 @@ def write_camera(
         else:
             image.save(folder / f"{seed}.jpg", quality=quality)
     return folder
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk as it stands in a PNG: length, kind, data, checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

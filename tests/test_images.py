@@ -7,6 +7,7 @@ import stat
 import numpy as np
 import pytest
 import torch
+from made_pictures import png_chunk
 from PIL import Image, ImageCms
 
 from ssg_hub.errors import ImageError
@@ -67,8 +68,23 @@ def test_exif_rotation_of_16_bit_colour(orientation, tmp_path):
     exif = Image.Exif()
     exif[274] = orientation
     stored = np.ascontiguousarray(STORED[orientation](DEEP))
-    write_picture(Picture(stored, exif=exif.tobytes()), tmp_path / "deep.png")
-    assert np.array_equal(read_picture(tmp_path / "deep.png").values, DEEP)
+    write_picture(Picture(stored), tmp_path / "deep.png")
+    content = (tmp_path / "deep.png").read_bytes()
+    start = content.index(b"IDAT") - 4
+    turn = png_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    assert np.array_equal(read_picture(content[:start] + turn + content[start:]).values, DEEP)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_what_is_upright_is_never_said_to_be_turned(suffix, tmp_path):
+    """Whoever made the picture: a turned file would be turned twice."""
+    exif = Image.Exif()
+    exif[274], exif[272] = 6, "Camera of the test"
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><tiff tiff:Orientation='6'/></x:xmpmeta>"
+    write_picture(Picture(COLORS, exif=exif.tobytes(), xmp=xmp), tmp_path / f"out{suffix}", quality=100)
+    written = Image.open(tmp_path / f"out{suffix}")
+    assert written.getexif().get(274, 1) == 1 and written.getexif()[272] == "Camera of the test"
+    assert read_picture(tmp_path / f"out{suffix}").values.shape == COLORS.shape
 
 
 def test_exif_keeps_exposure_and_drops_what_described_the_old_file(tmp_path):

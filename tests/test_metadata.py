@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from made_pictures import png_chunk
 from PIL import Image, ImageCms, PngImagePlugin
 
 from ssg_hub.images.formats import AVIF, WRITTEN
@@ -23,10 +24,6 @@ def encode(image: Image.Image, format: str, **options) -> bytes:
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def with_chunks(*chunks: bytes, image: Image.Image | None = None) -> bytes:
@@ -132,8 +129,8 @@ def test_exif_of_the_other_byte_order_and_of_imagemagick(tmp_path):
     hexadecimal = b"\nexif\n" + str(len(exif)).encode().rjust(8) + b"\n" + exif.hex().encode()
     for data in (
         jpeg_with((0xE1, exif)),
-        with_chunks(chunk(b"eXIf", exif[6:])),
-        with_chunks(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(hexadecimal))),
+        with_chunks(png_chunk(b"eXIf", exif[6:])),
+        with_chunks(png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(hexadecimal))),
     ):
         picture = read_picture(data)
         assert picture.size == (16, 24) and picture.notes == []
@@ -170,7 +167,7 @@ def test_exif_of_odd_types_is_carried_as_it_is(name, tmp_path):
     exif = made_exif(*ODD[name])
     for data in (
         jpeg_with((0xE1, exif)),
-        with_chunks(chunk(b"eXIf", exif[6:])),
+        with_chunks(png_chunk(b"eXIf", exif[6:])),
         encode(Image.fromarray(COLORS), "WEBP", exif=exif, lossless=True),
     ):
         picture = read_picture(data)
@@ -194,7 +191,7 @@ def test_exif_of_odd_types_is_carried_as_it_is(name, tmp_path):
     ],
 )
 def test_damaged_exif_is_left_out_with_a_note(exif, note):
-    picture = read_picture(with_chunks(chunk(b"eXIf", exif[6:])))
+    picture = read_picture(with_chunks(png_chunk(b"eXIf", exif[6:])))
     assert np.array_equal(picture.values, COLORS)
     assert (note in " ".join(picture.notes)) if note else picture.notes == []
 
@@ -203,30 +200,32 @@ def test_entries_that_share_their_bytes_do_not_multiply():
     """3,000 entries that all point to the same megabyte would be 3 GB."""
     body = b"".join(struct.pack("<HHII", 1000 + index, 7, 10**6, 50_000) for index in range(3000))
     exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 3000) + body
-    picture = read_picture(with_chunks(chunk(b"eXIf", exif.ljust(1_050_000, b"x"))))
+    picture = read_picture(with_chunks(png_chunk(b"eXIf", exif.ljust(1_050_000, b"x"))))
     assert len(picture.exif) < 2 * 10**6 and "left out: 2999" in picture.notes[0]
 
 
 def test_png_chunks_do_not_decide_over_the_picture(tmp_path):
     long = "a" * 1_200_000
     bomb = zlib.compress(bytes(20 * 2**20))
-    text = with_chunks(chunk(b"zTXt", b"workflow\0\0" + zlib.compress(long.encode())))
+    text = with_chunks(png_chunk(b"zTXt", b"workflow\0\0" + zlib.compress(long.encode())))
     assert read_picture(text).text == {"workflow": long} and read_picture(text).notes == []
     write_picture(read_picture(text), tmp_path / "out.png")
     assert Image.open(tmp_path / "out.png").text["workflow"] == long
     for data, note in {
-        with_chunks(chunk(b"iCCP", b"big\0\0" + zlib.compress(bytes(1_200_000)))): "profile cannot be read",
-        with_chunks(chunk(b"iCCP", b"big\0\0" + bomb)): "more than 16 MB",
-        with_chunks(chunk(b"iCCP", b"big\0\0garbage")): "cannot be read",
-        with_chunks(chunk(b"zTXt", b"bomb\0\0" + bomb)): "more than 16 MB",
-        with_chunks(chunk(b"zTXt", b"bomb\0\x07garbage")): "cannot be read",
-        with_chunks(chunk(b"tEXt", b"a\0b" * 2**23)): "more than 16 MB",
-        with_chunks(chunk(b"tRNS", b"\0")): "transparent colour",
-        with_chunks(chunk(b"tEXt", b"a\0b")[:-4] + bytes(4)): None,
-        with_chunks(chunk(b"iTXt", b"\xff\xfe"), chunk(b"tEXt", b""), chunk(b"zTXt", b"x")): None,
-        with_chunks(chunk(b"pHYs", b"\0"), chunk(b"acTL", b"\0"), chunk(b"gAMA", b"\0"), chunk(b"sRGB", b"")): None,
-        with_chunks(chunk(b"pHYs", struct.pack(">IIB", 0, 2**32 - 1, 1))): None,
-        with_chunks(chunk(b"fcTL", bytes(26)), chunk(b"PLTE", b"\0\0\0"), chunk(b"eXIf", b"")): None,
+        with_chunks(png_chunk(b"iCCP", b"big\0\0" + zlib.compress(bytes(1_200_000)))): "profile cannot be read",
+        with_chunks(png_chunk(b"iCCP", b"big\0\0" + bomb)): "more than 16 MB",
+        with_chunks(png_chunk(b"iCCP", b"big\0\0garbage")): "cannot be read",
+        with_chunks(png_chunk(b"zTXt", b"bomb\0\0" + bomb)): "more than 16 MB",
+        with_chunks(png_chunk(b"zTXt", b"bomb\0\x07garbage")): "cannot be read",
+        with_chunks(png_chunk(b"tEXt", b"a\0b" * 2**23)): "more than 16 MB",
+        with_chunks(png_chunk(b"tRNS", b"\0")): "transparent colour",
+        with_chunks(png_chunk(b"tEXt", b"a\0b")[:-4] + bytes(4)): None,
+        with_chunks(png_chunk(b"iTXt", b"\xff\xfe"), png_chunk(b"tEXt", b""), png_chunk(b"zTXt", b"x")): None,
+        with_chunks(
+            png_chunk(b"pHYs", b"\0"), png_chunk(b"acTL", b"\0"), png_chunk(b"gAMA", b"\0"), png_chunk(b"sRGB", b"")
+        ): None,
+        with_chunks(png_chunk(b"pHYs", struct.pack(">IIB", 0, 2**32 - 1, 1))): None,
+        with_chunks(png_chunk(b"fcTL", bytes(26)), png_chunk(b"PLTE", b"\0\0\0"), png_chunk(b"eXIf", b"")): None,
     }.items():
         picture = read_picture(data)
         assert np.array_equal(picture.values, COLORS), note
@@ -234,8 +233,8 @@ def test_png_chunks_do_not_decide_over_the_picture(tmp_path):
 
 
 def test_texts_of_one_keyword_are_joined_and_come_from_behind_the_pixels_too():
-    data = with_chunks(chunk(b"tEXt", b"Comment\0one"))
-    data = data[:-12] + chunk(b"tEXt", b"Comment\0two") + data[-12:]
+    data = with_chunks(png_chunk(b"tEXt", b"Comment\0one"))
+    data = data[:-12] + png_chunk(b"tEXt", b"Comment\0two") + data[-12:]
     assert read_picture(data).text == {"Comment": "one\ntwo"}
 
 
@@ -314,9 +313,13 @@ def test_a_transparent_gray_of_every_depth(bits, key, high):
     else:
         rows = np.packbits(((values[..., None] >> np.arange(bits)[::-1]) & 1).astype(np.uint8).reshape(16, -1), axis=1)
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, bits, 0, 0, 0, 0))
-    chunks = [header, chunk(b"tRNS", struct.pack(">H", key if bits == 16 else key | high)), chunk(b"IDAT", pixels)]
-    picture = read_picture(b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b""))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, bits, 0, 0, 0, 0))
+    chunks = [
+        header,
+        png_chunk(b"tRNS", struct.pack(">H", key if bits == 16 else key | high)),
+        png_chunk(b"IDAT", pixels),
+    ]
+    picture = read_picture(b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + png_chunk(b"IEND", b""))
     assert picture.is_gray and picture.bits == max(bits, 8)
     assert picture.alpha[:8].max() == 0 and picture.alpha[8:].min() == picture.peak
 

@@ -70,17 +70,22 @@ def metadata_of(image) -> Metadata:
     return Metadata(icc, exif, xmp, info.get("dpi"), text)
 
 
-def usable(metadata: Metadata, notes: list[str]) -> Metadata:
+def usable(metadata: Metadata, upright: bool, notes: list[str]) -> Metadata:
     """The metadata without what no encoder could write, whoever made it; notes say what is left out.
 
     Args:
         metadata: of a picture that is to be written.
+        upright: the pixels are, so that nothing may say that they are to be turned.
         notes: takes the notes.
     """
     main, photo, gps, _ = split_exif(metadata.exif) if metadata.exif else ({}, {}, {}, 0)
     if metadata.exif and not (main or photo or gps):
         notes.append("The EXIF data cannot be read and was left out.")
-    return metadata._replace(exif=build_exif(main, photo, gps), xmp=metadata.xmp or None, dpi=_valid_dpi(metadata.dpi))
+    xmp = metadata.xmp or None
+    if upright:
+        main = {tag: entry for tag, entry in main.items() if tag != ORIENTATION}
+        xmp = xmp and XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    return metadata._replace(exif=build_exif(main, photo, gps), xmp=xmp, dpi=_valid_dpi(metadata.dpi))
 
 
 @dataclass

@@ -76,7 +76,8 @@ def write_picture(
 def _encode(
     file: IO[bytes], picture: Picture | Image.Image, format: str, quality: int | None, notes: list[str]
 ) -> None:
-    metadata = usable(picture.metadata if isinstance(picture, Picture) else metadata_of(picture), notes)
+    ours = isinstance(picture, Picture)  # and so upright; a Pillow image is as its maker left it
+    metadata = usable(picture.metadata if ours else metadata_of(picture), upright=ours, notes=notes)
     metadata = _fit_metadata(metadata, format, notes)
     if isinstance(picture, Image.Image) and (picture.mode.startswith("I") or picture.mode == "F"):
         picture = Picture(*from_pil(picture))
