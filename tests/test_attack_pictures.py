@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from made_pictures import png_chunk
 from PIL import Image, ImageCms
-from test_metadata import chunk, made_exif
+from test_metadata import made_exif
 from test_tiff import made_tiff
 
 from ssg_hub.errors import ImageError
@@ -164,8 +165,8 @@ def with_metadata(draw, planes: np.ndarray, format: str) -> bytes:
     exif = draw(exifs)
     if format == "PNG":
         data = encode(image, "PNG")
-        added = [chunk(*made) if sound else chunk(*made)[:-1] + b"?" for *made, sound in draw(chunks)]
-        return data[:33] + b"".join(added) + chunk(b"eXIf", exif[6:]) + data[33:]
+        added = [png_chunk(*made) if sound else png_chunk(*made)[:-1] + b"?" for *made, sound in draw(chunks)]
+        return data[:33] + b"".join(added) + png_chunk(b"eXIf", exif[6:]) + data[33:]
     if format == "JPEG":
         data = encode(image.convert("RGB"), "JPEG")
         bodies = [(0xE1, exif), *((marker, head + body) for marker, head, body in draw(segments))]
