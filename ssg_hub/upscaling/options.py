@@ -9,7 +9,7 @@ from ..errors import ConfigError
 
 LARGEST_OUTSCALE = 16
 SMALLEST_TILE = 16
-ENGINES = ("auto", "torch", "openvino")
+ENGINES = ("auto", "torch", "openvino")  # modules of `engines`; "auto" takes the last of them that can be used
 DTYPES = ("float32", "float16", "bfloat16")
 
 

@@ -38,13 +38,20 @@ class Engine(ABC):
         device, dtype: where and how precisely to compute.
 
     Attributes:
-        name: what `upscale(engine=…)` and the report call it.
+        name: what `upscale(engine=…)` and the report call it; also its module's name.
+        title: what people call it.
         fallbacks: how often each emergency measure was taken: "tile_halved", "float32_redo".
         notes: sentences for the report.
         tracker: told while the engine prepares itself and computes; may raise, to end the run.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+
+    @classmethod
+    def reason_against(cls, generator: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
+        """Why this engine cannot be used here, as the rest of a sentence; None when it can."""
+        return None
 
     def __init__(self, generator: nn.Module, guide: nn.Module | None, device: torch.device, dtype: torch.dtype):
         self.generator, self.guide = generator, guide

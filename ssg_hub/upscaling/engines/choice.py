@@ -1,12 +1,15 @@
 """Which engine runs a model here."""
 
+import importlib
+
 import torch
 from torch import nn
 
 from ...errors import ConfigError
-from ..options import choose_engine, dtype_name
+from ..options import ENGINES, choose_engine, dtype_name
 from .base import Engine
-from .torch import TorchEngine
+
+ALWAYS = "torch"  # can be used everywhere
 
 
 def open_engine(
@@ -31,17 +34,23 @@ def open_engine(
     name = choose_engine(engine)
     parameter = next(generator.parameters(), torch.empty(0))
     place, precision = choose_device(parameter.device, device), _choose_dtype(parameter.dtype, dtype)
-    if name == "torch":
-        return TorchEngine(generator, guide, place, precision)
-    from .openvino import OpenVINOEngine, reason_against
+    notes = []
+    for candidate in ENGINES[:0:-1] if name == "auto" else dict.fromkeys((name, ALWAYS)):
+        kind = _find_engine(candidate)
+        reason = kind.reason_against(generator, place, precision)
+        if reason is None:
+            break
+        if name != "auto":
+            notes.append(f"{kind.title} {reason}; {ALWAYS} was used.")
+    opened = kind(generator, guide, place, precision)
+    opened.notes += notes
+    return opened
 
-    reason = reason_against(generator, place, precision)
-    if reason is None:
-        return OpenVINOEngine(generator, guide, place, precision)
-    fallback = TorchEngine(generator, guide, place, precision)
-    if name == "openvino":
-        fallback.notes.append(f"OpenVINO {reason}; torch was used.")
-    return fallback
+
+def _find_engine(name: str) -> type[Engine]:
+    """The engine in the module of that name, imported only now: its library may be heavy."""
+    module = importlib.import_module(f".{name}", __package__)
+    return next(kind for kind in vars(module).values() if getattr(kind, "name", None) == name)
 
 
 def choose_device(current: torch.device, device: str | torch.device | None) -> torch.device:

@@ -19,7 +19,21 @@ EXAMPLES = {
 class OpenVINOEngine(Engine):
     """Runs what OpenVINO converts, and leaves to torch what it refuses: the notes say so."""
 
-    name = "openvino"
+    name, title = "openvino", "OpenVINO"
+
+    @classmethod
+    def reason_against(cls, generator: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
+        if device.type != "cpu":
+            return f"runs on the CPU, not on {device}"
+        if dtype not in DTYPES:
+            return f"does not compute in {str(dtype).removeprefix('torch.')}"
+        if not isinstance(generator, Generator):
+            return f"runs the generators of ssg_hub.networks, not a {type(generator).__name__}"
+        if not compiled.is_installed():
+            return "is not installed (pip install openvino)"
+        if dtype == torch.bfloat16 and not compiled.has_bfloat16():
+            return "finds no bfloat16 in this CPU"
+        return None
 
     def __init__(self, generator: nn.Module, guide: nn.Module | None, device: torch.device, dtype: torch.dtype):
         super().__init__(generator, guide, device, dtype)
@@ -48,18 +62,3 @@ class OpenVINOEngine(Engine):
             if network == "generator":
                 self.name = "torch"
             return None
-
-
-def reason_against(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why OpenVINO cannot be used here, as the rest of a sentence; None when it can."""
-    if device.type != "cpu":
-        return f"runs on the CPU, not on {device}"
-    if dtype not in DTYPES:
-        return f"does not compute in {str(dtype).removeprefix('torch.')}"
-    if not isinstance(generator, Generator):
-        return f"runs the generators of ssg_hub.networks, not a {type(generator).__name__}"
-    if not compiled.is_installed():
-        return "is not installed (pip install openvino)"
-    if dtype == torch.bfloat16 and not compiled.has_bfloat16():
-        return "finds no bfloat16 in this CPU"
-    return None

@@ -15,7 +15,7 @@ from .base import Engine, Finish
 class TorchEngine(Engine):
     """Runs the modules as they are, or copies of them where another device or precision is asked for."""
 
-    name = "torch"
+    name, title = "torch", "torch"
 
     def __init__(self, generator: nn.Module, guide: nn.Module | None, device: torch.device, dtype: torch.dtype):
         super().__init__(generator, guide, device, dtype)
