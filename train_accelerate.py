@@ -1,7 +1,7 @@
 """Train SSG-RWSR (Aakerberg et al., WACV-W 2022) with Accelerate: `python train_accelerate.py --config configs/X.yaml`.
 
 Stages, each skippable:
-  guide        a segmentation network on HR pictures with labels; `teacher` is its twin for degraded pictures
+  guide        a segmentation network on HR pictures with labels; `teacher` is a copy of it for degraded pictures
   warmup       the generator on source pairs: L1
   adversarial  L1 + perceptual + adversarial on source pairs; cross-entropy *through the guide* on real LR pictures;
                in its first `discriminator_warmup_steps` only the discriminator learns
@@ -111,16 +111,16 @@ def warm_up(
 
 @dataclass
 class Players:
-    """Who takes part in the adversarial stage.
+    """The networks and losses of the adversarial stage.
 
     Attributes:
         generator, discriminator: trained.
-        joint_guide: the guide's learner where it is trained along, else None.
+        joint_guide: the guide's learner if it is trained too, else None.
         ema: the generator's moving average.
         guide: reads SR, its weights frozen for the generator's update; None without a guide.
         teacher: gives labels where the target has none.
         objective: on source pairs.
-        view: what the discriminator is shown of a picture.
+        view: turns a picture into the discriminator's input.
         balance: the weight of the guide loss.
     """
 

@@ -1,1 +1,1 @@
-"""What prints the published figures and makes the pictures of the documents: `python -m benchmarks.NAME`."""
+"""The commands that print the published figures and make the pictures of the documents: `python -m benchmarks.NAME`."""

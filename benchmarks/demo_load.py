@@ -1,4 +1,4 @@
-"""The demo under load: cold start, memory, and what many clients at once get who mean well, badly, or are slow.
+"""The demo under load: cold start, memory, and the answers to many well-behaved, hostile or slow clients at once.
 
 python -m venv env && env/bin/pip install -r requirements.txt
 env/bin/python -m benchmarks.demo_load                            # 10 minutes, 50 clients; writes into docs/deploy.md
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def measure(folder: Path, args: argparse.Namespace) -> tuple[str, list[str]]:
-    """Run the whole of it; returns the section and what went wrong."""
+    """Run the benchmark; returns the section and what went wrong."""
     photo = folder / "photo.png"
     Image.open(EXAMPLES / "street_house.jpg").convert("RGB").crop((0, 0, 160, 120)).save(photo)
     expected = Expected()
@@ -143,7 +143,7 @@ def measure(folder: Path, args: argparse.Namespace) -> tuple[str, list[str]]:
 
 @contextlib.contextmanager
 def server(folder: Path, memory: int) -> Iterator[tuple[str, subprocess.Popen]]:
-    """`python app.py` as people start it, on a free port."""
+    """`python app.py` as users start it, on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -177,7 +177,7 @@ def server(folder: Path, memory: int) -> Iterator[tuple[str, subprocess.Popen]]:
 
 
 def storm(url: str, folder: Path, expected: "Expected", tally: Tally, args: argparse.Namespace) -> None:
-    """All clients at once, each with one request after the other of a kind that chance chooses, until time is up."""
+    """All clients at once, each sending requests of randomly chosen kinds, one after another, until time is up."""
     end = time.monotonic() + args.seconds
     stop = threading.Event()
 
@@ -295,7 +295,7 @@ class Visitor:
         self.tally.add("a visitor who leaves", "left", time.monotonic() - began)
 
     def upscale(self, source: Path | bytes, options: dict, kind: str, comparable: bool = True) -> None:
-        """One whole request; what comes of it goes into the tally."""
+        """One whole request; its outcome goes into the tally."""
         began = time.monotonic()
         data = source.read_bytes() if isinstance(source, Path) else source
         path = self._upload(data, "picture.png")
@@ -334,7 +334,7 @@ class Visitor:
 
 
 class Expected:
-    """What the library makes of a picture, computed once for each request there is."""
+    """The library's result for a picture, computed once for each kind of request."""
 
     def __init__(self):
         from ssg_hub import SSGModel

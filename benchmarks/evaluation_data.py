@@ -1,4 +1,4 @@
-"""What the benchmarks measure on: the shared folder ($SSG_SHARED or ../shared), and the sets of LR pictures.
+"""The data of the benchmarks: the shared folder ($SSG_SHARED or ../shared), and the sets of LR pictures.
 
 The sets are CamVid's dev and val part by its two cameras, and Kodak three times: reduced by PIL's bicubic, by that and
 JPEG at quality 40, and by the generic degradation prior, seeded by the picture's number.
@@ -57,7 +57,7 @@ def camvid_sets(shared: Path, part: str) -> list[PictureSet]:
 
 
 def kodak_sets(shared: Path) -> list[PictureSet]:
-    """Kodak in three kinds of LR, which are made where they are not there yet."""
+    """Kodak in three kinds of LR, which are made if they do not exist yet."""
     hr = shared / "data/kodak"
     sets = []
     for kind, (title, make) in KODAK_LR.items():
@@ -99,7 +99,7 @@ def _encode(picture: Image.Image, format: str, **options: int) -> bytes:
 
 
 def _write_changed(folder: Path, stem: str, made: tuple[str, bytes]) -> None:
-    """Leave a file that is the same as it is: what was made from it stays newer than it."""
+    """Write a file unless it is unchanged, so that files made from it stay newer."""
     path = folder / f"{stem}{made[0]}"
     if not path.is_file() or path.read_bytes() != made[1]:
         path.write_bytes(made[1])

@@ -3,7 +3,7 @@
     ssg convert MODELS/realesrgan-x4plus.param -o weights/x4plus.safetensors       # MODELS: see docs/training.md
     python -m benchmarks.peers [--peers x4plus] [--sets camvid-dev-noisy …] [--minutes 4]
 
-Pictures that are there, and newer than their LR, are skipped; so an interrupted run continues with the same line. The
+Existing pictures that are newer than their LR are skipped, so the same command continues an interrupted run. The
 weights are read into our own networks, which benchmarks/ncnn_equality.py shows to be those of ncnn.
 """
 

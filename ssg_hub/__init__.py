@@ -18,7 +18,7 @@ __all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError
 
 
 def __getattr__(name: str):
-    if name == "SSGModel":  # on first use: it brings torch and diffusers along
+    if name == "SSGModel":  # on first use: it imports torch and diffusers
         from .model import SSGModel
 
         return SSGModel

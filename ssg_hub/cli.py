@@ -1,4 +1,4 @@
-"""The `ssg` command: finds the subcommand, runs it, and turns an error that a user can mend into one line."""
+"""The `ssg` command: finds the subcommand, runs it, and turns an error that a user can fix into one line."""
 
 import argparse
 import importlib
@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser, complete for `command` and with one line of help for each other command."""
+    """The parser, complete for `command`, with one line of help for each of the others."""
     parser = argparse.ArgumentParser(
         prog="ssg",
         description="Semantic segmentation guided super-resolution. An upscaled picture is an estimate, not evidence.",
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `ssg`; default: the command line's.
 
     Returns:
-        The exit code: 0 done, 1 some files failed, 2 the request cannot be done as it stands, 130 interrupted.
+        The exit code: 0 done, 1 some files failed, 2 the request cannot be done as given, 130 interrupted.
     """
     _allow_any_character()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _allow_any_character() -> None:
-    """Let a console that lacks a character show its code, rather than end the command: names may hold any."""
+    """Show the code of a character that the console lacks, instead of ending the command: file names may hold any."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""The denoise strength: what may be asked for. What it does is `SSGModel.generator_for`'s."""
+"""The denoise strength: the allowed values. What it does is in `SSGModel.generator_for`."""
 
 from typing import Any
 

@@ -2,7 +2,7 @@
 
 
 class SSGError(Exception):
-    """Base of every error that a user can act on; its message is a plain sentence fit to be shown as it is."""
+    """Base of every error that a user can act on; its message is a plain sentence that can be shown unchanged."""
 
 
 class ImageError(SSGError, ValueError):

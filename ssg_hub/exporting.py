@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .model import SSGModel
 
 PARTS = ("generator", "guide", "both")
-OPSET = 17  # the oldest with all that is needed: most runtimes have it
+OPSET = 17  # the oldest that has all operators needed: most runtimes support it
 SIZES = ((64, 96), (101, 67), (65, 128))  # (h, w): traced at the first, compared at all
 TOLERANCE = 1e-4  # from torch, relative to the largest value or 1; seen: 1e-7
 
@@ -34,7 +34,7 @@ class Exported:
         path: the file.
         inputs, outputs: names, in order.
         difference: the largest from torch over all sizes tried, in units of the output.
-        metadata: what the file says of itself.
+        metadata: the metadata stored in the file.
     """
 
     path: Path

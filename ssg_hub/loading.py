@@ -1,4 +1,4 @@
-"""The one door from a name to a model or a guide, for the command line, the page, training and evaluation.
+"""Loads a model or a guide by its name, for the command line, the page, training and evaluation.
 
 A name is "embedded" (the checkpoint inside the package), a folder that `save_pretrained` wrote, a Hub id, or, for a
 model, a file with the weights of a published generator (`.pth`, `.safetensors`).
@@ -44,7 +44,7 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
 
 
 def load_networks(name: str | Path = EMBEDDED, **hub_options: Any) -> "PlainModel":
-    """Load a model for use alone, in a fraction of the time: no saving, no training, no diffusers.
+    """Load a model for inference only, in a fraction of the time: no saving, no training, no diffusers.
 
     Args:
         name, hub_options: as for `load_model`.
@@ -100,4 +100,4 @@ def _is_ssg_model(name: str | Path, hub_options: dict) -> bool:
         path = here if is_folder(name) else fetch_file(str(name), here.name, **hub_options)
         return json.loads(path.read_text(encoding="utf-8")).get("_class_name") == "SSGModel"
     except (EntryNotFoundError, OSError, ValueError, AttributeError, RecursionError):
-        return False  # whatever it is, transformers says it better
+        return False  # for anything else, transformers has the better message

@@ -46,7 +46,7 @@ class SSGModel(Upscaler, SavedModel):
         generator_config: its keyword arguments.
         guide_config: what `Guide` takes, or None for a model without a guide.
         license: Hub identifier of the weights' licence, such as "apache-2.0" or "other"; None when not stated.
-        trained_on: what the model card tells; see `ssg_hub.storage.card.build_card`.
+        trained_on: what the model card says; see `ssg_hub.storage.card.build_card`.
         denoise_set: whether there is a second set of weights for the generator, which keeps the grain of a picture;
             see `generator_for`.
         denoise_default: the denoise strength of `upscale` where none is given, 0 to 1.
@@ -128,7 +128,7 @@ class SSGModel(Upscaler, SavedModel):
     def set_denoise_weights(
         self, weights: str | Path | Mapping[str, Tensor] | None, default: float = 1.0
     ) -> "SSGModel":
-        """Attach a second set of weights of the generator's architecture, which keeps the grain; or take it away.
+        """Attach a second set of weights of the generator's architecture, which keeps the grain; or remove it.
 
         Args:
             weights: a file as `load_generator` takes it, a state dict of the generator, or None for one set alone.
@@ -136,7 +136,7 @@ class SSGModel(Upscaler, SavedModel):
 
         Raises:
             CheckpointError: the weights cannot be read, or are of another architecture.
-            ConfigError: `default` is no number from 0 to 1.
+            ConfigError: `default` is not a number from 0 to 1.
         """
         check_denoise_set(weights is not None, default)
         second = None
@@ -169,7 +169,7 @@ class SSGModel(Upscaler, SavedModel):
         return super()._apply(*args, **kwargs)
 
     def describe(self, license: str | None = None, **facts: Any) -> "SSGModel":
-        """Record what the model card should tell: licence, data, metrics, … (see `ssg_hub.storage.card.build_card`).
+        """Record what the model card should say: licence, data, metrics, … (see `ssg_hub.storage.card.build_card`).
 
         Args:
             license: Hub identifier of the weights' licence; None leaves it.
@@ -190,7 +190,7 @@ class SSGModel(Upscaler, SavedModel):
         generator_config: dict | None = None,
         **hub_options: Any,
     ) -> "SSGModel":
-        """Make a model with a fresh generator and a ready guide; the only door that downloads a guide.
+        """Make a model with a fresh generator and a trained guide; the only function that downloads a guide.
 
         Args:
             generator_type, generator_config: as for the class.

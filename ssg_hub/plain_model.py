@@ -1,4 +1,4 @@
-"""A model that is only used: networks and config, read without diffusers, whose import takes longer than a picture."""
+"""A model for inference only: networks and config, read without diffusers, whose import takes longer than a picture."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -21,7 +21,7 @@ from .upscaler import Upscaler
 
 
 class PlainModel(Upscaler):
-    """What `SSGModel` is to whoever upscales; the guide is made when it is asked for.
+    """The part of `SSGModel` that upscaling needs; the guide is made when it is first used.
 
     Args:
         config: as `SSGModel.config` has it.
@@ -75,7 +75,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
     """
     shown, folder = checkpoint.open_checkpoint(name, None, revision, **hub_options)
     config = checkpoint.read_config(folder, shown)
-    if name != EMBEDDED:  # what comes with the package has been looked at
+    if name != EMBEDDED:  # what comes with the package was checked already
         _check(config, folder, shown)
     try:
         generator, second = build_generators(config)

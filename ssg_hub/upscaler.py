@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Upscaler:
-    """Networks, and what they are for.
+    """The networks of a model, and the methods that use them.
 
     Attributes:
         generator: LR to SR.
@@ -84,7 +84,7 @@ class Upscaler:
                 between them the weights are interpolated (`ssg_hub.networks.blending.blend`). The last blend is kept.
 
         Raises:
-            ConfigError: no number from 0 to 1, or not 1 and the model has one set of weights only.
+            ConfigError: not a number from 0 to 1, or below 1 although the model has only one set of weights.
         """
         check_denoise(denoise)
         if denoise == 1:

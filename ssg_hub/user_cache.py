@@ -1,4 +1,4 @@
-"""The folder in which this package keeps, for the user, what it would otherwise make again: nothing that is needed."""
+"""The user's cache folder for what this package would otherwise compute again; nothing in it is essential."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def user_cache() -> Path:
-    """`SSG_CACHE`, or `ssg-hub` in the system's folder for caches. It may not exist, or be no place to write to."""
+    """`SSG_CACHE`, or `ssg-hub` in the system's folder for caches. It may not exist, or not be writable."""
     if own := os.environ.get("SSG_CACHE"):
         return Path(own).expanduser()
     if sys.platform == "win32":

@@ -9,7 +9,7 @@ that differs is the degradation. Both are measured in the same way as the camera
   planes nor edges along the axes; of each brightness bin the 5th percentile, where blocks are smooth; luma and chroma.
 
 Distances are root mean squares of the differences in decibels. "The scenes" is the distance between the HR frames of
-the two drives, both reduced by bicubic: what other scenes alone would leave.
+the two drives, both reduced by bicubic: the distance that other scenes alone would cause.
 
 The mean kernel of a bank is compared with that of the camera, which is measured for this comparison from the target's
 own HR: least squares over all pixels of every sixth pair.
@@ -38,7 +38,7 @@ TILE = 64
 BINS = 8
 SMOOTH_SHARE, LEAST_BLOCKS = 0.05, 400
 YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits; nothing below it is told apart
+ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits; nothing below it can be distinguished
 LUMA = YCC[0].view(3, 1, 1)
 SECOND_DIFFERENCE = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6  # unit variance for white noise
 

@@ -1,7 +1,7 @@
 """Estimate twelve known blur kernels from folders of LR pictures, with each estimator, and write docs/degradation.md.
 
 Every kernel makes a folder: Kodak's 24 photographs, which the natural prior has not seen, reduced by it to 192x128, as
-they are, with white noise, and as JPEG. The estimators see the LR alone. KernelGAN trains a network per picture, so it
+they are, with white noise, and as JPEG. The estimators see only the LR. KernelGAN trains a network per picture, so it
 gets one.
 """
 
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def compare(columns: dict[str, list[Shape | Tensor]]) -> str:
-    """A table: a row per kernel, a column per list of answers: one shape, or kernels (N, k, k) of the pictures."""
+    """A table: a row per kernel, a column per list of estimates: one shape, or kernels (N, k, k) of the pictures."""
     rows = [["kernel, HR px", *columns]]
     passed = np.zeros(len(columns), int)
     for known, answers in zip(KERNELS, zip(*columns.values(), strict=True), strict=True):

@@ -1,7 +1,7 @@
 """Learn the natural prior of the kernel estimator from sharp photographs, and write it into the package.
 
 Pictures: every tenth of BSDS500 by name, every second of Sun & Hays, the wallpapers, and every eighth street frame of
-the *source* drives. What the estimator is tested on is not among them: Kodak, the target drive.
+the *source* drives. The pictures that the estimator is tested on, Kodak and the target drive, are not among them.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Draw the contact sheet in docs/degradation.md: a camera made up from Kodak's photographs, learnt and shown.
 
-The photographs, which anyone may show, are blurred along a slant, reduced to a quarter, given shot noise, compressed;
-`ssg degradation estimate` and `show` do the rest.
+The photographs, which are free to show, are blurred along a slanted axis, reduced to a quarter, given shot noise, and
+compressed; `ssg degradation estimate` and `show` do the rest.
 """
 
 import argparse

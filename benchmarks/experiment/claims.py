@@ -88,7 +88,7 @@ def weigh_together(difference: Difference) -> Verdict:
 
 
 def weigh_cleanness(difference: Difference) -> Verdict:
-    """(c): less noise, better boundaries, truer colours than without the guide?"""
+    """(c): less noise, better boundaries, more accurate colours than without the guide?"""
     figures = {"flat_noise": "flat noise", "boundary_f": "boundary F", "color_drift": "colour ΔE"}
     shown = [
         (f"ssg − {other}, {title}", difference("ssg", other, figure))

@@ -42,7 +42,7 @@ class Row:
 BICUBIC, GENERIC, BANK = ({"degradation": name} for name in ("bicubic", "generic", "banks/{camera}"))
 TEACHER_STEPS = 60
 
-# In the order of training: what is most wanted comes first, so that an interrupted series tells most.
+# In the order of training: the most important rows come first, in case the series is interrupted.
 ROWS = {
     "bank": Row("DA: pairs by the estimated bank", BANK | UNGUIDED),
     "ssg": Row("**DA + guide (SSG)**", BANK),
@@ -67,7 +67,7 @@ UNTRAINED = {
 
 
 def warm_up_folder() -> Path:
-    """The common start of all rows; it knows no camera and no seed but its own."""
+    """The common start of all rows; it depends on no camera, and has its own seed."""
     return RUNS / "warm-up"
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.experiment.report [--steps N] [--camera phone]
 
-What is not there yet is left out and named. It reads no picture: only results/…/*.json.
+Missing rows are left out and named. It reads no picture: only results/…/*.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Score what the experiment trained on `val`, and keep the figures of every frame: results/…/ROW-seedN.json.
+"""Score on `val` what the experiment trained, and store the figures of every frame: results/…/ROW-seedN.json.
 
     python -m benchmarks.experiment.score                      # camera phone, seed 0: all rows, interpolation, peers
     python -m benchmarks.experiment.score --without oracle     # a row that will not be trained, given up in writing

@@ -1,4 +1,4 @@
-"""Train the experiment's rows one after the other: what is finished is skipped, what was interrupted goes on.
+"""Train the experiment's rows one after the other: finished rows are skipped, interrupted ones are continued.
 
     python -m benchmarks.experiment.train                            # camera phone, seed 0, all rows
     python -m benchmarks.experiment.train --rows bank ssg --seeds 1 2 --steps 2000
@@ -74,7 +74,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def train(folder: Path, command: list[str]) -> int:
-    """Run one training to its end, its words in `train.log`, and add the CPU time it took to `cost.json`."""
+    """Run one training to its end, its output in `train.log`, and add the CPU time it took to `cost.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     began = cpu_seconds()
     with open(folder / "train.log", "a") as log:

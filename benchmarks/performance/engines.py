@@ -20,7 +20,7 @@ EXAMPLES = [(24, 20), (17, 31)]
 
 
 def measure_engines(generator: nn.Module, rounds: int, everything: bool = True) -> dict[str, dict]:
-    """Time each engine once a round, one after the other, so that drift of the machine meets all alike.
+    """Time each engine once a round, one after the other, so that drift of the machine affects all of them equally.
 
     Args:
         generator: float32 on the CPU.

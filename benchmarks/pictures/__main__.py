@@ -1,4 +1,4 @@
-"""Make the pictures that the documents and the demo show, one subject a file, from photographs that anyone may show.
+"""Make the pictures that the documents and the demo show, one subject a file, from photographs that are free to show.
 
 python -m benchmarks.pictures readme                         # docs/images/readme.png
 python -m benchmarks.pictures examples [--blender FOLDER]    # the demo's examples

@@ -1,8 +1,8 @@
 """Show sixteen crops of Kodak beside the peers', and where a candidate fails: docs/images/crops.webp, failures.webp.
 
 Eight crops are of the LR by the generic prior and eight of JPEG, one from each eighth of the set, where the rows differ
-most; nobody chose them. The failures are the pictures on which the last candidate's LPIPS is furthest behind the best
-of the other rows, each at the crop where it is furthest from HR.
+most; they are not hand-picked. The failures are the pictures on which the last candidate's LPIPS is furthest behind the
+best of the other rows, each at the crop where it is furthest from HR.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Show what the experiment's rows make of pictures that anyone may see: docs/images/experiment.png, from Kodak.
+"""Show what the experiment's rows make of pictures that are free to show: docs/images/experiment.png, from Kodak.
 
-The LR pictures are made by the camera's estimated bank, so that the rows are at home; CamVid itself must not be shown.
-Needs the models that benchmarks.experiment.train has left in runs/.
+The LR pictures are made by the camera's estimated bank, so that they resemble what the rows were trained on; CamVid
+itself must not be shown. Needs the models that benchmarks.experiment.train has left in runs/.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Make the picture in the README from one of the demo's free examples: as it came, bicubic, ours, the mask."""
+"""Make the picture in the README from one of the demo's free examples: the input, bicubic, ours, the mask."""
 
 import argparse
 

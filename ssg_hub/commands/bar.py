@@ -1,4 +1,4 @@
-"""The one line of `ssg` that moves: what is being done, how far it is, and how long it still takes."""
+"""The progress line of `ssg`: what is being done, how far it is, and the time left."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ FORMAT = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
 
 
 class Bar:
-    """Shows the `Progress` of one picture after the other, where stderr is a terminal.
+    """Shows the `Progress` of the pictures, one after another, if stderr is a terminal.
 
     Args:
         files: how many there are.
@@ -36,7 +36,7 @@ class Bar:
         self._line.set_description_str(self._name, refresh=False)
 
     def show(self, progress: "Progress") -> None:
-        """A moment of the current picture."""
+        """Show the progress of the current picture."""
         parts = [progress.stage]
         if progress.tiles > 1:
             parts.append(f"tile {min(progress.tiles_done + 1, progress.tiles)} of {progress.tiles}")

@@ -64,7 +64,7 @@ def add_parser(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what `ssg upscale` was asked for.
+    """Carry out `ssg upscale`.
 
     Returns:
         0, or 1 when some files failed.
@@ -137,7 +137,7 @@ def _tile(text: str) -> str | int | None:
 
 
 def _load(args: argparse.Namespace) -> Any:
-    """The model of a request, on the device where it is to compute: the best there is unless one is named."""
+    """The model of a request, on the device that computes it: the best one available unless one is named."""
     import torch
 
     from ..upscaling.engines.choice import choose_device
@@ -174,7 +174,7 @@ def _options(args: argparse.Namespace, labels: list[str]) -> dict:
 
 
 class _Group:
-    """The processes that share a batch. None leaves before all are done: a launcher ends the others when one fails."""
+    """The processes that share a batch. None exits before all are done: a launcher ends the others when one fails."""
 
     def __init__(self, world: int):
         self.world = world

@@ -13,7 +13,7 @@ COMPANIONS = ("mask", "drift", "overlay")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is for clips alone."""
+    """Add the options that apply only to clips."""
     group = parser.add_argument_group(
         "clips", "a video file, or pictures as frames/%05d.png; -o clip.mp4, a pattern or a folder"
     )
@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def are_meant(inputs: list[Path], output: Path) -> bool:
-    """Whether a request is about clips: by the name of an input or of the result.
+    """Whether a request is for clips, judged by the name of an input or of the result.
 
     Raises:
         ConfigError: clips and pictures in one request.
@@ -86,7 +86,7 @@ def refuse_options(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace, load, picture_options, say, group_of) -> int:
-    """Do what `ssg upscale` was asked for of clips.
+    """Carry out `ssg upscale` for clips.
 
     Args:
         args: of the command line.
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace, load, picture_options, say, group_of) -> int:
 
 
 def _is_done(target: Path, args: argparse.Namespace) -> bool:
-    """Whether all that is asked for is there, and nothing is half done."""
+    """Whether all requested results exist and no unfinished parts are left."""
     names = [target, *(name_companion(target, kind) for kind in COMPANIONS if getattr(args, kind))]
     begun = target.with_name(target.name + ".parts").exists()
     return not begun and all((name_picture(name, 1) if is_pattern(name) else name).exists() for name in names)
@@ -134,7 +134,7 @@ def _options(args: argparse.Namespace, picture: dict) -> dict:
 def _upscale_one(
     model, source: Path, target: Path, options: dict, args: argparse.Namespace, say: Callable, show: bool
 ) -> bool:
-    """Upscale one clip and say what came of it; False when it failed."""
+    """Upscale one clip and print the outcome; False when it failed."""
     from tqdm import tqdm
 
     hidden = None if show and not args.quiet else True  # None: hidden where stderr is no terminal

@@ -41,7 +41,7 @@ def _run(args) -> int:
 
 
 def _write(state: dict[str, Tensor], path: Path) -> None:
-    """Write all of it or nothing, readable by whom the user's umask lets."""
+    """Write all of it or nothing, with the permissions that the user's umask allows."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".converting-", dir=path.parent) as folder:

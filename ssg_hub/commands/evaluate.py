@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _start_processes(device: str | None) -> "PartialState":
-    """Accelerate's state; refuses a launch whose processes would each believe to be alone."""
+    """Accelerate's state; refuses a launch whose processes are not connected to each other."""
     from accelerate import PartialState
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -152,7 +152,7 @@ def _name_models(arguments: argparse.Namespace, taken: dict[str, Method]) -> dic
 
 
 def _refuse_taken(arguments: argparse.Namespace, cases: list[Case], models: list[str]) -> None:
-    """Refuse before the work what would be refused after it."""
+    """Refuse before the work whatever would be refused after it."""
     planned = []
     if arguments.output is not None:
         planned += [arguments.output / "scores.json", arguments.output / "sheet.png"]
@@ -266,7 +266,7 @@ def _build_report(
     notes: list[str],
     seconds: float,
 ) -> dict:
-    """All that is known, as JSON values."""
+    """All results, as JSON values."""
     folders = {"lr": arguments.lr, "hr": arguments.hr, "labels": arguments.labels}
     return {
         **{kind: None if folder is None else str(folder) for kind, folder in folders.items()},

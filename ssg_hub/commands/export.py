@@ -24,7 +24,7 @@ def add_parser(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, and say what the file takes, gives and is worth."""
+    """Export, and print the file's inputs, outputs and measured difference."""
     from ..exporting import export_onnx
 
     done = export_onnx(load_model(args.model), args.output, args.part, args.opset, args.overwrite)

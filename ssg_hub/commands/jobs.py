@@ -1,4 +1,4 @@
-"""What a batch reads and writes: finds the pictures, names the results, and refuses a batch that would harm itself."""
+"""What a batch reads and writes: finds the pictures, names the results, refuses a batch that overwrites itself."""
 
 import os
 import re
@@ -39,7 +39,7 @@ class Job:
         return [path for path in (self.image, self.mask, self.overlay) if path is not None]
 
     def missing(self) -> list[Path]:
-        """Those of them that are not there."""
+        """Those of them that do not exist."""
         return [path for path in self.outputs() if not is_there(path)]
 
 
@@ -52,15 +52,15 @@ def plan_jobs(
     outscale: float = 4.0,
     overwrite: bool = False,
 ) -> list[Job]:
-    """Decide what is read and what is written, before anything is.
+    """Decide what to read and what to write, before doing either.
 
     Args:
         inputs: pictures and folders; a folder stands for every picture below it.
         output: a folder, or for one single picture the file to write.
         format: a key of FORMATS, "same" (as each input), or None: what the name of `output` says, else PNG.
         mask, overlay: whether NAME_mask.png and NAME_overlay.png are written beside NAME.
-        outscale: by it, results of an earlier run into the folder of the inputs are told from inputs.
-        overwrite: results may be replaced; then such pictures are refused, lest an input is.
+        outscale: distinguishes results of an earlier run, written into the folder of the inputs, from inputs.
+        overwrite: results may be replaced; such pictures are then refused, so that no input is replaced.
 
     Returns:
         The jobs, in an order that depends on the inputs alone.
@@ -83,7 +83,7 @@ def plan_jobs(
 
 
 def list_left_out(inputs: list[Path]) -> list[Path]:
-    """Files in the input folders that are no pictures by their ending; hidden and system files do not count."""
+    """Files in the input folders whose ending is not that of a picture; hidden and system files do not count."""
     return [path for entry in inputs if os.path.isdir(entry) for path in list_files(entry) if not is_picture(path)]
 
 
@@ -113,7 +113,7 @@ def check_job(job: Job, overwrite: bool) -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file exists; what the system cannot even look for, such as too long a name, does not."""
+    """Whether a file exists; False for what the system cannot look up, such as a name that is too long."""
     try:
         return path.exists()
     except OSError:
@@ -138,7 +138,7 @@ def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
 def _without_results(
     found: list[tuple[Path, Path]], output: Path, format: str | None, outscale: float
 ) -> list[tuple[Path, Path]]:
-    """The inputs but for what an earlier run made of the others: they bear its name and have its size."""
+    """The inputs without what an earlier run made from the others, recognised by name and size."""
     makers: dict[str, list[Path]] = {}
     for source, place in found:
         image = _rename(output / place, source, format)
@@ -174,7 +174,7 @@ def _beside(image: Path, kind: str) -> Path:
 
 
 def _names_one_file(inputs: list[Path], output: Path, format: str | None, count: int) -> bool:
-    """Whether `output` is the one file to write, by its ending; refuses what cannot be meant."""
+    """Whether `output` is a single file to write, judged by its ending; refuses what makes no sense."""
     suffix = output.suffix.lower()
     if os.path.isdir(output):
         return False

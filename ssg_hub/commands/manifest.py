@@ -12,8 +12,8 @@ from .jobs import Job
 class Manifest:
     """A file of JSON lines: file, result, status ("done", "failed", "skipped"), seconds, width, height, error.
 
-    A batch that is started again goes on with the same file: what the results' existence says is done gets no second
-    line, and what failed before gets a new one. Several processes write a file each, which the first joins at the end.
+    A batch that is started again continues the same file: a picture whose result exists gets no second line, and one
+    that failed before gets a new one. Several processes write a file each, which the first joins at the end.
 
     Args:
         path: the file; None records nothing.
@@ -49,7 +49,7 @@ class Manifest:
         size: tuple[int, int] | None = None,
         error: str | None = None,
     ) -> None:
-        """Record what became of a file; "skipped" only when nothing is known of it."""
+        """Record the outcome for a file; "skipped" only when nothing is recorded for it yet."""
         if self.path is None or (status == "skipped" and str(job.source) in self._recorded):
             return
         entry = {"file": str(job.source), "result": str(job.image), "status": status}
@@ -85,7 +85,7 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def read_manifest(path: Path) -> list[dict]:
-    """The entries of a manifest, without what is no entry, such as a line cut short."""
+    """The entries of a manifest; other lines, such as one cut short, are left out."""
     entries = []
     try:
         lines = path.read_bytes().splitlines()

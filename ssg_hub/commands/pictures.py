@@ -14,7 +14,7 @@ from .manifest import Manifest
 
 AHEAD = 2  # pictures that are read before their turn
 WAITING = 2**26  # pixels of results that may wait to be written; beyond it the network waits
-EXPECTED = (SSGError, OSError, RuntimeError, MemoryError, ValueError)  # a file's fault: the others go on
+EXPECTED = (SSGError, OSError, RuntimeError, MemoryError, ValueError)  # an error in one file: the others continue
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Loop:
         options: arguments of its `upscale` that hold for every picture.
         overwrite: replace results that exist.
         say: writes a line for the user.
-        manifest: where it is recorded what became of each file.
+        manifest: records the outcome for each file.
     """
 
     model: Any
@@ -63,7 +63,7 @@ class Loop:
         return failed
 
     def _read(self, job: Job) -> Any:
-        """The picture, when everything that is wanted of it can be written."""
+        """The picture, if everything requested for it can be written."""
         from ..images.formats import check_size, choose_format
         from ..images.reading import MAX_PIXELS, read_picture
         from ..upscaling.options import output_size
@@ -74,7 +74,7 @@ class Loop:
         return picture
 
     def _write(self, job: Job, result: Any, seconds: float) -> int:
-        """Write what is wanted of a result and say what came of it; 1 when it failed."""
+        """Write what was requested of a result and print the outcome; 1 when it failed."""
         began = time.monotonic()
         try:
             notes = write_result(job, result, self.overwrite)
@@ -93,7 +93,7 @@ class Loop:
 
 
 def read_ahead(reader: ThreadPoolExecutor, jobs: Iterable[Job], read) -> Iterator[tuple[Job, Future]]:
-    """Each job with the future of its picture, of which AHEAD are on their way."""
+    """Each job with the future of its picture; AHEAD pictures are read in advance."""
     begun: deque[tuple[Job, Future]] = deque()
     for job in jobs:
         begun.append((job, reader.submit(read, job)))
@@ -103,7 +103,7 @@ def read_ahead(reader: ThreadPoolExecutor, jobs: Iterable[Job], read) -> Iterato
 
 
 def write_result(job: Job, result: Any, overwrite: bool) -> list[str]:
-    """Write picture, mask and overlay, as far as they are wanted and not there; returns notes about the formats."""
+    """Write picture, mask and overlay, if requested and not there yet; returns notes about the formats."""
     from ..images.writing import write_picture
 
     notes = []

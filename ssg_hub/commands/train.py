@@ -1,4 +1,4 @@
-"""`ssg train`: `train_accelerate.py`, for whoever has the package without the repository."""
+"""`ssg train`: `train_accelerate.py`, for users who have only the package."""
 
 import argparse
 import importlib.util

@@ -176,7 +176,7 @@ class TargetCrops(Crops):
 
 
 class PositionSampler(Sampler[int]):
-    """The positions that one process reads: its own contiguous part of each whole batch, without end."""
+    """The positions that one process reads: its own contiguous part of each whole batch, endlessly."""
 
     def __init__(self, batch: int, rank: int, world: int, start: int = 0):
         self.batch, self.rank, self.world, self.start = batch, rank, world, start
@@ -189,10 +189,10 @@ class PositionSampler(Sampler[int]):
 
 
 def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> Iterator[dict]:
-    """This process's batches of `batch` samples, without end; `start` samples of the run are already used.
+    """This process's batches of `batch` samples, endlessly; `start` samples of the run are already used.
 
     Raises:
-        ConfigError: as `crops` does, also where it arose in a worker process.
+        ConfigError: as `crops` raises it, also from a worker process.
     """
     loader = DataLoader(
         _ErrorsAsValues(crops),
@@ -207,7 +207,7 @@ def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, wor
 
 
 class _ErrorsAsValues(Dataset):
-    """Passes errors with a plain sentence on as values: raised in a worker, they would arrive inside a traceback."""
+    """Passes our own errors on as values: raised in a worker, they would arrive inside a traceback."""
 
     def __init__(self, crops: Crops):
         self.crops = crops
@@ -273,7 +273,7 @@ def check_label(
         By how much the label map is larger than the picture: 1 or `scale`.
 
     Raises:
-        ConfigError: it has ids that are no class, or another size.
+        ConfigError: it has ids that are not a class, or another size.
     """
     ids = np.asarray(label)
     present = np.flatnonzero(np.bincount(ids.ravel())) if ids.dtype == np.uint8 else np.unique(ids)

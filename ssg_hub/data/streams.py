@@ -19,7 +19,7 @@ from .crops import Crops, collate, raise_errors
 SHARDS = {"parquet": "parquet", "tar": "webdataset"}  # file suffix -> builder of `datasets`
 IMAGE_NAMES = tuple(dict.fromkeys(("image", "jpg", "jpeg", "png", "webp", *(ending[1:] for ending in READ))))
 SHUFFLE_BUFFER = 256  # rows; also the delay before the first sample
-RECENT_ROWS = 8  # how many rows in a row may be unreadable
+RECENT_ROWS = 8  # how many consecutive rows may be unreadable
 
 
 def load_stream(entries: list[str], root: Path = Path(), labels: bool = False):
@@ -85,7 +85,7 @@ def _reason(error: Exception) -> str:
 
 
 class StreamedCrops(IterableDataset):
-    """This process's samples, without end: epochs follow each other, each in its own order.
+    """This process's samples, endlessly: epochs follow each other, each in its own order.
 
     Args:
         crops: says what a sample is; its table is a stream from `load_stream`.
@@ -141,7 +141,7 @@ class StreamedCrops(IterableDataset):
 def make_stream_loader(crops: Crops, batch: int, rank: int, world: int, start: int, workers: int) -> Iterator[dict]:
     """This process's batches, without end; `start` samples of the whole run are already used.
 
-    One worker at most: several would each read their own shards, and their order could not be taken up again.
+    At most one worker: several would each read their own shards, and their order could not be resumed.
     """
     samples = StreamedCrops(crops, rank, world, start // world)
     return raise_errors(DataLoader(samples, batch_size=batch, num_workers=min(workers, 1), collate_fn=collate))

@@ -171,8 +171,8 @@ def _load_from_hub(name: str, folder: Path, labels: bool):
         raise ConfigError(f"no data folder at {folder}. Check the path, or set data_root.")
     try:
         table = load_dataset(name, split="train")
-    except Exception as error:  # datasets raises many kinds, all of which mean that the set could not be had
-        raise ConfigError(f"there is no folder {folder}, and no Hub dataset {name!r} could be had: {error}") from error
+    except Exception as error:  # datasets raises many kinds, all of which mean that the set is not available
+        raise ConfigError(f"there is no folder {folder}, and no Hub dataset {name!r} could be read: {error}") from error
     wanted = ["image", "label"] if labels else ["image"]
     if missing := [column for column in wanted if column not in table.column_names]:
         raise ConfigError(

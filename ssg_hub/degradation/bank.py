@@ -22,7 +22,7 @@ GRID = 16  # pixels: the period of the blocks of JPEG with halved colour
 
 @dataclass
 class DegradationBank:
-    """What was learnt of N pictures; each makes one record: its kernel, its noise and its compression belong together.
+    """What was learnt from N pictures; each gives one record: its kernel, noise and compression belong together.
 
     Attributes:
         scale: reduction from HR to LR.
@@ -62,7 +62,7 @@ class DegradationBank:
         return self.degrade_with_grain(hr, scale, generator)[0]
 
     def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
-        """`degrade`, and what of LR is noise: the same LR less the one without noise, both before compression.
+        """`degrade`, and the noise in LR: the difference from the same LR without noise, both before compression.
 
         Returns:
             LR as `degrade` makes it, and its grain, both (B, 3, H/scale, W/scale).
@@ -87,7 +87,7 @@ class DegradationBank:
         return (lr * 255).round() / 255, grain
 
     def _compress(self, lr: Tensor, records: Tensor, generator: Generators) -> Tensor:
-        """JPEG with each record's tables; samples whose record has none pass."""
+        """JPEG with each record's tables; samples whose record has none are left as they are."""
         steps = self.luma_steps[records]
         compressed = steps.amax((1, 2)) > 0
         offsets = (rand((len(lr), 2), generator) * GRID).long() * self.random_grid
@@ -141,9 +141,9 @@ class DegradationBank:
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> "CommitInfo":
-        """Add the bank to a Hub repository, which may hold a model; it is made where it is missing.
+        """Add the bank to a Hub repository, which may hold a model; it is created if it is missing.
 
-        The names of the pictures and the pieces of them stay here. What goes along are noise patches of 16 px.
+        The names of the pictures and the pieces of them stay here. Noise patches of 16 px are uploaded.
 
         Raises:
             HubError: the Hub refused or was out of reach.

@@ -1,4 +1,4 @@
-"""A degradation bank at rest: two files in a folder or in a Hub repository, alone or beside a model."""
+"""A saved degradation bank: two files in a folder or in a Hub repository, alone or beside a model."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A generic degradation for when no pictures of the user's camera are at hand: second order, like Real-ESRGAN's.
+"""A generic degradation for when there are no pictures from the user's camera: second order, like Real-ESRGAN's.
 
 Wang et al., ICCV-W 2021, sec. 3: blur, reduction, noise and JPEG, twice. Here each round halves the picture (for x4),
 so that the whole batch goes through together; the variety of resizers is taken over by the variety of blur kernels.
@@ -52,7 +52,7 @@ class GenericPrior:
         return self.degrade_with_grain(hr, scale, generator)[0]
 
     def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
-        """`degrade`, and what of LR is noise: the same LR less the one without noise, both before compression.
+        """`degrade`, and the noise in LR: the difference from the same LR without noise, both before compression.
 
         Returns:
             LR as `degrade` makes it, and its grain, both (B, 3, H/scale, W/scale).

@@ -11,7 +11,7 @@ from .ops import Generators, rand
 
 PATCH = 16
 BINS = 16  # of brightness
-MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to keep to its own patches
+MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to use only its own patches
 OVERLAP = 4  # of patches when they are laid
 LUMA = torch.tensor(levels.LUMA)
 
@@ -59,7 +59,7 @@ class NoiseModel:
         return torch.stack(fields) * interpolate_levels(self.levels[records].to(lr), lr)
 
     def _choose(self, records: Tensor, draws: Tensor) -> Tensor:
-        """Patch indices (B, n): a picture's own patches where it has enough, else anyone's."""
+        """Patch indices (B, n): a picture's own patches if it has enough, else those of all."""
         chosen = torch.empty(draws.shape, dtype=torch.long)
         for i, record in enumerate(records.tolist()):
             pool = (self.owners == record).nonzero().flatten()

@@ -1,4 +1,4 @@
-"""Everything of one or several results as one ZIP, made while it is sent: it takes no room and no time beforehand."""
+"""Everything of one or several results as one ZIP, created while it is sent, without disk space or time beforehand."""
 
 import re
 import zipfile
@@ -22,7 +22,7 @@ def archive_url(tokens: Iterable[str]) -> str:
 
 
 def archive_route(cache: Path) -> Route:
-    """The route that serves these addresses. Whoever knows a token may have the result, as with the files themselves.
+    """The route that serves these addresses. Anyone with a token may fetch the result, as with the files themselves.
 
     Args:
         cache: where the results' folders lie.
@@ -66,7 +66,7 @@ def _unused(name: str, names: set[str]) -> str:
 
 
 class _Sink:
-    """What `zipfile` writes to: a stream without a way back, emptied as it fills."""
+    """What `zipfile` writes to: a stream that cannot seek, emptied as it fills."""
 
     def __init__(self):
         self._parts: list[bytes] = []

@@ -20,7 +20,7 @@ REST = 1.0  # seconds between two walks through a cache that seems full
 
 
 class Ledger:
-    """How many bytes the cache holds. Whoever writes books it; a walk through the folder puts the sum right.
+    """How many bytes the cache holds. Every writer books its bytes; a walk through the folder corrects the sum.
 
     Args:
         folder: the cache.
@@ -32,12 +32,12 @@ class Ledger:
         self._lock, self._walking = threading.Lock(), threading.Lock()
         self._measured: int | None = None  # by the last walk
         self._booked = 0  # written since that walk began
-        self._held = 0  # promised to runs in progress
+        self._held = 0  # reserved for runs in progress
         self._walked = -REST
 
     @property
     def used(self) -> int:
-        """Bytes written and promised; never less than there are, except for files that nobody booked."""
+        """Bytes written and reserved; never fewer than exist, except for files that were not booked."""
         return (self._measured or 0) + self._booked + self._held
 
     def book(self, size: int) -> None:
@@ -54,19 +54,19 @@ class Ledger:
         """Whether so many bytes more may be written. May walk through the folder: not for the event loop."""
         if self._measured is not None and self.used + size <= self.limit:
             return True
-        with self._walking:  # whoever waited here looks at what the other found
+        with self._walking:  # a thread that waited here uses what the other one found
             if self._measured is None or (self.used + size > self.limit and time.monotonic() > self._walked + REST):
                 self._walk()
         return self.used + size <= self.limit
 
     @contextlib.contextmanager
     def new_folder(self, size: int) -> Iterator[Path]:
-        """A new folder for what will take up to `size` bytes: promised while it is filled, booked when it is full.
+        """A new folder for up to `size` bytes: reserved while it is filled, booked when it is complete.
 
-        When what fills it fails, the folder is removed again.
+        If filling it fails, the folder is removed again.
 
         Raises:
-            Refused: so much cannot be promised.
+            Refused: there is not enough room.
         """
         if not self.has_room(size):
             raise Refused("no_room")
@@ -93,7 +93,7 @@ class Ledger:
 
 
 def own_cache() -> str:
-    """A new folder for Gradio's GRADIO_TEMP_DIR, removed when the process ends; inside of what is set there, if it is.
+    """A new folder for Gradio's GRADIO_TEMP_DIR, removed when the process ends; inside the folder set there, if any.
 
     Gradio's usual folder is shared by all Gradio programs of a machine, and what Gradio has not handed out itself, such
     as pictures that came through MCP, stays there for good.
@@ -112,7 +112,7 @@ def size_of(folder: Path) -> int:
 
 
 def sweep(folder: Path, seconds: float, spare: Iterable[str | Path] = ()) -> int:
-    """Delete the files that came into being more than `seconds` ago, and folders that have been empty for as long.
+    """Delete the files that were created more than `seconds` ago, and folders that have been empty for as long.
 
     Args:
         folder: the cache.
@@ -139,7 +139,7 @@ async def swept(
 ) -> AsyncIterator[None]:
     """Sweep the folder as long as the context lasts, and once more, of everything, when it ends.
 
-    Whatever goes wrong in one sweep is logged, and the next one comes in its time.
+    An error in one sweep is logged, and the next sweep runs as planned.
 
     Args:
         folder, seconds, spare: as for `sweep`.
@@ -180,7 +180,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _deleted(path: Path) -> bool:
-    """Delete a file; whether it is gone by that."""
+    """Delete a file; returns whether this call removed it."""
     try:
         path.unlink()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Reading visitors' pictures in processes of their own, which the kernel ends when they take too much time or memory.
+"""Reading visitors' pictures in separate processes, which the kernel ends when they take too much time or memory.
 
 A decoder may loop, swallow memory or crash on a file that was made for it. So a small server, the nursery, is started
 once; it has imported what reading needs and nothing else, and forks a child for each picture. The child limits itself,
@@ -33,9 +33,9 @@ from .views import to_8bit
 
 SECONDS = 10  # of computing for one picture; by the clock it may take twice that
 MEMORY = 2**29  # bytes that reading may take whatever the picture's size
-BYTES_PER_PIXEL = 64  # and what it may take on top: the file, 16 bits, alpha, and copies on the way
+BYTES_PER_PIXEL = 64  # and what it may use in addition: the file, 16 bits, alpha, and copies on the way
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
-POLL = 0.05  # seconds between two looks whether the visitor has cancelled
+POLL = 0.05  # seconds between two checks whether the visitor has cancelled
 START = 60  # seconds that the nursery may take to start
 ROOM = str(Path(__file__).resolve().parents[2])
 
@@ -55,7 +55,7 @@ def read(path: str, max_pixels: int, check: Callable[[], None] = lambda: None) -
     Args:
         path: of the file.
         max_pixels: as for `read_picture`.
-        check: called all the time; what it raises ends the reading at once.
+        check: called repeatedly; an exception that it raises ends the reading at once.
 
     Raises:
         ImageError: as `read_picture`, and when reading takes too much time or memory.
@@ -118,7 +118,7 @@ class Nursery:
                 env={**os.environ, **threads, "PYTHONPATH": path},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is for the demo, which takes the nursery along
+                start_new_session=True,  # Ctrl-C in a terminal is for the demo, which ends the nursery too
             )
 
     def ask(self, request: dict, check: Callable[[], None]) -> tuple[str, Any]:
@@ -137,7 +137,7 @@ class Nursery:
             return pickle.loads(data)  # it comes from our own child, by a socket that nobody else has
         except (EOFError, pickle.UnpicklingError):  # nothing, or a part: ended by one of its limits
             name = Path(request["path"]).name
-            return "error", f"{name} takes too much time or memory to read. Save it anew as PNG or JPEG, or smaller."
+            return "error", f"{name} takes too much time or memory to read. Save it again as PNG or JPEG, or smaller."
 
     def _send(self, request: bytes, answer: socket.socket) -> int:
         """Hand over a request and the socket for its answer; returns the number of the child's process."""
@@ -157,7 +157,7 @@ _nursery = Nursery()
 
 
 def _receive(channel: socket.socket, deadline: float, check: Callable[[], None]) -> bytes:
-    """All that comes until the other side closes, which the kernel sees to; `deadline` is for a kernel that does not.
+    """Everything received until the other side closes, which the kernel ensures; `deadline` is for when it does not.
 
     Raises:
         ImageError: too late.
@@ -166,7 +166,7 @@ def _receive(channel: socket.socket, deadline: float, check: Callable[[], None])
     while True:
         check()
         if time.monotonic() > deadline:
-            raise ImageError("the picture takes too much time to read. Save it anew as PNG or JPEG, or smaller.")
+            raise ImageError("the picture takes too much time to read. Save it again as PNG or JPEG, or smaller.")
         if select.select([channel], [], [], POLL)[0]:
             part = channel.recv(2**20)
             if not part:
@@ -194,7 +194,7 @@ def serve(descriptor: int) -> None:
 
 
 def _answer(request: dict, descriptor: int) -> None:
-    """What a child does: limit itself, work, and send what came of it."""
+    """What a child does: limit itself, work, and send the outcome."""
     _limit(request["seconds"], request["memory"])
     try:
         answer = pickle.dumps(_work(request), protocol=5)

@@ -1,4 +1,4 @@
-"""All that makes up for what Gradio lacks or gets wrong; each fix says what happens without it (seen with 6.31)."""
+"""Workarounds for what Gradio lacks or gets wrong; each fix says what happens without it (seen with 6.31)."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -31,7 +31,7 @@ def picture_input(fetch: Callable[[str], Awaitable[str]], **options) -> gr.Image
 
 
 async def _to_cache(move, fetch, source: str | Path | None) -> str | None:
-    """What `move`, the component's own method, does, but for addresses."""
+    """Does what `move`, the component's own method, does, except for addresses."""
     if source is None or not is_http_url_like(str(source)):
         return await move(source)
     return await fetch(str(source))

@@ -1,4 +1,4 @@
-"""What keeps a public demo within its bounds: size and pace of a request, room on the disk, and addresses to fetch."""
+"""The limits of a public demo: size and speed of a request, disk space, and addresses to fetch."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ SLOWEST = 8 * 1024  # bytes a second that it has to bring on average after that
 
 
 class Stopped(Exception):
-    """A body that is not read on.
+    """A body that is not read any further.
 
     Args:
         status: of the answer.
@@ -113,7 +113,7 @@ class Body:
         Raises:
             Stopped: too large, too slow, or no room.
         """
-        if self._complete:  # what follows is only whether the other side is still there
+        if self._complete:  # all that can follow is a notice that the other side is gone
             return await self._receive()
         asked = time.monotonic()
         try:
@@ -142,7 +142,7 @@ async def fetch_picture(url: str, limit: int, ledger: Ledger) -> str:
     An address of this server's own cache is that file, so that what was uploaded can be named by its address.
 
     Args:
-        url: http or https; redirects are followed, each checked anew.
+        url: http or https; redirects are followed, and each is checked again.
         limit: bytes; fetching stops beyond them.
         ledger: of the cache.
 
@@ -150,7 +150,7 @@ async def fetch_picture(url: str, limit: int, ledger: Ledger) -> str:
         The path of the file.
 
     Raises:
-        gr.Error: a private address, no answer, or too many bytes; the sentence is for whoever asked.
+        gr.Error: a private address, no answer, or too many bytes; the sentence is for the visitor.
     """
     try:
         if CACHE_ROUTE in url:

@@ -33,7 +33,7 @@ OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "
 
 @dataclass(frozen=True)
 class Choices:
-    """What the page's controls say, in the order in which `page.py` passes them."""
+    """The values of the page's controls, in the order in which `page.py` passes them."""
 
     model: str
     second: str
@@ -64,11 +64,11 @@ class Choices:
 
 @dataclass
 class Made:
-    """What a visitor's page shows and has: one entry for each picture. It stays on the server.
+    """The state of a visitor's page: one entry for each picture. It stays on the server.
 
     Attributes:
         of: the choice of pictures.
-        looked: what the viewer was told of each before there was a result.
+        looked: what the viewer was told about each picture before there was a result.
         items: what the viewer is told now.
         keys: what each result was made by, so that a second run does only what is missing; None without a result.
         tokens: the names of the results' folders; None without a result.
@@ -93,7 +93,7 @@ class Made:
 
 
 class Handlers:
-    """The page's events over one `Workshop`. Of a request nothing is kept here but the wish to cancel it.
+    """The page's events over one `Workshop`. Of a request, only whether it was cancelled is kept here.
 
     Args:
         workshop: the models.
@@ -108,7 +108,7 @@ class Handlers:
         self._looking = anyio.CapacityLimiter(AT_ONCE)
 
     async def choose(self, picked: dict | None, model: str, outscale: float, request: gr.Request) -> tuple:
-        """Other pictures are chosen: show them, say what to expect, and clear what was there of those before."""
+        """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones."""
         lang = language(request)
         if ticket := self._tickets.pop(request.session_hash, None):
             ticket.stop()  # of a run of the pictures before
@@ -168,7 +168,7 @@ class Handlers:
             current = self._tickets.get(session) is ticket
             if current:
                 del self._tickets[session]
-        if not current:  # other pictures have been chosen, and the page is theirs
+        if not current:  # other pictures have been chosen, and the page now shows those
             yield outputs()  # Gradio repeats what came last when a generator ends: this time, nothing
         else:
             yield outputs(
@@ -316,7 +316,7 @@ class Handlers:
         return waiting_item(name, "chosen", size=size, view=view)
 
     def _forecast(self, items: list[dict], model: str, outscale: float, lang: str) -> str:
-        """One line: what becomes of what, and about how long it takes; or why it would be refused."""
+        """One line: the sizes of input and result, and about how long it takes; or why it would be refused."""
         words = estimate(items, outscale, partial(self.workshop.predict, model), self.settings, lang)
         return viewer.status_line(words)
 
@@ -348,7 +348,7 @@ def outputs(**values) -> tuple:
 
 
 def _summary(made: Made, seconds: float, lang: str) -> tuple[str, bool]:
-    """How a run has ended: in words, and whether that is bad news."""
+    """How a run has ended: in words, and whether it failed."""
     done = sum(item["state"] == "done" for item in made.items)
     took = duration(seconds, lang)
     if len(made.items) == 1:

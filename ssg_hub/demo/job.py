@@ -9,7 +9,7 @@ from ..upscaling.options import output_size
 from .refusals import Refused
 from .settings import MEGA, Settings
 
-VIEW_PIXELS = 16 * MEGA  # beyond it the page shows a smaller view, for the browser's sake
+VIEW_PIXELS = 16 * MEGA  # above it the page shows a smaller view, to spare the browser
 ALLOWANCE = 2**18  # bytes of a result for what compresses badly, and small files beside the pictures
 # What a result can be written as. TIFF is for those who ask for it by name; the page offers what browsers show.
 OUTPUT_FORMATS = tuple(name for name in ("png", "jpeg", "webp", "avif", "tiff") if f".{name}" in WRITTEN)
@@ -58,7 +58,7 @@ def check_request(request: Request) -> None:
     """Check what `upscale` does not look at.
 
     Raises:
-        Refused: something else than a form of strengths, a format that is not written here, or no quality.
+        Refused: strengths of the wrong form, a format that is not written here, or an impossible quality.
     """
     if not isinstance(request.class_strength, dict):
         raise Refused("class_strength_form", value=repr(request.class_strength))
@@ -98,5 +98,5 @@ def room_needed(picture: Picture, outscale: float, views: int) -> int:
 
 
 def _product(value, strength):
-    """Their product; what is no number goes on as it is, to be refused by name."""
+    """Their product; a value that is not a number is returned unchanged, to be refused by name."""
     return value * strength if isinstance(value, (int, float)) and isinstance(strength, (int, float)) else value

@@ -1,4 +1,4 @@
-"""The line that all pictures stand in: one thread works through it, and each ticket says how far its picture is."""
+"""The queue of all pictures: one thread works through it, and each ticket says how far its picture is."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 from ..upscaling.progress import Progress
 from .refusals import Cancelled, Refused
 
-TICK = 0.2  # seconds between two looks at a ticket
+TICK = 0.2  # seconds between two checks of a ticket
 
 
 class Ticket:
@@ -31,7 +31,7 @@ class Ticket:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """Nobody wants this picture any more: whoever works at it ends at the next `check`."""
+        """This picture is no longer wanted: the work on it ends at the next `check`."""
         self._stop.set()
 
     def stopped(self) -> bool:
@@ -68,7 +68,7 @@ class Line:
 
     @contextlib.contextmanager
     def visit(self) -> Iterator[None]:
-        """Be one of those who are served or wait; inside, any number of pictures may be handed in, one by one.
+        """Take a place in the queue; inside, any number of pictures may be handed in, one by one.
 
         Raises:
             Refused: too many are here already.
@@ -110,14 +110,14 @@ class Line:
             future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else asks for it
 
     async def finish(self, task: Callable[[Ticket], Any], ticket: Ticket) -> Any:
-        """Hand in a task, and what it returns; as `follow` for those who do not look on."""
+        """Hand in a task and return its result; like `follow` without the tickets."""
         async with contextlib.aclosing(self.follow(task, ticket)) as moments:
             async for _ in moments:
                 pass
         return ticket.result
 
     def close(self) -> None:
-        """End the worker, and what it is at."""
+        """End the worker and its current task."""
         for ticket in list(self._tickets):
             ticket.stop()
         self._worker.shutdown(wait=False, cancel_futures=True)

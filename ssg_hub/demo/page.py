@@ -1,4 +1,4 @@
-"""The page: what stands where, and which event does what. What the events do is in `handlers.py`."""
+"""The page: its layout, and which event calls what. What the events do is in `handlers.py`."""
 
 from functools import partial
 from pathlib import Path
@@ -71,7 +71,7 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
 
 
 def _outcome(part: dict, workshop: Workshop) -> None:
-    """What everybody chooses: the pictures, and what should come of them."""
+    """The main controls: the pictures, and how to process them."""
     denoise = workshop.denoise(DEFAULT)
     part["picked"] = viewer.picker(workshop.settings, "avif" in PAGE_FORMATS, elem_id="picker")
     part["forecast"] = gr.HTML(elem_id="forecast")
@@ -101,7 +101,7 @@ def _outcome(part: dict, workshop: Workshop) -> None:
 
 
 def _details(part: dict, workshop: Workshop) -> None:
-    """What few choose, folded."""
+    """The settings that few need, folded."""
     named = bool(workshop.model(DEFAULT).labels)
     models = [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
     with gr.Accordion(label("advanced"), open=False, elem_id="advanced"):

@@ -13,7 +13,7 @@ log = logging.getLogger("ssg_hub.demo")
 
 
 class Refused(Exception):
-    """A request that is not granted.
+    """A request that is refused.
 
     Args:
         key: of the sentence in `texts` that says why.
@@ -30,7 +30,7 @@ class Cancelled(Exception):
 
 
 def sentence_for(error: Exception, path: str | None, lang: str) -> str:
-    """What a visitor is told of an error; what is our fault is logged and not shown.
+    """What a visitor is told about an error; an internal error is logged and not shown.
 
     Args:
         error: whatever a request raised.
@@ -49,7 +49,7 @@ def sentence_for(error: Exception, path: str | None, lang: str) -> str:
 
 @contextmanager
 def plain_errors(path: str | None, lang: str) -> Iterator[None]:
-    """Turn whatever goes wrong into an error that Gradio shows as one sentence."""
+    """Turn any exception into an error that Gradio shows as one sentence."""
     import gradio as gr
 
     try:

@@ -1,4 +1,4 @@
-"""What comes of a picture: the files to take home, and what the viewer is told of them."""
+"""The results of a picture: the files to download, and what the viewer is told about them."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from .settings import DEFAULT, Settings
 from .texts import class_name, duration, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
-MOSTLY = 0.5  # share of what is uncertain, from which on the page says so
+MOSTLY = 0.5  # uncertain share from which on the page says so
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
 
 
@@ -36,7 +36,7 @@ class Files:
 
 
 def write_files(result: UpscaleResult, name: str, folder: Path, request: Request) -> Files:
-    """Write what a visitor may take home into `folder`/FILES.
+    """Write the files that a visitor may download into `folder`/FILES.
 
     Args:
         result: of `upscale`.
@@ -134,12 +134,12 @@ def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | 
 
 
 def estimate(items: list[dict], outscale: float, predict: Callable, settings: Settings, lang: str) -> str:
-    """One line on what is to come: sizes and time, or why not.
+    """One line on what to expect: sizes and time, or why it would be refused.
 
     Args:
         items: of the viewer.
         outscale: how many times larger.
-        predict: of size and outscale: what a picture becomes.
+        predict: takes size and outscale; returns what a picture becomes.
         settings: the limits.
         lang: of the visitor.
     """
@@ -206,7 +206,7 @@ def facts(report: dict, lang: str) -> str:
 
 
 def device_name(name: str) -> str:
-    """A device as people call it."""
+    """The common name of a device."""
     return "CPU" if name == "cpu" else f"GPU ({name})"
 
 

@@ -1,4 +1,4 @@
-"""What whoever runs the demo may set, by environment variables, and what ZeroGPU asks of it; visitors change none."""
+"""The settings of the demo's operator, by environment variables, and what ZeroGPU requires; visitors change none."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def from_environment() -> Settings:
     SSG_MAX_STORED, SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
 
     Raises:
-        ValueError: a number or a size that is none, or two models of one name.
+        ValueError: an invalid number or size, or two models of one name.
     """
     default = Settings()
     return Settings(
@@ -58,8 +58,8 @@ def from_environment() -> Settings:
 def parse_models(text: str) -> dict[str, str]:
     """The allow-list "user/repo, x4plus=/models/RealESRGAN_x4plus.pth" as name -> source.
 
-    Without a name of its own a Hub id is called by itself, and a file or folder by its last part, so that no visitor
-    sees where it lies.
+    Without a given name, a Hub id is its own name, and a file or folder is named by its last part, so that no visitor
+    sees its path.
 
     Raises:
         ValueError: two models of one name.
@@ -75,7 +75,7 @@ def parse_models(text: str) -> dict[str, str]:
 
 
 def best_device() -> str:
-    """cuda, mps or cpu, the first that is there."""
+    """cuda, mps or cpu, the first that is available."""
     import torch
 
     if torch.cuda.is_available():

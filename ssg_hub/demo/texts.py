@@ -22,12 +22,12 @@ TEXTS = {
         "uploading_n": "Uploading {n} of {of}…",
         "n_pictures": "{n} photographs",
         "file_too_large": "{name} is larger than what is taken here. Reduce it, or save it as JPEG, first.",
-        "too_many": "At most {n} are taken at once; the first {n} are here.",
+        "too_many": "At most {n} are accepted at once; the first {n} were added.",
         "outscale": "Size",
         "denoise": "Denoise",
         "denoise_info": "0 keeps the grain, 1 removes it",
         "strength": "Detail",
-        "strength_info": "0 only enlarges, 1 adds all that the network sees",
+        "strength_info": "0 only enlarges, 1 adds all the detail that the network sees",
         "format": "Save as",
         "quality": "Quality",
         "run": "Upscale",
@@ -51,7 +51,7 @@ TEXTS = {
         "examples": "Try one of these",
         "programs": "For programs and agents",
         "programs_api": "In Python, with `pip install gradio_client`:",
-        "programs_mcp": "As a tool for language models, by MCP:",
+        "programs_mcp": "As a tool for language models, over MCP:",
         # the viewer
         "views": "Views of the picture",
         "compare": "Before and after",
@@ -72,10 +72,10 @@ TEXTS = {
         "other": "means something else",
         "mask_explained": "Each colour is a class, with its share of the picture; point at a place to see its name. "
         "Hatched: the guide is not sure what that is.",
-        "mostly_uncertain": "{share} of this picture is nothing that the guide knows for sure. It has learnt a few "
+        "mostly_uncertain": "The guide is not sure what {share} of this picture is. It has learnt only a few "
         "classes, such as those of streets, and says so instead of guessing.",
-        "drift_explained": "Bright: after upscaling, the guide reads something else there than before, so the detail "
-        "may be invented. Where nothing glows, the picture still means the same.",
+        "drift_explained": "Bright: after upscaling, the guide sees something else there than before, so the detail "
+        "may be invented. Where nothing is bright, the picture still means the same.",
         "side_explained": "Point, or use the arrow keys: every panel shows the same place.",
         "honesty": "An upscaled picture is an estimate. Plates, faces and text may be invented. It is not evidence.",
         "get_picture": "Download picture",
@@ -86,7 +86,7 @@ TEXTS = {
         "tiles": "{n} tiles",
         "tile": "1 tile",
         "chosen": "ready",
-        "working": "in work",
+        "working": "in progress",
         "done": "done",
         "failed_state": "failed",
         # a run
@@ -250,9 +250,9 @@ EXAMPLES = {
     "street_city.jpg": {"en": "A city", "zh": "城市"},
     "street_quay.jpg": {"en": "A quay", "zh": "码头"},
     "launch.jpg": {"en": "A launch, far away", "zh": "远处的火箭发射"},
-    "cat.jpg": {"en": "A cat: nothing that the guide knows", "zh": "猫：引导网络不认识"},
+    "cat.jpg": {"en": "A cat, which the guide does not know", "zh": "猫：引导网络不认识"},
     "face.jpg": {
-        "en": "Where it fails: a face of forty pixels is made up",
+        "en": "Where it fails: a face of forty pixels is invented",
         "zh": "失败案例：四十像素的人脸，结果是编造的",
     },
     "coffee_turned.jpg": {"en": "From a phone, turned by EXIF", "zh": "手机照片，EXIF 旋转"},

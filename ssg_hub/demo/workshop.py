@@ -51,12 +51,12 @@ class Workshop:
             return self._models[name]
 
     def denoise(self, name: str) -> float | None:
-        """How much a model denoises unless asked for something else; None where it gives no choice."""
+        """A model's default denoise strength; None if it gives no choice."""
         config = getattr(self.model(name), "config", None)
         return config.denoise_default if getattr(config, "denoise_set", False) else None
 
     def run(self, name: str, picture: Picture, request: Request, watch: Watch) -> UpscaleResult:
-        """Upscale one picture; `watch` is told how far it is."""
+        """Upscale one picture; `watch` receives the progress."""
         options = request.options(self.model(name).labels) | {"max_pixels": self.settings.max_pixels}
         if not LENT:  # a function does not go from process to process
             options["watch"] = watch
@@ -90,6 +90,6 @@ class Workshop:
 
 
 def _lease(name: str, picture: Picture, options: dict) -> int:
-    """For how many seconds a run asks for a GPU: an ample guess."""
+    """For how many seconds a run requests a GPU: a generous estimate."""
     width, height = picture.size
     return 20 + round(15 * width * height / MEGA)

@@ -29,7 +29,7 @@ TORCH_FILES = {"lpips": "alexnet-owt-*.pth", "dists": "vgg16-*.pth"}  # torchvis
 
 
 def find_distances(where: str | None = None) -> dict[str, nn.Module]:
-    """Load LPIPS and DISTS, as far as their networks are found; nothing is fetched that was not asked for.
+    """Load LPIPS and DISTS, as far as their networks are found; nothing is downloaded unless asked for.
 
     Args:
         where: a folder or Hub id with `alexnet_features.safetensors` (for LPIPS), `vgg16_features.safetensors` (for

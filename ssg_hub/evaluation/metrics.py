@@ -1,6 +1,6 @@
 """How good an SR picture is: fidelity (PSNR, SSIM), perception (LPIPS) and colour; and the segmenter's view.
 
-Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here rounds: who wants the figures of 8-bit files rounds first, as
+Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here rounds: to get the figures of 8-bit files, round first, as
 `ssg_hub.commands.evaluate` does.
 """
 

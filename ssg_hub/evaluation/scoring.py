@@ -143,10 +143,10 @@ def _keep_greatest(cut: list[tuple[int, Crop]]) -> list[tuple[int, Crop]]:
 
 
 def pair_files(lr: str | Path, hr: str | Path | None = None, labels: str | Path | None = None) -> list[Case]:
-    """Put together the files of one stem; HR and labels of other stems are left alone.
+    """Group the files of each stem; HR and labels with other stems are ignored.
 
     Raises:
-        ConfigError: a folder that is none, has no pictures, or lacks stems that LR has.
+        ConfigError: not a folder, a folder without pictures, or one that lacks stems that LR has.
     """
     lr_files = index_pictures(Path(lr))
     partners: list[dict[str, Path]] = []

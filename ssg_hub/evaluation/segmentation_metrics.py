@@ -1,4 +1,4 @@
-"""What a segmenter makes of an SR picture: IoU, boundary F-score, and whether semantic drift foretells a wrong class.
+"""How well a segmenter reads an SR picture: IoU, boundary F-score, and whether semantic drift predicts a wrong class.
 
 Label maps and predictions are integer (B, H, W); counts of several pictures add up, also over processes.
 """
@@ -132,7 +132,7 @@ def drift_auroc(histograms: Tensor) -> float:
         histograms: (2, levels) as `drift_histograms` counts them.
 
     Returns:
-        0.5 where drift tells nothing, 1 where it tells all; NaN where all pixels are right or all are wrong.
+        0.5 if drift predicts nothing, 1 if it predicts perfectly; NaN where all pixels are right or all are wrong.
     """
     right, wrong = histograms.double()
     below = right.cumsum(0) - right

@@ -84,7 +84,7 @@ def is_picture(path: str | os.PathLike) -> bool:
 
 
 def is_companion(name: str) -> bool:
-    """Whether a system left this file or folder beside a user's own: hidden ones, Thumbs.db, @eaDir and the like."""
+    """Whether a system put this file or folder beside the user's own: hidden ones, Thumbs.db, @eaDir and the like."""
     return name.startswith(".") or name.lower() in SYSTEM_FOLDERS | {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 
 
@@ -92,7 +92,7 @@ def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Pat
     """The pictures in a folder, sorted; hidden files and what systems leave beside pictures are no pictures.
 
     Args:
-        folder: where to look; not followed are links to folders below it.
+        folder: where to look; links to folders below it are not followed.
         recursive: also look into the folders below.
 
     Returns:
@@ -171,7 +171,7 @@ def check_size(size: tuple[int, int], format: str) -> None:
 
 
 def check_target(path: Path, overwrite: bool = False) -> None:
-    """Refuse a place where no file can be written, before there is anything to write.
+    """Refuse a path where no file can be written, before there is anything to write.
 
     Args:
         path: the file.

@@ -1,7 +1,7 @@
-"""What travels along with a picture's pixels: colour profile, EXIF, XMP, resolution and text, cleaned of what is stale.
+"""What is kept with a picture's pixels: colour profile, EXIF, XMP, resolution and text, cleaned of what is stale.
 
-Nothing here looks into a value more than it must: a tag of an odd type is carried as it is, what cannot be read at all
-is left out with a note, and no metadata, whatever its type or size, keeps a whole picture from being read.
+Values are inspected no more than necessary: a tag of an odd type is copied as it is, what cannot be read at all is left
+out with a note, and no metadata, whatever its type or size, prevents an intact picture from being read.
 """
 
 import math
@@ -71,7 +71,7 @@ def metadata_of(image) -> Metadata:
 
 
 def usable(metadata: Metadata, upright: bool, notes: list[str]) -> Metadata:
-    """The metadata without what no encoder could write, whoever made it; notes say what is left out.
+    """The metadata without what no encoder could write, whatever its source; notes say what is left out.
 
     Args:
         metadata: of a picture that is to be written.
@@ -90,7 +90,7 @@ def usable(metadata: Metadata, upright: bool, notes: list[str]) -> Metadata:
 
 @dataclass
 class Found:
-    """What a file says, as it says it.
+    """What a file says, unchanged.
 
     Attributes:
         icc, xmp, dpi, text: as in `Metadata`, unchecked.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An upright picture at the depth it arrived with, and what travels along with it.
+    """An upright picture at its original depth, and its metadata.
 
     Args:
         values: (H, W) gray or (H, W, 3) RGB; uint8 or uint16 over the full range of that type; not premultiplied.
@@ -44,7 +44,7 @@ class Picture:
 
     @property
     def metadata(self) -> Metadata:
-        """What travels along with the pixels."""
+        """The metadata of the picture."""
         return Metadata(self.icc, self.exif, self.xmp, self.dpi, self.text)
 
     def with_pixels(self, values: np.ndarray, alpha: np.ndarray | None) -> "Picture":

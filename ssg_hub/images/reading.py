@@ -62,7 +62,7 @@ def read_picture(source: Any, max_pixels: int = MAX_PIXELS) -> Picture:
     >>> picture.size, picture.mode, picture.pixels.shape, float(picture.pixels.max())
     ((3, 2), 'gray 16 bit', (2, 3, 3), 1.0)
     """
-    torch = sys.modules.get("torch")  # who has a tensor, has torch
+    torch = sys.modules.get("torch")  # a caller with a tensor has torch installed
     if isinstance(source, Picture):
         picture = source
     elif isinstance(source, np.ndarray):
@@ -146,7 +146,7 @@ class Opened:
         image: opened by Pillow from what makes the pixels, not loaded yet; None where `page` is set.
         page: the TIFF page whose samples we read ourselves, or None.
         data: what makes the pixels.
-        metadata, orientation: what travels along, and EXIF's 1 to 8.
+        metadata, orientation: what is kept with the pixels, and EXIF's 1 to 8.
         found: what else the file says of itself.
     """
 
@@ -282,7 +282,7 @@ def _read_opened(opened: Opened, max_pixels: int) -> Picture:
 
 
 def _read_image(image: Image.Image, max_pixels: int) -> Picture:
-    """Take a Pillow image, whoever opened or made it."""
+    """Take a Pillow image, whatever its origin."""
     name = "the picture"
     if 0 in image.size:
         raise ImageError(f"{name} is {image.width}x{image.height}; at least one pixel is needed.")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Blender:
-    """Makes the networks between two others, and keeps the last one; may be called from several threads."""
+    """Interpolates between two networks, and keeps the last result; may be called from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What a guide's configuration may hold; checked before transformers, which believes everything, sees it."""
+"""What a guide's configuration may hold; checked before transformers, which trusts everything, sees it."""
 
 import math
 from collections.abc import Mapping

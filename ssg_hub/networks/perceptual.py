@@ -65,7 +65,7 @@ class VGG16Features(nn.Module):
 
 
 class SharedFeatures(nn.Module):
-    """Computes the activations of a picture once, whoever asks for them: it remembers the two newest pictures.
+    """Computes the activations of a picture once for all callers: it remembers the two newest pictures.
 
     Args:
         features: what computes them: a network such as `VGG16Features`, or a function.
@@ -76,7 +76,7 @@ class SharedFeatures(nn.Module):
         self.features, self._known = features, []
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """As `features`; a picture is known again by being the same tensor."""
+        """As `features`; a picture is recognised if it is the same tensor."""
         for known, activations in self._known:
             if known is image:
                 return activations

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .building import ONE_AT_A_TIME
 
-APART = {"lite_transformers"}  # a module of this package that has no generator, and brings transformers along
+APART = {"lite_transformers"}  # a module of this package that has no generator, and imports transformers
 
 
 class NcnnLayer(NamedTuple):
@@ -38,7 +38,7 @@ class Generator(nn.Module):
     The output is not clamped: training needs its gradient outside the range too. Parameter names are those of the
     published networks. A subclass states `title` and `OPTIONS`, and gives its options to this constructor before it
     builds a layer: `class MyNet(Generator, name="mynet")` registers it as `generator_type: mynet`. What it reads in
-    `forward` beside its layers, it keeps as attributes of plain values, by which engines tell networks apart.
+    `forward` beside its layers, it keeps as attributes of plain values, by which engines distinguish networks.
 
     Class attributes:
         title: what people call the network.
@@ -69,7 +69,7 @@ class Generator(nn.Module):
         self.options, self.scale = options, options["scale"]
 
     def extra_repr(self) -> str:
-        """The options, for whoever prints a network or tells two apart."""
+        """The options, to print a network or to compare two."""
         return ", ".join(f"{name}={value}" for name, value in self.options.items())
 
     @property

@@ -147,8 +147,8 @@ class RRDBNet(Generator, name="rrdb"):
 def keep_blocks(config: dict, state: dict[str, Tensor], kept: Sequence[int]) -> tuple[dict, dict[str, Tensor]]:
     """Keep only the RRDBs with the given indices, in that order, renumbered from 0.
 
-    The residual trunk survives it well enough to be a warm start: a few minutes of training bring back what was lost,
-    at a fraction of the cost of the full network.
+    The result still works as a warm start: a few minutes of training recover what was lost, at a fraction of the cost
+    of the full network.
 
     Raises:
         ConfigError: an index that the network does not have, or none at all.

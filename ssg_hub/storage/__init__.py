@@ -6,7 +6,7 @@ EMBEDDED = "embedded"  # the name of the checkpoint inside the package, wherever
 
 
 def find_path(name: str | Path) -> Path | None:
-    """The file or folder of a name on this machine; None also for what no file system takes as a name."""
+    """The file or folder of a name on this machine; None also for what no file system accepts as a name."""
     try:
         path = Path(name).expanduser()
         return path if str(name) and path.exists() else None

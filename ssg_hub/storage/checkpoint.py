@@ -1,4 +1,4 @@
-"""The saved folder: where a model is found, whether it is whole and ours, and how it is replaced in one go."""
+"""The saved folder: finds a model, checks that it is complete and ours, and replaces it in one step."""
 
 import json
 import os

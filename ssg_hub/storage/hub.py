@@ -1,6 +1,6 @@
 """Transport to and from the Hub: fetch a model's files into the cache and check them, push a folder.
 
-Whatever goes wrong between here and there becomes a `HubError` that says what to do next. Nothing here knows what a
+Every network or Hub error becomes a `HubError` that says what to do next. Nothing here knows what a
 model is.
 """
 
@@ -54,7 +54,7 @@ def fetch_file(
         Its path in the cache's snapshot folder of the commit.
 
     Raises:
-        HubError: it could not be had, or is not what the Hub announced.
+        HubError: it is not available, or is not what the Hub announced.
         RemoteEntryNotFoundError: the repository has no such file at this revision (huggingface_hub's own error).
     """
     with hub_errors(repo_id, revision, token):
@@ -73,7 +73,7 @@ def check_reach(
     force_download: bool = False,
     local_files_only: bool = False,
 ) -> None:
-    """Say at once that nothing answers at the Hub's address, where the client would try for half a minute.
+    """Fail at once if nothing answers at the Hub's address; the client would retry for half a minute.
 
     Raises:
         HubError: the file would have to be downloaded, and the Hub is out of reach.
@@ -128,7 +128,7 @@ def push_folder(folder: Path, repo_id: str, *, token: str | bool | None = None, 
 def hub_errors(repo_id: str, revision: str | None = None, token: str | bool | None = None, writing: bool = False):
     """Turn what `huggingface_hub` and the network raise inside the block into a `HubError`.
 
-    A file that the repository does not have stays a `RemoteEntryNotFoundError`: what it means is the caller's to say.
+    A file that the repository does not have stays a `RemoteEntryNotFoundError`: the caller decides what it means.
     """
     try:
         yield
@@ -267,7 +267,7 @@ def _check_hash(path: Path, repo_id: str) -> None:
         path.unlink()
         raise HubError(
             f"{path.name} of {repo_id} does not have the content that the Hub announced (SHA-256 {found[:12]}… instead "
-            f"of {expected[:12]}…). The damaged copy was removed; run it again to download it anew."
+            f"of {expected[:12]}…). The damaged copy was removed; run it again to download a new copy."
         )
 
 

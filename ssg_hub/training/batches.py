@@ -22,7 +22,7 @@ def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
 
 
 def adversarial_crops(config: TrainConfig, guide: Guide | None) -> dict:
-    """What a step reads: source HR; real LR where a loss has use for it; HR with labels for a guide trained along."""
+    """What a step reads: source HR; real LR where a loss has use for it; HR with labels if a guide is trained too."""
     crops = {"source": (source_crops(config), config.batch)}
     known = guide and {*range(len(guide.labels)), config.void_id}
     guided = guide is not None and config.guided

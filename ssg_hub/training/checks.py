@@ -1,4 +1,4 @@
-"""What is looked at before the first step, instead of failing hours after it: files, data entries, label maps."""
+"""What is checked before the first step, instead of failing hours after it: files, data entries, label maps."""
 
 from pathlib import Path
 

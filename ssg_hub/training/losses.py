@@ -1,4 +1,4 @@
-"""The terms of the training objective; every one a mean that two processes and one compute alike.
+"""The terms of the training objective; each is a mean that does not depend on the number of processes.
 
 A new term on source pairs is a function here, a line in `SourceLosses`, and its weight, the key `NAME_weight`, in
 `config.py`.
@@ -26,7 +26,7 @@ class SourcePair:
 
     Attributes:
         lr: what the generator reads, of 1/scale the size.
-        hr: what the discriminator takes for real.
+        hr: the discriminator's real pictures.
         wanted: what pixels and features of SR are compared with: HR, sharpened where the config says so.
     """
 
@@ -41,7 +41,7 @@ class SourceLosses:
     Build it before the first step: it reads the networks of the perceptual terms.
 
     Attributes:
-        vgg: VGG16's activations, computed once a picture for all who ask, or None where no one does.
+        vgg: VGG16's activations, computed once per picture for all terms, or None if no term needs them.
 
     Raises:
         CheckpointError, HubError: weights that are missing, damaged or out of reach.

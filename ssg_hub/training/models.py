@@ -59,7 +59,7 @@ def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
 
 
 def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
-    """The exponential moving average of the generator: what ships."""
+    """The exponential moving average of the generator, which is what gets saved as the model."""
 
     def average(averages, currents, updates) -> None:
         # a short run must not be held back by its start: the decay grows with the number of updates

@@ -1,4 +1,4 @@
-"""Where a run that is continued goes on: which checkpoint each stage takes, and what has changed since."""
+"""Where a resumed run continues: which checkpoint each stage takes, and what has changed since."""
 
 import logging
 import re
@@ -94,7 +94,7 @@ def _take(run: "Run", checkpoint: Path) -> bool:
 def _advise(run: "Run", checkpoint: Path) -> str:
     changes = describe_changes(read_record(checkpoint).get("settings", {}), run.settings())
     cause = f"Changed since then: {changes}. " if changes else ""
-    return f"{cause}Restore its configuration, or begin anew with another output_dir."
+    return f"{cause}Restore its configuration, or start again with another output_dir."
 
 
 def describe_changes(before: dict, now: dict) -> str:

@@ -25,7 +25,7 @@ from .config import TrainConfig
 from .resume import check_resume
 
 log = logging.getLogger("train")
-# what torch says: what it means to who runs a training
+# what torch says: what it means for the user
 SENTENCES = (
     (
         r"gloo|nccl|connection (closed|reset) by peer|connection refused",
@@ -57,7 +57,7 @@ class Run:
         accelerator: Accelerate's; one for the whole run.
         config: the run's configuration.
         checkpoints: folder of the checkpoints.
-        ended_early: whether `max_minutes` ended a stage, so that no other is to begin.
+        ended_early: whether `max_minutes` ended a stage, so that no other stage begins.
 
     Raises:
         ConfigError: the output folder holds another run and `resume` is not set, `resume` names no checkpoint of this
@@ -170,7 +170,7 @@ class _Slot:
 
 @contextmanager
 def plain_exits() -> Iterator[None]:
-    """End the process with one sentence, not a traceback, for whatever a user can mend or has asked for."""
+    """End the process with one sentence, not a traceback, for any error that a user can fix, or a requested stop."""
     try:
         yield
     except SSGError as error:

@@ -1,1 +1,1 @@
-"""The user's job: a picture in; the enlarged picture, its mask, its drift and a report out."""
+"""Upscaling: a picture in; the enlarged picture, its mask, its drift and a report out."""

@@ -1,4 +1,4 @@
-"""The options of `upscale` and what they may be, checked without torch: a wrong one is refused before its import."""
+"""The options of `upscale` and their allowed values, checked before torch is imported: a wrong one is refused early."""
 
 import os
 from numbers import Real
@@ -22,7 +22,7 @@ def check_options(
     dtype: Any = None,
     denoise: Any = 1.0,
 ) -> None:
-    """Check what needs neither the picture nor the model; arguments are those of `upscale`.
+    """Check the options that need neither the picture nor the model; arguments are those of `upscale`.
 
     Raises:
         ConfigError: one is impossible.

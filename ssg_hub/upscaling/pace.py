@@ -9,7 +9,7 @@ import uuid
 from ..user_cache import user_cache
 
 FILE = "pace.json"
-KEPT = 100  # ways of computing; those learned longest ago go first
+KEPT = 100  # ways of computing; those learned longest ago are dropped first
 WEIGHT = 0.5  # of the newest run
 SAME = 0.05  # a change of less is not worth a file
 SMALLEST = 1e-3  # megapixels: of less, the time says nothing about the pace

@@ -1,4 +1,4 @@
-"""Where a run is and how long it will take: the one estimate that the command line, the page and programs show."""
+"""How far a run is and how long it will take: the estimate that the command line, the page and programs share."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ MEGA = 1e6
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a run.
+    """The state of a run at one moment.
 
     Attributes:
         stage: "reading", "upscaling", "preparing" (networks for their engine), or "finishing".
@@ -39,7 +39,7 @@ class Tracker:
     Args:
         on_progress: called with (tiles done, tiles) after each tile.
         watch: called with a `Progress` at every change, and about four times a second while an engine computes.
-            What either raises ends the run.
+            An exception from either ends the run.
     """
 
     def __init__(self, on_progress: Callable[[int, int], None] | None = None, watch: Watch | None = None):

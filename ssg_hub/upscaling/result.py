@@ -67,7 +67,7 @@ class UpscaleResult:
 
 
 class ColorSheet:
-    """The finished picture as it grows, at the input's depth.
+    """The result picture while it is being filled, at the input's depth.
 
     Args:
         source: the input; its alpha, if any, comes along by bicubic, its profile and metadata as they are.

@@ -57,7 +57,7 @@ def parse_strength(strength: float | dict[str, float], labels: list[str]) -> flo
 
 
 class MaskSheet:
-    """The mask as it grows: blocks of soft labels come in, class ids of the finished picture's pixels stay.
+    """The mask while it is being filled: from blocks of soft labels, class ids of the result's pixels.
 
     Args:
         size: (width, height) of the mask, that of the finished picture.
@@ -136,7 +136,7 @@ class Taps:
 
 
 class DriftSheet:
-    """The drift map as it grows, one byte to a cell.
+    """The drift map while it is being filled, one byte per cell.
 
     Args:
         cells: (width, height) of the picture in cells.

@@ -1,4 +1,4 @@
-"""The user's job: a picture in; the enlarged picture, its mask, its semantic drift and a report out."""
+"""Upscaling: a picture in; the enlarged picture, its mask, its semantic drift and a report out."""
 
 import time
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Prediction:
         width, height: the result's size in pixels.
         tile: the longest side of a tile in input pixels.
         tiles: how many there are.
-        seconds: how long it takes, about; None before this machine has done the like.
+        seconds: about how long it takes; None before this machine has done something similar.
     """
 
     width: int
@@ -98,24 +98,24 @@ def upscale(
     Args:
         model: with `.generator` (and its `.scale`) and `.guide` (or None), as `SSGModel`.
         image: whatever `read_picture` takes.
-        outscale: how many times larger, 1 to 16; what is not the generator's own scale comes by a final Lanczos.
-        tile: side of the tiles in input pixels, 16 or more; "auto" fits the device; None takes the whole at once.
+        outscale: how many times larger, 1 to 16; a scale other than the generator's uses a final Lanczos resize.
+        tile: side of the tiles in input pixels, 16 or more; "auto" fits the device; None is the whole picture at once.
         segment: make mask, labels and drift (where the model has a guide).
         strength: 1 is the generator, 0 Pillow's bicubic to the byte; or {class name: strength}, through the soft mask.
         denoise: 1 gives clean pictures, 0 keeps the grain, where the model has two sets of weights
             (`SSGModel.generator_for`); through `model.upscale` the model's own default.
         color_fix: hold the broad colours to those of the input.
         uncertain_below: confidence of the guide, 0 to 1, under which a pixel is marked uncertain.
-        engine: what computes: "torch"; "openvino", on a CPU; "auto" takes OpenVINO on a CPU where it can and torch
-            elsewhere; None is what the environment variable `SSG_ENGINE` says, or "auto".
-        device, dtype: compute there, or so, on a copy of the model; the default is as the model is.
-        on_progress: called with (tiles done, tiles in all) after each tile. What it raises ends the run and comes out.
+        engine: what computes: "torch"; "openvino", on a CPU; "auto" uses OpenVINO on a CPU where it can and torch
+            elsewhere; None means what the environment variable `SSG_ENGINE` says, or "auto".
+        device, dtype: device and precision to compute with, on a copy of the model; the model's own by default.
+        on_progress: called with (tiles done, tiles in all) after each tile. An exception ends the run and propagates.
         watch: called with a `Progress` (stage, fraction, seconds left) at every change and about four times a second.
-            What it raises ends the run within a layer of the network, and comes out.
+            An exception ends the run within a layer of the network, and propagates.
         max_pixels: largest input.
 
     Returns:
-        The result. Mask and drift describe the picture as delivered, that is, with the strength that was asked for.
+        The result. Mask and drift describe the returned picture, that is, at the requested strength.
 
     Raises:
         ImageError: the picture cannot be used.

@@ -1,4 +1,4 @@
-"""A clip as a stream of upright RGB frames with exact time stamps; what is broken in it is survived and counted."""
+"""A clip as a stream of upright RGB frames with exact time stamps; damaged parts are skipped and counted."""
 
 import contextlib
 import hashlib
@@ -19,12 +19,12 @@ from .frames import Damage, Facts, Frame, Turn, check_span, read_turn
 
 HDR = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
 HIGHEST_RATE = 1000  # frames a second; what files announce beyond it is a clock, not a rate
-ENDS = 2**20  # bytes at either end of a file that tell it from another of its size
+ENDS = 2**20  # bytes at either end of a file that distinguish it from another of its size
 
 
 @dataclass
 class Clip:
-    """A video file, or the part of one that is wanted.
+    """A video file, or the requested part of one.
 
     Args:
         path: the file.
@@ -64,7 +64,7 @@ class Clip:
             self._learn(container, stream, first)
 
     def open(self) -> av.container.InputContainer:
-        """The file, opened anew; close it."""
+        """The file, opened again; the caller closes it."""
         try:
             return av.open(str(self.path), metadata_errors="replace")
         except av.error.FFmpegError as error:
@@ -76,7 +76,7 @@ class Clip:
             ) from error
 
     def identity(self) -> dict:
-        """What tells this file from others, without reading all of it."""
+        """Identifies this file without reading all of it."""
         facts = self.path.stat()
         with open(self.path, "rb") as file:
             ends = [file.read(ENDS), (file.seek(max(0, facts.st_size - ENDS)), file.read())[1]]

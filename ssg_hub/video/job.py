@@ -1,4 +1,4 @@
-"""What is asked for of a clip, checked and planned before anything is computed."""
+"""A request to upscale a clip, checked and planned before anything is computed."""
 
 import hashlib
 import inspect
@@ -23,7 +23,7 @@ from .frames import Facts
 from .names import is_pattern, name_companion, name_picture
 from .sequences import PictureSequence
 
-FORMAT = 1  # of the parts folder and of what decides the frames; another number starts anew
+FORMAT = 1  # of the parts folder and of what decides the frames; another number starts again
 COMPANIONS = ("mask", "drift", "overlay")
 TEMPORAL = ("auto", "off")
 # Options of `upscale` that are set here.
@@ -40,7 +40,7 @@ class Request:
         outscale: how many times larger, 1 to 16.
         start, duration: the part that is wanted, in seconds.
         fps: frames per second of pictures as a source (default 25).
-        codec: "h264" (the usual one), "hevc", "av1" (that of .webm), or "ffv1", which loses nothing.
+        codec: "h264" (the usual one), "hevc", "av1" (that of .webm), or "ffv1", which is lossless.
         quality: CRF of the codec, lower is better; defaults 18 (h264), 20 (hevc), 28 (av1).
         preset: of the encoder, such as "slow" for h264, 0 to 13 for av1.
         temporal: "auto" averages along the motion, so that noise does not flicker, and computes still regions once;
@@ -170,7 +170,7 @@ def open_source(
 
 
 def describe_job(model: nn.Module, job: Job) -> dict:
-    """What decides the frames, as JSON holds it: a run goes on only with what the same request began."""
+    """What decides the frames, as JSON holds it: a run continues only what the same request began."""
     request, encodings = job.request, [output.encoding for output in job.outputs]
     asked = {
         key: value

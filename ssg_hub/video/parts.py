@@ -1,4 +1,4 @@
-"""What is done of a clip, kept beside the target in whole segments, so that the same request goes on where it stopped.
+"""The finished segments of a clip, kept beside the target, so that the same request continues where it stopped.
 
 The folder TARGET.parts holds `request.json` (what was asked for), and for each segment NUMBER: NUMBER.TRACK.mp4, each
 playable by itself; NUMBER.npz, what the next segment must know of the frames before; and NUMBER.json, its time stamps.

@@ -79,7 +79,7 @@ class PictureSequence:
                 yield Frame(values, pts, 1)
 
     def identity(self) -> dict:
-        """What tells these pictures from others."""
+        """Identifies these pictures."""
         return {"files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for _, file in self.files]}
 
 

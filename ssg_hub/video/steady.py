@@ -1,4 +1,4 @@
-"""Steady LR: each frame averaged with what the frames before show of the same spots, so that noise does not flicker.
+"""Steady LR: each frame is averaged with the same places in earlier frames, so that noise does not flicker.
 
 Recursive temporal filtering along the motion: the running mean of the frames before is brought onto the frame by dense
 optical flow (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016), and each pixel of the frame

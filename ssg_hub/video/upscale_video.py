@@ -1,4 +1,4 @@
-"""The user's job for a clip: decoded, steadied, upscaled and encoded as a stream, in segments that survive a kill."""
+"""Upscaling a clip: decoded, steadied, upscaled and encoded as a stream, in segments that survive a kill."""
 
 import contextlib
 import os
@@ -60,13 +60,13 @@ def upscale_video(
     """Enlarge a clip, in memory that does not grow with its length.
 
     Sound, subtitles, data tracks, chapters and metadata are copied; time stamps are kept exactly. An interrupted run
-    leaves its finished segments in TARGET.parts; the same call goes on with them, to the same frames.
+    leaves its finished segments in TARGET.parts; the same call continues from them, with the same frames.
 
     Args:
         model: as for `ssg_hub.upscaling.upscale.upscale`.
         source, target, options: see `ssg_hub.video.job.Request`.
         overwrite: replace results that exist, and forget what another request has begun.
-        on_progress: called with (frames done, frames in all as far as known) after each. What it raises ends the run.
+        on_progress: called with (frames done, frames in all as far as known) after each. An exception ends the run.
 
     Raises:
         VideoError: the clip cannot be read, or the result not be written.

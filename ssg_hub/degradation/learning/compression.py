@@ -136,7 +136,7 @@ def luma_blocks(pixels: np.ndarray, offset: tuple[int, int] = (0, 0)) -> tuple[T
 
 
 def reliability(pixels: np.ndarray, compression: Compression, fy: Tensor, fx: Tensor) -> Tensor:
-    """How much (F,) a power spectrum still tells after compression: 1 where nothing was lost, 0 where all was.
+    """How much (F,) information a power spectrum keeps after compression: 1 where none was lost, 0 where all was.
 
     It is the share of Fisher's information about the scale of Laplacian coefficients (Lam & Goodman, IEEE TIP 2000)
     that their quantised levels keep. Few that survive keep much of it: 1% of them still a fifth.

@@ -46,7 +46,7 @@ def learn_bank(
         on_progress: called with (done, total) steps.
 
     Raises:
-        ImageError: no readable picture, or none from which a kernel can be told.
+        ImageError: no readable picture, or none from which a kernel can be estimated.
         ConfigError: an unknown method or scale.
     """
     if method not in METHODS:
@@ -216,7 +216,7 @@ def _parametric_kernels(
 
 
 def is_like_the_others(log_area: Tensor, stretch: Tensor, told: Tensor) -> Tensor:
-    """Which estimates (N,) are no outliers among those that are `told`; what is far off tells of its scene alone."""
+    """Which estimates (N,) are not outliers among those that are `told`; an outlier describes only its scene."""
     values = torch.cat((log_area.view(-1, 1), stretch), dim=1)
     if not told.any():
         return told
@@ -226,7 +226,7 @@ def is_like_the_others(log_area: Tensor, stretch: Tensor, told: Tensor) -> Tenso
 
 
 def spread_as_measured(log_area: Tensor, stretch: Tensor, error: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
-    """Pull each picture's parameters towards the set's mean, so that they spread as the true ones do.
+    """Shrink each picture's parameters towards the set's mean, so that they spread as much as the true ones.
 
     Estimates spread by their errors too. Each parameter is scaled about its mean by the root of the share of its
     variance that the errors leave (constrained empirical Bayes: Louis, JASA 1984).

@@ -69,7 +69,7 @@ def _tabulate(pixels: np.ndarray, compression: Compression) -> tuple[Tensor, Ten
     """Of a picture's flattest blocks: log-likelihood (n, strengths, lengths) of their levels under each candidate
     noise, brightness (n,), height of their lowest waves (n,), and jump of the mean to the neighbours' (n,).
 
-    The lowest coefficients are left out of the likelihood: they tell smooth blocks from rough ones.
+    The lowest coefficients are left out of the likelihood: they are used to separate smooth blocks from rough ones.
     """
     coefficients, positions, brightness = luma_blocks(pixels, compression.offset)
     wave = torch.maximum(coefficients[:, 0, 1].abs(), coefficients[:, 1, 0].abs())

@@ -1,8 +1,8 @@
 """KernelGAN: a blur kernel learnt inside one picture, as the reduction after which its patches still look like its own.
 
 Bell-Kligler, Shocher, Irani, NeurIPS 2019: a deep linear generator (its layers collapse into one kernel) shrinks the
-picture by 2, a discriminator of small receptive field tells its patches from the picture's, and the kernel is kept
-summing to 1, centred, sparse and away from its border. The authors say that noisy and small pictures are beyond it.
+picture by 2, a discriminator of small receptive field separates its patches from the picture's, and the kernel is kept
+summing to 1, centred, sparse and away from its border. The authors say that it fails on noisy and small pictures.
 """
 
 from collections.abc import Callable

@@ -28,7 +28,7 @@ def estimate_noise(pictures: list[np.ndarray], seed: int = 0) -> NoiseModel:
     """Cut noise from pictures that were not compressed (for the others see `jpeg_noise`).
 
     Args:
-        pictures: (H, W, 3) float in [0, 1]; those smaller than a patch are passed over.
+        pictures: (H, W, 3) float in [0, 1]; those smaller than a patch are skipped.
         seed: for the choice of candidates in large pictures.
 
     Returns:
@@ -143,11 +143,11 @@ def _per_group(values: Tensor, groups: Tensor, count: int, locate) -> Tensor:
 
 
 def _select_smooth(low: Tensor, normal: Tensor) -> Tensor:
-    """Indices of the patches whose high frequencies are noise alone, and whose low ones are in keeping."""
+    """Indices of the patches whose high frequencies are noise alone, and whose low ones are consistent with them."""
     flat = (normal - 1).abs() < 2.5 * SPREAD
     if not flat.any():
         return torch.empty(0, dtype=torch.long)
-    # the lowest of them hold noise alone, however few they are; that scatters by a third about its mean
+    # the lowest of them hold noise alone, however few they are; that varies by a third about its mean
     limit = 2.2 * (low[flat] / normal[flat]).quantile(0.01)
     return (flat & (low < limit)).nonzero().flatten()
 

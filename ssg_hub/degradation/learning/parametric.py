@@ -58,7 +58,7 @@ def fit_parametric(
         scale: from HR to LR; widths come out in HR pixels.
         prior: of natural scenes; the built-in one by default.
         on_progress: called with (done, total) rounds.
-        reliability: (N, F) from 0 to 1, how far each ordinate of the spectra is to be believed; all by default.
+        reliability: (N, F) from 0 to 1, how reliable each ordinate of the spectra is; fully by default.
     """
     problem = _Problem(spectra, noise_power, scale, prior or NaturalPrior.built_in(), reliability)
     gaussian, motion = (torch.tensor(share).double() for share in (0.0, 1.0))
@@ -95,8 +95,8 @@ def fit_parametric(
 def _choose_kind(gain: Tensor) -> Tensor:
     """Which pictures (N,) are blurred by motion, from the gain in log-likelihood over defocus.
 
-    The share of motion in the camera's pictures is estimated along (empirical Bayes), so that pictures that do not
-    tell go with the others.
+    The share of motion in the camera's pictures is estimated too (empirical Bayes), so that undecided pictures follow
+    the others.
     """
     share = torch.tensor(0.5, dtype=gain.dtype)
     for _ in range(50):

@@ -25,7 +25,7 @@ class Pictures:
 
     Attributes:
         pixels: (H, W, 3), 8-bit RGB.
-        tables: what their files say of compression, None for formats without tables.
+        tables: the JPEG tables in their files, None for formats without tables.
         names: of the files.
         skipped: reason -> number of files that are left out.
     """

@@ -35,14 +35,14 @@ class Engine(ABC):
     Args:
         generator: (1, 3, h, w) in [0, 1] → (1, 3, s*h, s*w), with its `scale`.
         guide: (1, 3, H, W) in [0, 1] → logits (1, K, …), with its `labels`; or None.
-        device, dtype: where and how precisely to compute.
+        device, dtype: device and precision to compute with.
 
     Attributes:
         name: what `upscale(engine=…)` and the report call it; also its module's name.
         title: what people call it.
         fallbacks: how often each emergency measure was taken: "tile_halved", "float32_redo".
         notes: sentences for the report.
-        tracker: told while the engine prepares itself and computes; may raise, to end the run.
+        tracker: called while the engine prepares and computes; it may raise, to end the run.
     """
 
     name: ClassVar[str]

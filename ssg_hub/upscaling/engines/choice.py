@@ -29,7 +29,7 @@ def open_engine(
         dtype: float32, float16 or bfloat16; default: the generator's.
 
     Raises:
-        ConfigError: an unknown engine, a device that this machine lacks, or a type that is not for computing.
+        ConfigError: an unknown engine, a device that this machine lacks, or a dtype that cannot be computed with.
     """
     name = choose_engine(engine)
     parameter = next(generator.parameters(), torch.empty(0))

@@ -147,7 +147,7 @@ def _compile(module: nn.Module, key: str, dtype: torch.dtype, examples: list[tup
         _compare(compiled, module, examples)
     except Refused:
         raise
-    except Exception as error:  # tracing runs the network's own code, conversion OpenVINO's: anything may come
+    except Exception as error:  # tracing runs the network's own code, conversion OpenVINO's: any exception is possible
         text = " ".join(str(error).split()) or type(error).__name__
         raise Refused(text[:200]) from error
     with contextlib.suppress(OSError, RuntimeError):  # no place to write, or a full disk: it is converted next time too
