@@ -39,7 +39,7 @@ from ssg_hub.training.losses import (
     real_fake_loss,
     segmentation_loss,
 )
-from ssg_hub.training.models import export, first_guide, first_model, in_memory_format, keep_in_fp32, new_ema
+from ssg_hub.training.models import export, first_guide, first_model, in_memory_format, start_generator
 from ssg_hub.training.run import Run, plain_exits
 from ssg_hub.training.stage import Stage
 from ssg_hub.training.validation import DevSet, score_guide
@@ -83,12 +83,7 @@ def warm_up(
     config, accelerator = run.config, run.accelerator
     crops = source_crops(config)
     degradation = load_degradation(config.degradation)
-    generator = in_memory_format(generator.requires_grad_(True), config)
-    ema = new_ema(generator, run)
-    if config.generator_precision == "fp32":
-        keep_in_fp32(generator)
-    if config.compile:
-        generator.compile()
+    generator, ema = start_generator(generator, run)
     (learner,) = prepare(accelerator, (generator, torch.optim.Adam(generator.parameters(), config.lr, BETAS)))
     stage = Stage(run, "warmup", config.warmup_steps, states=(ema,))
     for batch in stage.batches({"source": (crops, config.batch)}):
@@ -173,15 +168,12 @@ def gather_players(
 ) -> Players:
     """Build what the adversarial stage needs beside the generator, and hand what is trained to Accelerate."""
     config, accelerator = run.config, run.accelerator
-    generator = in_memory_format(generator.requires_grad_(True), config)
+    last_layer = generator.last_layer
+    generator, ema = start_generator(generator, run)
     guide = guide and guide.to(accelerator.device)
     discriminator = in_memory_format(new_discriminator(config, guide), config)
-    ema, last_layer = new_ema(generator, run), generator.last_layer
-    if config.generator_precision == "fp32":
-        keep_in_fp32(generator)
     if config.compile:
         torch._functorch.config.donated_buffer = False  # the balance goes backward through a graph that is kept
-        generator.compile()
         discriminator.compile()
     trained = [(generator, config.lr), (discriminator, config.discriminator_lr)]
     if config.guide == "joint" and config.guided:

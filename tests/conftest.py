@@ -41,6 +41,21 @@ def tiny_model():
     return make_tiny_model()
 
 
+@pytest.fixture
+def saved(tiny_model, tmp_path) -> Path:
+    """The folder of `tiny_model`, as `save_pretrained` writes it."""
+    tiny_model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Small pictures, label maps and weights for a training of a few steps; see `tiny_run.make_data`."""
+    from tiny_run import make_data
+
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
 def make_tiny_guide_config() -> dict:
     return {
         "model_type": "segformer",

@@ -64,3 +64,14 @@ def small_generators() -> list[tuple[str, dict]]:
         }
         found += [(name, options | {"scale": scale}) for scale in (1, 2, 4) if scale in cls.OPTIONS["scale"]]
     return found
+
+
+class Difference(nn.Module):
+    """In the place of a learned distance: mean absolute difference, (B,)."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("none", torch.zeros(0))
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        return (sr - hr).abs().mean((1, 2, 3))

@@ -22,12 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def saved(tiny_model, tmp_path) -> str:
-    tiny_model.save_pretrained(tmp_path / "model")
-    return str(tmp_path / "model")
-
-
-@pytest.fixture
 def photos(tmp_path) -> Path:
     """Three pictures, one of them in a folder below."""
     folder = tmp_path / "photos"

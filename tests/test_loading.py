@@ -4,7 +4,6 @@ import json
 import re
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,12 +18,6 @@ from ssg_hub.loading import load_guide, load_model
 from ssg_hub.model import SSGModel
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture
-def saved(tiny_model, tmp_path) -> Path:
-    tiny_model.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
 
 
 # every name, by every way in

@@ -5,17 +5,12 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from tiny_run import VOID, make_data
+from tiny_run import VOID
 
 from ssg_hub.data.crops import LabeledCrops, PairedCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
 from ssg_hub.data.tables import fingerprint, load_pairs, load_pictures
 from ssg_hub.errors import ConfigError
 from ssg_hub.training.config import parse_config
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 def write(tmp_path, **values):

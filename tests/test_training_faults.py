@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_run import ROOT, VOID, largest_difference, make_data, signals_kept, train_here, weights, write_config
+from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, weights, write_config
 
 from ssg_hub import cli
 from ssg_hub.commands import train
@@ -25,11 +25,6 @@ from ssg_hub.training.config import TrainConfig
 from ssg_hub.training.run import plain_exits
 
 STEPS = 4  # with a checkpoint at 2 and at 4
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

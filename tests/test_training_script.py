@@ -17,7 +17,6 @@ from tiny_run import (
     command,
     environment,
     largest_difference,
-    make_data,
     start,
     train,
     train_here,
@@ -29,11 +28,6 @@ from ssg_hub.errors import ConfigError
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

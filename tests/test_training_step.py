@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from accelerate.state import AcceleratorState
-from tiny_run import make_data, random_heads, signals_kept, write_config
+from tiny_run import random_heads, signals_kept, write_config
 
 import train_accelerate
 from ssg_hub.degradation import load_degradation
@@ -19,11 +19,6 @@ from ssg_hub.training.models import first_guide, first_model
 from ssg_hub.training.run import Run
 from ssg_hub.training.stage import Stage
 from ssg_hub.training.validation import DevSet
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

@@ -21,12 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def saved(tiny_model, tmp_path) -> str:
-    tiny_model.save_pretrained(tmp_path / "model")
-    return str(tmp_path / "model")
-
-
-@pytest.fixture
 def clips(tmp_path) -> Path:
     """Two clips and a folder of pictures."""
     folder = tmp_path / "clips"

@@ -2,17 +2,15 @@
 
 import argparse
 import os
-import sys
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigError
 from ..images.formats import name_endings
-from ..loading import EMBEDDED, load_networks
+from ..loading import EMBEDDED
 from ..upscaling.options import DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
+from .common import Group, load_model, picture_options, say
 from .jobs import FORMATS, list_left_out, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
@@ -77,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if clips.are_meant(args.inputs, args.output):
         if args.manifest:
             raise ConfigError("--manifest records pictures, and the input is clips. Leave it out.")
-        return clips.run(args, _load, _options, say, _Group)
+        return clips.run(args)
     clips.refuse_options(args)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     jobs = plan_jobs(
@@ -96,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
             manifest.add(job, "skipped")
         else:
             todo.append(job)
-    with _Group(world) as group:
+    with Group(world) as group:
         if todo:
-            model = _load(args)
-            loop = Loop(model, _options(args, model.labels), args.overwrite, say, manifest)
+            model = load_model(args)
+            loop = Loop(model, picture_options(args, model.labels), args.overwrite, say, manifest)
             with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
                 failed = loop.run(todo, bar)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
@@ -121,84 +119,9 @@ def parse_strength(text: str) -> float | dict[str, float]:
         raise argparse.ArgumentTypeError(message) from None
 
 
-def say(text: str) -> None:
-    """Write a line to stderr, above a progress bar where there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stderr)
-
-
 def _tile(text: str) -> str | int | None:
     if text == "auto":
         return text
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"it takes a number of pixels, 0 for no tiles, or auto; not {text!r}")
     return int(text) or None
-
-
-def _load(args: argparse.Namespace) -> Any:
-    """The model of a request, on the device that computes it: the best one available unless one is named."""
-    import torch
-
-    from ..upscaling.engines.choice import choose_device
-
-    device = args.device
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if device == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
-    place = choose_device(torch.device("cpu"), device)  # before the model is read
-    return load_networks(args.model).to(place)
-
-
-def _options(args: argparse.Namespace, labels: list[str]) -> dict:
-    """The arguments of `upscale` that hold for every picture of the batch."""
-    import torch
-
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # they share the cores
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    if (args.mask or args.overlay or args.drift) and not labels:
-        raise ConfigError("this model has no guide, so there is no mask to write. Leave out --mask and --overlay.")
-    options = {
-        "outscale": args.outscale,
-        "tile": args.tile,
-        "segment": args.mask or args.overlay,
-        "strength": args.strength,
-        "color_fix": args.color_fix,
-        "engine": args.engine,
-        "dtype": args.dtype and getattr(torch, args.dtype),
-    }
-    given = {"max_pixels": args.max_pixels or None, "denoise": args.denoise}
-    return options | {name: value for name, value in given.items() if value is not None}
-
-
-class _Group:
-    """The processes that share a batch. None exits before all are done: a launcher ends the others when one fails."""
-
-    def __init__(self, world: int):
-        self.world = world
-
-    def __enter__(self) -> "_Group":
-        if self.world > 1:
-            import torch.distributed as dist
-
-            dist.init_process_group("gloo", timeout=timedelta(days=7))
-        return self
-
-    def __exit__(self, *exception) -> None:
-        if self.world > 1:
-            import torch.distributed as dist
-
-            dist.destroy_process_group()
-
-    def add_up(self, *counts: int) -> list[int]:
-        """Sum each count over the processes; waits for all of them."""
-        if self.world == 1:
-            return list(counts)
-        import torch
-        import torch.distributed as dist
-
-        total = torch.tensor(counts)
-        dist.all_reduce(total)
-        return total.tolist()

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
 from ..video.names import is_clip, is_pattern, name_companion, name_picture, name_result
+from .common import Group, load_model, picture_options, say
 
 CODECS = ("h264", "hevc", "av1", "ffv1")
 COMPANIONS = ("mask", "drift", "overlay")
@@ -85,12 +85,8 @@ def refuse_options(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} is for clips, and the input is pictures. Leave it out.")
 
 
-def run(args: argparse.Namespace, load, picture_options, say, group_of) -> int:
+def run(args: argparse.Namespace) -> int:
     """Carry out `ssg upscale` for clips.
-
-    Args:
-        args: of the command line.
-        load, picture_options, say, group_of: what the batch of pictures uses too.
 
     Returns:
         0, or 1 when some clips failed.
@@ -108,11 +104,11 @@ def run(args: argparse.Namespace, load, picture_options, say, group_of) -> int:
             say(f"skipped {source}: {target} exists (--overwrite replaces it)")
         else:
             todo.append((source, target))
-    with group_of(world) as group:
+    with Group(world) as group:
         if todo:
-            model = load(args)
+            model = load_model(args)
             options = _options(args, picture_options(args, model.labels))
-            failed = sum(not _upscale_one(model, *job, options, args, say, rank == 0) for job in todo)
+            failed = sum(not _upscale_one(model, *job, options, args, rank == 0) for job in todo)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
     if rank == 0:
         say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
@@ -131,9 +127,7 @@ def _options(args: argparse.Namespace, picture: dict) -> dict:
     return {**{key: value for key, value in picture.items() if key != "segment"}, **{k: getattr(args, k) for k in own}}
 
 
-def _upscale_one(
-    model, source: Path, target: Path, options: dict, args: argparse.Namespace, say: Callable, show: bool
-) -> bool:
+def _upscale_one(model, source: Path, target: Path, options: dict, args: argparse.Namespace, show: bool) -> bool:
     """Upscale one clip and print the outcome; False when it failed."""
     from tqdm import tqdm
 

@@ -75,8 +75,20 @@ def in_memory_format(network: nn.Module, config: TrainConfig) -> nn.Module:
     return network.to(memory_format=torch.channels_last) if config.channels_last else network
 
 
-def keep_in_fp32(network: nn.Module) -> None:
-    """Keep a network out of mixed precision, also where Accelerate wraps it. To be called after copies were made."""
+def start_generator(generator: nn.Module, run: Run) -> tuple[nn.Module, AveragedModel]:
+    """The generator, made trainable in the format and precision that the config asks for, and its EMA."""
+    config = run.config
+    generator = in_memory_format(generator.requires_grad_(True), config)
+    ema = new_ema(generator, run)  # a copy, so before the generator's own forward is replaced
+    if config.generator_precision == "fp32":
+        _keep_in_fp32(generator)
+    if config.compile:
+        generator.compile()
+    return generator, ema
+
+
+def _keep_in_fp32(network: nn.Module) -> None:
+    """Keep a network out of mixed precision, also where Accelerate wraps it."""
     forward = network.forward
 
     def forward_in_fp32(x: torch.Tensor) -> torch.Tensor:

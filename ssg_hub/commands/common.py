@@ -1,0 +1,85 @@
+"""What `ssg upscale` needs for pictures and for clips alike: model, options, and the processes that share the work."""
+
+import argparse
+import os
+import sys
+from datetime import timedelta
+from typing import Any
+
+from ..errors import ConfigError
+from ..loading import load_networks
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, above a progress bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)
+
+
+def load_model(args: argparse.Namespace) -> Any:
+    """The model of a request, on the device that computes it: the best one available unless one is named."""
+    import torch
+
+    from ..upscaling.engines.choice import choose_device
+
+    device = args.device
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    place = choose_device(torch.device("cpu"), device)  # before the model is read
+    return load_networks(args.model).to(place)
+
+
+def picture_options(args: argparse.Namespace, labels: list[str]) -> dict:
+    """The arguments of `upscale` that hold for every picture or clip of a request."""
+    import torch
+
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # they share the cores
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    if (args.mask or args.overlay or args.drift) and not labels:
+        raise ConfigError("this model has no guide, so there is no mask to write. Leave out --mask and --overlay.")
+    options = {
+        "outscale": args.outscale,
+        "tile": args.tile,
+        "segment": args.mask or args.overlay,
+        "strength": args.strength,
+        "color_fix": args.color_fix,
+        "engine": args.engine,
+        "dtype": args.dtype and getattr(torch, args.dtype),
+    }
+    given = {"max_pixels": args.max_pixels or None, "denoise": args.denoise}
+    return options | {name: value for name, value in given.items() if value is not None}
+
+
+class Group:
+    """The processes that share a batch. None exits before all are done: a launcher ends the others when one fails."""
+
+    def __init__(self, world: int):
+        self.world = world
+
+    def __enter__(self) -> "Group":
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.init_process_group("gloo", timeout=timedelta(days=7))
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
+
+    def add_up(self, *counts: int) -> list[int]:
+        """Sum each count over the processes; waits for all of them."""
+        if self.world == 1:
+            return list(counts)
+        import torch
+        import torch.distributed as dist
+
+        total = torch.tensor(counts)
+        dist.all_reduce(total)
+        return total.tolist()
