@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from standins import ColorGuide, Repeat, make_model
 from torch import nn
 
@@ -94,6 +96,20 @@ def test_a_generators_tiles_join_without_a_seam():
     assert np.abs(whole - tiled).max() <= 1
 
 
+class ZeroPadded(Repeat):
+    """A generator that averages 5x5 pixels, and takes what is beyond its input for black, as convolutions do."""
+
+    def forward(self, lr):
+        return super().forward(F.avg_pool2d(lr, 5, stride=1, padding=2))
+
+
+@pytest.mark.parametrize("tile", [None, 32])
+@pytest.mark.parametrize("size", [(70, 50), (3, 2)])
+def test_the_edges_of_a_picture_keep_their_colour(size, tile):
+    result = upscale(make_model(ZeroPadded()), Image.new("RGB", size, (255, 200, 10)), tile=tile)
+    assert set(result.image.get_flattened_data()) == {(255, 200, 10)}
+
+
 class Cramped(Repeat):
     """A generator that runs out of memory when a tile is larger than `room` pixels a side."""
 
@@ -118,12 +134,12 @@ OUT_OF_MEMORY = [
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
 def test_a_tile_that_does_not_fit_is_redone_in_parts(error):
-    generator = Cramped(30, error)
+    generator = Cramped(40, error)
     progress = []
     result = upscale(make_model(generator), PHOTO, tile=64, on_progress=lambda *call: progress.append(call))
     assert np.array_equal(array(result.image), repeat(PHOTO))
     assert progress == [(done, 4) for done in range(1, 5)]  # the tiles as planned: only inside of one it went in parts
-    too_large = [size for size in generator.seen if max(size) > 30]
+    too_large = [size for size in generator.seen if max(size) > 40]
     assert len(too_large) == 1, "later tiles start with what fitted"
     assert result.report["fallbacks"] == {"tile_halved": 1} and "Memory ran out 1" in result.report["notes"][-1]
 
