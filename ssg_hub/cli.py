@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 some files failed, 2 the request cannot be done as given, 130 interrupted.
     """
     _allow_any_character()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # torch adds C++ stacks to errors that we put into a sentence
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(command).parse_args(arguments)

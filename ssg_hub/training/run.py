@@ -182,6 +182,11 @@ def plain_exits() -> Iterator[None]:
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")
+    finally:
+        if (
+            torch.distributed.is_available() and torch.distributed.is_initialized()
+        ):  # its threads must not outlive the interpreter
+            torch.distributed.destroy_process_group()
 
 
 def _check_processes(accelerator: Accelerator) -> None:
