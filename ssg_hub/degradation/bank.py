@@ -127,7 +127,7 @@ class DegradationBank:
             HubError: the Hub refused or was out of reach.
         """
         config, tensors = bank_files.read_bank(bank_files.find_bank(name, revision, token), str(name))
-        noise = NoiseModel(tensors["patches"].float(), tensors["owners"], tensors["levels"], config["noise_notes"])
+        noise = NoiseModel(tensors["patches"], tensors["owners"], tensors["levels"], config["noise_notes"])
         records = (tensors[name] for name in ("luma_steps", "chroma_steps"))
         settings = (config[name] for name in ("generic_share", "random_grid", "report"))
         bank = cls(config["scale"], tensors["kernels"], noise, *records, *settings)
