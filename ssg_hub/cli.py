@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from .errors import SSGError
+from .errors import SSGError, explain_disk
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
 COMMANDS = {
@@ -56,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return args.func(args) or 0
     except SSGError as error:
         print(f"ssg {args.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if (sentence := explain_disk(error)) is None:
+            raise
+        print(f"ssg {args.command}: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ssg {args.command}: interrupted", file=sys.stderr)

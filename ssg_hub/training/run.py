@@ -19,7 +19,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import ProjectConfiguration, set_seed
 from PIL import Image
 
-from ..errors import ConfigError, SSGError
+from ..errors import ConfigError, SSGError, explain_disk
 from .checks import check_inputs
 from .config import TrainConfig
 from .resume import check_resume
@@ -177,6 +177,10 @@ def plain_exits() -> Iterator[None]:
         sys.exit(f"error: {error}")
     except Stopped as reason:
         sys.exit(str(reason))
+    except OSError as error:
+        if (sentence := explain_disk(error)) is None:
+            raise
+        sys.exit(f"error: {sentence}")
     except RuntimeError as error:
         sentence = next((told for pattern, told in SENTENCES if re.search(pattern, str(error), re.IGNORECASE)), None)
         if sentence is None:
