@@ -89,10 +89,11 @@ def write_bank(folder: Path, config: dict, tensors: dict[str, Tensor]) -> None:
         for name in (TENSORS, CONFIG):
             shutil.copymode(stage / CONFIG, stage / name)  # safetensors makes its files readable by their owner only
             os.replace(stage / name, folder / name)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"the degradation bank could not be saved to {folder} ({error.strerror or error}). Make room, or choose a "
-            "folder that can be written."
+            f"the degradation bank could not be saved to {folder} ({reason}). Make room, or choose a folder that can "
+            "be written."
         ) from error
     finally:
         if stage is not None:

@@ -7,6 +7,7 @@ import platform
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,7 @@ class Run:
         self._stop_signal = 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        threading.excepthook = _note_full_disk
         self.accelerator.init_trackers("logs")
         self.write_record(check_inputs(config))
 
@@ -152,6 +154,15 @@ class Run:
         }
         config.output_dir.mkdir(parents=True, exist_ok=True)
         (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _note_full_disk(details: threading.ExceptHookArgs) -> None:
+    """A tracker writes in a thread of its own: where the disk is full it falls silent, and the run goes on."""
+    sentence = explain_disk(details.exc_value) if isinstance(details.exc_value, OSError) else None
+    if sentence is None:
+        threading.__excepthook__(details)
+    else:
+        log.warning("%s Until then the log has gaps.", sentence)
 
 
 class _Slot:
