@@ -8,6 +8,7 @@ A change there is a change for users: say so in CHANGELOG.md, and write the file
 import argparse
 import inspect
 import os
+import re
 from pathlib import Path
 
 import ssg_hub
@@ -56,7 +57,8 @@ def own_errors() -> list[tuple[str, type]]:
 def signature(function) -> str:
     """Names, kinds and defaults; annotations may become more exact without breaking anyone."""
     parameters = inspect.signature(function).parameters.values()
-    return f"({', '.join(str(parameter.replace(annotation=parameter.empty)) for parameter in parameters)})"
+    written = ", ".join(str(parameter.replace(annotation=parameter.empty)) for parameter in parameters)
+    return f"({re.sub(r' at 0x[0-9a-f]+', '', written)})"  # a default that is a function has an address
 
 
 def describe_members(kind: type) -> list[str]:

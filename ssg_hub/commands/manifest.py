@@ -52,7 +52,7 @@ class Manifest:
         """Record the outcome for a file; "skipped" only when nothing is recorded for it yet. Raises ImageError."""
         if self.path is None or (status == "skipped" and str(job.source) in self._recorded):
             return
-        entry = {"file": str(job.source), "result": str(job.image), "status": status}
+        entry: dict[str, object] = {"file": str(job.source), "result": str(job.image), "status": status}
         if seconds is not None:
             entry["seconds"] = round(seconds, 3)
         if size is not None:

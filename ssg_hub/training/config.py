@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from ..networks.registry import check_options
@@ -181,8 +182,8 @@ def parse_config(arguments: list[str]) -> TrainConfig:
         raise ConfigError("no configuration: give --config FILE.yaml (see the folder configs/).")
     values = _read_yaml(Path(options.pop("config")))
     values |= {key: _parse_yaml(text, f"--{key} {text!r:.60}") for key, text in options.items()}
-    if odd := next((key for key in values if not isinstance(key, str)), None):
-        raise ConfigError(f"{odd!r:.60} is no key of a configuration; see ssg_hub/training/config.py.")
+    if odd := [key for key in values if not isinstance(key, str)]:
+        raise ConfigError(f"{odd[0]!r:.60} is no key of a configuration; see ssg_hub/training/config.py.")
     try:
         return TrainConfig(**values)
     except ValidationError as error:
@@ -226,7 +227,7 @@ def _parse_yaml(text: str, name: str) -> Any:
         raise ConfigError(f"{name} is not valid YAML: {detail}. Correct it.") from None
 
 
-def _explain(detail: dict) -> str:
+def _explain(detail: ErrorDetails) -> str:
     """One of pydantic's findings as a sentence."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
