@@ -128,9 +128,16 @@ class DegradationBank:
         """
         config, tensors = bank_files.read_bank(bank_files.find_bank(name, revision, token), str(name))
         noise = NoiseModel(tensors["patches"], tensors["owners"], tensors["levels"], config["noise_notes"])
-        settings = {name: config[name] for name in ("scale", "generic_share", "random_grid", "report")}
-        records = {name: tensors[name] for name in ("kernels", "luma_steps", "chroma_steps")}
-        bank = cls(noise=noise, **records, **settings)
+        bank = cls(
+            config["scale"],
+            tensors["kernels"],
+            noise,
+            tensors["luma_steps"],
+            tensors["chroma_steps"],
+            config["generic_share"],
+            config["random_grid"],
+            config["report"],
+        )
         bank.examples = tensors.get("examples", bank.examples)
         return bank
 
