@@ -29,6 +29,10 @@ log = logging.getLogger("train")
 # what torch says: what it means for the user
 SENTENCES = (
     (
+        r"waiting for clients|client socket has timed out",
+        "the other processes of this run did not appear. Start all of them, with `accelerate launch` or `torchrun`.",
+    ),
+    (
         r"gloo|nccl|connection (closed|reset) by peer|connection refused",
         "another process of this run has ended, so this one ends too; its own message says why. "
         "Continue with --resume latest.",
