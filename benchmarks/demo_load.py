@@ -277,7 +277,10 @@ class Visitor:
                     answer += part
                 except TimeoutError:
                     if not answer:
-                        connection.sendall(b"x")
+                        with contextlib.suppress(ConnectionError):  # the next recv tells of it
+                            connection.sendall(b"x")
+                except ConnectionError:  # it need not hear the rest
+                    break
         outcome = name_refusal(answer.decode(errors="replace")) if answer else "the connection was closed"
         self.tally.add("a body that trickles in", outcome, time.monotonic() - began)
 
