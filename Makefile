@@ -1,5 +1,6 @@
 # make demo   the demo in the browser      make test   the test suite
 # make lint   ruff, lint and format        make clean  remove what these made
+# make types  mypy                         make licences  the licences of all that is installed with it
 #
 # Each makes .venv and installs what it needs, once; it does so again when a requirements file changes.
 # Another interpreter: make demo PYTHON=python3.12
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format types licences clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -26,8 +27,14 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+licences: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.licences
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 # Where Python came without ensurepip (Debian without python3-venv), the outer pip fills the environment.
 $(BIN)/python:

@@ -2,11 +2,12 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from .errors import SSGError
+from .errors import SSGError, explain_disk
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
 COMMANDS = {
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 some files failed, 2 the request cannot be done as given, 130 interrupted.
     """
     _allow_any_character()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # torch adds C++ stacks to errors that we put into a sentence
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(command).parse_args(arguments)
@@ -54,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return args.func(args) or 0
     except SSGError as error:
         print(f"ssg {args.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if (sentence := explain_disk(error)) is None:
+            raise
+        print(f"ssg {args.command}: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ssg {args.command}: interrupted", file=sys.stderr)

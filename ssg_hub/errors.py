@@ -1,5 +1,7 @@
 """The errors that ssg-hub raises on purpose: one line that says what arrived, what is needed, and what to do next."""
 
+import errno
+
 
 class SSGError(Exception):
     """Base of every error that a user can act on; its message is a plain sentence that can be shown unchanged."""
@@ -23,3 +25,15 @@ class ConfigError(SSGError, ValueError):
 
 class HubError(SSGError):
     """The Hub refused, was out of reach, or sent something other than what was asked for."""
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}  # what a disk answers, whatever is written
+
+
+def explain_disk(error: OSError) -> str | None:
+    """The sentence for a disk that takes no more, wherever that came out; None for any other error."""
+    if error.errno not in FULL:
+        return None
+    return (
+        f"{error.filename or 'a file'} could not be written ({error.strerror}). Make room on the disk, and try again."
+    )

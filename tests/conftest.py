@@ -88,6 +88,15 @@ def make_tiny_model():
         return SSGModel.from_components("rrdb", guide=guide, generator_config=generator_config).eval()
 
 
+@pytest.fixture(scope="module")
+def attack_figures():
+    """Print how much a module of attacks tried, for docs/reliability.md."""
+    from attack import take_figures
+
+    yield
+    print("", *take_figures(), sep="\n")
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     """Where the demo keeps uploads and results."""

@@ -57,13 +57,28 @@ class Repo:
 
 @dataclass
 class Faults:
-    """What goes wrong with the transfer of large files, and for how many requests."""
+    """What goes wrong with requests, and with the transfer of files, and for how many."""
 
     drop_after: int | None = None  # bytes of the body after which the connection is cut
     drops: int = 0  # how many more downloads are cut
     drop_uploads: bool = False
     corrupt: bool = False  # one byte of each large file is changed; size and hash are announced as they should be
-    status: int | None = None  # answer everything with this HTTP status
+    corrupt_small: bool = False  # of each small one
+    status: int | None = None  # answer with this HTTP status …
+    page: bytes | None = None  # … or with 200 and this page, as the login of a hotel does …
+    hang_up: bool = False  # … or not at all …
+    after: int = 0  # … when so many requests went well …
+    times: int = 10**9  # … and for so many
+
+    def strikes(self) -> bool:
+        """Whether this request is one that goes wrong; counts it."""
+        if not (self.status or self.page or self.hang_up):
+            return False
+        if self.after > 0:
+            self.after -= 1
+            return False
+        self.times -= 1
+        return self.times >= 0
 
 
 class FakeHub:
@@ -126,10 +141,13 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path}")
         cut = self.hub.faults.drop_uploads and self.command == "PUT"
         self.body = b"" if cut else self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if cut:
+        strikes = self.hub.faults.strikes()
+        if cut or (strikes and self.hub.faults.hang_up):
             return self._hang_up()
         try:
-            if self.hub.faults.status:
+            if strikes and self.hub.faults.page:
+                return self._send(200, self.hub.faults.page, {"Content-Type": "text/html"})
+            if strikes:
                 raise Refusal(self.hub.faults.status, message="the server has a bad day")
             for methods, pattern, action in self.routes:
                 if self.command in methods and (match := re.fullmatch(pattern, path)):
@@ -297,7 +315,15 @@ class Handler(BaseHTTPRequestHandler):
             message = f"{file} does not exist on {revision}"
             return self._send(404, b"", {**headers, "X-Error-Code": "EntryNotFound", "X-Error-Message": message})
         if not file.endswith(LFS_SUFFIXES):
-            return self._send(200, content, {**headers, "ETag": f'"{_git_hash(content)}"'})
+            sent = _change(content) if self.hub.faults.corrupt_small else content
+            if self.command == "GET" and self.hub.faults.drops > 0:
+                self.hub.faults.drops -= 1
+                sent = sent[: len(sent) // 2]
+                self._send(
+                    200, sent, {**headers, "ETag": f'"{_git_hash(content)}"', "Content-Length": str(len(content))}
+                )
+                return self._hang_up()
+            return self._send(200, sent, {**headers, "ETag": f'"{_git_hash(content)}"'})
         oid = _sha256(content)
         self.hub.objects[oid] = content
         linked = {"X-Linked-ETag": f'"{oid}"', "X-Linked-Size": str(len(content))}
@@ -323,7 +349,7 @@ class StoreHandler(Handler):
     def get(self, oid: str):
         body, faults = self.hub.objects[oid], self.hub.faults
         if faults.corrupt:
-            body = body[:-1] + bytes([body[-1] ^ 1])
+            body = _change(body)
         start = int(re.match(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
         part = body[start:]
         self.send_response(206 if start else 200)
@@ -358,6 +384,10 @@ StoreHandler.routes = [
     (("PUT",), r"/lfs/(?P<oid>[0-9a-f]{64})", StoreHandler.put),
     (("GET",), r"/content/(?P<oid>[0-9a-f]{64})", StoreHandler.get),
 ]
+
+
+def _change(content: bytes) -> bytes:
+    return content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
 
 
 def _sha256(content: bytes) -> str:

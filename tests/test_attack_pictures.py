@@ -9,13 +9,13 @@ prints how many pictures were tried, read and refused.
 """
 
 import io
-import os
 import struct
-from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from attack import EXTREMES, attack, damage, numbers, rng_seed
+from attack import attempt as attack_with
+from hypothesis import given
 from hypothesis import strategies as st
 from made_pictures import png_chunk
 from PIL import Image, ImageCms
@@ -34,46 +34,16 @@ from ssg_hub.images.reading import (
     write_picture,
 )
 
-pytestmark = [pytest.mark.attack, pytest.mark.filterwarnings("ignore")]
-COUNT = int(os.environ.get("SSG_ATTACKS", 200))
+pytestmark = [pytest.mark.attack, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("attack_figures")]
 LIMIT = 10**6  # pixels of a damaged file
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SUFFIXES = sorted(WRITTEN)
 LOSSLESS = {"PNG": 16, "TIFF": 16, "WEBP": 8}  # and the bits that they hold
-EXTREMES = [0, 1, 2, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1]
-figures: dict[str, Counter] = {}
-
-attack = settings(
-    max_examples=COUNT,
-    deadline=10_000,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-rng_seed = seed(int(os.environ.get("SSG_SEED", 0)))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def report():
-    """Print the figures for docs/reliability.md."""
-    yield
-    total = sum(figures.values(), Counter())
-    for name, counted in [*figures.items(), ("all", total)]:
-        print(f"\n{name}: {counted['tried']} tried, {counted['read']} read, {counted['refused']} refused", end="")
-    print()
-
-
-def attempt(name: str, read, *arguments, **options):
-    """Call a reader or writer; an ImageError of one line is an answer too, and gives None."""
-    counted = figures.setdefault(name, Counter())
-    counted["tried"] += 1
-    try:
-        answer = read(*arguments, **options)
-    except ImageError as error:
-        assert "\n" not in str(error) and len(str(error)) > 20
-        counted["refused"] += 1
-        return None
-    counted["read"] += 1
-    return answer
+def attempt(name: str, function, *arguments, **options):
+    """Call a reader or writer, which may refuse by an ImageError."""
+    return attack_with(name, ImageError, function, *arguments, **options)
 
 
 # ---------------------------------------------------------------- what is drawn
@@ -96,7 +66,6 @@ def as_picture(planes: np.ndarray, **metadata) -> Picture:
 
 
 TAGS = [0, 254, 256, 270, 272, 274, 282, 283, 296, 305, 315, 330, 513, 700, 0x8769, 0x8825, 0x927C, 33723, 34675, 65535]
-numbers = st.one_of(st.sampled_from(EXTREMES), st.integers(0, 2**32 - 1))
 entries = st.lists(
     st.tuples(
         st.one_of(st.sampled_from(TAGS), st.integers(0, 65535)),
@@ -197,27 +166,6 @@ def files(draw) -> tuple[bytes, np.ndarray, str]:
     format = draw(st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP", *(["AVIF"] if AVIF else [])]))
     planes = draw(pixels(deep=format == "TIFF"))
     return with_metadata(draw, planes, format), planes, format
-
-
-def damage(draw, data: bytes) -> bytes:
-    """The file with bytes changed, numbers replaced by extreme ones, parts cut out, doubled or moved."""
-    data = bytearray(data)
-    for _ in range(draw(st.integers(1, 6))):
-        place = draw(st.integers(0, max(0, len(data) - 1)))
-        kind = draw(st.integers(0, 5))
-        if kind == 0:
-            data[place : place + 1] = draw(st.binary(min_size=1, max_size=1))
-        elif kind == 1:
-            data[place : place + 4] = struct.pack(draw(st.sampled_from(["<I", ">I"])), draw(numbers))
-        elif kind == 2:
-            data[place : place + 2] = struct.pack(draw(st.sampled_from(["<H", ">H"])), draw(numbers) % 65536)
-        elif kind == 3:
-            del data[place : place + draw(st.integers(1, 64))]
-        elif kind == 4:
-            data[place:place] = data[place : place + draw(st.integers(1, 64))] * draw(st.integers(1, 3))
-        else:
-            data[place:place] = draw(st.binary(max_size=16))
-    return bytes(data[: draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))])
 
 
 # ---------------------------------------------------------------- the attacks

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from process_group import run_processes
 
 from ssg_hub.cli import COMMANDS, build_parser, main
 from ssg_hub.commands import jobs
@@ -300,22 +301,7 @@ def test_two_processes_share_a_batch_and_both_tell_of_a_failure(photos, saved, t
     (photos / "broken.png").write_bytes(b"this is text")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "ssg_hub", "upscale", str(photos), "-o", str(out), "--model", saved]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-    processes = [
-        subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **place, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [1, 1], said
+    (code, first), (other_code, other) = run_processes(command)
+    assert [code, other_code] == [1, 1], (first, other)
     assert files_in(out) == {"a.png", "b.png", "below/c.png"}
-    assert "3 upscaled, 0 skipped, 1 failed" in said[0] and "upscaled" not in said[1]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    assert "3 upscaled, 0 skipped, 1 failed" in first and "upscaled" not in other

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,12 @@ def test_saving_leaves_other_files_alone_and_no_temporary_ones(bank, tmp_path):
         bank.save(tmp_path / "config.json")
 
 
+def test_tensors_that_share_memory_are_saved(bank, tmp_path):
+    shared = replace(bank, chroma_steps=bank.luma_steps)
+    shared.save(tmp_path)
+    assert torch.equal(DegradationBank.load(tmp_path).chroma_steps, bank.luma_steps)
+
+
 def test_banks_of_an_earlier_edition_have_no_examples(folder):
     tensors = load_file(folder / TENSORS)
     del tensors["examples"]
@@ -88,6 +95,21 @@ def damage_tensors(folder):
 def damage_version(folder):
     config = json.loads((folder / CONFIG).read_text())
     (folder / CONFIG).write_text(json.dumps({**config, "format_version": 9}))
+
+
+def setting(**changes):
+    def damage(folder):
+        config = json.loads((folder / CONFIG).read_text())
+        (folder / CONFIG).write_text(json.dumps({**config, **changes}))
+
+    return damage
+
+
+def tensor(name, made):
+    def damage(folder):
+        change(folder, **{name: made(load_file(folder / TENSORS)[name]).contiguous()})
+
+    return damage
 
 
 def damage_setting(folder):
@@ -122,9 +144,21 @@ def damage_missing(folder):
         (damage_tensors, "is damaged"),
         (damage_version, "has format 9; this release reads 1"),
         (damage_setting, "lacks scale"),
-        (damage_shape, r"luma_steps .* has shape \[3, 8, 8\].*\(N 8 8\) is needed"),
+        (damage_shape, r"luma_steps .* has shape \[3, 8, 8\].*\(N 8 8\) of .* is needed"),
         (damage_value, "levels of .* not finite"),
         (damage_missing, "lacks patches"),
+        (setting(scale="4"), "scale of .* is '4'; 1, 2 or 4 is needed"),
+        (setting(scale=True), "scale of .* is True"),
+        (setting(generic_share=float("nan")), "generic_share of .* a number from 0 to 1"),
+        (setting(random_grid=1), "random_grid of .* true or false"),
+        (setting(noise_notes="none"), "noise_notes of .* a list"),
+        (setting(report={"notes": [5]}), "report of .* a dict"),
+        (setting(scale=1), "kernels of .* cannot be centred for scale 1"),
+        (tensor("kernels", lambda kernels: kernels * 2), "does not sum to 1"),
+        (tensor("kernels", lambda kernels: kernels.long()), r"kernels of .* I64; \(N k k\) of"),
+        (tensor("luma_steps", lambda steps: steps - 1), "luma_steps of .* not from 0 to 65535"),
+        (tensor("owners", lambda owners: owners + 3), "owners of .* not from -1 to 2"),
+        (tensor("examples", lambda examples: examples.float()), "examples of .* F32"),
         (lambda folder: (folder / TENSORS).unlink(), "is no degradation bank"),
         (shutil.rmtree, "is no degradation bank"),
     ],

@@ -242,7 +242,7 @@ def test_connection_that_stays_dropped(hub, client, repo, tmp_path):
 def test_content_with_a_wrong_hash_is_refused_and_leaves_the_cache(hub, client, repo, tmp_path):
     hub.faults.corrupt = True
     wrong = client.run(load, name=repo, cache_dir=str(tmp_path))
-    assert_error(wrong, "HubError", f"{WEIGHTS} of {repo} does not have the content that the Hub announced.*SHA-256")
+    assert_error(wrong, "HubError", f"{WEIGHTS} of {repo} does not have the content that the Hub announced")
     expected = hashlib.sha256(hub.files(repo)[WEIGHTS]).hexdigest()
     assert not list(tmp_path.rglob(expected)) and not list(tmp_path.rglob(WEIGHTS))
     hub.faults.corrupt = False

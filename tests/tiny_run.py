@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -172,11 +173,15 @@ def start(config: Path, *options: str, processes: int = 1) -> list[subprocess.Po
 
 @contextmanager
 def signals_kept():
-    """A run takes over two signals; pytest wants them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """A run takes over two signals and what threads leave unhandled; pytest wants them back."""
+    hook, before = (
+        threading.excepthook,
+        {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)},
+    )
     try:
         yield
     finally:
+        threading.excepthook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -10,10 +10,11 @@ from ..loading import EMBEDDED
 from ..upscaling.options import DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
-from .common import Group, load_model, picture_options, say
+from .common import load_model, picture_options, say
 from .jobs import FORMATS, list_left_out, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
+from .processes import Group
 
 
 def add_parser(subparsers) -> None:
@@ -94,16 +95,16 @@ def run(args: argparse.Namespace) -> int:
             manifest.add(job, "skipped")
         else:
             todo.append(job)
-    with Group(world) as group:
+    with Group(rank, world) as group:
         if todo:
             model = load_model(args)
             loop = Loop(model, picture_options(args, model.labels), args.overwrite, say, manifest)
             with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
                 failed = loop.run(todo, bar)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
-    if rank == 0:
-        manifest.join()
-        say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
+        if rank == 0:
+            manifest.join()
+            say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
     return 1 if failed else 0
 
 

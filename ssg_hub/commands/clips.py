@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
 from ..video.names import is_clip, is_pattern, name_companion, name_picture, name_result
-from .common import Group, load_model, picture_options, say
+from .common import load_model, picture_options, say
+from .processes import Group
 
 CODECS = ("h264", "hevc", "av1", "ffv1")
 COMPANIONS = ("mask", "drift", "overlay")
@@ -104,14 +105,14 @@ def run(args: argparse.Namespace) -> int:
             say(f"skipped {source}: {target} exists (--overwrite replaces it)")
         else:
             todo.append((source, target))
-    with Group(world) as group:
+    with Group(rank, world) as group:
         if todo:
             model = load_model(args)
             options = _options(args, picture_options(args, model.labels))
             failed = sum(not _upscale_one(model, *job, options, args, rank == 0) for job in todo)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
-    if rank == 0:
-        say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
+        if rank == 0:
+            say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
     return 1 if failed else 0
 
 

@@ -1,9 +1,8 @@
-"""What `ssg upscale` needs for pictures and for clips alike: model, options, and the processes that share the work."""
+"""What `ssg upscale` needs for pictures and for clips alike: messages, model and options."""
 
 import argparse
 import os
 import sys
-from datetime import timedelta
 from typing import Any
 
 from ..errors import ConfigError
@@ -52,34 +51,3 @@ def picture_options(args: argparse.Namespace, labels: list[str]) -> dict:
     }
     given = {"max_pixels": args.max_pixels or None, "denoise": args.denoise}
     return options | {name: value for name, value in given.items() if value is not None}
-
-
-class Group:
-    """The processes that share a batch. None exits before all are done: a launcher ends the others when one fails."""
-
-    def __init__(self, world: int):
-        self.world = world
-
-    def __enter__(self) -> "Group":
-        if self.world > 1:
-            import torch.distributed as dist
-
-            dist.init_process_group("gloo", timeout=timedelta(days=7))
-        return self
-
-    def __exit__(self, *exception) -> None:
-        if self.world > 1:
-            import torch.distributed as dist
-
-            dist.destroy_process_group()
-
-    def add_up(self, *counts: int) -> list[int]:
-        """Sum each count over the processes; waits for all of them."""
-        if self.world == 1:
-            return list(counts)
-        import torch
-        import torch.distributed as dist
-
-        total = torch.tensor(counts)
-        dist.all_reduce(total)
-        return total.tolist()

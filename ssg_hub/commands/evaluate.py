@@ -82,6 +82,14 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out `ssg evaluate`; 0 when all went well, an SSGError otherwise."""
     state = _start_processes(arguments.device)
+    try:
+        _evaluate(arguments, state)
+    finally:
+        state.destroy_process_group()  # its threads must not outlive the interpreter
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace, state: "PartialState") -> None:
     device = torch.device(arguments.device or state.device)
     cases = pair_files(arguments.lr, arguments.hr, arguments.labels)
     methods: dict[str, Method] = {"bicubic": bicubic, **_open_folders(arguments.sr, cases)}
@@ -103,7 +111,6 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.output is not None:
             report = _build_report(arguments, names, measures, evaluation, notes, time.perf_counter() - started)
             _write(arguments.output, report, evaluation)
-    return 0
 
 
 def _start_processes(device: str | None) -> "PartialState":

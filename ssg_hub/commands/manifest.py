@@ -37,7 +37,7 @@ class Manifest:
                     if file.read(1) != b"\n":  # a disk that was full cut the last line short
                         file.write(b"\n")
         except OSError as error:
-            raise ImageError(f"the manifest {path} cannot be written ({error.strerror}). Give another one.") from error
+            raise _unwritable(path, error) from error
         entries = [entry for file in (path, *parts_of(path)) for entry in read_manifest(file)]
         self._recorded = {entry["file"] for entry in entries if entry["status"] != "failed"}
 
@@ -49,10 +49,10 @@ class Manifest:
         size: tuple[int, int] | None = None,
         error: str | None = None,
     ) -> None:
-        """Record the outcome for a file; "skipped" only when nothing is recorded for it yet."""
+        """Record the outcome for a file; "skipped" only when nothing is recorded for it yet. Raises ImageError."""
         if self.path is None or (status == "skipped" and str(job.source) in self._recorded):
             return
-        entry = {"file": str(job.source), "result": str(job.image), "status": status}
+        entry: dict[str, object] = {"file": str(job.source), "result": str(job.image), "status": status}
         if seconds is not None:
             entry["seconds"] = round(seconds, 3)
         if size is not None:
@@ -60,18 +60,31 @@ class Manifest:
         if error is not None:
             entry["error"] = error
         line = (json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
-        with self._lock, open(self._own, "ab", buffering=0) as file:  # one write: a kill leaves whole lines
-            file.write(line)
+        try:
+            with self._lock, open(self._own, "ab", buffering=0) as file:  # one write: a kill leaves whole lines
+                file.write(line)
+        except OSError as error:
+            raise _unwritable(self._own, error) from error
 
     def join(self) -> None:
         """Put the lines of all processes into the one file; called by the first when all have ended."""
         if self.path is None or self._world == 1:
             return
-        with open(self.path, "ab") as file:
-            for part in parts_of(self.path):
-                file.write(part.read_bytes())
-                file.flush()
-                os.remove(part)
+        try:
+            with open(self.path, "ab") as file:
+                for part in parts_of(self.path):
+                    file.write(part.read_bytes())
+                    file.flush()
+                    os.remove(part)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ImageError:
+    return ImageError(
+        f"the manifest {path} cannot be written ({error.strerror}). Make room, or give another one; results that exist "
+        "are kept, and the same command goes on after them."
+    )
 
 
 def part_of(path: Path, rank: int) -> Path:

@@ -70,7 +70,7 @@ class SourceCrops(Crops):
         image = open_cell(row["image"])
         side = min(self.crop, *image.size)  # a picture that is too small is enlarged
         box = _random_box(image.size, side, rng)
-        hr = _to_tensor(image.resize((self.crop, self.crop), Image.BICUBIC, box))
+        hr = _to_tensor(image.resize((self.crop, self.crop), Image.Resampling.BICUBIC, box))
         flip, turns = rng.integers(2), rng.integers(4)
         if self.flat_share:
             apart = rng.spawn(1)[0]  # so that the other samples are the same as without flat ones
@@ -99,8 +99,9 @@ class PairedCrops(Crops):
                 f"{picture_stem(row['image'])}: HR is {hr.width}x{hr.height} and LR {lr.width}x{lr.height}; HR must be "
                 f"{self.scale} times LR, and LR at least {side} pixels a side. Correct the pair, or hr_crop."
             )
-        box = tuple(int(length) for length in _random_box(lr.size, side, rng))
-        pair = {"hr": hr.crop(tuple(self.scale * length for length in box)), "lr": lr.crop(box)}
+        left, top, right, bottom = (int(length) for length in _random_box(lr.size, side, rng))
+        in_hr = (self.scale * left, self.scale * top, self.scale * right, self.scale * bottom)
+        pair = {"hr": hr.crop(in_hr), "lr": lr.crop((left, top, right, bottom))}
         flip, turns = rng.integers(2), rng.integers(4)
         return {
             name: torch.rot90(_flip(_to_tensor(image), flip), int(turns), (-2, -1)).contiguous()
@@ -136,8 +137,8 @@ class LabeledCrops(Crops):
         box = _random_box(image.size, side, rng)
         size, flip = (self.crop, self.crop), rng.integers(2)
         return {
-            "hr": _flip(_to_tensor(_jitter(image.resize(size, Image.BICUBIC, box), self.jitter, rng)), flip),
-            "label": _flip(_to_ids(label.resize(size, Image.NEAREST, box)), flip),
+            "hr": _flip(_to_tensor(_jitter(image.resize(size, Image.Resampling.BICUBIC, box), self.jitter, rng)), flip),
+            "label": _flip(_to_ids(label.resize(size, Image.Resampling.NEAREST, box)), flip),
         }
 
 
@@ -299,7 +300,7 @@ def _to_ids(label: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(label).astype(np.int64))
 
 
-def _flip(x: Tensor, flip: int) -> Tensor:
+def _flip(x: Tensor, flip: int | np.integer) -> Tensor:
     return x.flip(-1) if flip else x
 
 

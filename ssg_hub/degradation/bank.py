@@ -96,9 +96,9 @@ class DegradationBank:
         height, width = lr.shape[-2:]
         padded = F.pad(lr, (GRID, 0, GRID, 0), mode="replicate")
         # the block grid begins `offset` pixels before the picture
-        shifted = [p[:, GRID - y :, GRID - x :] for p, (y, x) in zip(padded, offsets.tolist(), strict=True)]
+        cut = [p[:, GRID - y :, GRID - x :] for p, (y, x) in zip(padded, offsets.tolist(), strict=True)]
         fill = [(0, GRID - x, 0, GRID - y) for y, x in offsets.tolist()]
-        shifted = torch.stack([F.pad(s, f, mode="replicate") for s, f in zip(shifted, fill, strict=True)])
+        shifted = torch.stack([F.pad(part, f, mode="replicate") for part, f in zip(cut, fill, strict=True)])
         made = compress_with(shifted, steps.clamp(min=1), self.chroma_steps[records].clamp(min=1))
         made = torch.stack(
             [m[:, y : y + height, x : x + width] for m, (y, x) in zip(made, offsets.tolist(), strict=True)]
@@ -127,10 +127,17 @@ class DegradationBank:
             HubError: the Hub refused or was out of reach.
         """
         config, tensors = bank_files.read_bank(bank_files.find_bank(name, revision, token), str(name))
-        noise = NoiseModel(tensors["patches"].float(), tensors["owners"], tensors["levels"], config["noise_notes"])
-        records = (tensors[name] for name in ("luma_steps", "chroma_steps"))
-        settings = (config[name] for name in ("generic_share", "random_grid", "report"))
-        bank = cls(config["scale"], tensors["kernels"], noise, *records, *settings)
+        noise = NoiseModel(tensors["patches"], tensors["owners"], tensors["levels"], config["noise_notes"])
+        bank = cls(
+            config["scale"],
+            tensors["kernels"],
+            noise,
+            tensors["luma_steps"],
+            tensors["chroma_steps"],
+            config["generic_share"],
+            config["random_grid"],
+            config["report"],
+        )
         bank.examples = tensors.get("examples", bank.examples)
         return bank
 

@@ -6,29 +6,48 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
 from huggingface_hub import CommitInfo
 from huggingface_hub.errors import RemoteEntryNotFoundError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import ConfigError, HubError
 from ..storage import hub
 
 FORMAT_VERSION = 1
+SCALES = (1, 2, 4)
 TENSORS = "degradation.safetensors"
 CONFIG = "degradation.json"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+GET_ANOTHER = "Estimate or download it again."
+LARGEST_CONFIG = 10 * 2**20  # bytes
+LARGEST_KERNEL = 256  # HR pixels a side
 SETTINGS = {"scale", "generic_share", "random_grid", "noise_notes", "report"}
-SHAPES = {  # N records, P patches, k kernel side
-    "kernels": "N k k",
-    "luma_steps": "N 8 8",
-    "chroma_steps": "N 8 8",
-    "levels": "N 3 16",
-    "patches": "P 3 16 16",
-    "owners": "P",
+FLOATS = {"F16", "BF16", "F32", "F64"}
+
+
+class Wanted(NamedTuple):
+    """What a tensor must be: its shape (N records, P patches, k kernel side, others free), dtypes, and bounds."""
+
+    shape: str
+    dtypes: set[str]
+    low: float
+    high: float
+
+
+WANTED = {
+    "kernels": Wanted("N k k", FLOATS, -1, 1),
+    "luma_steps": Wanted("N 8 8", FLOATS, 0, 65535),
+    "chroma_steps": Wanted("N 8 8", FLOATS, 0, 65535),
+    "levels": Wanted("N 3 16", FLOATS, 0, 1),
+    "patches": Wanted("P 3 16 16", FLOATS, -1000, 1000),
+    "owners": Wanted("P", {"I64", "I32"}, -1, 2**31),
+    "examples": Wanted("n 3 h w", {"U8"}, 0, 255),
 }
+OPTIONAL = {"examples"}  # banks of an earlier edition have none, and those on the Hub
 CARD = """---
 library_name: ssg_hub
 tags:
@@ -64,15 +83,17 @@ def write_bank(folder: Path, config: dict, tensors: dict[str, Tensor]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
-        save_file({name: t.contiguous() for name, t in tensors.items()}, stage / TENSORS, metadata={"format": "pt"})
+        copies = {name: t.contiguous().clone() for name, t in tensors.items()}  # safetensors refuses shared memory
+        save_file(copies, stage / TENSORS, metadata={"format": "pt"})
         (stage / CONFIG).write_text(json.dumps({"format_version": FORMAT_VERSION, **config}, indent=2) + "\n")
         for name in (TENSORS, CONFIG):
             shutil.copymode(stage / CONFIG, stage / name)  # safetensors makes its files readable by their owner only
             os.replace(stage / name, folder / name)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"the degradation bank could not be saved to {folder} ({error.strerror or error}). Make room, or choose a "
-            "folder that can be written."
+            f"the degradation bank could not be saved to {folder} ({reason}). Make room, or choose a folder that can "
+            "be written."
         ) from error
     finally:
         if stage is not None:
@@ -108,44 +129,100 @@ def find_bank(name: str | Path, revision: str | None, token: str | bool | None) 
 
 
 def read_bank(folder: Path, shown: str) -> tuple[dict, dict[str, Tensor]]:
-    """Config and tensors of a bank, checked.
+    """Config and tensors of a bank, checked: the tensors' headers before their content takes memory.
 
     Raises:
-        ConfigError: damaged, incomplete, or of another format.
+        ConfigError: damaged, incomplete, of another format, or with values that no camera gives.
     """
+    config = _read_config(folder / CONFIG, shown)
     try:
-        config, tensors = json.loads((folder / CONFIG).read_text()), load_file(folder / TENSORS)
+        with safe_open(folder / TENSORS, framework="pt") as file:
+            parts = {name: file.get_slice(name) for name in set(file.keys()) & set(WANTED)}
+            _check_headers({name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}, config, shown)
+            tensors = {name: file.get_tensor(name) for name in parts}
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"the degradation bank {shown} is damaged ({error}). {GET_ANOTHER}") from None
+    _check_values(tensors, shown)
+    return config, {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _read_config(path: Path, shown: str) -> dict:
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError(f"{CONFIG} has more than {LARGEST_CONFIG:,} bytes")
+        config = json.loads(path.read_text(encoding="utf-8"))
         version = config["format_version"]
-    except Exception as error:
-        raise ConfigError(
-            f"the degradation bank {shown} is damaged ({error}). Estimate or download it again."
-        ) from None
+    except (ValueError, OSError, RecursionError, KeyError, TypeError) as error:
+        raise ConfigError(f"the degradation bank {shown} is damaged ({error!r:.200}). {GET_ANOTHER}") from None
     if version != FORMAT_VERSION:
         raise ConfigError(
-            f"the degradation bank {shown} has format {version}; this release reads {FORMAT_VERSION}. "
+            f"the degradation bank {shown} has format {version!r:.40}; this release reads {FORMAT_VERSION}. "
             "Upgrade ssg-hub, or estimate the bank again."
         )
-    missing = (SETTINGS - set(config)) | (set(SHAPES) - set(tensors))
-    if missing:
+    if missing := SETTINGS - set(config):
+        raise ConfigError(f"the degradation bank {shown} lacks {', '.join(sorted(missing))}. Estimate it again.")
+    share, report = config["generic_share"], config["report"]
+    for name, fits, need in (
+        ("scale", type(config["scale"]) is int and config["scale"] in SCALES, "1, 2 or 4"),
+        ("generic_share", type(share) in (int, float) and 0 <= share <= 1, "a number from 0 to 1"),
+        ("random_grid", isinstance(config["random_grid"], bool), "true or false"),
+        ("noise_notes", _is_texts(config["noise_notes"]), "a list of sentences"),
+        ("report", isinstance(report, dict) and _is_texts(report.get("notes", [])), "a dict, its notes sentences"),
+    ):
+        if not fits:
+            raise ConfigError(
+                f"{name} of the degradation bank {shown} is {config[name]!r:.60}; {need} is needed. {GET_ANOTHER}"
+            )
+    return config
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _check_headers(found: dict[str, tuple[str, list[int]]], config: dict, shown: str) -> None:
+    if missing := set(WANTED) - OPTIONAL - set(found):
         raise ConfigError(f"the degradation bank {shown} lacks {', '.join(sorted(missing))}. Estimate it again.")
     sizes: dict[str, int] = {}
-    for name, pattern in SHAPES.items():
-        if not _fits(list(tensors[name].shape), pattern.split(), sizes) or not torch.isfinite(tensors[name]).all():
+    for name, wanted in WANTED.items():
+        dtype, shape = found.get(name, (None, []))
+        if dtype is None:
+            continue
+        if dtype not in wanted.dtypes or not _fits(shape, wanted.shape.split(), sizes):
             raise ConfigError(
-                f"{name} of the degradation bank {shown} has shape {list(tensors[name].shape)}, or values that are not "
-                f"finite; ({pattern}) is needed, N and P alike in all tensors. Estimate or download it again."
+                f"{name} of the degradation bank {shown} has shape {shape}, {dtype}; ({wanted.shape}) of "
+                f"{' or '.join(sorted(wanted.dtypes))} is needed, N and P alike in all tensors. {GET_ANOTHER}"
             )
-    return config, tensors
+    side, scale = sizes["k"], config["scale"]
+    if not scale <= side <= LARGEST_KERNEL or (side - scale) % 2:
+        raise ConfigError(
+            f"the kernels of the degradation bank {shown} are {side} px wide, which cannot be centred for scale "
+            f"{scale}, or is above {LARGEST_KERNEL}. {GET_ANOTHER}"
+        )
+
+
+def _check_values(tensors: dict[str, Tensor], shown: str) -> None:
+    for name, tensor in tensors.items():
+        low, high = WANTED[name].low, WANTED[name].high
+        if name == "owners":
+            high = len(tensors["kernels"]) - 1
+        if not ((tensor >= low) & (tensor <= high)).all():  # false for NaN too
+            raise ConfigError(
+                f"{name} of the degradation bank {shown} holds values that are not finite, or not from {low:g} to "
+                f"{high:g}. {GET_ANOTHER}"
+            )
+    if (tensors["kernels"].float().sum((1, 2)) - 1).abs().max() > 0.01:
+        raise ConfigError(f"a kernel of the degradation bank {shown} does not sum to 1. {GET_ANOTHER}")
 
 
 def _fits(shape: list[int], pattern: list[str], sizes: dict[str, int]) -> bool:
     """Whether a shape follows a pattern of numbers and names; the names' first sizes are noted and hold from then."""
-    if len(shape) != len(pattern) or min(shape) < 1:
+    if len(shape) != len(pattern):
         return False
-    wanted = [
-        int(entry) if entry.isdigit() else sizes.setdefault(entry, n) for n, entry in zip(shape, pattern, strict=True)
-    ]
-    return shape == wanted
+    sides = list(zip(shape, pattern, strict=True))
+    if any(side < 1 and entry.isupper() for side, entry in sides):
+        return False
+    return all(side == (int(e) if e.isdigit() else sizes.setdefault(e, side)) for side, e in sides)
 
 
 def push_bank(

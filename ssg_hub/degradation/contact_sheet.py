@@ -107,7 +107,7 @@ def _lay_out(rows: list[tuple[str, list[Image.Image]]], lines: list[str]) -> Ima
     return sheet
 
 
-def _wrap(line: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrap(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
     """Break a line between words where it is wider than the sheet."""
     parts = [""]
     for word in line.split(" "):

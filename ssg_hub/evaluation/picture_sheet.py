@@ -91,7 +91,7 @@ def draw_sheet(crops: list[Crop]) -> Image.Image:
     return sheet
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Shorten a name that is wider than its column."""
     if font.getlength(text) <= width:
         return text

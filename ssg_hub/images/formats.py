@@ -108,7 +108,7 @@ def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Pat
     return [path for path in list_files(folder, recursive) if is_picture(path)]
 
 
-def list_files(folder: str | os.PathLike, recursive: bool = True) -> list[Path]:
+def list_files(folder: str | os.PathLike[str], recursive: bool = True) -> list[Path]:
     """Every file of a user's own in a folder, sorted; as `list_pictures`, whatever the ending."""
     found = []
     for place, folders, names in os.walk(folder):

@@ -73,7 +73,8 @@ def read_directory(data: bytes, layout: Layout, offset: int) -> tuple[Directory,
     if not 0 < offset <= len(data) - header:
         return {}, 0, 0
     (count,) = struct.unpack_from(head, data, offset)
-    start, entries, lost, room = offset + header, {}, 0, len(data)
+    start, lost, room = offset + header, 0, len(data)
+    entries: dict[int, Entry] = {}
     for place in range(start, start + size * min(count, 65535), size):
         if place + size > len(data):
             return entries, 0, lost + 1

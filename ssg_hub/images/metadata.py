@@ -170,7 +170,7 @@ def split_pointed(data: bytes, layout: Layout, main: Directory) -> tuple[Directo
         entries, _, missed = read_directory(data, layout, numbers[0]) if numbers else ({}, 0, 0)
         found.append({tag: entry for tag, entry in entries.items() if tag not in stale})
         lost += missed
-    return *found, lost
+    return found[0], found[1], lost
 
 
 def build_exif(main: Directory, photo: Directory, gps: Directory) -> bytes | None:

@@ -138,7 +138,7 @@ def pull_colors(sr: Tensor, lr: Tensor) -> Tensor:
     Returns:
         The corrected SR in [0, 1].
     """
-    residual = lr - F.adaptive_avg_pool2d(sr, lr.shape[-2:])
+    residual = lr - F.adaptive_avg_pool2d(sr, (lr.shape[-2], lr.shape[-1]))
     smooth = _blur(residual[:, None], sigma=4.0)
     shift = F.interpolate(smooth, size=sr.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     return shift.add_(sr).clamp_(0, 1)

@@ -250,7 +250,7 @@ def _unpack(page: Page, raw: np.ndarray, count: int, channels: int) -> np.ndarra
         return stored.reshape(len(raw), count).view(f"{code}{bits // 8}")
     if bits == 24 and page.layout.order == "<":
         raw = raw.reshape(len(raw), count, 3)[..., ::-1].reshape(len(raw), -1)
-    weights = 2 ** np.arange(bits)[::-1].astype(np.uint64 if bits > 32 else np.uint32)
+    weights: np.ndarray = 2 ** np.arange(bits)[::-1].astype(np.uint64 if bits > 32 else np.uint32)
     samples = np.empty((len(raw), count), f"u{1 if bits <= 8 else 2 if bits <= 16 else 4 if bits <= 32 else 8}")
     step = max(1, BAND // count)
     for top in range(0, len(raw), step):
@@ -290,9 +290,11 @@ def _scale_floats(samples: np.ndarray, notes: list[str]) -> np.ndarray:
     return _in_bands(samples, lambda part: np.rint(np.nan_to_num(part).clip(0, 1) * 65535.0), np.uint16)
 
 
-def _in_bands(samples: np.ndarray, change: Callable, dtype: type, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def _in_bands(
+    samples: np.ndarray, change: Callable, dtype: type | np.dtype, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Apply a function some rows at a time, in double precision, to bound the memory."""
-    changed = np.empty(shape or samples.shape, dtype)
+    changed: np.ndarray = np.empty(shape or samples.shape, dtype)
     step = max(1, BAND // (samples[0].size or 1))
     for top in range(0, len(samples), step):
         changed[top : top + step] = change(samples[top : top + step].astype(np.float64))
@@ -311,7 +313,7 @@ def _no_white(samples: np.ndarray) -> ImageError:
 def _apply_palette(page: Page, indices: np.ndarray) -> np.ndarray:
     """RGB (H, W, 3) as uint8 of the colours that the page's map has at 16 bits."""
     colors = np.array(page.numbers(320, []), np.uint16)
-    table = colors[: len(colors) // 3 * 3].reshape(3, -1).T
+    table: np.ndarray = colors[: len(colors) // 3 * 3].reshape(3, -1).T
     if not len(table):
         raise ImageError("it has no colour map. Save it as RGB.")
     if table.max() > 255:  # some programs write 8 bits here

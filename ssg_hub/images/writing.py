@@ -5,7 +5,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -77,7 +77,8 @@ def _encode(
     file: IO[bytes], picture: Picture | Image.Image, format: str, quality: int | None, notes: list[str]
 ) -> None:
     ours = isinstance(picture, Picture)  # and so upright; a Pillow image is as its maker left it
-    metadata = usable(picture.metadata if ours else metadata_of(picture), upright=ours, notes=notes)
+    said = picture.metadata if isinstance(picture, Picture) else metadata_of(picture)
+    metadata = usable(said, upright=ours, notes=notes)
     metadata = _fit_metadata(metadata, format, notes)
     if isinstance(picture, Image.Image) and (picture.mode.startswith("I") or picture.mode == "F"):
         picture = Picture(*from_pil(picture))
@@ -88,7 +89,11 @@ def _encode(
             return png.write_deep(file, _planes_of(picture), metadata)
         picture = _round(picture, format, notes).to_image()
     # empty where there is none, because Pillow would else look for it in the image's own `info`
-    options = {"icc_profile": metadata.icc or b"", "exif": metadata.exif or b"", "xmp": metadata.xmp or b""}
+    options: dict[str, Any] = {
+        "icc_profile": metadata.icc or b"",
+        "exif": metadata.exif or b"",
+        "xmp": metadata.xmp or b"",
+    }
     options |= {"dpi": metadata.dpi} if metadata.dpi else {}
     if format == "PNG":
         options |= png.save_options(metadata)

@@ -1,7 +1,7 @@
 """`SRVGGNetCompact`, the light generator."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class SRVGGNetCompact(Generator, name="compact"):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        return self.body[-1].weight
+        return cast(nn.Parameter, self.body[-1].weight)
 
     @property
     def context(self) -> int:

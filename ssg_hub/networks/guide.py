@@ -65,14 +65,18 @@ class Guide(nn.Module):
             CheckpointError: its weights are missing, damaged or incomplete.
             HubError: the Hub refused or is out of reach.
         """
-        from ..storage.hub import REACH_OPTIONS, check_reach, hub_errors
+        from ..storage.hub import REACH_OPTIONS, check_cached, check_reach, hub_errors
 
         if is_folder(name):
             return cls._load(name, hub_options)
         with hub_errors(str(name), hub_options.get("revision"), hub_options.get("token")):
             options = {key: hub_options[key] for key in hub_options if key in REACH_OPTIONS}
             check_reach(str(name), "config.json", **options)
-            return cls._load(name, hub_options)
+            try:
+                return cls._load(name, hub_options)
+            finally:  # transformers compares no hashes; a damaged file must not stay in the cache
+                place = {key: hub_options[key] for key in ("revision", "cache_dir") if key in hub_options}
+                check_cached(str(name), "config.json", **place)
 
     @classmethod
     def _load(cls, name: str | Path, hub_options: dict) -> "Guide":

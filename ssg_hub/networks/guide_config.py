@@ -41,7 +41,7 @@ def check_guide_config(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"guide_config is a {type(config).__name__}; a dict of JSON values is needed.")
     if not isinstance(config.get("model_type"), str):
         raise ConfigError(
-            f"guide_config has model_type {config.get('model_type')!r}; a name such as 'segformer' is needed."
+            f"guide_config has model_type {config.get('model_type')!r:.60}; a name such as 'segformer' is needed."
         )
     checked = _check_values(dict(config), "guide_config", 0, [MOST_VALUES])
     for name in ("image_mean", "image_std"):

@@ -15,8 +15,21 @@ from ..errors import CheckpointError, ConfigError
 from .registry import build_generator, generators
 
 # Where trainers put the weights: the key of a dict inside the file, the best first; then a prefix of their names.
-NESTING = ("params_ema", "params-ema", "ema", "g_ema", "params", "generator", "net_g", "netG", "model", "network")
-NESTING += ("model_state_dict", "state_dict", "weights")
+NESTING = (
+    "params_ema",
+    "params-ema",
+    "ema",
+    "g_ema",
+    "params",
+    "generator",
+    "net_g",
+    "netG",
+    "model",
+    "network",
+    "model_state_dict",
+    "state_dict",
+    "weights",
+)
 PREFIXES = ("module.", "_orig_mod.", "generator.", "net_g.", "netG.", "model.", "network.", "net.")
 PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 DEEPEST = 4  # wrappers around wrappers

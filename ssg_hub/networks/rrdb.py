@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -107,7 +107,7 @@ class RRDBNet(Generator, name="rrdb"):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        return self.conv_last.weight
+        return cast(nn.Parameter, self.conv_last.weight)
 
     @property
     def context(self) -> int:

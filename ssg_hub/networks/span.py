@@ -1,7 +1,7 @@
 """`SPAN`, a light generator with attention that has no parameters of its own."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +36,9 @@ class Conv3XC(nn.Module):
         own = self.sk.weight
         precise = torch.promote_types(own.dtype, torch.float32)
         with torch.autocast(own.device.type, enabled=False):
-            first, middle, last = (layer.weight.to(precise) for layer in self.conv)
-            bias, middle_bias, last_bias = (layer.bias.to(precise) for layer in self.conv)
+            convs = [cast(nn.Conv2d, layer) for layer in self.conv]
+            first, middle, last = (layer.weight.to(precise) for layer in convs)
+            bias, middle_bias, last_bias = (layer.bias.to(precise) for layer in convs)
             first, last, beside = first[:, :, 0, 0], last[:, :, 0, 0], own.to(precise)
             kernel = torch.einsum("om,mnyx,ni->oiyx", last, middle, first) + F.pad(beside, (1, 1, 1, 1))
             bias = last @ (middle.sum((2, 3)) @ bias + middle_bias) + last_bias + self.sk.bias.to(precise)
@@ -74,6 +75,7 @@ class SPAN(Generator, name="span"):
     """
 
     title = "SPAN"
+    mean: Tensor
     OPTIONS = {"features": range(1, 513), "scale": range(1, 9), "norm": (False, True)}
 
     def __init__(self, features: int = 48, scale: int = 4, norm: bool = True):
@@ -98,7 +100,7 @@ class SPAN(Generator, name="span"):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        return self.upsampler[0].weight
+        return cast(nn.Parameter, self.upsampler[0].weight)
 
     @property
     def context(self) -> int:

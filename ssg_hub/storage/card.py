@@ -112,9 +112,8 @@ def check_facts(license: object, facts: object) -> None:
     for key, kinds in FACTS.items():
         value = (facts or {}).get(key)
         if value is not None and not isinstance(value, kinds):
-            names = " or ".join(
-                {str: "a text", list: "a list", tuple: "a list", Mapping: "a dict"}[k] for k in kinds[:2]
-            )
+            words: dict[type, str] = {str: "a text", list: "a list", tuple: "a list", Mapping: "a dict"}
+            names = " or ".join(words[kind] for kind in kinds[:2])
             raise ConfigError(f"trained_on has {key} {value!r:.60}; {names} is needed.")
 
 

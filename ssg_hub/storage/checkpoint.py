@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -230,7 +229,10 @@ def _fetch(repo_id: str, variant: str | None, revision: str | None, options: dic
         raise CheckpointError(f"{repo_id} has no {CONFIG}; it is no saved model. Check id and revision.") from None
     read_config(folder, repo_id)
     single, index = weights_names(variant)
-    fetch = partial(hub.fetch_file, repo_id, revision=folder.name, **options)  # the folder is named after the commit
+
+    def fetch(name: str) -> Path:
+        return hub.fetch_file(repo_id, name, revision=folder.name, **options)  # the folder is named after the commit
+
     try:
         if not (folder / index).exists():
             fetch(single)

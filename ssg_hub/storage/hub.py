@@ -35,7 +35,7 @@ from ..errors import HubError, SSGError
 PORTS = {"https": 443, "http": 80}
 REACH_TIMEOUT = 3  # seconds, for a connection to be made
 REACH_OPTIONS = {"revision", "cache_dir", "force_download", "local_files_only"}
-SHA256 = re.compile(r"[0-9a-f]{64}")
+HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")  # SHA-256 or SHA-1
 
 
 def fetch_file(
@@ -62,6 +62,22 @@ def fetch_file(
         path = Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
     _check_hash(path, repo_id)
     return path
+
+
+def check_cached(repo_id: str, name: str, *, revision: str | None = None, cache_dir: str | Path | None = None) -> None:
+    """Check all files of a revision that others brought into the cache, as `fetch_file` does for one.
+
+    Args:
+        repo_id, revision, cache_dir: as for `fetch_file`.
+        name: a file that must be among them; without it nothing is checked.
+
+    Raises:
+        HubError: one does not have the content that the Hub announced; it was removed.
+    """
+    here = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
+    if isinstance(here, str):
+        for path in sorted(Path(here).parent.iterdir()):
+            _check_hash(path, repo_id)
 
 
 def check_reach(
@@ -250,24 +266,29 @@ EXPLANATIONS: list[tuple[type, Callable[..., str]]] = [
 
 
 def _check_hash(path: Path, repo_id: str) -> None:
-    """Compare a cached large file with the SHA-256 by which the Hub announced it; a wrong one leaves the cache.
+    """Compare a cached file with the hash by which the Hub announced it; a wrong one leaves the cache.
 
-    The client compares sizes only. The cache names a large file's blob by its SHA-256, to which the snapshot's link
-    points; where the file system has no links there is nothing to compare with. Reads at about 1 GB/s.
+    The client compares sizes only. The cache names a file's blob by its hash, to which the snapshot's link points: the
+    SHA-256 of a large file, git's SHA-1 of a small one (some mirrors: its own SHA-1). Where the file system has no
+    links there is nothing to compare with. Reads at about 1 GB/s.
     """
     if not path.is_symlink():
         return
     expected = Path(os.readlink(path)).name
-    if not SHA256.fullmatch(expected):
+    if not HASH.fullmatch(expected):
         return
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        if len(expected) == 64:
+            found = {hashlib.file_digest(file, "sha256").hexdigest()}
+        else:
+            content = file.read()
+            found = {hashlib.sha1(head + content).hexdigest() for head in (b"blob %d\0" % len(content), b"")}
+    if expected not in found:
         path.resolve().unlink(missing_ok=True)
         path.unlink()
         raise HubError(
-            f"{path.name} of {repo_id} does not have the content that the Hub announced (SHA-256 {found[:12]}… instead "
-            f"of {expected[:12]}…). The damaged copy was removed; run it again to download a new copy."
+            f"{path.name} of {repo_id} does not have the content that the Hub announced (its hash is not "
+            f"{expected[:12]}…). The damaged copy was removed; run it again to download a new copy."
         )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from ..networks.registry import check_options
@@ -179,7 +180,10 @@ def parse_config(arguments: list[str]) -> TrainConfig:
     options = _pair_up(arguments)
     if "config" not in options:
         raise ConfigError("no configuration: give --config FILE.yaml (see the folder configs/).")
-    values = {**_read_yaml(Path(options.pop("config"))), **{key: yaml.safe_load(text) for key, text in options.items()}}
+    values = _read_yaml(Path(options.pop("config")))
+    values |= {key: _parse_yaml(text, f"--{key} {text!r:.60}") for key, text in options.items()}
+    if odd := [key for key in values if not isinstance(key, str)]:
+        raise ConfigError(f"{odd[0]!r:.60} is no key of a configuration; see ssg_hub/training/config.py.")
     try:
         return TrainConfig(**values)
     except ValidationError as error:
@@ -206,22 +210,31 @@ def _read_yaml(path: Path) -> dict:
     if not path.is_file():
         raise ConfigError(f"no configuration file at {path}.")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}). Give a YAML file in UTF-8.") from None
+    values = _parse_yaml(text, str(path)) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}; it must hold `key: value` lines.")
     return values
 
 
-def _explain(detail: dict) -> str:
+def _parse_yaml(text: str, name: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # values such as a date in month 13, too
+        detail = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{name} is not valid YAML: {detail}. Correct it.") from None
+
+
+def _explain(detail: ErrorDetails) -> str:
     """One of pydantic's findings as a sentence."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, TrainConfig.model_fields, 1)
         hint = f"did you mean {close[0]!r}?" if close else "see ssg_hub/training/config.py."
-        return f"unknown key {key!r}; {hint}"
+        return f"unknown key {key!r:.80}; {hint}"
     if detail["type"] == "missing":
         return f"the key {key!r} is missing: {TrainConfig.model_fields[key].description}."
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}; it got {detail['input']!r}." if key else f"{message}."
+    return f"{key}: {message}; it got {detail['input']!r:.200}." if key else f"{message}."

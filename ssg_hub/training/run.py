@@ -7,6 +7,7 @@ import platform
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import ProjectConfiguration, set_seed
 from PIL import Image
 
-from ..errors import ConfigError, SSGError
+from ..errors import ConfigError, SSGError, explain_disk
 from .checks import check_inputs
 from .config import TrainConfig
 from .resume import check_resume
@@ -27,6 +28,10 @@ from .resume import check_resume
 log = logging.getLogger("train")
 # what torch says: what it means for the user
 SENTENCES = (
+    (
+        r"waiting for clients|client socket has timed out",
+        "the other processes of this run did not appear. Start all of them, with `accelerate launch` or `torchrun`.",
+    ),
     (
         r"gloo|nccl|connection (closed|reset) by peer|connection refused",
         "another process of this run has ended, so this one ends too; its own message says why. "
@@ -93,6 +98,7 @@ class Run:
         self._stop_signal = 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        threading.excepthook = _note_full_disk
         self.accelerator.init_trackers("logs")
         self.write_record(check_inputs(config))
 
@@ -154,6 +160,15 @@ class Run:
         (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
+def _note_full_disk(details: threading.ExceptHookArgs) -> None:
+    """A tracker writes in a thread of its own: where the disk is full it falls silent, and the run goes on."""
+    sentence = explain_disk(details.exc_value) if isinstance(details.exc_value, OSError) else None
+    if sentence is None:
+        threading.__excepthook__(details)
+    else:
+        log.warning("%s Until then the log has gaps.", sentence)
+
+
 class _Slot:
     """A place in a checkpoint. Accelerate cannot be told to forget an object, so it is given places for objects."""
 
@@ -177,11 +192,20 @@ def plain_exits() -> Iterator[None]:
         sys.exit(f"error: {error}")
     except Stopped as reason:
         sys.exit(str(reason))
+    except OSError as error:
+        if (sentence := explain_disk(error)) is None:
+            raise
+        sys.exit(f"error: {sentence}")
     except RuntimeError as error:
         sentence = next((told for pattern, told in SENTENCES if re.search(pattern, str(error), re.IGNORECASE)), None)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")
+    finally:
+        if (
+            torch.distributed.is_available() and torch.distributed.is_initialized()
+        ):  # its threads must not outlive the interpreter
+            torch.distributed.destroy_process_group()
 
 
 def _check_processes(accelerator: Accelerator) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def learn_bank(
         torch.stack([getattr(c, n) if c else torch.zeros(8, 8) for c in compressions]) for n in ("luma", "chroma")
     )
     qualities = [c.quality for c in compressions if c]
-    report = {
+    report: dict[str, Any] = {
         "pictures": len(pictures.pixels),
         "skipped": pictures.skipped,
         "kernel_estimator": method,

@@ -8,6 +8,8 @@ both are fitted at once by the Whittle likelihood with Gaussian priors, for all 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -127,7 +129,7 @@ def _pool(values: Tensor, index: Tensor, count: int) -> Tensor:
 
 def _fold(values: Tensor, factors: Tensor) -> Tensor:
     """Sums over the folds of (N, folds, F) by each of (T, folds, F): (N, T, F)."""
-    return sum(values[:, k].unsqueeze(1) * factors[:, k] for k in range(values.shape[1]))
+    return reduce(add, (values[:, k].unsqueeze(1) * factors[:, k] for k in range(values.shape[1])))
 
 
 def _covariance(shape: Tensor) -> Tensor:

@@ -1,0 +1,94 @@
+"""The processes of a batch: counts add up, none leaves early, and one that ends early is told of."""
+
+import sys
+from datetime import timedelta
+from subprocess import PIPE, run
+
+import pytest
+from process_group import ROOT, find_port, run_processes, start_processes
+
+from ssg_hub.commands import processes
+from ssg_hub.errors import ConfigError
+
+SCRIPT = """
+import os, signal, sys, time
+from ssg_hub.commands import processes
+from ssg_hub.commands.common import say
+from ssg_hub.errors import SSGError
+processes.FIRST_WORD = 0.5
+rank = int(os.environ["RANK"])
+try:
+    with processes.Group(rank, int(os.environ["WORLD_SIZE"])) as group:
+        {work}
+        totals = group.add_up(rank + 1, 10 * rank)
+        if rank == 0:
+            time.sleep(0.5)
+            say(f"totals {{totals}}")
+except SSGError as error:
+    say(f"error: {{error}}")
+    sys.exit(2)
+say("left")
+"""
+
+
+def script(work: str = "pass") -> list[str]:
+    return [sys.executable, "-c", SCRIPT.format(work=work)]
+
+
+def test_counts_are_summed_over_all_processes():
+    ended = run_processes(script(), world=3)
+    assert [code for code, _ in ended] == [0, 0, 0], ended
+    assert ended[0][1].split("\n")[:2] == ["totals [6, 30]", "left"]
+
+
+def test_under_a_launcher_that_ends_the_others_when_one_fails():
+    """What the first has to say after the count is said, though another fails at once when it is released."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    launch += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", "--no-python", *script()]
+    launch[-1] += "sys.exit(rank)"
+    done = run(launch, cwd=ROOT, stderr=PIPE, text=True, timeout=120)
+    assert done.returncode == 1 and "totals [3, 10]" in done.stderr, done.stderr
+
+
+def test_one_process_needs_no_store():
+    with processes.Group(0, 1) as group:
+        assert group.add_up(3, 0) == [3, 0]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_of_one_ends_the_other_with_a_sentence(failing):
+    ended = run_processes(script(f"if rank == {failing}: raise SSGError('mine')"))
+    assert [code for code, _ in ended] == [2, 2], ended
+    assert "error: mine" in ended[failing][1]
+    other = ended[1 - failing][1]
+    assert "so this one ends too; its own message says why" in other and "Traceback" not in other
+
+
+def test_the_first_is_killed():
+    ended = run_processes(script("if rank == 0: time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)"))
+    assert [code for code, _ in ended] == [-9, 2], ended
+    assert "the first process of this batch has ended, so this one ends too" in ended[1][1]
+
+
+def test_another_is_killed_and_the_first_says_what_it_waits_for():
+    first, other = start_processes(script("if rank == 1: os.kill(os.getpid(), signal.SIGKILL)"))
+    try:
+        assert "process 0 is done; 1 of 2 still work. If one was killed" in first.stderr.readline()
+    finally:
+        first.kill()
+        first.communicate(), other.communicate()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_others_that_do_not_appear(rank, monkeypatch):
+    monkeypatch.setattr(processes, "TO_APPEAR", timedelta(seconds=1))
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", find_port()), ("WORLD_SIZE", 2), ("RANK", rank)):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(ConfigError, match=r"did not meet the other 1 within 0:00:01: .*Start all of them"):
+        processes.Group(rank, 2).__enter__()
+
+
+def test_an_environment_that_says_too_little(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ConfigError, match="variable RANK expected, but not set. Start all"):
+        processes.Group(1, 2).__enter__()
