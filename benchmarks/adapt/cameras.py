@@ -1,8 +1,8 @@
 """The recipes of three cameras that no training saw; each picture's own settings are drawn by its number.
 
 - `night`: round blur, and the noise of a small sensor in the dark: weak in luma, strong and blotchy in colour. PNG.
-- `video`: fields blended into frames (blur along the vertical), then an intra frame of MPEG-2 with coarse steps, grabbed
-  as PNG, so that nothing in the file tells of the blocks.
+- `video`: fields blended into frames (blur along the vertical), then an intra frame of MPEG-2 with coarse steps; grabbed
+  as PNG, so nothing in the file tells of the blocks.
 - `sharpened`: a soft lens, noise, then a phone's sharpening with clipped halos, and JPEG with halved colour.
 """
 
@@ -33,7 +33,7 @@ def night(hr: np.ndarray, rng: np.random.Generator) -> File:
 
 
 def video(hr: np.ndarray, rng: np.random.Generator) -> File:
-    """Gaussian of 1.4 to 1.8 by 3.2 to 4 HR px, the longer side vertical; noise of 1 to 2; MPEG-2 at a qscale of 7 to 12."""
+    """Gaussian of 1.4 to 1.8 HR px across and 3.2 to 4 along the vertical; noise of 1 to 2; MPEG-2, qscale 7 to 12."""
     lr = _reduce(hr, rng.uniform(1.4, 1.8), rng.uniform(3.2, 4.0))
     lr = lr + rng.normal(size=lr.shape) * rng.uniform(1, 2) / 255
     return _png(_through_mpeg2(to_bytes(lr), int(rng.integers(7, 13))) / 255)

@@ -1,4 +1,4 @@
-"""Run `ssg adapt` for each camera, with the package's own sharp photographs, no labels and no settings but the minutes."""
+"""Run `ssg adapt` for each camera: with the package's own sharp photographs, no labels, and the minutes alone set."""
 
 from benchmarks.adapt.places import add_cameras, model, photos
 from benchmarks.evaluation_data import find_shared
