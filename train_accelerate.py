@@ -278,8 +278,12 @@ def train_guides(run: Run, guide: Guide | None) -> tuple[Guide | None, Guide | N
 
 
 def main(arguments: list[str]) -> None:
+    """What the command line does: `train` by a configuration file."""
+    train(parse_config(arguments))
+
+
+def train(config: TrainConfig) -> Run:
     """Read and check everything first, then run the stages, then save the model."""
-    config = parse_config(arguments)
     run = Run(config)
     guide = first_guide(config)
     model = first_model(config, guide)
@@ -297,6 +301,7 @@ def main(arguments: list[str]) -> None:
     if run.accelerator.is_main_process:
         export(model.cpu(), scores, run)
     run.accelerator.end_training()
+    return run
 
 
 if __name__ == "__main__":

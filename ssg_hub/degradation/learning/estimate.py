@@ -53,8 +53,20 @@ def learn_bank(
         raise ConfigError(f"unknown kernel estimator {method!r}; choose one of {', '.join(METHODS)}.")
     if scale not in (1, 2, 4):
         raise ConfigError(f"a bank for scale {scale} cannot be estimated; the scale must be 1, 2 or 4.")
+    return learn_from(read_pictures(folder), scale, method, generic_share, clean, seed, on_progress)
+
+
+def learn_from(
+    pictures: Pictures,
+    scale: int = 4,
+    method: str = "parametric",
+    generic_share: float = 0.0,
+    clean: str | Path | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DegradationBank:
+    """`learn_bank`, from pictures that were read already; record i of the bank is that of picture i."""
     progress = _Progress(on_progress)
-    pictures = read_pictures(folder)
     progress.advance(5)
     compressions = find_compressions(pictures)
     progress.advance(30)
