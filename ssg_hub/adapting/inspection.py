@@ -9,12 +9,15 @@ from ..degradation.bank import DegradationBank
 from ..degradation.learning.pictures import Pictures
 from ..degradation.learning.spectrum import measure_spectra, tile_side
 from ..degradation.ops import LUMA_TABLE, scale_table
+from ..images.levels import LUMA
 
 LEAST = 8  # pictures; below it a tenth to hold back says nothing
 LOW, MIDDLE, FINE, FINEST = (0.06, 0.12), (0.12, 0.2), (0.25, 0.4), (0.42, 0.5)  # cycles per pixel
 NO_FINEST = -26.0  # dB below the middle: enlarged pictures have -30 and less, cameras -21 and more
-SHARP_DETAIL = -17.5  # dB of the fine below the low frequencies: photographs have -10 to -16
-SHARP_NOISE = 2.5  # levels
+SHARP_DETAIL = -16.5  # dB of the fine below the low frequencies: photographs have -10 to -16
+SHARP_NOISE, SHARP_COLOR_NOISE = 3.0, 1.5  # levels; texture is taken for a little noise
+LEAST_NOISE = 0.5  # levels; less is none
+WEAKEST, WEAKEST_OF_NORMAL = 0.3, 0.385  # the quantile of differences that texture leaves alone, and a normal's
 SHARP_STEP = float(scale_table(LUMA_TABLE, torch.tensor([88.0])).mean())  # JPEG that takes nothing one would miss
 SAME_KIND = 4.5  # Ashman's D below which two groups are one; a uniform spread cut in two has 3.5
 LEAST_DISTANCE = 2.0  # between the centres of two kinds, in the units of `Traits`
@@ -27,30 +30,32 @@ class Traits:
     """What a camera did to each of N pictures, as measured.
 
     Attributes:
-        noise: (N,) standard deviation in levels of 255, over all brightness.
-        detail: (N,) power of the fine relative to the low frequencies, dB.
+        noise, color_noise: (N,) standard deviation of luma and of chroma, about 2 px wide, in levels of 255.
+        detail: (N,) power of the fine relative to the low frequencies, dB, noise included.
         finest: (N,) power of the finest relative to the middle frequencies, dB.
         step: (N,) mean quantisation step of JPEG's luma; 1 where there was none.
         side: (N,) geometric mean of the sides, pixels (of the middle of large pictures).
     """
 
     noise: np.ndarray
+    color_noise: np.ndarray
     detail: np.ndarray
     finest: np.ndarray
     step: np.ndarray
     side: np.ndarray
 
     def points(self) -> np.ndarray:
-        """(N, 4): noise, JPEG and size in factors of 1.5, detail in steps of 4 dB."""
-        factors = [np.log(np.maximum(self.noise, 0.7)) / FACTOR, np.log(self.step) / FACTOR, np.log(self.side) / FACTOR]
-        return np.stack([*factors, self.detail / 4], 1)
+        """(N, 5): noise, JPEG and size in factors of 1.5, detail in steps of 4 dB."""
+        noise = (np.maximum(sigma, LEAST_NOISE) for sigma in (self.noise, self.color_noise))
+        return np.stack([*(np.log(values) / FACTOR for values in (*noise, self.step, self.side)), self.detail / 4], 1)
 
     def tell(self, members: np.ndarray) -> str:
         """The members' medians in words."""
         quality = _nearest_quality(float(np.median(self.step[members])))
         return (
-            f"noise of {np.median(self.noise[members]):.1f} levels, {quality}, fine detail at "
-            f"{np.median(self.detail[members]):.0f} dB, {np.median(self.side[members]):.0f} px"
+            f"noise of {np.median(self.noise[members]):.1f} levels and {np.median(self.color_noise[members]):.1f} in "
+            f"colour, {quality}, fine detail at {np.median(self.detail[members]):.0f} dB, "
+            f"{np.median(self.side[members]):.0f} px"
         )
 
 
@@ -62,11 +67,26 @@ def measure(pictures: Pictures, bank: DegradationBank) -> Traits:
     low, middle, fine, finest = (
         spectra.power[:, (radius >= a) & (radius < b)].mean(1).numpy() + 1e-12 for a, b in (LOW, MIDDLE, FINE, FINEST)
     )
-    noise = bank.noise.levels[:, :, 2:-2].square().mean((1, 2)).sqrt().numpy() * 255
-    signal = np.maximum(fine - (noise / 255) ** 2, 1e-9)
+    noise, color_noise = np.array([_noise(picture) for picture in floats]).T
     step = bank.luma_steps.mean((1, 2)).clamp(min=1).numpy()
     side = np.sqrt([picture.shape[0] * picture.shape[1] for picture in floats])
-    return Traits(noise, 10 * np.log10(signal / low), 10 * np.log10(finest / middle), step, side)
+    return Traits(noise, color_noise, 10 * np.log10(fine / low), 10 * np.log10(finest / middle), step, side)
+
+
+def _noise(picture: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of luma and chroma noise of one picture alone, from its weakest diagonal differences.
+
+    A bank's strengths lean on all pictures of the set; here each must speak for itself.
+    """
+    height, width = (side // 4 * 4 for side in picture.shape[:2])
+    luma = picture[:height, :width] @ np.array(LUMA, np.float32)
+    planes = [luma, picture[:height, :width, 0] - luma, picture[:height, :width, 2] - luma]
+    found = []
+    for plane in planes:
+        coarse = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
+        a, b, c, d = (coarse[y::2, x::2] for y in (0, 1) for x in (0, 1))
+        found.append(np.quantile(np.abs(a - b - c + d) / 2, WEAKEST) / WEAKEST_OF_NORMAL * 255)
+    return found[0], float(np.hypot(*found[1:]) / 2**0.5)
 
 
 def find_kinds(points: np.ndarray) -> list[np.ndarray]:
@@ -119,13 +139,15 @@ def look(pictures: Pictures, bank: DegradationBank) -> list[str]:
     kinds = find_kinds(traits.points())
     found = [_tell_kinds(kinds, traits, pictures.names)] if len(kinds) > 1 else []
     finest = float(np.median(traits.finest))
-    noise, detail, step = (float(np.median(values)) for values in (traits.noise, traits.detail, traits.step))
+    noise, color, detail, step = (
+        float(np.median(values)) for values in (traits.noise, traits.color_noise, traits.detail, traits.step)
+    )
     if finest < NO_FINEST:
         found.append(
             f"the pictures look enlarged already, or far out of focus: their finest detail is {-finest:.0f} dB below the "
             f"middle frequencies (a camera's has 10 to 21). Give them as the camera made them, or reduce them first."
         )
-    elif noise < SHARP_NOISE and detail > SHARP_DETAIL and step < SHARP_STEP:
+    elif noise < SHARP_NOISE and color < SHARP_COLOR_NOISE and detail > SHARP_DETAIL and step < SHARP_STEP:
         found.append(
             f"the pictures are sharp already: noise of {noise:.1f} levels, fine detail at {detail:.0f} dB, "
             f"{_nearest_quality(step)}. There is nothing to learn from them; `ssg upscale` does what can be done. Give "

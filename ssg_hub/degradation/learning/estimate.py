@@ -13,13 +13,12 @@ from ..kernels import check_kernel, kernel_size, render_kernels
 from ..noise import BINS, LUMA, NoiseModel
 from .compression import Compression, find_lattices, reliability
 from .jpeg_noise import estimate_jpeg_noise
-from .noise_patches import estimate_noise
+from .noise_patches import ROUNDING, estimate_noise
 from .parametric import fit_parametric
 from .pictures import Pictures, cut_examples, read_pictures
 from .spectrum import NaturalPrior, Spectra, measure_spectra, tile_side
 
 LEAST_SIGNAL = 0.03  # share of the frequencies at which a scene must stand above the noise
-ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits, in [0, 1] units squared
 OUTLIER, LEAST_DEVIATION = 3.5, 0.05  # deviations from the median at which an estimate is dropped; of log width
 LAGS = 6  # pixels over which noise may be correlated
 METHODS = ("parametric", "kernelgan")
