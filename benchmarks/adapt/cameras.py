@@ -1,8 +1,8 @@
 """The recipes of three cameras that no training saw; each picture's own settings are drawn by its number.
 
 - `night`: round blur, and the noise of a small sensor in the dark: weak in luma, strong and blotchy in colour. PNG.
-- `video`: fields blended into frames (blur along the vertical), then an intra frame of MPEG-2 with coarse steps; grabbed
-  as PNG, so nothing in the file tells of the blocks.
+- `video`: fields blended into frames (blur along the vertical), then an intra frame of MPEG-2 with coarse steps;
+  grabbed as PNG, so nothing in the file tells of the blocks.
 - `sharpened`: a soft lens, noise, then a phone's sharpening with clipped halos, and JPEG with halved colour.
 """
 

@@ -15,7 +15,16 @@ from ..training.losses import pseudo_labels
 from .materials import Materials, read_pieces
 
 MARGIN = 1.0  # points by which the sum must fall
-COLORS = ((0, 0, 0), (64, 64, 64), (128, 128, 128), (192, 192, 192), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255))
+COLORS = (
+    (0, 0, 0),
+    (64, 64, 64),
+    (128, 128, 128),
+    (192, 192, 192),
+    (255, 255, 255),
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+)
 FLAT_SIDE, ALLOWED = 16, 2.0  # LR pixels of a picture of one colour; levels that it may be off
 VOID, SURE = 255, 0.9  # the confidence from which the teacher's word counts
 LEAST_SURE = 0.02  # of the pixels; below it the guide has nothing to say about these pictures
@@ -91,7 +100,11 @@ class Exam:
 
 def count_points(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What each figure adds to the sum: positive where it has become better."""
-    return {name: FIGURES[name].points * (before[name] - after[name]) for name in FIGURES if name in before and name in after}
+    return {
+        name: FIGURES[name].points * (before[name] - after[name])
+        for name in FIGURES
+        if name in before and name in after
+    }
 
 
 def is_better(points: Mapping[str, float]) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a folder is fit to learn a camera from: enough pictures, of one camera, neither sharp nor enlarged already."""
+"""Whether a folder is fit to learn a camera from: enough pictures, of one camera, neither sharp nor enlarged."""
 
 from dataclasses import dataclass
 
@@ -144,8 +144,8 @@ def look(pictures: Pictures, bank: DegradationBank) -> list[str]:
     )
     if finest < NO_FINEST:
         found.append(
-            f"the pictures look enlarged already, or far out of focus: their finest detail is {-finest:.0f} dB below the "
-            f"middle frequencies (a camera's has 10 to 21). Give them as the camera made them, or reduce them first."
+            f"the pictures look enlarged already, or far out of focus: their finest detail is {-finest:.0f} dB below "
+            f"the middle frequencies (a camera's has 10 to 21). Give them as the camera made them, or reduced."
         )
     elif noise < SHARP_NOISE and color < SHARP_COLOR_NOISE and detail > SHARP_DETAIL and step < SHARP_STEP:
         found.append(
@@ -161,16 +161,16 @@ def too_few(count: int) -> str | None:
     if count >= LEAST:
         return None
     return (
-        f"{count} picture{'s' if count != 1 else ''} can be used; {LEAST} are needed, better 30 or more, so that some can "
-        "be held back to see whether the result is better. Add pictures of the same camera."
+        f"{count} picture{'s' if count != 1 else ''} can be used; {LEAST} are needed, better 30 or more, so that some "
+        "can be held back to see whether the result is better. Add pictures of the same camera."
     )
 
 
 def _tell_kinds(kinds: list[np.ndarray], traits: Traits, names: list[str]) -> str:
     shown = "; ".join(f"{len(kind)} such as {names[kind[0]]} ({traits.tell(kind)})" for kind in kinds)
     return (
-        f"the pictures are of {len(kinds)} kinds: {shown}. One model learns one camera: put each kind into a folder of its "
-        "own, and adapt to each."
+        f"the pictures are of {len(kinds)} kinds: {shown}. One model learns one camera: put each kind into a folder of "
+        "its own, and adapt to each."
     )
 
 

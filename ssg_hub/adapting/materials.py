@@ -19,7 +19,11 @@ from ..images.reading import read_rgb
 
 PHOTOGRAPHS = Path(__file__).with_name("photographs")  # freely licensed; see the README in it
 TARGET_SIDE, TARGET_PIECES = 256, 400  # LR pixels; pieces in all
-HR_SIDE, HR_PIECES, HR_LONGEST = 512, 400, 2048  # a larger sharp picture is reduced first: no camera is sharp at that size
+HR_SIDE, HR_PIECES, HR_LONGEST = (
+    512,
+    400,
+    2048,
+)  # a larger sharp picture is reduced first: no camera is sharp at that size
 HELD_SHARE, MOST_HELD, OWN_SIDE = 0.1, 12, 128  # of the user's pictures; LR pixels
 PAIRS, PAIR_SIDE = 16, 256  # HR pieces, degraded by the bank
 SHOWN, SHOWN_SIDE = 12, 160  # pictures of the report; LR pixels

@@ -17,7 +17,7 @@ GPU_MINUTES, CPU_MINUTES, SLOW_MINUTES = 5.0, 10.0, 20.0  # the budget, where no
 
 
 def default_minutes() -> float:
-    """How long an adaptation takes unless told otherwise: less on a GPU, more on a CPU without bf16 or with one core."""
+    """How long an adaptation takes unless told otherwise: less on a GPU, more on one core or without bf16."""
     if torch.cuda.is_available():
         return GPU_MINUTES
     return CPU_MINUTES if has_bf16() and (os.cpu_count() or 1) > 1 else SLOW_MINUTES

@@ -104,7 +104,7 @@ class Stage:
         return min(1.0, self.seconds / (60 * self.config.max_minutes)) if self.by_clock else self.step / self.steps
 
     def _look_for_the_end(self) -> None:
-        """Note whether the step to come is the stage's last: of its number, after its time, or to finish on a signal."""
+        """Note whether the step to come is the stage's last: of its number, after its time, or after a signal."""
         if not self.is_last and self.step + 1 < self.steps and (reason := self._reason_to_end()):
             self.run.ended_early = True
             log.info("%s: %s ends at step %d of %d.", reason, self.name, self.step + 1, self.steps)
@@ -171,7 +171,7 @@ class Stage:
         return False
 
     def _learning_rate(self, learner: Learner, warm_steps: int = 20) -> float:
-        """Linear warm-up, then a half cosine to 1 % of the peak: a function of step and progress, so nothing to resume."""
+        """Linear warm-up, then a half cosine to 1 % of the peak: by step and progress alone, so nothing to resume."""
         warm = min(1.0, (self.step - learner.begins + 1) / warm_steps)
         return learner.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress)) / 2)
 
