@@ -25,7 +25,7 @@ COLORS = (
     (0, 255, 0),
     (0, 0, 255),
 )
-FLAT_SIDE, ALLOWED = 16, 2.0  # LR pixels of a picture of one colour; levels that it may be off
+FLAT_SIDE, EDGE, ALLOWED = 24, 6, 2.0  # LR pixels of a one-colour picture and of its edge; levels that it may be off
 VOID, SURE = 255, 0.9  # the confidence from which the teacher's word counts
 LEAST_SURE = 0.02  # of the pixels; below it the guide has nothing to say about these pictures
 
@@ -51,7 +51,7 @@ FIGURES = {
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
     "disagreement": Figure("guide and teacher disagree, % of pixels", 0.25, 1),
-    "constants": Figure(f"one-colour pictures, levels off beyond {ALLOWED:g}", 1, 1),
+    "constants": Figure(f"one-colour pictures, levels off beyond {ALLOWED:g}", 0.25, 1),
 }
 
 
@@ -134,10 +134,11 @@ def _compare_readings(note, teacher: Guide, sr: Tensor, lr: Tensor, scale: int) 
 
 
 def _worst_constant(generator: nn.Module, device: torch.device) -> float:
-    """By how many levels the worst pixel of the worst one-colour picture is off."""
+    """By how many levels the worst pixel of the worst one-colour picture is off, its edge left out."""
     flat = torch.tensor(COLORS, device=device).view(-1, 3, 1, 1).expand(-1, -1, FLAT_SIDE, FLAT_SIDE) / 255
     sr = _upscale(generator, flat)
-    return float((sr - flat[..., :1, :1]).abs().max() * 255)
+    edge = EDGE * generator.scale
+    return float((sr - flat[..., :1, :1])[..., edge:-edge, edge:-edge].abs().max() * 255)
 
 
 def find_measures(vgg: Path, where: str | None) -> dict[str, nn.Module]:

@@ -69,7 +69,7 @@ def write_report(
         _plot(figures[2]),
         _table(*figures),
         "<h2>Your pictures, before and after</h2>",
-        '<p class="faint">Pieces from the middle. Left the picture itself, enlarged; then the model it was started from; '
+        '<p class="faint">Pieces from the middle. Left the picture itself, enlarged; then the model to start with; '
         "right the adapted one. An upscaled picture is an estimate, not evidence.</p>",
         *(_row(lr, generators) for lr in read_pieces(shown)),
     ]

@@ -15,8 +15,8 @@ def add_parser(subparsers) -> None:
         help="adapt a model to a camera from its pictures alone",
         description="Learn how a camera spoils its pictures, and train a model for it: no sharp versions, no labels. "
         "The result is handed over only if it is better on pictures that were held back. Ctrl-C ends the training with "
-        "what was reached; the same line goes on. Several processes: accelerate launch --multi_gpu --num_processes N -m "
-        "ssg_hub adapt … (the same on CPUs).",
+        "what was reached; the same line goes on. Several processes: accelerate launch --multi_gpu --num_processes N "
+        "-m ssg_hub adapt … (the same on CPUs).",
     )
     add = parser.add_argument
     add("input", type=Path, metavar="IN", help="folder of pictures by one camera, as it made them")
