@@ -14,15 +14,16 @@ from ..images.levels import LUMA
 LEAST = 8  # pictures; below it a tenth to hold back says nothing
 LOW, MIDDLE, FINE, FINEST = (0.06, 0.12), (0.12, 0.2), (0.25, 0.4), (0.42, 0.5)  # cycles per pixel
 NO_FINEST = -26.0  # dB below the middle: enlarged pictures have -30 and less, cameras -21 and more
-SHARP_DETAIL = -16.5  # dB of the fine below the low frequencies: photographs have -10 to -16
+SHARP_DETAIL = -17.0  # dB of the fine below the low frequencies: photographs have -10 to -16
 SHARP_NOISE, SHARP_COLOR_NOISE = 3.0, 1.5  # levels; texture is taken for a little noise
-LEAST_NOISE = 0.5  # levels; less is none
+LEAST_NOISE = 1.0  # levels; less is none
 WEAKEST, WEAKEST_OF_NORMAL = 0.3, 0.385  # the quantile of differences that texture leaves alone, and a normal's
 SHARP_STEP = float(scale_table(LUMA_TABLE, torch.tensor([88.0])).mean())  # JPEG that takes nothing one would miss
 SAME_KIND = 4.5  # Ashman's D below which two groups are one; a uniform spread cut in two has 3.5
-LEAST_DISTANCE = 2.0  # between the centres of two kinds, in the units of `Traits`
+LEAST_DISTANCE = 1.8  # between the centres of two kinds, in the units of `Traits`
 LEAST_SHARE = 0.08  # of the pictures that make a kind, and at least three
-FACTOR = np.log(1.5)  # a unit of what is counted in factors
+# What counts as one unit of difference: scenes differ most in what looks like luma noise, and in detail.
+NOISE_UNIT, UNIT, DETAIL_UNIT = np.log(2.5), np.log(1.5), 6.0  # factors, factors, dB
 
 
 @dataclass
@@ -45,9 +46,10 @@ class Traits:
     side: np.ndarray
 
     def points(self) -> np.ndarray:
-        """(N, 5): noise, JPEG and size in factors of 1.5, detail in steps of 4 dB."""
-        noise = (np.maximum(sigma, LEAST_NOISE) for sigma in (self.noise, self.color_noise))
-        return np.stack([*(np.log(values) / FACTOR for values in (*noise, self.step, self.side)), self.detail / 4], 1)
+        """(N, 5): luma noise, colour noise, JPEG, size and detail, in units of what scenes alone differ by."""
+        noise, color = (np.log(np.maximum(sigma, LEAST_NOISE)) for sigma in (self.noise, self.color_noise))
+        factors = [noise / NOISE_UNIT, color / UNIT, np.log(self.step) / UNIT, np.log(self.side) / UNIT]
+        return np.stack([*factors, self.detail / DETAIL_UNIT], 1)
 
     def tell(self, members: np.ndarray) -> str:
         """The members' medians in words."""
