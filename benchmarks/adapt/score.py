@@ -1,11 +1,14 @@
-"""Score bicubic, the embedded model and the adapted one on frames of the same camera that nothing was adapted to."""
+"""Score bicubic, the embedded model and the adapted one on frames of the same camera that nothing was adapted to.
+
+All cameras with a judge are written into docs/adapt.md.
+"""
 
 import json
 from pathlib import Path
 
 from benchmarks.adapt.cameras import KNOWN
-from benchmarks.adapt.places import RUNS, add_cameras, held_out, model
-from benchmarks.document import describe_machine, markdown_table
+from benchmarks.adapt.places import ALL, RUNS, add_cameras, held_out, model
+from benchmarks.document import ROOT, describe_machine, markdown_table, write_section
 from benchmarks.evaluation_data import SCALE, VOID, find_shared
 from ssg_hub.evaluation.distances import find_distances
 from ssg_hub.evaluation.methods import FromModel, bicubic
@@ -37,7 +40,10 @@ def run(options) -> None:
         for name, scores in found.scores.items():
             if name in methods:
                 rows.append([camera, name, *(show(scores.get(key), digits) for key, (_, digits) in COLUMNS.items())])
-    print(f"On: {describe_machine()}.\n\n{markdown_table(rows)}")
+    text = f"On: {describe_machine()}.\n\n{markdown_table(rows)}"
+    print(text)
+    if options.cameras == ALL and judge:
+        write_section("cameras", text, ROOT / "docs/adapt.md")
 
 
 def is_adapted(folder: Path) -> bool:
