@@ -89,7 +89,7 @@ def cut_own(materials: Materials, paths: list[Path], seed: int) -> None:
 
 
 def cut_sharp(materials: Materials, hr: str | Path | None, bank: DegradationBank, seed: int) -> int:
-    """Cut sharp pictures into source pieces and, of one in eight, into pairs for the comparison.
+    """Cut sharp pictures into source pieces and, of one in five, into pairs for the comparison.
 
     Args:
         hr: a folder, a Hub data set with a column `image`, or None for the photographs in the package.
@@ -104,7 +104,7 @@ def cut_sharp(materials: Materials, hr: str | Path | None, bank: DegradationBank
     """
     count, pictures = _sharp_pictures(hr)
     each, pairs = max(1, HR_PIECES // count), []
-    kept = max(1, count // 8)
+    kept = max(1, count // 5)
     exams = {round((i + 0.5) * count / kept - 0.5) for i in range(kept)}
     used = 0
     for index, pixels in enumerate(pictures):
