@@ -4,6 +4,7 @@ All cameras with a judge are written into docs/adapt.md.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from benchmarks.adapt.cameras import KNOWN
@@ -21,6 +22,7 @@ COLUMNS = {"psnr_y": ("PSNR-Y ↑", 2), "lpips": ("LPIPS ↓", 3), "dists": ("DI
 
 def add_options(parser) -> None:
     add_cameras(parser)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth frame, for a quick look")
     parser.add_argument("--judge", help="segmentation model that no training saw; without it there is no mIoU")
 
 
@@ -34,7 +36,8 @@ def run(options) -> None:
         models = {"embedded": EMBEDDED} | ({"adapted": model(camera)} if is_adapted(model(camera)) else {})
         methods = {"bicubic": bicubic} | {n: FromModel(load_model(m), segment=False) for n, m in models.items()}
         labels = truth / "labels" if judge else None
-        found = evaluate_folder(held_out(camera), methods, truth / "images", labels, measures, crops=4)
+        lr = thin(held_out(camera), options.every)
+        found = evaluate_folder(lr, methods, truth / "images", labels, measures, crops=4)
         draw_sheet(found.crops).save(RUNS / f"{camera}.png")
         (RUNS / f"{camera}.json").write_text(json.dumps(found.scores, indent=1))
         for name, scores in found.scores.items():
@@ -42,8 +45,20 @@ def run(options) -> None:
                 rows.append([camera, name, *(show(scores.get(key), digits) for key, (_, digits) in COLUMNS.items())])
     text = f"On: {describe_machine()}.\n\n{markdown_table(rows)}"
     print(text)
-    if options.cameras == ALL and judge:
+    if options.cameras == ALL and judge and options.every == 1:
         write_section("cameras", text, ROOT / "docs/adapt.md")
+
+
+def thin(folder: Path, every: int) -> Path:
+    """The folder itself, or one with links to every Nth of its pictures."""
+    if every == 1:
+        return folder
+    thinned = RUNS / f"every_{every}" / folder.name
+    shutil.rmtree(thinned, ignore_errors=True)
+    thinned.mkdir(parents=True)
+    for path in sorted(folder.iterdir())[::every]:
+        (thinned / path.name).symlink_to(path)
+    return thinned
 
 
 def is_adapted(folder: Path) -> bool:
