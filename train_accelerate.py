@@ -279,11 +279,11 @@ def train_guides(run: Run, guide: Guide | None) -> tuple[Guide | None, Guide | N
 
 def main(arguments: list[str]) -> None:
     """What the command line does: `train` by a configuration file."""
-    train(parse_config(arguments))
+    train(parse_config(arguments)).accelerator.end_training()
 
 
 def train(config: TrainConfig) -> Run:
-    """Read and check everything first, then run the stages, then save the model."""
+    """Read and check everything first, then run the stages, then save the model; the processes stay connected."""
     run = Run(config)
     guide = first_guide(config)
     model = first_model(config, guide)
@@ -300,7 +300,7 @@ def train(config: TrainConfig) -> Run:
         model.generator, scores = adversarial(run, model.generator, guide, teacher, dev, objective)
     if run.accelerator.is_main_process:
         export(model.cpu(), scores, run)
-    run.accelerator.end_training()
+    run.accelerator.wait_for_everyone()
     return run
 
 

@@ -113,7 +113,9 @@ def adapt(
     tell = tell if team.leads else lambda line: None
     plan = team.by_one(lambda: prepare(folder, request, vgg, lpips, tell))
     interrupted = train(folder, request, plan, vgg, minutes, tell)
-    return team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
+    found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
+    team.part()
+    return found
 
 
 def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: Tell) -> dict:

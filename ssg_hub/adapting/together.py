@@ -27,6 +27,11 @@ class Team:
         """Whether this process does what only one does."""
         return self.state is None or self.state.is_main_process
 
+    def part(self) -> None:
+        """Disconnect the processes, after all that they do together."""
+        if self.state is not None:
+            self.state.destroy_process_group()
+
     def by_one(self, work: Callable[[], Any]) -> Any:
         """Let one process do the work; all get its result, or raise its SSGError."""
         if self.state is None or self.state.num_processes == 1:
