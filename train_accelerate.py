@@ -278,8 +278,12 @@ def train_guides(run: Run, guide: Guide | None) -> tuple[Guide | None, Guide | N
 
 
 def main(arguments: list[str]) -> None:
-    """Read and check everything first, then run the stages, then save the model."""
-    config = parse_config(arguments)
+    """What the command line does: `train` by a configuration file."""
+    train(parse_config(arguments)).accelerator.end_training()
+
+
+def train(config: TrainConfig) -> Run:
+    """Read and check everything first, then run the stages, then save the model; the processes stay connected."""
     run = Run(config)
     guide = first_guide(config)
     model = first_model(config, guide)
@@ -296,7 +300,8 @@ def main(arguments: list[str]) -> None:
         model.generator, scores = adversarial(run, model.generator, guide, teacher, dev, objective)
     if run.accelerator.is_main_process:
         export(model.cpu(), scores, run)
-    run.accelerator.end_training()
+    run.accelerator.wait_for_everyone()
+    return run
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from .errors import CheckpointError, ConfigError, HubError, ImageError, SSGError
 from .loading import load_model
 
 if TYPE_CHECKING:
+    from .adapting.adapt import adapt
     from .model import SSGModel
 
 __version__ = "0.1.0"
-__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel", "load_model"]
+__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel", "adapt", "load_model"]
 
 
 def __getattr__(name: str):
@@ -22,4 +23,8 @@ def __getattr__(name: str):
         from .model import SSGModel
 
         return SSGModel
+    if name == "adapt":
+        from .adapting.adapt import adapt
+
+        return adapt
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, weights, write_config
 
 from ssg_hub import cli
-from ssg_hub.commands import train
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
 from ssg_hub.training.config import TrainConfig
 from ssg_hub.training.run import plain_exits
+from ssg_hub.training.script import SCRIPT, find_script
 
 STEPS = 4  # with a checkpoint at 2 and at 4
 
@@ -376,4 +376,4 @@ def test_ssg_train_lists_every_key(capsys, words):
 def test_the_wheel_holds_the_script():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     included = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert included["train_accelerate.py"] == f"ssg_hub/{train.SCRIPT}" and train.find_script() == ROOT / train.SCRIPT
+    assert included["train_accelerate.py"] == f"ssg_hub/{SCRIPT}" and find_script() == ROOT / SCRIPT

@@ -20,6 +20,7 @@ from tiny_run import (
     start,
     train,
     train_here,
+    wait_for_path,
     weights,
     write_config,
 )
@@ -38,13 +39,6 @@ def whole(data, tmp_path_factory):
     return folder
 
 
-def wait_for(path, process) -> None:
-    """Wait until a checkpoint is there, or its process has ended without it."""
-    deadline = time.monotonic() + 240
-    while not path.is_dir() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
 def start_and_signal(folder, config, after: int, delay: float, how: int, *options: str, processes: int = 1):
     """Start the script, and signal all its processes some time after the checkpoint of step `after`.
 
@@ -52,7 +46,7 @@ def start_and_signal(folder, config, after: int, delay: float, how: int, *option
         The exit codes, and what the first process printed.
     """
     started = start(config, *options, processes=processes)
-    wait_for(folder / CHECKPOINT.format(after), started[0])
+    wait_for_path(folder / CHECKPOINT.format(after), started[0])
     time.sleep(delay)
     for process in started:
         process.send_signal(how)
@@ -171,7 +165,7 @@ def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
 def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
     processes = start(write_config(tmp_path, data), "--adversarial_steps", "2000", processes=2)
     try:
-        wait_for(tmp_path / CHECKPOINT.format(2), processes[0])
+        wait_for_path(tmp_path / CHECKPOINT.format(2), processes[0])
         processes[1].kill()
         _, printed = processes[0].communicate(timeout=120)
     finally:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -192,6 +193,13 @@ def train_here(config: Path, *options: str) -> None:
 
     with signals_kept():
         train_accelerate.main(["--config", str(config), *options])
+
+
+def wait_for_path(path: Path, process: subprocess.Popen) -> None:
+    """Wait until a checkpoint is there, or its process has ended without it."""
+    deadline = time.monotonic() + 240
+    while not path.is_dir() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

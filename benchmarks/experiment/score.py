@@ -26,6 +26,7 @@ from benchmarks.experiment.protocol import warm_up_folder as start_folder
 from benchmarks.experiment.report import CURVES, FIGURES
 from benchmarks.experiment.train import add_selection, is_finished, selected
 from benchmarks.peers import peer_folder
+from ssg_hub.evaluation import metrics
 from ssg_hub.evaluation.distances import find_distances
 from ssg_hub.evaluation.methods import Case, FromFolder, FromModel, Method, Result, bicubic, to_bytes, to_pixels
 from ssg_hub.evaluation.scoring import Measures, PictureScore, evaluate_folder, pair_files, summarize
@@ -33,8 +34,6 @@ from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_guide, load_model
 
 HR_FOLDERS = {"val": "val", "dev": "train"}
-FLAT_BLOCK, FLAT_SHARE = 8, 0.2
-LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def main() -> int:
@@ -157,23 +156,9 @@ def jpeg(pixels: np.ndarray, quality: int = 90) -> np.ndarray:
 
 
 def flat_noise(sr: np.ndarray, hr: np.ndarray) -> float:
-    """What SR has in flat parts of HR and HR has not: RMS of the luma's difference from HR within blocks, grey levels.
-
-    Args:
-        sr: (H, W, 3) uint8; hr: (H, W, 3) in [0, 1]. The blocks are 8x8, each without its mean; a fifth of them counts,
-            those in which HR varies least.
-    """
-    hr_blocks, sr_blocks = (_blocks(picture @ LUMA) for picture in (hr * 255, sr.astype(float)))
-    flat = np.argsort(hr_blocks.var(1), kind="stable")[: round(FLAT_SHARE * len(hr_blocks))]
-    return float(np.sqrt(np.square(sr_blocks[flat] - hr_blocks[flat]).mean()))
-
-
-def _blocks(luma: np.ndarray) -> np.ndarray:
-    """(H, W) as (number of blocks, 64), each block without its mean."""
-    rows, columns = (side // FLAT_BLOCK for side in luma.shape)
-    blocks = luma[: rows * FLAT_BLOCK, : columns * FLAT_BLOCK].reshape(rows, FLAT_BLOCK, columns, FLAT_BLOCK)
-    blocks = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, -1)
-    return blocks - blocks.mean(1, keepdims=True)
+    """`metrics.flat_noise` of SR (H, W, 3) uint8 and HR (H, W, 3) in [0, 1]."""
+    batches = (torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None].double() for p in (sr / 255, hr))
+    return metrics.flat_noise(*batches).item()
 
 
 def pack(scores: dict[str, dict[str, PictureScore]]) -> dict:

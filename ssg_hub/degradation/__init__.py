@@ -1,5 +1,7 @@
 """Making LR from HR as a real camera would: the degradation bank (estimated) and the generic prior (assumed)."""
 
+from pathlib import Path
+
 from .bicubic import BicubicDegradation
 from .generic import GenericPrior
 from .mixture import Mixture
@@ -22,7 +24,7 @@ def load_degradation(name: str):
         ConfigError: no such bank, or a damaged one.
         HubError: the Hub refused or was out of reach.
     """
-    if "+" in name:
+    if "+" in name and not Path(name).is_dir():
         return Mixture([load_degradation(part.strip()) for part in name.split("+")])
     if name in (known := {"bicubic": BicubicDegradation, "generic": GenericPrior}):
         return known[name]()

@@ -30,6 +30,7 @@ __all__ = [
     "confusion_matrix",
     "drift_auroc",
     "drift_histograms",
+    "flat_noise",
     "luma",
     "mean_iou",
     "psnr_y",
@@ -205,6 +206,29 @@ def color_drift(sr: Tensor, reference: Tensor, block: int = 16) -> Tensor:
     grid = [max(1, round(side / block)) for side in sr.shape[-2:]]
     sr, reference = (_srgb_to_lab(F.adaptive_avg_pool2d(image, grid)) for image in (sr, reference))
     return (sr - reference).square().sum(1).sqrt().mean((1, 2))
+
+
+def flat_noise(sr: Tensor, reference: Tensor, block: int = 8, share: float = 0.2) -> Tensor:
+    """What SR has in flat parts of a reference and the reference has not: RMS of the luma's difference within blocks.
+
+    Args:
+        sr, reference: (B, 3, H, W) in [0, 1].
+        block: side of the blocks, each taken without its mean.
+        share: of the blocks that counts: those in which the reference varies least.
+
+    Returns:
+        (B,) in grey levels of 255.
+    """
+    weights = sr.new_tensor(LUMA).view(1, 3, 1, 1) * 255
+
+    def blocks(image: Tensor) -> Tensor:
+        cut = F.unfold((image * weights).sum(1, keepdim=True), block, stride=block)
+        return cut - cut.mean(1, keepdim=True)
+
+    ours, theirs = blocks(sr), blocks(reference)
+    flat = theirs.var(1).argsort(dim=1, stable=True)[:, : max(1, round(share * theirs.shape[2]))]
+    errors = (ours - theirs).square().mean(1).gather(1, flat)
+    return errors.mean(1).sqrt()
 
 
 def _srgb_to_lab(image: Tensor) -> Tensor:

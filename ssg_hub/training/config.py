@@ -99,6 +99,12 @@ class TrainConfig(BaseModel):
 
     # --- running
     max_minutes: float | None = Field(default=None, gt=0, description="ends the run by the clock, with its model")
+    anneal: Literal["steps", "clock"] = Field(
+        default="steps", description="what the learning rates fall along: a stage's steps, or its max_minutes"
+    )
+    on_interrupt: Literal["stop", "finish"] = Field(
+        default="stop", description="SIGINT, SIGTERM: stop with a checkpoint, or finish with the model as it is then"
+    )
     gradient_accumulation: int = Field(default=1, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0, description="of each network")
     max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
@@ -153,6 +159,8 @@ class TrainConfig(BaseModel):
             raise ValueError("discriminator_warmup_steps leaves no step of adversarial_steps for the generator")
         if self.adversarial_steps:
             self._check_objective()
+        if self.anneal == "clock" and self.max_minutes is None:
+            raise ValueError("anneal: clock needs max_minutes, the time along which the learning rates fall")
         if self.source_lr and self.keep_grain:
             raise ValueError("keep_grain keeps the noise that a degradation adds; true pairs (source_lr) have none")
         if self.source_lr and self.streaming:

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("train")
 STAGES = ("guide", "teacher", "warmup", "adversarial")
 # keys whose change alters no weight
-UNREMARKABLE = {"output_dir", "resume", "tracker", "workers", "checkpoint_every", "checkpoints_kept", "validate_every"}
+UNREMARKABLE = {
+    "output_dir",
+    "resume",
+    "tracker",
+    "workers",
+    "checkpoint_every",
+    "checkpoints_kept",
+    "validate_every",
+    "on_interrupt",
+}
 UNREMARKABLE |= {"max_minutes", "push_to_hub", "license", "license_note", "training_data", "save_dtype"}
 
 

@@ -17,7 +17,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import ProjectConfiguration, set_seed
+from accelerate.utils import ProjectConfiguration, broadcast, set_seed
 from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
@@ -113,14 +113,25 @@ class Run:
         for slot, state in zip_longest(self._slots, states):
             slot.holds = state
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether this process was told to stop."""
+        return self._stop_signal != 0
+
     def stop_requested(self) -> bool:
         """Whether any process was told to stop; to be asked by all of them at the same step."""
-        return self.any_process(self._stop_signal != 0)
+        return self.any_process(self.interrupted)
 
     def time_is_up(self) -> bool:
         """Whether `max_minutes` have passed on any process; to be asked by all of them at the same step."""
         limit = self.config.max_minutes
         return limit is not None and self.any_process(time.monotonic() - self._began >= 60 * limit)
+
+    def agreed(self, value: float) -> float:
+        """The main process' value, on all processes; to be asked by all of them."""
+        if self.accelerator.num_processes == 1:
+            return value
+        return broadcast(torch.tensor(value, device=self.accelerator.device)).item()
 
     def any_process(self, flag: bool) -> bool:
         """Whether the flag is set on any process; to be asked by all of them."""

@@ -45,11 +45,12 @@ class Stage:
         self.scores: dict[str, float] = {}  # of the latest validation
         self.losses: dict[str, Tensor] = {}
         self.waited = self.elapsed = 0.0  # seconds in this process: for data, and in all
+        self.seconds = 0.0  # in the stage, over all sittings; counted where the clock is what counts
         run.hold_states(self, *states)
         resume(run, name)
 
     def state_dict(self) -> dict:
-        names = ("step", "skipped_updates", "skipped_pictures", "best", "scores")
+        names = ("step", "seconds", "skipped_updates", "skipped_pictures", "best", "scores")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict) -> None:
@@ -66,11 +67,12 @@ class Stage:
             Stopped: after a signal, once a checkpoint is written.
         """
         loaders = [self._loader(*source) for source in crops.values()]
-        main = self.accelerator.is_main_process
-        progress = tqdm(total=self.steps, initial=self.step, desc=self.name, disable=not main, mininterval=2)
-        with progress:
+        with self._open_bar() as progress:
             began = time.perf_counter()
+            earlier = self.seconds
             while self.step < self.steps and not (self.is_last and self.accelerator.sync_gradients):
+                if self.by_clock:
+                    self.seconds = self.run.agreed(earlier + time.perf_counter() - began)
                 self._look_for_the_end()
                 asked = time.perf_counter()
                 samples = [next(loader) for loader in loaders]
@@ -80,15 +82,38 @@ class Stage:
                 if self.accelerator.sync_gradients:
                     self.step += 1
                     self.elapsed = time.perf_counter() - began
-                    progress.update()
+                    progress.update(self._bar_position() - progress.n)
                     self._after_step(progress)
 
+    def _open_bar(self) -> tqdm:
+        total, unit = (round(60 * self.config.max_minutes), "s") if self.by_clock else (self.steps, "it")
+        shown = {"desc": self.name, "unit": unit, "mininterval": 2, "disable": not self.accelerator.is_main_process}
+        return tqdm(total=total, initial=self._bar_position(), **shown)
+
+    def _bar_position(self) -> int:
+        return min(round(self.seconds), round(60 * self.config.max_minutes)) if self.by_clock else self.step
+
+    @property
+    def by_clock(self) -> bool:
+        """Whether the stage is measured in minutes instead of steps."""
+        return self.config.anneal == "clock"
+
+    @property
+    def progress(self) -> float:
+        """How far the stage is, from 0 to 1: by its steps, or by the clock; the same on all processes."""
+        return min(1.0, self.seconds / (60 * self.config.max_minutes)) if self.by_clock else self.step / self.steps
+
     def _look_for_the_end(self) -> None:
-        """Note whether the step to come is the stage's last: the last of its number, or the first after its time."""
-        if not self.is_last and self.step + 1 < self.steps and self.run.time_is_up():
+        """Note whether the step to come is the stage's last: of its number, after its time, or after a signal."""
+        if not self.is_last and self.step + 1 < self.steps and (reason := self._reason_to_end()):
             self.run.ended_early = True
-            log.info("max_minutes are over: %s ends at step %d of %d.", self.name, self.step + 1, self.steps)
+            log.info("%s: %s ends at step %d of %d.", reason, self.name, self.step + 1, self.steps)
         self.is_last = self.is_last or self.run.ended_early or self.step + 1 >= self.steps
+
+    def _reason_to_end(self) -> str | None:
+        if self.progress >= 1 if self.by_clock else self.run.time_is_up():
+            return "max_minutes are over"
+        return "interrupted" if self.config.on_interrupt == "finish" and self.run.stop_requested() else None
 
     def _loader(self, crops: Crops, batch: int) -> Iterator[dict[str, Tensor]]:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -107,7 +132,7 @@ class Stage:
             losses["data_wait"] = self.waited / self.elapsed
             progress.set_postfix({name: f"{value:.4g}" for name, value in losses.items()})
             self.accelerator.log({f"{self.name}/{name}": value for name, value in losses.items()}, step=self.step)
-        stop = self.run.stop_requested()
+        stop = self.config.on_interrupt == "stop" and self.run.stop_requested()
         is_best = self.best is not None and self.best["name"] == self._checkpoint_name(self.step)
         if stop or is_best or self.step % self.config.checkpoint_every == 0 or self.is_last:
             self.save()
@@ -146,9 +171,9 @@ class Stage:
         return False
 
     def _learning_rate(self, learner: Learner, warm_steps: int = 20) -> float:
-        """Linear warm-up, then a half cosine to 1 % of the peak: a function of the step alone, so nothing to resume."""
+        """Linear warm-up, then a half cosine to 1 % of the peak: by step and progress alone, so nothing to resume."""
         warm = min(1.0, (self.step - learner.begins + 1) / warm_steps)
-        return learner.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.step / self.steps)) / 2)
+        return learner.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress)) / 2)
 
     def validation_due(self) -> bool:
         """Whether the step that is being made is one to validate after."""

@@ -14,13 +14,12 @@ from ..kernels import check_kernel, kernel_size, render_kernels
 from ..noise import BINS, LUMA, NoiseModel
 from .compression import Compression, find_lattices, reliability
 from .jpeg_noise import estimate_jpeg_noise
-from .noise_patches import estimate_noise
+from .noise_patches import ROUNDING, estimate_noise
 from .parametric import fit_parametric
 from .pictures import Pictures, cut_examples, read_pictures
 from .spectrum import NaturalPrior, Spectra, measure_spectra, tile_side
 
 LEAST_SIGNAL = 0.03  # share of the frequencies at which a scene must stand above the noise
-ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits, in [0, 1] units squared
 OUTLIER, LEAST_DEVIATION = 3.5, 0.05  # deviations from the median at which an estimate is dropped; of log width
 LAGS = 6  # pixels over which noise may be correlated
 METHODS = ("parametric", "kernelgan")
@@ -54,8 +53,20 @@ def learn_bank(
         raise ConfigError(f"unknown kernel estimator {method!r}; choose one of {', '.join(METHODS)}.")
     if scale not in (1, 2, 4):
         raise ConfigError(f"a bank for scale {scale} cannot be estimated; the scale must be 1, 2 or 4.")
+    return learn_from(read_pictures(folder), scale, method, generic_share, clean, seed, on_progress)
+
+
+def learn_from(
+    pictures: Pictures,
+    scale: int = 4,
+    method: str = "parametric",
+    generic_share: float = 0.0,
+    clean: str | Path | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DegradationBank:
+    """`learn_bank`, from pictures that were read already; record i of the bank is that of picture i."""
     progress = _Progress(on_progress)
-    pictures = read_pictures(folder)
     progress.advance(5)
     compressions = find_compressions(pictures)
     progress.advance(30)

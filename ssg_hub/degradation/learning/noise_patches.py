@@ -16,6 +16,7 @@ from .noise_levels import band_powers, dct_power, fit_levels, highlight_strength
 
 CANDIDATES = 1500  # patches looked at per picture
 PATCHES_PER_PICTURE = 24
+ROUNDING = 1 / 255**2 / 12  # power of the rounding to 8 bits, in [0, 1] units squared
 SPREAD = 0.12  # relative spread of the power of white noise over a patch's high-frequency coefficients
 SPECTRUM_SHARE = 0.004  # of all patches, the flattest: from them the spectrum of the noise is taken
 RED_LIMIT = 60.0  # low/high power beyond which the flattest patches are texture rather than noise
@@ -62,6 +63,8 @@ def _fit_strengths(
 ) -> Tensor:
     """Strength (N, 3, BINS) of the noise of each picture, from patches (n, 3, s, s), of which some are `smooth`."""
     fine, whole, flatness = band_powers(patches)
+    # a codec may leave no fine detail at all; what was rounded to 8 bits is not known any finer
+    fine = fine.clamp(min=ROUNDING)
     highlights = highlight_strength(pictures)
     flattest = max(2 * MIN_PATCHES, round(SPECTRUM_SHARE * len(patches)))
     gains, spread = torch.ones(len(pictures)), torch.ones(3)

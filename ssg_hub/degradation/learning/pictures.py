@@ -27,12 +27,14 @@ class Pictures:
         pixels: (H, W, 3), 8-bit RGB.
         tables: the JPEG tables in their files, None for formats without tables.
         names: of the files.
+        paths: of the files.
         skipped: reason -> number of files that are left out.
     """
 
     pixels: list[np.ndarray] = field(default_factory=list)
     tables: list[Compression | None] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
 
     def floats(self) -> list[np.ndarray]:
@@ -66,6 +68,7 @@ def read_pictures(folder: str | Path) -> Pictures:
         pictures.pixels.append(pixels)
         pictures.tables.append(tables)
         pictures.names.append(path.name)
+        pictures.paths.append(path)
     if not pictures.pixels:
         reasons = ", ".join(f"{count} {reason}" for reason, count in pictures.skipped.items())
         raise ImageError(

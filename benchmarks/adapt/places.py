@@ -1,0 +1,28 @@
+"""Where this benchmark's pictures and models are; git ignores them."""
+
+from pathlib import Path
+
+from benchmarks.adapt.cameras import CAMERAS, KNOWN
+from benchmarks.document import ROOT
+
+RUNS = ROOT / "runs/adapt"
+ALL = [*CAMERAS, KNOWN]
+PICTURES = 40  # LR pictures that the user of the command has
+
+
+def add_cameras(parser) -> None:
+    parser.add_argument("--cameras", nargs="+", choices=ALL, default=ALL)
+
+
+def photos(camera: str) -> Path:
+    """The folder that `ssg adapt` gets."""
+    return RUNS / "photos" / camera
+
+
+def held_out(camera: str) -> Path:
+    """LR pictures of frames that nothing was adapted to."""
+    return RUNS / "held_out" / camera
+
+
+def model(camera: str) -> Path:
+    return RUNS / "models" / camera

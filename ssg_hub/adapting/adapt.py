@@ -1,0 +1,299 @@
+"""From one folder of a camera's pictures to a model for that camera: look, learn, train, compare, hand over."""
+
+import logging
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..degradation.bank import DegradationBank
+from ..degradation.learning.estimate import learn_from
+from ..degradation.learning.pictures import read_pictures
+from ..errors import ConfigError, HubError, ImageError
+from ..loading import EMBEDDED, load_guide, load_model
+from ..training.script import check_installed, load_script
+from .exam import FIGURES, MARGIN, Exam, count_points, find_measures, is_better
+from .inspection import look, too_few
+from .materials import Materials, cut_own, cut_sharp
+from .plan import Request, list_found, read_plan, write_plan
+from .recipe import GENERIC_SHARE, build_config, default_minutes
+from .report import write_report
+from .together import Team
+from .words import tell_camera
+
+if TYPE_CHECKING:
+    from ..model import SSGModel
+
+LEAST_TRAINED = 0.5  # share of the minutes that training gets, however long the rest takes
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Adaptation:
+    """What an adaptation came to.
+
+    Attributes:
+        folder: holds the model, the bank and report.html.
+        better: whether the adapted model is handed over; if not, the folder holds the model that was started from.
+        points: the sum of the comparison; `exam.MARGIN` is needed.
+        before, after: figures by the names of `exam.FIGURES`.
+        notes: what was noticed about the pictures, or could not be measured.
+        interrupted: whether it was ended by a signal; the same call goes on.
+    """
+
+    folder: Path
+    better: bool
+    points: float
+    before: dict[str, float]
+    after: dict[str, float]
+    notes: list[str]
+    interrupted: bool
+
+    @property
+    def model(self) -> "SSGModel":
+        """The model in the folder, loaded."""
+        return load_model(self.folder)
+
+
+def adapt(
+    pictures: str | Path,
+    output: str | Path,
+    *,
+    model: str | Path = EMBEDDED,
+    hr: str | Path | None = None,
+    guide: str | Path | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    anyway: bool = False,
+    perceptual_weights: str | Path | None = None,
+    lpips: str | None = None,
+    push_to_hub: str | None = None,
+    tell: Tell = lambda line: None,
+) -> Adaptation:
+    """Adapt a model to a camera from its pictures alone: no sharp versions of them, no labels.
+
+    The camera's blur, noise and compression are learnt from the pictures, sharp photographs are degraded like them, and
+    the model is trained on both by the step of SSG-RWSR. The result is handed over only if it is better on pictures
+    that were held back. The same call goes on where an earlier one was interrupted; with more minutes it trains
+    further.
+
+    Args:
+        pictures: folder of pictures by one camera, as it made them; 8 at least, better 30 or more.
+        output: folder for the model, the bank, report.html, and `work`, which holds what is needed to go on.
+        model: what to start with; see `load_model`.
+        hr: folder or Hub data set of sharp pictures of similar scenes; default: a few that the package has.
+        guide: another guide than the model's; see `load_guide`.
+        minutes: in all; default: `recipe.default_minutes`. Training gets half of them at least.
+        seed: of everything random.
+        anyway: go on although the pictures are few, mixed, sharp or enlarged.
+        perceptual_weights: file of VGG16's weights; default: the Hub's.
+        lpips: where AlexNet for LPIPS is, as for `find_distances`; without it DISTS speaks for both.
+        push_to_hub: repository for the result, made private; nothing is pushed that is not better.
+        tell: is called with a line about each stage.
+
+    Raises:
+        ImageError: no picture can be used, or they are not fit to learn from; the message says why, with figures.
+        ConfigError: an impossible value, or a folder that holds something else.
+        CheckpointError, HubError: as loading the networks.
+    """
+    check_installed()
+    minutes = default_minutes() if minutes is None else minutes
+    if not minutes > 0:
+        raise ConfigError(f"minutes is {minutes}; it must be more than 0.")
+    team, folder = Team(), Path(output)
+    names = [None if name is None else str(name) for name in (model, hr, guide)]
+    request = Request(str(pictures), list_found(Path(pictures)), *names, seed, anyway)
+    vgg = team.by_one(lambda: find_vgg(perceptual_weights))
+    tell = tell if team.leads else lambda line: None
+    plan = team.by_one(lambda: prepare(folder, request, vgg, lpips, tell))
+    interrupted = train(folder, request, plan, vgg, minutes, tell)
+    found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
+    team.part()
+    return found
+
+
+def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: Tell) -> dict:
+    """Look at the pictures, learn the bank, cut the pieces, and score the start; or find all this done before.
+
+    Returns:
+        The plan: `notes`, `pictures`, `seconds` that this took, the figures `before`.
+    """
+    work = folder / "work"
+    if (plan := read_plan(folder, request)) is not None:
+        tell(f"going on in {folder}")
+        return plan
+    began = time.monotonic()
+    start, guide = _load_networks(request)
+    pictures = read_pictures(request.pictures)
+    notes = [f"left out: {count} {reason}" for reason, count in pictures.skipped.items()]
+    _object([few] if (few := too_few(len(pictures.pixels))) else [], request, notes)
+    if len(pictures.pixels) < 3:
+        raise ImageError(
+            f"{request.pictures} has {len(pictures.pixels)} usable pictures; 3 is the very least. Add some."
+        )
+    tell(f"learning the camera from {len(pictures.pixels)} pictures")
+    bank = learn_from(pictures, start.scale, seed=request.seed)
+    _object(look(pictures, bank), request, notes)
+    for line in tell_camera(bank):
+        tell(line)
+    shutil.rmtree(work, ignore_errors=True)
+    materials = Materials(work)
+    cut_own(materials, pictures.paths, request.seed)
+    sharp = cut_sharp(materials, request.hr, bank, request.seed)
+    bank.save(folder)
+    replace(bank, generic_share=GENERIC_SHARE).save(work / "bank")
+    measures = find_measures(vgg, lpips)
+    if "lpips" not in measures:
+        notes.append("LPIPS was not measured: AlexNet was not found (see --lpips). DISTS speaks for both.")
+    tell("scoring the model to start with")
+    before = Exam(materials, *_on_device(measures, guide)).sit(_ready(start))
+    facts = {
+        "notes": notes,
+        "pictures": len(pictures.pixels),
+        "sharp": sharp,
+        "before": before,
+        "seconds": time.monotonic() - began,
+    }
+    return write_plan(folder, request, facts)
+
+
+def train(folder: Path, request: Request, plan: dict, vgg: Path, minutes: float, tell: Tell) -> bool:
+    """Run the training script's step until the minutes are over. Returns whether a signal ended it.
+
+    Raises:
+        SSGError: as a training raises it.
+    """
+    logging.getLogger("train").setLevel(logging.WARNING)
+    left = max(LEAST_TRAINED * minutes, minutes - 2 * plan["seconds"] / 60)  # the second comparison takes its time too
+    work, start = folder / "work", load_model(request.model)
+    guide = request.guide or (request.model if start.guide is not None else None)
+    resume = any((work / "training/checkpoints").glob("adversarial-*"))
+    if not resume:
+        shutil.rmtree(work / "training", ignore_errors=True)
+    config = build_config(
+        Materials(work), work / "bank", work / "training", start, request.model, guide, vgg, left, request.seed, resume
+    )
+    tell(f"training for {left:.1f} of {minutes:g} minutes")
+    with _signals_kept():
+        return load_script().train(config).interrupted
+
+
+def conclude(
+    folder: Path,
+    request: Request,
+    plan: dict,
+    vgg: Path,
+    lpips: str | None,
+    push_to_hub: str | None,
+    interrupted: bool,
+    tell: Tell,
+) -> Adaptation:
+    """Score the result, decide, and write the model, the card and the report."""
+    tell("scoring the adapted model")
+    start, guide = _load_networks(request)
+    adapted = load_model(folder / "work/training/model")
+    materials, bank = Materials(folder / "work"), DegradationBank.load(folder)
+    exam = Exam(materials, *_on_device(find_measures(vgg, lpips), guide))
+    before, after = plan["before"], exam.sit(_ready(adapted))
+    points = count_points(before, after)
+    better, total = is_better(points), sum(points.values())
+    verdict = _tell_verdict(better, total, interrupted)
+    generators = (_ready(start), _ready(adapted))
+    title = f"{folder.resolve().name}: a model for one camera"
+    figures = (before, after, points)
+    write_report(
+        folder / "report.html", title, verdict, better, plan["notes"], bank, figures, generators, materials.shown
+    )
+    handed = adapted.cpu().half() if better else start.cpu()
+    if better:
+        _describe(handed, request, plan, bank, before, after)
+    handed.save_pretrained(folder)
+    if better and push_to_hub:
+        handed.push_to_hub(push_to_hub, private=True)
+        bank.push_to_hub(push_to_hub, private=True)
+        tell(f"pushed {push_to_hub}")
+    elif push_to_hub:
+        tell("nothing was pushed")
+    for line in [*plan["notes"], verdict]:
+        tell(line)
+    return Adaptation(folder, better, total, before, after, plan["notes"], interrupted)
+
+
+def find_vgg(weights: str | Path | None) -> Path:
+    """The file of VGG16's weights: the one given, or the Hub's."""
+    from ..networks.perceptual import fetch_vgg16
+
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise ConfigError(f"no VGG16 weights at {weights}. Correct --perceptual-weights, or leave it out.")
+        return Path(weights)
+    try:
+        return fetch_vgg16()
+    except HubError as error:
+        raise HubError(f"{error} --perceptual-weights takes VGG16 from a file.") from error
+
+
+def _object(objections: list[str], request: Request, notes: list[str]) -> None:
+    """Stop for what speaks against the pictures, or note it where the user wants to go on."""
+    if objections and not request.anyway:
+        raise ImageError(f"{request.pictures}: {' Also, '.join(objections)} --anyway goes on all the same.")
+    notes += objections
+
+
+def _load_networks(request: Request) -> tuple:
+    """The model to start with, and the guide."""
+    start = load_model(request.model)
+    return start, start.guide if request.guide is None else load_guide(request.guide)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _ready(model: "SSGModel") -> torch.nn.Module:
+    return model.generator.to(_device()).eval()
+
+
+def _on_device(measures: dict, guide) -> tuple[dict, object]:
+    device = _device()
+    return {name: network.to(device) for name, network in measures.items()}, guide and guide.to(device).eval()
+
+
+def _describe(
+    model: "SSGModel", request: Request, plan: dict, bank: DegradationBank, before: dict, after: dict
+) -> None:
+    """What the card says of an adapted model."""
+    sharp = "photographs of the package" if request.hr is None else "sharp pictures of the user's"
+    earlier = model.config.trained_on.get("data") or "the data of the model it started from are not recorded"
+    own = f"{plan['pictures']} of its pictures, without HR or labels"
+    data = [earlier, f"adapted to one camera by {own}, and {plan['sharp']} {sharp}"]
+    rows = {
+        name: {FIGURES[key].title: value for key, value in figures.items()}
+        for name, figures in (("before", before), ("after", after))
+    }
+    steps = {"adversarial_steps": None, "discriminator_warmup_steps": None}  # the clock ended it, not these
+    model.describe(data=data, metrics=rows, notes=tell_camera(bank), adapted_from=request.model, **steps)
+
+
+def _tell_verdict(better: bool, total: float, interrupted: bool) -> str:
+    gain = f"{total:+.1f} points on pictures that were held back"
+    kept = f"{gain}, and {MARGIN:g} are needed. The folder holds the model that was started from, and the bank."
+    verdict = f"Better: {gain}. The adapted model is handed over." if better else f"Not better: {kept}"
+    return f"{verdict} It was interrupted: the same line goes on." if interrupted else verdict
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """A training takes over two signals; afterwards they are as before."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

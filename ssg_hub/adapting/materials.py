@@ -1,0 +1,183 @@
+"""What an adaptation learns from and is judged by, as small PNG files: pieces of the user's pictures and of sharp ones.
+
+Pieces, because a training step reads a crop and would otherwise decode a whole photograph for it; files, because an
+interrupted adaptation goes on with the same ones.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..degradation.bank import DegradationBank
+from ..errors import ConfigError
+from ..images.levels import to_8_bit
+from ..images.reading import read_rgb
+
+PHOTOGRAPHS = Path(__file__).with_name("photographs")  # freely licensed; see the README in it
+TARGET_SIDE, TARGET_PIECES = 256, 400  # LR pixels; pieces in all
+HR_SIDE, HR_PIECES, HR_LONGEST = (
+    512,
+    400,
+    2048,
+)  # a larger sharp picture is reduced first: no camera is sharp at that size
+HELD_SHARE, MOST_HELD, OWN_SIDE = 0.1, 12, 128  # of the user's pictures; LR pixels
+PAIRS, PAIR_SIDE = 16, 256  # HR pieces, degraded by the bank
+SHOWN, SHOWN_SIDE = 12, 160  # pictures of the report; LR pixels
+
+
+@dataclass(frozen=True)
+class Materials:
+    """The folders of an adaptation's pieces.
+
+    Attributes:
+        target: LR pieces to learn from. source: sharp pieces.
+        own: LR pieces of the pictures that were held back. pairs: LR by the bank, and HR, of sharp pieces held back.
+        shown: LR pieces of the user's pictures for the report.
+    """
+
+    root: Path
+
+    @property
+    def target(self) -> Path:
+        return self.root / "target"
+
+    @property
+    def source(self) -> Path:
+        return self.root / "source"
+
+    @property
+    def own(self) -> Path:
+        return self.root / "own"
+
+    @property
+    def pairs(self) -> tuple[Path, Path]:
+        return self.root / "pairs/lr", self.root / "pairs/hr"
+
+    @property
+    def shown(self) -> Path:
+        return self.root / "shown"
+
+
+def hold_back(count: int) -> list[int]:
+    """Which of so many pictures are kept for the comparison: a tenth, two to twelve, evenly spread."""
+    held = min(MOST_HELD, max(2, round(HELD_SHARE * count)))
+    return [round((i + 0.5) * count / held - 0.5) for i in range(held)]
+
+
+def cut_own(materials: Materials, paths: list[Path], seed: int) -> None:
+    """Cut the user's pictures: some held back, the others into pieces, twelve for the report.
+
+    Args:
+        paths: pictures that can be read.
+        seed: of the places of the pieces.
+    """
+    held = set(hold_back(len(paths)))
+    each = max(1, TARGET_PIECES // len(paths))
+    shown = sorted([*held, *(i for i in _spread(len(paths)) if i not in held)][:SHOWN])
+    for index, path in enumerate(paths):
+        pixels, rng = to_8_bit(read_rgb(path)), np.random.default_rng((seed, index))
+        if index in held:
+            _write(materials.own, index, [_middle(pixels, OWN_SIDE)])
+        else:
+            _write(materials.target, index, _pieces(pixels, TARGET_SIDE, each, rng))
+        if index in shown:
+            _write(materials.shown, index, [_middle(pixels, SHOWN_SIDE)])
+
+
+def cut_sharp(materials: Materials, hr: str | Path | None, bank: DegradationBank, seed: int) -> int:
+    """Cut sharp pictures into source pieces and, of one in five, into pairs for the comparison.
+
+    Args:
+        hr: a folder, a Hub data set with a column `image`, or None for the photographs in the package.
+        bank: makes LR of the pairs.
+        seed: of the places of the pieces, and of the bank's draws.
+
+    Returns:
+        How many pictures there are.
+
+    Raises:
+        ConfigError: no such folder or set, too few pictures, or none that is large enough.
+    """
+    count, pictures = _sharp_pictures(hr)
+    each, pairs = max(1, HR_PIECES // count), []
+    kept = max(1, count // 5)
+    exams = {round((i + 0.5) * count / kept - 0.5) for i in range(kept)}
+    used = 0
+    for index, pixels in enumerate(pictures):
+        if min(pixels.shape[:2]) < PAIR_SIDE:
+            continue
+        used += 1
+        rng = np.random.default_rng((seed, 1, index))
+        if index in exams:
+            pairs += _pieces(pixels, PAIR_SIDE, -(-PAIRS // kept), rng)
+        else:
+            _write(materials.source, index, _pieces(pixels, HR_SIDE, each, rng))
+    if not pairs or not materials.source.is_dir():
+        raise ConfigError(
+            f"{hr}: {used} sharp pictures of at least {PAIR_SIDE} px a side; 8 or more are needed. Add some, or leave "
+            "--hr out: the package has a few."
+        )
+    chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(PAIRS, len(pairs))).round().astype(int)]
+    lr_folder, hr_folder = materials.pairs
+    for index, pixels in enumerate(chosen):
+        batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
+        lr = bank.degrade(batch, bank.scale, torch.Generator().manual_seed(seed + index))[0].permute(1, 2, 0).numpy()
+        _write(hr_folder, index, [pixels])
+        _write(lr_folder, index, [to_8_bit(lr)])
+    return used
+
+
+def read_pieces(folder: Path) -> list[torch.Tensor]:
+    """The pieces in a folder, (1, 3, h, w) in [0, 1], in the order of their names."""
+    return [
+        torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None] / 255
+        for path in sorted(folder.glob("*.png"))
+    ]
+
+
+def _sharp_pictures(hr: str | Path | None) -> tuple[int, Iterator[np.ndarray]]:
+    """How many there are, and their pixels (H, W, 3) uint8, the large ones reduced; unreadable ones are left out."""
+    from ..data.tables import load_pictures, open_cell
+    from ..errors import ImageError
+
+    table = load_pictures([str(PHOTOGRAPHS if hr is None else hr)])
+    if len(table) > HR_PIECES:
+        table = table.select(np.linspace(0, len(table) - 1, HR_PIECES).round().astype(int))
+
+    def read() -> Iterator[np.ndarray]:
+        for row in table:
+            try:
+                picture = open_cell(row["image"])
+            except ImageError:
+                continue
+            picture.thumbnail((HR_LONGEST, HR_LONGEST), Image.Resampling.LANCZOS)
+            yield np.asarray(picture)
+
+    return len(table), read()
+
+
+def _spread(count: int) -> list[int]:
+    return np.unique(np.linspace(0, count - 1, min(count, SHOWN)).round().astype(int)).tolist()
+
+
+def _pieces(pixels: np.ndarray, side: int, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Squares at random places; a picture that is hardly larger than one, once and whole."""
+    if max(pixels.shape[:2]) <= 1.5 * side:
+        return [pixels]
+    corners = (tuple(int(rng.integers(max(length - side, 0) + 1)) for length in pixels.shape[:2]) for _ in range(count))
+    return [pixels[y : y + side, x : x + side] for y, x in corners]
+
+
+def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    y, x = (max(0, (length - side) // 2) for length in pixels.shape[:2])
+    return pixels[y : y + side, x : x + side]
+
+
+def _write(folder: Path, index: int, pieces: list[np.ndarray]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, piece in enumerate(pieces):
+        Image.fromarray(np.ascontiguousarray(piece)).save(folder / f"{index:04d}_{number:02d}.png")

@@ -1,0 +1,132 @@
+"""`report.html`: the user's pictures before and after, the camera, the scores as a plot; one file, without scripts."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..degradation.bank import DegradationBank
+from ..degradation.contact_sheet import draw_contact_sheet
+from .exam import FIGURES, MARGIN
+from .materials import PHOTOGRAPHS, read_pieces
+from .words import tell_camera
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1, h2 { line-height: 1.2 } img { width: 100%; display: block } figure { margin: 0 }
+.row { display: grid; grid-template-columns: repeat(3, 1fr); gap: .5rem; margin-bottom: 1rem }
+figcaption, .faint { color: #666; font-size: .85rem } table { border-collapse: collapse }
+td, th { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ddd }
+td:first-child, th:first-child { text-align: left }
+.verdict { padding: .75rem 1rem; background: #f0f4f0; border-left: 4px solid #3a7 }
+.not { border-color: #b63; background: #f8f2ee }
+@media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } .verdict { background: #202820 }
+.not { background: #2a221c } td, th { border-color: #444 } }
+"""
+GOOD, BAD = "#3a9a6a", "#c0603a"
+BAR_HEIGHT, LABEL_WIDTH, HALF = 26, 300, 220  # pixels of the plot
+
+
+def write_report(
+    path: Path,
+    title: str,
+    verdict: str,
+    better: bool,
+    notes: list[str],
+    bank: DegradationBank,
+    figures: tuple[Mapping[str, float], Mapping[str, float], Mapping[str, float]],
+    generators: tuple[nn.Module, nn.Module],
+    shown: Path,
+) -> None:
+    """Write the report.
+
+    Args:
+        path: of the file.
+        verdict: what was decided, in a sentence; `better` colours it.
+        notes: further sentences.
+        bank: of the camera.
+        figures: before, after, and what each adds in points.
+        generators: before and after.
+        shown: folder with pieces of the user's pictures.
+    """
+    parts = [
+        f"<h1>{_text(title)}</h1>",
+        f'<p class="verdict{"" if better else " not"}">{_text(verdict)}</p>',
+        *(f"<p>{_text(note)}</p>" for note in notes),
+        "<h2>What was learnt of the camera</h2>",
+        f"<p>{_text(' '.join(tell_camera(bank)))}</p>",
+        _figure(
+            draw_contact_sheet(bank, hr=PHOTOGRAPHS), "Kernels, noise, the camera's pictures, and ones made like them."
+        ),
+        "<h2>Scores on pictures that were held back</h2>",
+        f"<p>The sum of the points decides; a gain of {MARGIN:g} is needed. Lower figures are better.</p>",
+        _plot(figures[2]),
+        _table(*figures),
+        "<h2>Your pictures, before and after</h2>",
+        '<p class="faint">Pieces from the middle. Left the picture itself, enlarged; then the model to start with; '
+        "right the adapted one. An upscaled picture is an estimate, not evidence.</p>",
+        *(_row(lr, generators) for lr in read_pieces(shown)),
+    ]
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
+    path.write_text(page + "\n".join(parts) + "</html>\n", encoding="utf-8")
+
+
+@torch.inference_mode()
+def _row(lr: Tensor, generators: tuple[nn.Module, nn.Module]) -> str:
+    device, scale = next(generators[0].parameters()).device, generators[0].scale
+    size = tuple(scale * side for side in lr.shape[:1:-1])
+    images = [_to_image(lr).resize(size, Image.Resampling.BICUBIC), *(_to_image(g(lr.to(device))) for g in generators)]
+    titles = ("your picture", "before", "after")
+    return f'<div class="row">{"".join(_figure(image, name) for image, name in zip(images, titles, strict=True))}</div>'
+
+
+def _to_image(batch: Tensor) -> Image.Image:
+    pixels = (batch[0].float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _figure(image: Image.Image, caption: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=90)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    alt = html.escape(caption, quote=True)
+    picture = f'<img alt="{alt}" src="data:image/webp;base64,{data}">'
+    return f"<figure>{picture}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _plot(points: Mapping[str, float]) -> str:
+    """Bars of the points, to the right where a figure has become better."""
+    bars = {**{FIGURES[name].title: value for name, value in points.items()}, "sum": sum(points.values())}
+    unit = HALF / max(1e-6, *(abs(value) for value in bars.values()))
+    middle, lines = LABEL_WIDTH + HALF + 50, []
+    for index, (title, value) in enumerate(bars.items()):
+        top, length = index * BAR_HEIGHT + 4, abs(value) * unit
+        left = middle if value >= 0 else middle - length
+        place = f'x="{middle + length + 6:.0f}"' if value >= 0 else f'x="{middle - length - 6:.0f}" text-anchor="end"'
+        lines += [
+            f'<text x="0" y="{top + 14}">{_text(title)}</text>',
+            f'<rect x="{left:.1f}" y="{top}" width="{length:.1f}" height="18" fill="{GOOD if value >= 0 else BAD}"/>',
+            f'<text {place} y="{top + 14}">{value:+.1f}</text>',
+        ]
+    width, height = middle + HALF + 60, len(bars) * BAR_HEIGHT + 8
+    style = 'role="img" aria-label="points by figure" font-size="13" fill="currentColor"'
+    return f'<svg viewBox="0 0 {width} {height}" {style}>{"".join(lines)}</svg>'
+
+
+def _table(before: Mapping[str, float], after: Mapping[str, float], points: Mapping[str, float]) -> str:
+    rows = ["<tr><th></th><th>before</th><th>after</th><th>points</th></tr>"]
+    for name, value in points.items():
+        cells = [f"{figures[name]:.{FIGURES[name].decimals}f}" for figures in (before, after)] + [f"{value:+.1f}"]
+        rows.append(f"<tr><td>{_text(FIGURES[name].title)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    rows.append(f"<tr><td>sum</td><td></td><td></td><td>{sum(points.values()):+.1f}</td></tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _text(words: str) -> str:
+    return html.escape(words, quote=False)

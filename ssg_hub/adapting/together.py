@@ -1,0 +1,50 @@
+"""The processes of an adaptation: what one of them does for all, and its errors on all of them."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import torch
+
+from ..errors import SSGError
+
+PATIENCE = timedelta(hours=12)  # the others wait while one learns the camera
+
+
+class Team:
+    """This process and those that were launched beside it."""
+
+    def __init__(self):
+        self.state = None
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            from accelerate import PartialState
+
+            self.state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process does what only one does."""
+        return self.state is None or self.state.is_main_process
+
+    def part(self) -> None:
+        """Disconnect the processes, after all that they do together."""
+        if self.state is not None:
+            self.state.destroy_process_group()
+
+    def by_one(self, work: Callable[[], Any]) -> Any:
+        """Let one process do the work; all get its result, or raise its SSGError."""
+        if self.state is None or self.state.num_processes == 1:
+            return work()
+        from accelerate.utils import broadcast_object_list
+
+        told: list = [None, None]
+        if self.leads:
+            try:
+                told[0] = work()
+            except SSGError as error:
+                told[1] = error
+        broadcast_object_list(told)
+        if told[1] is not None:
+            raise told[1]
+        return told[0]

@@ -1,0 +1,216 @@
+"""`ssg adapt` from end to end on a tiny model: what it writes, what it refuses, how it goes on, and the Hub."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hub_server import Client, FakeHub
+from made_pictures import draw_scene, even_kernel, spoil
+from PIL import Image
+from safetensors.torch import save_file
+from tiny_run import ROOT, environment, random_vgg16, signals_kept, start, train, wait_for_path, write_config
+
+from ssg_hub import SSGModel
+from ssg_hub.errors import ConfigError
+
+TOKEN = "hf_owner0123456789"
+MINUTES = 0.02
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> Path:
+    """A folder with `photos`, a tiny `model` and VGG16 with random weights."""
+    folder = tmp_path_factory.mktemp("given")
+    make_given(folder)
+    return folder
+
+
+def make_given(folder: Path) -> None:
+    from conftest import make_tiny_model
+
+    (folder / "photos").mkdir(parents=True)
+    for number in range(10):
+        pixels = spoil(draw_scene(number, (384, 288)), even_kernel(2, 2), 4, number)
+        Image.fromarray(pixels).save(folder / f"photos/{number}.png")
+    make_tiny_model().save_pretrained(folder / "model")
+    save_file(random_vgg16(), folder / "vgg.safetensors")
+
+
+def use_little() -> None:
+    """Fewer and smaller pieces than in earnest, and no bf16: another precision cannot follow in the same process."""
+    from ssg_hub.adapting import materials, recipe
+
+    materials.PAIRS, materials.PAIR_SIDE, materials.HR_PIECES, materials.SHOWN = 2, 64, 16, 2
+    materials.HR_LONGEST = 300
+    recipe.has_bf16 = lambda: False
+
+
+@pytest.fixture(autouse=True)
+def _little(monkeypatch):
+    from ssg_hub.adapting import materials, recipe
+
+    for name in ("PAIRS", "PAIR_SIDE", "HR_PIECES", "SHOWN", "HR_LONGEST"):
+        monkeypatch.setattr(materials, name, getattr(materials, name))
+    monkeypatch.setattr(recipe, "has_bf16", recipe.has_bf16)
+    use_little()
+
+
+def run(given: Path, output: Path, **options):
+    from ssg_hub import adapt
+
+    options = {"model": given / "model", "minutes": MINUTES, "anyway": True, **options}
+    with signals_kept():
+        return adapt(given / "photos", output, perceptual_weights=given / "vgg.safetensors", **options)
+
+
+@pytest.fixture(scope="module")
+def adapted(given, tmp_path_factory):
+    """One adaptation, for the tests that look at it."""
+    output = tmp_path_factory.mktemp("adapted") / "camera"
+    with pytest.MonkeyPatch.context() as patch:
+        from ssg_hub.adapting import adapt as module
+
+        use_little()
+        patch.setattr(module, "is_better", lambda points: True)
+        return run(given, output)
+
+
+def test_the_folder_is_a_model_with_its_bank_and_report(adapted, given):
+    folder = adapted.folder
+    model = SSGModel.from_pretrained(folder)
+    assert model.labels == SSGModel.from_pretrained(given / "model").labels
+    assert model.config.trained_on["adapted_from"] == str(given / "model")
+    assert (folder / "degradation.json").is_file()
+    report = (folder / "report.html").read_text()
+    assert report.count('class="row"') == 2 and report.count("data:image/webp") == 2 * 3 + 1
+    assert "<svg" in report and "It blurs by about" in report and "<script" not in report
+    card = (folder / "README.md").read_text()
+    assert "adapted to one camera by 10 of its pictures, without HR or labels" in card and "| before |" in card
+
+
+def test_the_generator_was_trained(adapted, given):
+    before, after = (SSGModel.from_pretrained(f).generator.state_dict() for f in (given / "model", adapted.folder))
+    assert any(not torch.equal(before[name].half().float(), after[name]) for name in before)
+
+
+def test_the_same_line_goes_on_and_another_is_refused(adapted, given, monkeypatch):
+    from ssg_hub.adapting import adapt as module
+
+    monkeypatch.setattr(module, "is_better", lambda points: True)
+    heard = []
+    steps = newest_step(adapted.folder)
+    again = run(given, adapted.folder, minutes=2 * MINUTES, tell=heard.append)
+    assert again.before == adapted.before and heard[0].startswith("going on")
+    assert newest_step(adapted.folder) > steps
+    with pytest.raises(ConfigError, match=r"another request \(seed differ"):
+        run(given, adapted.folder, seed=1)
+    assert (adapted.folder / "config.json").is_file()
+
+
+def newest_step(folder: Path) -> int:
+    return max(int(path.name.rpartition("-")[2]) for path in folder.glob("work/training/checkpoints/adversarial-*"))
+
+
+def test_what_is_not_better_is_not_handed_over(given, tmp_path, monkeypatch):
+    from ssg_hub.adapting import adapt as module
+
+    monkeypatch.setattr(module, "is_better", lambda points: False)
+    found = run(given, tmp_path / "camera")
+    start_state, kept = (SSGModel.from_pretrained(f).state_dict() for f in (given / "model", tmp_path / "camera"))
+    assert not found.better and all(torch.equal(start_state[name], kept[name]) for name in start_state)
+    assert "Not better" in (tmp_path / "camera/report.html").read_text()
+
+
+def push_adapted(folder: str, repo_id: str) -> dict:
+    """In the client's process: adapt, push, and load what was pushed."""
+    from ssg_hub.adapting import adapt as module
+
+    os.environ["HF_TOKEN"] = TOKEN
+    use_little()
+    make_given(Path(folder))
+    module.is_better = lambda points: True
+    found = run(Path(folder), Path(folder) / "camera", push_to_hub=repo_id)
+    loaded, own = SSGModel.from_pretrained(repo_id).state_dict(), found.model.state_dict()
+    return {"same": all(torch.equal(loaded[name], own[name]) for name in own)}
+
+
+def test_a_result_is_pushed_without_the_users_pictures(tmp_path):
+    hub = FakeHub()
+    hub.users = {TOKEN: "ann"}
+    client = Client(hub.url, tmp_path)
+    try:
+        assert client.run(push_adapted, folder=str(tmp_path / "given"), repo_id="ann/camera") == {"same": True}
+        files = hub.files("ann/camera")
+    finally:
+        client.close()
+        hub.close()
+    assert {"config.json", "README.md", "degradation.json", "degradation.safetensors"} < set(files)
+    assert not any("report" in name or "work" in name for name in files)
+    assert "names" not in json.loads(files["degradation.json"])["report"]
+
+
+# --- the clock and the signal, in the training script itself
+
+
+def test_learning_rates_fall_by_the_clock():
+    from types import SimpleNamespace
+
+    from ssg_hub.training.stage import Stage
+
+    stage = Stage.__new__(Stage)
+    stage.config = SimpleNamespace(anneal="clock", max_minutes=2.0)
+    stage.step, stage.steps = 100, 10**7
+    learner = SimpleNamespace(rate=1.0, begins=0)
+    rates = []
+    for stage.seconds in (0.0, 60.0, 120.0, 500.0):
+        rates.append(stage._learning_rate(learner))
+    assert rates == pytest.approx([1.0, 0.505, 0.01, 0.01])
+
+
+def test_a_clock_needs_minutes(data, tmp_path):
+    from ssg_hub.training.config import parse_config
+
+    with pytest.raises(ConfigError, match="anneal: clock needs max_minutes"):
+        parse_config(["--config", str(write_config(tmp_path, data, anneal="clock"))])
+
+
+def test_an_interrupted_run_finishes_with_its_model_and_goes_on(data, tmp_path):
+    clock = {"anneal": "clock", "on_interrupt": "finish", "max_minutes": 30, "adversarial_steps": 10**6}
+    config = write_config(tmp_path, data, **clock)
+    (process,) = start(config)
+    wait_for_path(tmp_path / "run/checkpoints/adversarial-0000002", process)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 0, printed[-2000:]
+    assert (tmp_path / "run/model/config.json").is_file()
+    stopped = newest(tmp_path)
+    train(config, "--resume", "latest", "--max_minutes", "0.0001")  # its minutes are over: one step more, and the end
+    assert newest(tmp_path) == stopped + 1
+
+
+def newest(folder: Path) -> int:
+    return max(int(path.name.rpartition("-")[2]) for path in folder.glob("run/checkpoints/adversarial-*"))
+
+
+@pytest.mark.slow
+def test_two_processes_adapt_together(given, tmp_path):
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "ssg_hub"]
+    words = [
+        "adapt",
+        str(given / "photos"),
+        "-o",
+        str(tmp_path / "camera"),
+        "--model",
+        str(given / "model"),
+        "--anyway",
+    ]
+    words += ["--minutes", "0.1", "--perceptual-weights", str(given / "vgg.safetensors")]
+    done = subprocess.run([*launcher, *words], env=environment(), capture_output=True, text=True, timeout=900, cwd=ROOT)
+    assert (tmp_path / "camera/report.html").is_file(), done.stderr[-3000:]
+    assert done.stderr.count("training for") == 1

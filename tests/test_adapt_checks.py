@@ -1,0 +1,202 @@
+"""What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from made_pictures import draw_scene, even_kernel, spoil
+from PIL import Image
+
+from ssg_hub.adapting import exam, inspection, words
+from ssg_hub.adapting.materials import PHOTOGRAPHS, hold_back
+from ssg_hub.cli import main
+from ssg_hub.degradation.bank import DegradationBank
+from ssg_hub.degradation.learning.estimate import learn_from
+from ssg_hub.degradation.learning.pictures import read_pictures
+from ssg_hub.degradation.noise import BINS, white_noise
+
+
+def draw_sharp(count: int, side: int) -> list[np.ndarray]:
+    """Made-up scenes, drawn at three times the size and reduced, so that every edge is as sharp as it can be."""
+    scenes = (draw_scene(number, (3 * side, 3 * side), 6)[0].permute(1, 2, 0).numpy() for number in range(count))
+    images = (Image.fromarray((scene * 255).astype(np.uint8)) for scene in scenes)
+    return [np.asarray(image.resize((side, side), Image.Resampling.LANCZOS)) for image in images]
+
+
+def noisy(pixels: np.ndarray, seed: int) -> bytes:
+    rng = np.random.default_rng(seed)
+    return encode((pixels + rng.normal(0, 9, pixels.shape)).clip(0, 255).astype(np.uint8), "PNG")
+
+
+def encode(pixels: np.ndarray, format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def enlarge(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize([2 * s for s in pixels.shape[1::-1]], Image.Resampling.BICUBIC))
+
+
+KINDS = {
+    "sharp": lambda pixels, seed: ("png", encode(pixels, "PNG")),
+    "enlarged": lambda pixels, seed: ("png", encode(enlarge(pixels), "PNG")),
+    "noisy": lambda pixels, seed: ("png", noisy(pixels, seed)),
+    "compressed": lambda pixels, seed: ("jpg", encode(pixels, "JPEG", quality=50)),
+}
+
+
+@pytest.fixture(scope="module")
+def sharp() -> list[np.ndarray]:
+    return draw_sharp(12, 128)
+
+
+def look_at(folder, sharp, *kinds: str) -> list[str]:
+    """What is said of a folder with pictures of these kinds; the bank is stood in for by the JPEG tables."""
+    for kind in kinds:
+        for number, pixels in enumerate(sharp):
+            ending, content = KINDS[kind](pixels, number)
+            (folder / f"{kind}{number}.{ending}").write_bytes(content)
+    pictures = read_pictures(folder)
+    steps = torch.stack([tables.luma if tables else torch.zeros(8, 8) for tables in pictures.tables])
+    return inspection.look(pictures, SimpleNamespace(luma_steps=steps))
+
+
+@pytest.mark.parametrize("kind", ["noisy", "compressed"])
+def test_nothing_speaks_against_one_camera(tmp_path, sharp, kind):
+    assert look_at(tmp_path, sharp, kind) == []
+
+
+@pytest.mark.parametrize(("kind", "words"), [("sharp", "sharp already"), ("enlarged", "enlarged already")])
+def test_pictures_without_a_camera_to_learn_are_named(tmp_path, sharp, kind, words):
+    (sentence,) = look_at(tmp_path, sharp, kind)
+    assert words in sentence and " dB" in sentence
+
+
+def test_two_cameras_are_counted(tmp_path, sharp):
+    sentence = look_at(tmp_path, sharp, "noisy", "compressed")[0]
+    assert sentence.startswith("the pictures are of 2 kinds: 12 such as") and "JPEG of about 50" in sentence
+
+
+def test_kinds_are_found_where_there_are_any():
+    rng = np.random.default_rng(0)
+
+    def cloud(count: int, *centre: float) -> np.ndarray:
+        return rng.normal(0, 0.5, (count, 5)) + np.array(centre)
+
+    one = cloud(60, 0, 0, 0, 0, 0)
+    two = np.concatenate([cloud(40, 0, 0, 0, 0, 0), cloud(20, 6, 0, 0, 0, 3)])
+    three = np.concatenate([two, cloud(15, 0, -7, 0, 4, 0)])
+    assert [len(kind) for kind in inspection.find_kinds(one)] == [60]
+    assert [len(kind) for kind in inspection.find_kinds(two)] == [40, 20]
+    assert [len(kind) for kind in inspection.find_kinds(three)] == [40, 20, 15]
+    assert [len(kind) for kind in inspection.find_kinds(rng.uniform(0, 9, (60, 1)))] == [60]  # spread, not parted
+    assert [len(kind) for kind in inspection.find_kinds(np.concatenate([one, cloud(2, 50, 0, 0, 0, 0)]))] == [62]
+    assert [len(kind) for kind in inspection.find_kinds(np.repeat(one[:1], 9, 0))] == [9]
+
+
+def test_too_few_pictures_are_refused_at_once(tmp_path, sharp, capsys):
+    vgg = tmp_path / "vgg.safetensors"
+    vgg.touch()  # not read before the pictures are looked at
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        (tmp_path / f"photos/{number}.png").write_bytes(noisy(sharp[number], number))
+    words = ["adapt", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--perceptual-weights", str(vgg)]
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert "3 pictures can be used; 8 are needed" in printed and "--anyway" in printed
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["nowhere", "-o", "out"], "nowhere is not a folder"),
+        (["photos", "-o", "out", "--minutes", "0"], "minutes is 0"),
+        (["photos", "-o", "out", "--perceptual-weights", "none"], "no VGG16 weights at none"),
+        (["photos", "-o", "full"], "full holds other files"),
+        (["photos", "-o", "file"], "file is a file"),
+    ],
+)
+def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options, words):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "full"):
+        (tmp_path / folder).mkdir()
+    for file in ("full/letter.txt", "file", "vgg"):
+        (tmp_path / file).touch()
+    given = [] if "--perceptual-weights" in options else ["--perceptual-weights", "vgg"]
+    assert main(["adapt", *options, *given]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_tenth_is_held_back():
+    assert len(hold_back(40)) == 4
+    assert len(hold_back(8)) == 2 and len(hold_back(1000)) == 12
+    assert all(0 <= index < count for count in (3, 8, 40, 300) for index in hold_back(count))
+
+
+def test_points_add_up_to_a_verdict():
+    before = {"lpips": 0.30, "dists": 0.20, "color": 2.0, "flat_noise": 3.0, "constants": 0.0}
+    after = {"lpips": 0.27, "dists": 0.21, "color": 2.5, "flat_noise": 3.2, "constants": 0.0}
+    points = exam.count_points(before, after)
+    assert points == pytest.approx({"lpips": 3, "dists": -1, "color": -1, "flat_noise": -0.2, "constants": 0})
+    assert not exam.is_better(points) and exam.is_better({**points, "constants": 0.5})
+
+
+class Nearest(torch.nn.Module):
+    """Enlarges without learning anything, and adds `offset` levels."""
+
+    scale = 4
+
+    def __init__(self, offset: float = 0.0):
+        super().__init__()
+        self.offset = torch.nn.Parameter(torch.tensor(offset / 255))
+
+    def forward(self, lr):
+        return lr.repeat_interleave(4, 2).repeat_interleave(4, 3) + self.offset
+
+
+def test_a_comparison_finds_noise_colour_and_constants(tmp_path):
+    from ssg_hub.adapting.materials import Materials
+
+    materials, rng = Materials(tmp_path), np.random.default_rng(0)
+    for folder, side in zip((*materials.pairs, materials.own), (16, 64, 16), strict=True):
+        folder.mkdir(parents=True)
+        gray = np.full((side, side, 3), 128.0)
+        noise = rng.normal(0, 6, gray.shape[:2])[..., None] if side == 16 else 0  # LR is noisy, HR is not
+        Image.fromarray((gray + noise).round().astype(np.uint8)).save(folder / "0.png")
+    found = exam.Exam(materials, {}, None).sit(Nearest())
+    assert found["flat_noise"] == pytest.approx(6, rel=0.35) and found["constants"] == 0
+    assert set(found) == {"color", "flat_noise", "constants"}
+    moved = exam.Exam(materials, {}, None).sit(Nearest(9))
+    assert moved["constants"] == pytest.approx(7) and moved["color"] > found["color"] + 2
+
+
+def test_a_camera_is_told_in_plain_words():
+    steps = torch.ones(4, 8, 8)
+    noise = white_noise(0.0, 4, "none")
+    noise.levels = torch.linspace(2, 8, BINS).expand(4, 3, BINS) / 255
+    kernels = even_kernel(4, 4).repeat(4, 1, 1)
+    bank = DegradationBank(4, kernels, noise, steps, steps, report={"jpeg_quality": [61, 82]})
+    blur, grain, jpeg = words.tell_camera(bank)
+    assert blur == "It blurs by about 1.0 pixels of its pictures, alike in all directions."
+    assert "rising with light" in grain and jpeg == "All of its pictures went through JPEG of quality 61 to 82."
+
+
+def test_noise_is_never_taken_for_more_than_there_is(tmp_path):
+    """A video codec leaves no fine detail in flat parts; dividing by it once gave noise of thousands of levels."""
+    for number in range(8):
+        pixels = spoil(draw_scene(number, (384, 288)), even_kernel(2, 2), 0)
+        coarse = Image.fromarray(pixels).reduce(2).resize(pixels.shape[1::-1], Image.Resampling.BILINEAR)
+        Image.fromarray(np.asarray(coarse) // 2 * 2).save(tmp_path / f"{number}.png")
+    bank = learn_from(read_pictures(tmp_path))
+    assert bank.noise.levels.max() * 255 < 20
+
+
+def test_the_photographs_are_few_and_each_is_named():
+    files = sorted(PHOTOGRAPHS.glob("*.webp"))
+    assert len(files) == 15 and sum(path.stat().st_size for path in files) < 4e6
+    listed = (PHOTOGRAPHS / "README.md").read_text()
+    assert all(f"`{path.name}`" in listed for path in files)
