@@ -391,6 +391,26 @@ def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, pho
     assert zh["honesty"] in said and "__i18n__" not in said and "ssg_" not in said
 
 
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("width", [390, 1280, 1440])
+def test_nothing_sticks_out_at_any_width(visit, width, locale):
+    page = visit(viewport={"width": width, "height": 844}, locale=locale)
+    for name in ("compare", "mask", "drift", "side"):
+        mode(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for selector in (
+        ".modes button",
+        "#size label",
+        "#format label",
+        ".cards button",
+        ".more button",
+        "#picker .title",
+    ):
+        for box in (each.bounding_box() for each in page.locator(selector).all()):
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width, (selector, box)
+    page.wait_for_function(PICTURES_ARE_THERE)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_has_a_name_and_can_be_read(visit, photo, scheme):
     page = visit(color_scheme=scheme)
@@ -410,6 +430,11 @@ def test_everything_has_a_name_and_can_be_read(visit, photo, scheme):
         assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (selector, scheme)
 
 
+# Every picture of the cards, once it is in view.
+PICTURES_ARE_THERE = """() => [...document.querySelectorAll(".cards img")].every(image => {
+  image.scrollIntoView();
+  return image.complete && image.naturalWidth > 100;
+})"""
 # What can be used but has no name for whoever does not see it.
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, [role=slider]")]
   .filter(element => element.offsetParent && element.type != "file")

@@ -150,7 +150,7 @@ const thumbnails = value => {
 // Size, zoom, the line between before and after.
 const lay_out = () => {
   const shown = item();
-  if (!shown?.width) return;
+  if (!shown?.width) return void (area.style.height = ""); // a sentence needs little room
   const narrow = matchMedia("(max-width: 900px)").matches;
   const room = area.clientWidth;
   const most = narrow ? innerHeight * 0.68 : clamp(innerHeight - 230, 340, 1000);
