@@ -222,7 +222,7 @@ class Visitor:
 
     def valid(self, chance: random.Random) -> None:
         """A small crop of an example, with some options."""
-        name = chance.choice(("street_house", "street_city", "street_quay", "launch", "cat"))
+        name = chance.choice(("street_house", "street_quay", "night", "air", "cat"))
         path = self.folder / f"{name}.png"
         if not path.exists():
             stage = path.with_name(uuid.uuid4().hex)
@@ -287,7 +287,7 @@ class Visitor:
     def cancelled(self, chance: random.Random) -> None:
         """A visitor who goes away while the picture waits or is computed."""
         began = time.monotonic()
-        path = self._upload((EXAMPLES / "street_city.jpg").read_bytes(), "gone.jpg")
+        path = self._upload((EXAMPLES / "street_quay.jpg").read_bytes(), "gone.jpg")
         event = self._join(path, {})
         with (
             contextlib.suppress(httpx.ReadTimeout),

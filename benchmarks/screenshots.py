@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -37,6 +37,7 @@ def main() -> None:
     with sync_playwright() as driver:
         chromium = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium")
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        shoot_opening(browser, url, args.to)
         for view, modes in VISITS:
             shoot(browser, url, view, modes, args.to)
         browser.close()
@@ -53,12 +54,31 @@ def start_demo() -> str:
     return url
 
 
-def shoot(browser: Browser, url: str, view: dict, modes: dict[str, str], folder: Path) -> None:
-    """Upload, upscale once, and take a picture of what is seen without scrolling, in each mode."""
+def visit(browser: Browser, url: str, view: dict) -> Page:
+    """Open the page; it is there when the viewer has its buttons."""
     page = browser.new_page(locale="en-US", **view)
     page.set_default_timeout(PATIENCE)
     page.goto(url, wait_until="domcontentloaded")
-    page.wait_for_selector("#run")
+    page.wait_for_selector(".modes button")
+    return page
+
+
+def shoot_opening(browser: Browser, url: str, folder: Path) -> None:
+    """Take a picture of the whole page as it opens."""
+    page = visit(browser, url, {"viewport": DESK})
+    for card in page.locator(".cards button").all():
+        card.scroll_into_view_if_needed()  # its pictures load only then
+    page.wait_for_function("[...document.querySelectorAll('.cards img')].every(image => image.naturalWidth)")
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(500)
+    save(page.screenshot(full_page=True), folder / "demo-opening.webp")
+    print(f"wrote {folder / 'demo-opening.webp'}")
+    page.close()
+
+
+def shoot(browser: Browser, url: str, view: dict, modes: dict[str, str], folder: Path) -> None:
+    """Upload, upscale once, and take a picture of what is seen without scrolling, in each mode."""
+    page = visit(browser, url, view)
     page.set_input_files("#picker input", EXAMPLE)
     page.wait_for_selector("#forecast .status")
     page.click("#run")

@@ -4,19 +4,22 @@ A name is "embedded" (the checkpoint inside the package), a folder that `save_pr
 model, a file with the weights of a published generator (`.pth`, `.safetensors`).
 """
 
+import contextlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
-from .storage import EMBEDDED, is_folder
+from .storage import EMBEDDED, find_path, is_folder
 
 if TYPE_CHECKING:
     from .model import SSGModel
     from .networks.guide import Guide
     from .plain_model import PlainModel
 
-__all__ = ["EMBEDDED", "is_weights_file", "load_guide", "load_model", "load_networks"]
+__all__ = ["EMBEDDED", "is_weights_file", "load_guide", "load_model", "load_networks", "seek_model"]
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
@@ -83,6 +86,24 @@ def load_guide(name: str | Path = EMBEDDED, **hub_options: Any) -> "Guide":
     if guide is None:
         raise ConfigError(f"{name} is an SSGModel without a guide. Give one with a guide.")
     return guide
+
+
+def seek_model(name: str | Path) -> None:
+    """Fail before torch is imported where a model of the Hub is neither in the cache nor within reach.
+
+    Every other name, right or wrong, is left to the loading.
+
+    Raises:
+        HubError: the Hub refused or is out of reach.
+    """
+    if find_path(name) is not None or is_weights_file(name) or not HUB_ID.fullmatch(str(name)):
+        return
+    from huggingface_hub.errors import EntryNotFoundError
+
+    from .storage.hub import fetch_file
+
+    with contextlib.suppress(EntryNotFoundError):
+        fetch_file(str(name), "config.json")
 
 
 def is_weights_file(name: str | Path) -> bool:

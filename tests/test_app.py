@@ -197,9 +197,47 @@ def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_m
     ]
     assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
     assert np.array_equal(pictures[2], both.upscale(photo, denoise=0.0).image)
-    values = ("default", "", 4, 1.0, {}, 0.5, False, True, "auto", "png", 90)
-    assert Choices(*values).request(denoises=True).denoise == 0.5
-    assert Choices(*values).request(denoises=False).denoise is None  # the slider is hidden, but has a value
+    values = ("default", "", 4, 1.0, {}, 0.5, False, True, "auto", "png", 90, "cpu")
+    assert Choices(*values).request(True, None).denoise == 0.5
+    assert Choices(*values).request(False, None).denoise is None  # the slider is hidden, but has a value
+
+
+def test_a_device_can_be_chosen_where_the_operator_left_a_choice(tiny_model, serve, monkeypatch):
+    from ssg_hub.demo import settings
+    from ssg_hub.demo.workshop import Workshop
+
+    assert not component(serve(tiny_model), "device")["visible"]
+    two = Settings(device="cpu", other_devices=("meta",))
+    choice = component(serve(tiny_model, two), "device")
+    assert choice["visible"] and [value for _, value in choice["choices"]] == ["cpu", "meta"]
+    shop = Workshop(two, tiny_model, None)
+    assert [shop.device(name) for name in ("cpu", "meta", "cuda:7", None)] == [None, "meta", None, None]
+    assert Request(device="meta").options([])["device"] == "meta" and "device" not in Request().options([])
+    monkeypatch.setattr(settings, "best_device", lambda: "cuda")
+    monkeypatch.delenv("SSG_DEVICE", raising=False)
+    assert (from_environment().device, from_environment().other_devices) == ("cuda", ("cpu",))
+    monkeypatch.setenv("SSG_DEVICE", "cuda")
+    assert from_environment().other_devices == (), "the operator has decided"
+
+
+def test_what_a_guide_does_not_know_is_said_with_what_it_knows():
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.results import what_is_in_it
+
+    def item(share: float, classes: list[str], lang: str) -> dict:
+        labels = [
+            {"id": 0, "name": "road", "color": [128, 64, 128], "share": 1 - share},
+            {"id": len(classes), "name": "uncertain", "color": [0, 0, 0], "share": share},
+        ]
+        report = {"uncertain_id": len(classes), "uncertain_below": 0.5}
+        return what_is_in_it(SimpleNamespace(labels=labels, report=report), classes, lang)
+
+    streets = ["road", "car"]
+    assert item(0.4, streets, "en")["unsure"] == ("The guide cannot name 40% of this picture. It knows only road, car.")
+    assert item(0.4, streets, "zh")["classes"] == ["道路", "汽车"]
+    assert item(0.1, streets, "en")["unsure"] == "" and "no class reaches 50%" in item(0.1, streets, "en")["hatched"]
+    assert "k11 and 138 more" in item(0.5, [f"k{number}" for number in range(150)], "en")["unsure"]
 
 
 def component(client: Client, elem_id: str) -> dict:
@@ -295,7 +333,7 @@ def test_settings_come_from_the_environment(monkeypatch):
                 from_environment()
 
 
-@pytest.mark.parametrize("name", texts.EXAMPLES)
+@pytest.mark.parametrize("name", texts.CARDS | texts.MORE_EXAMPLES)
 def test_an_example_gives_every_file_and_what_the_viewer_needs(tiny_model, cache, name):
     from ssg_hub.demo import archive
     from ssg_hub.demo.cache import Ledger
@@ -306,7 +344,7 @@ def test_an_example_gives_every_file_and_what_the_viewer_needs(tiny_model, cache
     result = tiny_model.upscale(picture, outscale=1)
     with Ledger(cache, 10**9).new_folder(10**6) as folder:
         files = write_files(result, name, folder, Request(outscale=1))
-        item = make_item(name, picture, result, files, {}, "en")
+        item = make_item(name, picture, result, files, {}, tiny_model.labels, "en")
     stem = f"{Path(name).stem}_x1"
     archived = zipfile.ZipFile(io.BytesIO(b"".join(archive.write_zip(sorted((folder / "files").iterdir())))))
     assert archived.testzip() is None
@@ -326,19 +364,22 @@ def test_an_example_gives_every_file_and_what_the_viewer_needs(tiny_model, cache
 
 
 def test_every_example_has_its_caption_and_no_file_is_forgotten():
-    assert sorted(texts.EXAMPLES) == sorted(path.name for path in EXAMPLES.glob("*.*g"))
+    assert sorted(texts.CARDS | texts.MORE_EXAMPLES) == sorted(path.name for path in EXAMPLES.glob("*.*g"))
+    results = (viewer.ROOM / "opening/cards").iterdir()
+    assert sorted(viewer.card_file(name) for name in texts.CARDS) == sorted(f"opening/cards/{p.name}" for p in results)
 
 
 def test_the_page_opens_with_a_result_that_is_in_the_package():
     value = viewer.opening_value()
     for (item,), lang in ((value["items"], "en"), (value["items_zh"], "zh")):
-        urls = [*(picture["url"] for picture in item["pictures"]), item["mask"], item["drift"]]
+        urls = [*(picture["url"] for picture in item["pictures"]), item["mask"], item["drift"], item["readings"]]
         files = [viewer.ROOM / url.removeprefix(viewer.STATIC) for url in urls]
         assert all(file.is_file() for file in files)
         sizes = {Image.open(file).size for file in files[:2]}
         assert sizes == {(item["width"], item["height"])}
         assert item["pictures"][1]["title"] == texts.TEXTS[lang]["after"]
-    assert sum(path.stat().st_size for path in (viewer.ROOM / "opening").iterdir()) < 300_000
+    shipped = [path for name in viewer.PICTURES for path in (viewer.ROOM / name).rglob("*.*")]
+    assert sum(path.stat().st_size for path in shipped) < 1_000_000
 
 
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "tiff"])

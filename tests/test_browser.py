@@ -67,7 +67,7 @@ def visit(browser, url):
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
         page.wait_for_selector(".viewer .modes button")
-        page.wait_for_selector("#run")
+        page.wait_for_selector("#run", state="attached")
         return page
 
     yield open_page
@@ -160,10 +160,11 @@ def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     mode(page, "mask")
     shares = page.locator(".legend b").all_inner_texts()
     assert sum(float(share.strip("<% ")) for share in shares) == pytest.approx(100, abs=len(shares))
-    assert page.is_visible("text=Hatched: the guide is not sure") and page.is_visible(".legend .uncertain i")
-    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 80)
-    page.wait_for_selector(".tip")
-    assert page.inner_text(".legend .marked span") == page.inner_text(".tip")
+    assert page.is_visible("text=Hatched: no class reaches 50%") and page.is_visible(".legend .uncertain i")
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.9)
+    page.wait_for_selector(".tip:has-text('%')")
+    name, probability = page.inner_text(".tip").split(" · ")
+    assert page.inner_text(".legend .marked span") == name and 50 <= int(probability.rstrip(" %")) <= 100
     mode(page, "drift")
     assert page.is_visible("text=the detail may be invented") and page.is_visible(".heat")
     assert page.locator(".layer").evaluate("image => image.decode().then(() => image.naturalWidth)") == 512
@@ -194,6 +195,16 @@ def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_pictu
     mode(page, "mask")
     names = [label["name"] if label["id"] < 2 else "uncertain" for label in expected.labels]
     assert page.locator(".legend span").all_inner_texts() == names
+    readings = [np.asarray(part) for part in expected.readings]
+    sheet = page.locator(".sheet").bounding_box()
+    centres = np.asarray(expected.mask)[2::4, 2::4]  # of the cells
+    clear = np.argwhere((centres == readings[0]) | (centres == expected.report["uncertain_id"]))
+    for row, column in clear[:: len(clear) // 3]:
+        x, y = (column + 0.5) / 40, (row + 0.5) / 30
+        page.mouse.move(sheet["x"] + x * sheet["width"], sheet["y"] + y * sheet["height"])
+        share = f"{readings[1][row, column] / 2.55:.0f} %"
+        page.wait_for_selector(f".tip:has-text('{share}')")
+        assert ("sky", "road")[readings[0][row, column]] in page.inner_text(".tip")
     mode(page, "drift")
     assert fetch(page, ".layer").size == (160, 120)
     assert np.array_equal(Image.open(io.BytesIO(download(page, "get_picture"))), expected.image)
@@ -358,7 +369,8 @@ def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
 
 def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, photo):
     page = visit(viewport=PHONE, has_touch=True, locale="zh-CN")
-    assert page.inner_text("#run") == "放大" and page.inner_text("#picker .title") == "选择照片"
+    assert not page.is_visible("#run"), "a button that does nothing covers the page"
+    assert page.text_content("#run").strip() == "放大" and page.inner_text("#picker .title") == "选择照片"
     zh = TEXTS["zh"]
     assert page.locator(".modes button").all_inner_texts() == [zh[key] for key in ("compare", "side", "mask", "drift")]
     assert all(button.is_visible() for button in page.locator(".modes button").all())
@@ -379,6 +391,22 @@ def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, pho
     assert zh["honesty"] in said and "__i18n__" not in said and "ssg_" not in said
 
 
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_nothing_sticks_out_at_any_width(visit, locale):
+    page = visit(locale=locale)
+    shown = (".modes button", "#size label", "#format label", ".cards button", ".more button", "#picker .title")
+    for width in (1440, 1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        for name in ("mask", "drift", "side", "compare"):
+            mode(page, name)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for box in (each.bounding_box() for selector in shown for each in page.locator(selector).all()):
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width, (width, box)
+    for card in page.locator(".cards button").all():
+        card.scroll_into_view_if_needed()  # its pictures load only then
+    page.wait_for_function("[...document.querySelectorAll('.cards img')].every(image => image.naturalWidth > 50)")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_has_a_name_and_can_be_read(visit, photo, scheme):
     page = visit(color_scheme=scheme)
@@ -388,9 +416,9 @@ def test_everything_has_a_name_and_can_be_read(visit, photo, scheme):
     upscale(page)
     assert page.evaluate(NAMELESS) == []
     seen = ["#run", "#title p", "#forecast .status", "#status .status", "#picker .title", "#picker .hint", ".facts"]
-    seen += [".honesty", "#panel .info-text", "#size .selected span", "#size label:not(.selected) span", ".cards span"]
+    seen += [".honesty", "#panel .info-text", "#size .selected span", "#size label:not(.selected) span", ".cards b"]
     seen += [".downloads a >> nth=0", ".downloads a >> nth=1", ".modes button >> nth=0", ".modes button >> nth=1"]
-    seen += [".level", ".tag.left", "#examples-title p", "footer button"]
+    seen += [".level", ".tag.left", "#examples-title p", ".cards small", ".more b", "footer button"]
     for selector in seen:
         assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (selector, scheme)
     mode(page, "mask")

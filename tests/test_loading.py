@@ -1,9 +1,13 @@
 """The loading door: every name that a model or a guide may have, by every way in; offline; two threads at once."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +100,26 @@ def test_an_unknown_model_offline_is_refused_at_once(offline, command, monkeypat
     (line,) = capsys.readouterr().err.strip().splitlines()
     told = "HF_HUB_OFFLINE forbids the network" if offline else "is out of reach and .* is not in the cache"
     assert re.match(f"ssg {command[0]}: .*{told}", line)
+
+
+@pytest.mark.parametrize("command", [["demo"], ["upscale", "a.png", "-o", "b.png"]])
+def test_and_before_anything_heavy_is_imported(command, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    code = (
+        "import sys; from ssg_hub.cli import main; code = main(sys.argv[1:]);"
+        "print(code, *({'torch', 'gradio', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(Path(__file__).parents[1])}
+    for name in ("HF_HUB_OFFLINE", "SSG_MODEL"):
+        environment.pop(name, None)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *command, "--model", "someone/none"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout.strip() == "2" and "out of reach" in ran.stderr and len(ran.stderr.splitlines()) == 1
 
 
 def test_local_files_only_asks_nobody(monkeypatch):

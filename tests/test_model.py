@@ -424,6 +424,34 @@ def test_card_tells_what_is_known(tmp_path):
     assert "{{" not in card
 
 
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        (None, "`pip install ssg-hub==1.2`"),
+        (
+            {"url": "file:///home/ann/ssg", "dir_info": {"editable": True}},
+            "`pip install .` in the folder of its source",
+        ),
+        (
+            {"url": "https://example.org/ssg.git", "vcs_info": {"vcs": "git", "commit_id": "0f3a"}},
+            '`pip install "ssg-hub @ git+https://example.org/ssg.git@0f3a"`',
+        ),
+        ({"url": "https://ann:key@example.org/s.git", "vcs_info": {"vcs": "git", "commit_id": "0"}}, "`pip install .`"),
+    ],
+)
+def test_card_says_how_to_install_from_where_it_came(origin, line, monkeypatch):
+    import json
+    from types import SimpleNamespace
+
+    from ssg_hub.storage import card
+
+    text = None if origin is None else json.dumps(origin)
+    package = SimpleNamespace(version="1.2", read_text=lambda name: text)
+    monkeypatch.setattr(card.metadata, "distribution", lambda name: package)
+    made = card.build_card({"scale": 4, "generator_type": "rrdb"}, "ann/street")
+    assert line in made and "ann/ssg" not in made and "ann:key" not in made
+
+
 def test_card_says_what_is_not_known():
     card = build_card(make(guide=None).config, "user/repo")
     assert "No metrics were recorded" in card

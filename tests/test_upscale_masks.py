@@ -70,6 +70,25 @@ def test_pixels_of_low_confidence_are_uncertain():
     assert (array(upscale(model, photo, uncertain_below=0.0).mask) < 3).all()
 
 
+@pytest.mark.parametrize("tile", [None, 16])
+def test_readings_hold_the_likeliest_class_and_its_probability_where_the_mask_names_none_too(tile):
+    """exp(c) against two classes of exp(0), and a half against a half."""
+    photo = STRIPES.copy()
+    photo[:24] = (128, 0, 120)  # more red than blue, but hardly
+    certainty = 3.0
+    result = upscale(make_model(guide=ColorGuide(certainty)), photo, outscale=3, tile=tile, uncertain_below=0.6)
+    confidence = array(result.confidence)
+    assert result.confidence.mode == "L" and result.confidence.size == result.image.size == (288, 144)
+    sure = np.exp(certainty) / (np.exp(certainty) + 2)
+    assert np.abs(confidence[84:, 12:84] - round(255 * sure)).max() <= 1
+    scores = np.exp(certainty * np.array([128, 0, 120]) / 255)
+    assert np.abs(confidence[:60] - round(255 * scores[0] / scores.sum())).max() <= 1
+    ids = array(result.readings[0])
+    assert (ids[:20] == 0).all() and (array(result.mask)[:60] == 3).all()
+    assert (ids[28:, 70:] == 2).all() and result.readings[0].size == result.drift_map[0].size
+    assert upscale(make_model(), photo).confidence is None
+
+
 class Painter(Repeat):
     """A generator that invents: it turns what is green into blue."""
 

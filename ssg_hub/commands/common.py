@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ..errors import ConfigError
-from ..loading import load_networks
+from ..loading import load_networks, seek_model
 
 
 def say(text: str) -> None:
@@ -18,6 +18,7 @@ def say(text: str) -> None:
 
 def load_model(args: argparse.Namespace) -> Any:
     """The model of a request, on the device that computes it: the best one available unless one is named."""
+    seek_model(args.model)
     import torch
 
     from ..upscaling.engines.choice import choose_device

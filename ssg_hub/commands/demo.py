@@ -5,6 +5,7 @@ import importlib.util
 import os
 
 from ..errors import ConfigError
+from ..loading import EMBEDDED, seek_model
 
 
 def add_parser(subparsers) -> None:
@@ -32,11 +33,13 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: gradio is not installed, or a setting is impossible.
+        HubError: the model is on the Hub, which refused or is out of reach.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError('the page needs gradio, which is not installed. Run: pip install "ssg-hub[demo]"')
     if args.model:
         os.environ["SSG_MODEL"] = args.model
+    seek_model(os.environ.get("SSG_MODEL") or EMBEDDED)  # before gradio is imported
     from ..demo.serve import main
 
     try:

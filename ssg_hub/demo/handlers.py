@@ -46,9 +46,10 @@ class Choices:
     tile: str
     format: str
     quality: int
+    device: str
 
-    def request(self, denoises: bool) -> Request:
-        """The same for the job."""
+    def request(self, denoises: bool, device: str | None) -> Request:
+        """The same for the job, as far as the model has a denoise strength, on a device that may be chosen."""
         return Request(
             self.outscale,
             self.strength,
@@ -59,6 +60,7 @@ class Choices:
             self.denoise if denoises else None,
             self.format if self.format in PAGE_FORMATS else "png",
             self.quality,
+            device,
         )
 
 
@@ -107,7 +109,7 @@ class Handlers:
         self._tickets: dict[str, Ticket] = {}
         self._looking = anyio.CapacityLimiter(AT_ONCE)
 
-    async def choose(self, picked: dict | None, model: str, outscale: float, request: gr.Request) -> tuple:
+    async def choose(self, picked: dict | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
         """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones."""
         lang = language(request)
         if ticket := self._tickets.pop(request.session_hash, None):
@@ -116,7 +118,7 @@ class Handlers:
         made = Made(picked.get("of") if looked else None, looked)
         return outputs(
             viewer=made.value() if made.items else viewer.opening_value(),
-            forecast=self._forecast(made.items, model, outscale, lang),
+            forecast=self._forecast(made.items, model, outscale, device, lang),
             status="",
             run=gr.update(interactive=any(item["state"] == "chosen" for item in made.items)),
             cancel=gr.update(visible=False),
@@ -130,9 +132,9 @@ class Handlers:
         denoise = self.workshop.denoise(model)
         return gr.update(visible=denoise is not None, value=1 if denoise is None else denoise)
 
-    def forecast(self, made: Made | None, model: str, outscale: float, request: gr.Request) -> str:
+    def forecast(self, made: Made | None, model: str, outscale: float, device: str, request: gr.Request) -> str:
         """What pressing the button would give, with other choices."""
-        return self._forecast(made.items if made else [], model, outscale, language(request))
+        return self._forecast(made.items if made else [], model, outscale, device, language(request))
 
     def take_example(self, event: gr.EventData, request: gr.Request) -> dict:
         """An example becomes the visitor's picture: a copy of it, as if it had been uploaded."""
@@ -184,7 +186,7 @@ class Handlers:
         self, paths: list[str], made: Made, choices: Choices, ticket: Ticket, lang: str
     ) -> AsyncIterator[tuple]:
         denoises = self.workshop.denoise(choices.model) is not None
-        wanted, key = choices.request(denoises), repr(choices)
+        wanted, key = choices.request(denoises, self.workshop.device(choices.device)), repr(choices)
         todo = [index for index in range(len(paths)) if made.keys[index] != key or not self._still_there(made, index)]
         for index in todo or range(len(paths)):  # where all is there, once more
             made.items[index] = {**made.items[index], "state": "working", "note": ""}
@@ -224,7 +226,7 @@ class Handlers:
             ticket.enter("writing")
             name = Path(path).name
             files = write_files(result, name, folder, wanted)
-            item = make_item(name, picture, result, files, others, lang)
+            item = make_item(name, picture, result, files, others, self.workshop.model(choices.model).labels, lang)
         uncertain = result.report.get("uncertain_id")
         return item, folder.name, [label["name"] for label in result.labels if label["id"] != uncertain]
 
@@ -315,9 +317,10 @@ class Handlers:
             return waiting_item(name, "failed", sentence_for(error, path, lang))
         return waiting_item(name, "chosen", size=size, view=view)
 
-    def _forecast(self, items: list[dict], model: str, outscale: float, lang: str) -> str:
+    def _forecast(self, items: list[dict], model: str, outscale: float, device: str, lang: str) -> str:
         """One line: the sizes of input and result, and about how long it takes; or why it would be refused."""
-        words = estimate(items, outscale, partial(self.workshop.predict, model), self.settings, lang)
+        predict = partial(self.workshop.predict, model, self.workshop.device(device))
+        words = estimate(items, outscale, predict, self.settings, lang)
         return viewer.status_line(words)
 
     def _check(self, path: str, outscale: float = 1) -> tuple[int, int]:

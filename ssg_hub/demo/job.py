@@ -26,6 +26,7 @@ class Request:
         class_strength: strength by class, times `strength`.
         format: one of OUTPUT_FORMATS.
         quality: 1 to 100, for JPEG, WebP and AVIF.
+        device: where it is computed; None is where the model is.
     """
 
     outscale: float = 4.0
@@ -37,6 +38,7 @@ class Request:
     denoise: float | None = None
     format: str = "png"
     quality: int = QUALITY
+    device: str | None = None
 
     def options(self, labels: list[str]) -> dict:
         """The arguments of `model.upscale`; a class's strength is relative to the overall one."""
@@ -51,7 +53,8 @@ class Request:
             "strength": strength,
             "color_fix": self.color_fix,
         }
-        return options if self.denoise is None else options | {"denoise": self.denoise}
+        chosen = {"denoise": self.denoise, "device": self.device}
+        return options | {name: value for name, value in chosen.items() if value is not None}
 
 
 def check_request(request: Request) -> None:

@@ -15,8 +15,9 @@ from .handlers import OUTPUTS, Choices, Handlers
 from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY
 from .line import Line
 from .programs import explain
+from .results import device_name
 from .settings import DEFAULT, Settings, from_environment, to_bytes
-from .texts import EXAMPLES, label, make_i18n
+from .texts import label, make_i18n
 from .workshop import Workshop
 
 SIZES = (1, 2, 3, 4, 6, 8)
@@ -51,7 +52,7 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
                 _details(part, workshop)
         with gr.Column(elem_id="try"):
             gr.Markdown(label("examples"), elem_id="examples-title")
-            part["examples"] = viewer.example_cards(EXAMPLES, elem_id="examples")
+            part["examples"] = viewer.example_cards(elem_id="examples")
         with gr.Accordion(label("programs"), open=False, elem_id="programs"):
             programs = gr.Markdown()
 
@@ -75,6 +76,15 @@ def _outcome(part: dict, workshop: Workshop) -> None:
     denoise = workshop.denoise(DEFAULT)
     part["picked"] = viewer.picker(workshop.settings, "avif" in PAGE_FORMATS, elem_id="picker")
     part["forecast"] = gr.HTML(elem_id="forecast")
+    models, devices = _models(workshop), [workshop.settings.device, *workshop.settings.other_devices]
+    part["model"] = gr.Radio(
+        models,
+        value=DEFAULT,
+        label=label("model"),
+        visible=len(models) > 1,
+        elem_id="model",
+        elem_classes="pills many",
+    )
     sizes = [(f"{size}×", size) for size in SIZES]
     part["outscale"] = gr.Radio(sizes, value=4, label=label("outscale"), elem_id="size", elem_classes="pills")
     part["denoise"] = gr.Slider(
@@ -93,6 +103,14 @@ def _outcome(part: dict, workshop: Workshop) -> None:
     formats = [(FORMAT_NAMES[name], name) for name in PAGE_FORMATS]
     part["format"] = gr.Radio(formats, value="png", label=label("format"), elem_id="format", elem_classes="pills")
     part["quality"] = gr.Slider(1, 100, QUALITY, step=1, label=label("quality"), visible=False, elem_id="quality")
+    part["device"] = gr.Radio(
+        [(device_name(name), name) for name in devices],
+        value=devices[0],
+        label=label("device"),
+        visible=len(devices) > 1,
+        elem_id="device",
+        elem_classes="pills",
+    )
     with gr.Column(elem_id="go"):
         with gr.Row():
             part["run"] = gr.Button(label("run"), variant="primary", size="lg", interactive=False, elem_id="run")
@@ -103,9 +121,8 @@ def _outcome(part: dict, workshop: Workshop) -> None:
 def _details(part: dict, workshop: Workshop) -> None:
     """The settings that few need, folded."""
     named = bool(workshop.model(DEFAULT).labels)
-    models = [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
+    models = _models(workshop)
     with gr.Accordion(label("advanced"), open=False, elem_id="advanced"):
-        part["model"] = gr.Dropdown(models, value=DEFAULT, label=label("model"), visible=len(models) > 1)
         part["second"] = gr.Dropdown(
             [(label("second_none"), ""), *models],
             value="",
@@ -122,6 +139,11 @@ def _details(part: dict, workshop: Workshop) -> None:
         gr.Markdown(label("per_class"), visible=named)
         gr.Markdown(label("per_class_info"), elem_classes="hint", visible=named)
         _class_sliders(part)
+
+
+def _models(workshop: Workshop) -> list[tuple]:
+    """The models as a choice: what the page calls them, and their names."""
+    return [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
 
 
 def _class_sliders(part: dict) -> None:
@@ -141,12 +163,13 @@ def _class_sliders(part: dict) -> None:
 def _wire(handlers: Handlers, part: dict) -> None:
     """Connect the events."""
     filled = [part[name] for name in OUTPUTS]
-    part["picked"].change(handlers.choose, [part["picked"], part["model"], part["outscale"]], filled, **LIGHT)
+    aims = [part[name] for name in ("model", "outscale", "device")]
+    part["picked"].change(handlers.choose, [part["picked"], *aims], filled, **LIGHT)
     part["examples"].select(handlers.take_example, None, part["picked"], **LIGHT)
     gr.on(
-        [part["model"].change, part["outscale"].change],
+        [aim.change for aim in aims],
         handlers.forecast,
-        [part["made"], part["model"], part["outscale"]],
+        [part["made"], *aims],
         part["forecast"],
         **LIGHT,
     )

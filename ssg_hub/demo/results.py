@@ -22,7 +22,8 @@ from .settings import DEFAULT, Settings
 from .texts import class_name, duration, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
-MOSTLY = 0.5  # uncertain share from which on the page says so
+MOSTLY = 0.3  # uncertain share from which on the page says what the guide knows
+NAMED = 12  # classes that such a sentence lists
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
 
 
@@ -61,7 +62,13 @@ def write_files(result: UpscaleResult, name: str, folder: Path, request: Request
 
 
 def make_item(
-    name: str, picture: Picture, result: UpscaleResult, files: Files, others: dict[str, Image.Image], lang: str
+    name: str,
+    picture: Picture,
+    result: UpscaleResult,
+    files: Files,
+    others: dict[str, Image.Image],
+    classes: list[str],
+    lang: str,
 ) -> dict:
     """What the viewer shows of a result; its views are written beside the files.
 
@@ -71,6 +78,7 @@ def make_item(
         result: what the main model made of it.
         files: where that lies.
         others: what further models made of it, by their names.
+        classes: all that the guide knows.
         lang: of the visitor.
     """
     folder, size = files.picture.parents[1], result.content.size
@@ -104,12 +112,13 @@ def make_item(
         return item
     views.mask_layer(result.mask, result.report["uncertain_id"]).save(folder / "mask.png")
     views.drift_layer(result.drift).save(folder / "drift.png")
-    layers = {name: file_url(folder / f"{name}.png") for name in ("mask", "drift")}
-    return item | layers | what_is_in_it(result, lang)
+    views.readings_layer(result).save(folder / "readings.png")
+    layers = {name: file_url(folder / f"{name}.png") for name in ("mask", "drift", "readings")}
+    return item | layers | what_is_in_it(result, classes, lang)
 
 
-def what_is_in_it(result: UpscaleResult, lang: str) -> dict:
-    """The part of an item that is about the classes of a result with a mask."""
+def what_is_in_it(result: UpscaleResult, classes: list[str], lang: str) -> dict:
+    """The part of an item that is about the classes of a result with a mask; `classes` are all that the guide knows."""
     uncertain = result.report["uncertain_id"]
     legend = [
         {
@@ -121,8 +130,14 @@ def what_is_in_it(result: UpscaleResult, lang: str) -> dict:
         for label in sorted(result.labels, key=lambda label: -label["share"])
     ]
     unsure = sum(label["share"] for label in result.labels if label["id"] == uncertain)
-    sentence = text("mostly_uncertain", lang, share=_percent(unsure)) if unsure >= MOSTLY else ""
-    return {"legend": legend, "unsure": sentence}
+    names = [class_name(name, lang) for name in classes]
+    known = _listed(names, lang)
+    return {
+        "legend": legend,
+        "classes": names,
+        "hatched": text("hatched", lang, below=_percent(result.report["uncertain_below"])) if unsure else "",
+        "unsure": text("mostly_uncertain", lang, share=_percent(unsure), classes=known) if unsure >= MOSTLY else "",
+    }
 
 
 def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | None = None, view: Path | None = None):
@@ -197,22 +212,17 @@ def facts(report: dict, lang: str) -> str:
     return text(
         "facts",
         lang,
+        iw=report["input"]["width"],
+        ih=report["input"]["height"],
         w=report["output"]["width"],
         h=report["output"]["height"],
-        seconds=duration(report["seconds"], lang),
         device=device_name(report["device"]),
-        tiles=count_tiles(report["tiles"], lang),
     )
 
 
 def device_name(name: str) -> str:
     """The common name of a device."""
     return "CPU" if name == "cpu" else f"GPU ({name})"
-
-
-def count_tiles(tiles: int, lang: str) -> str:
-    """ "1 tile", "4 tiles"."""
-    return text("tile" if tiles == 1 else "tiles", lang, n=tiles)
 
 
 def file_url(path: Path) -> str:
@@ -225,6 +235,14 @@ def _view(image: Image.Image, path: Path) -> Path:
     view = views.shrink(views.to_8bit(image), VIEW_PIXELS)
     view.save(path, compress_level=1, icc_profile=image.info.get("icc_profile"))
     return path
+
+
+def _listed(names: list[str], lang: str) -> str:
+    """Names as a sentence holds them, the first of many."""
+    comma = "、" if lang == "zh" else ", "
+    if len(names) <= NAMED:
+        return comma.join(names)
+    return text("and_more", lang, names=comma.join(names[:NAMED]), n=len(names) - NAMED)
 
 
 def _percent(share: float) -> str:

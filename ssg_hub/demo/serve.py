@@ -85,7 +85,7 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=sans, radius_size="lg", text_size="md"
     ).set(
-        body_background_fill="*neutral_100",
+        body_background_fill="#f7f7f4",
         body_background_fill_dark="#0b1018",
         block_background_fill="transparent",
         block_background_fill_dark="transparent",

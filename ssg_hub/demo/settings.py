@@ -30,7 +30,8 @@ class Settings:
     max_stored: str = "4gb"  # uploads and results on the disk, all visitors together
     queue_size: int = 20
     keep_seconds: int = 3600  # how long uploads and results stay on the disk
-    device: str = field(default="cpu")
+    device: str = "cpu"
+    other_devices: tuple[str, ...] = ()  # that a visitor may choose beside it
 
 
 def from_environment() -> Settings:
@@ -41,6 +42,8 @@ def from_environment() -> Settings:
         ValueError: an invalid number or size, or two models of one name.
     """
     default = Settings()
+    device = os.environ.get("SSG_DEVICE") or best_device()
+    free = not os.environ.get("SSG_DEVICE") and not LENT
     return Settings(
         model=os.environ.get("SSG_MODEL") or EMBEDDED,
         other_models=parse_models(os.environ.get("SSG_MODELS", "")),
@@ -51,7 +54,8 @@ def from_environment() -> Settings:
         max_stored=_size("SSG_MAX_STORED", default.max_stored),
         queue_size=_number("SSG_QUEUE_SIZE", default.queue_size),
         keep_seconds=_number("SSG_KEEP_SECONDS", default.keep_seconds),
-        device=os.environ.get("SSG_DEVICE") or best_device(),
+        device=device,
+        other_devices=("cpu",) if free and device != "cpu" else (),
     )
 
 

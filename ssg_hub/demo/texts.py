@@ -12,12 +12,12 @@ PREFIX = "ssg_"  # Gradio has keys of its own
 TEXTS = {
     "en": {
         # the page
-        "tagline": "Sharper photographs, guided by what is in them.",
+        "tagline": "Sharpens blurred, noisy and small photographs, and shows where detail may be invented.",
         "choose": "Choose photographs",
         "choose_others": "Choose others",
         "drop_here": "Drop to upscale",
-        "limits": "Drop them anywhere on the page, or paste. Up to {most} at once, {mp_in} megapixels and {file_size} "
-        "each; PNG, JPEG, WebP, {avif}TIFF. Deleted after {minutes} minutes.",
+        "limits": "Drop them anywhere on the page, or paste. Up to {most}, each up to {mp_in} megapixels and "
+        "{file_size}: PNG, JPEG, WebP, {avif}TIFF. Deleted after {minutes} minutes.",
         "uploading": "Uploading…",
         "uploading_n": "Uploading {n} of {of}…",
         "n_pictures": "{n} photographs",
@@ -25,9 +25,9 @@ TEXTS = {
         "too_many": "At most {n} are accepted at once; the first {n} were added.",
         "outscale": "Size",
         "denoise": "Denoise",
-        "denoise_info": "0 keeps the grain, 1 removes it",
+        "denoise_info": "0 keeps the grain, 1 cleans",
         "strength": "Detail",
-        "strength_info": "0 only enlarges, 1 adds all the detail that the network sees",
+        "strength_info": "0 only enlarges, 1 adds most",
         "format": "Save as",
         "quality": "Quality",
         "run": "Upscale",
@@ -35,10 +35,11 @@ TEXTS = {
         "advanced": "More settings",
         "model": "Model",
         "this_model": "ssg-hub",
+        "device": "Compute on",
         "second": "Compare with a second model",
         "second_info": "Both run; this takes longer",
         "second_none": "none",
-        "segment": "Name what is in the picture",
+        "segment": "Say what is in the picture",
         "segment_info": "Gives the mask and the map of what may be invented",
         "color_fix": "Keep the colours of the original",
         "color_fix_info": "Corrects a colour cast that a network may add",
@@ -49,15 +50,16 @@ TEXTS = {
         "per_class": "Detail by class",
         "per_class_info": "After a first run, each class that was found in your picture can be set here.",
         "examples": "Try one of these",
+        "more_examples": "Also:",
         "programs": "For programs and agents",
         "programs_api": "In Python, with `pip install gradio_client`:",
         "programs_mcp": "As a tool for language models, over MCP:",
         # the viewer
         "views": "Views of the picture",
-        "compare": "Before and after",
+        "compare": "Before / after",
         "side": "Side by side",
         "mask": "What is in it",
-        "drift": "What may be invented",
+        "drift": "May be invented",
         "zoom": "Zoom",
         "zoom_in": "Larger",
         "zoom_out": "Smaller",
@@ -68,23 +70,24 @@ TEXTS = {
         "after": "After",
         "example_caption": "An example: this is what comes out",
         "uncertain": "uncertain",
-        "same": "means the same as before",
-        "other": "means something else",
-        "mask_explained": "Each colour is a class, with its share of the picture; point at a place to see its name. "
-        "Hatched: the guide is not sure what that is.",
-        "mostly_uncertain": "The guide is not sure what {share} of this picture is. It has learnt only a few "
-        "classes, such as those of streets, and says so instead of guessing.",
-        "drift_explained": "Bright: after upscaling, the guide sees something else there than before, so the detail "
-        "may be invented. Where nothing is bright, the picture still means the same.",
+        "same": "same meaning",
+        "other": "another meaning",
+        "mask_explained": "Each colour is a class, with its share of the picture. Point at a place to see its class "
+        "and how probable the guide finds it.",
+        "hatched": "Hatched: no class reaches {below} there, so the guide does not name one.",
+        "tip": "{name} · {share}",
+        "tip_unsure": "uncertain · perhaps {name}, {share}",
+        "mostly_uncertain": "The guide cannot name {share} of this picture. It knows only {classes}.",
+        "and_more": "{names} and {n} more",
+        "drift_explained": "Bright: the guide sees something else there than before upscaling, so the detail may be "
+        "invented. Dark: it sees the same. It cannot judge what it has not learnt, such as letters and faces.",
         "side_explained": "Point, or use the arrow keys: every panel shows the same place.",
         "honesty": "An upscaled picture is an estimate. Plates, faces and text may be invented. It is not evidence.",
         "get_picture": "Download picture",
         "get_mask": "Mask",
         "get_zip": "Everything (ZIP)",
         "zip_of_all": "All pictures (ZIP)",
-        "facts": "{w} × {h} in {seconds} on {device} · {tiles}",
-        "tiles": "{n} tiles",
-        "tile": "1 tile",
+        "facts": "{iw} × {ih} → {w} × {h} · {device}",
         "chosen": "ready",
         "working": "in progress",
         "done": "done",
@@ -98,7 +101,7 @@ TEXTS = {
         "waiting_next": "Waiting: you are next",
         "reading": "Reading the picture",
         "upscaling": "Upscaling",
-        "upscaling_tile": "Upscaling, tile {done} of {total}",
+        "upscaling_tile": "Upscaling, part {done} of {total}",
         "preparing": "Preparing the networks",
         "finishing": "Drawing mask and map",
         "writing": "Writing the files",
@@ -130,11 +133,11 @@ TEXTS = {
         "quality_range": "quality is {value}; it needs a number from 1 to 100.",
     },
     "zh": {
-        "tagline": "理解画面内容，让照片更清晰。",
+        "tagline": "让模糊的照片变清晰，并标出哪些细节可能是编造的。",
         "choose": "选择照片",
         "choose_others": "选择其他照片",
         "drop_here": "松开即可上传",
-        "limits": "可拖到页面任意位置，或直接粘贴。一次最多 {most} 张，每张不超过 {mp_in} 百万像素、{file_size}；"
+        "limits": "可拖到页面任意位置，或直接粘贴。最多 {most} 张，每张不超过 {mp_in} 百万像素、{file_size}；"
         "支持 PNG、JPEG、WebP、{avif}TIFF。{minutes} 分钟后删除。",
         "uploading": "正在上传…",
         "uploading_n": "正在上传第 {n} 张，共 {of} 张…",
@@ -143,9 +146,9 @@ TEXTS = {
         "too_many": "一次最多 {n} 张，已取前 {n} 张。",
         "outscale": "放大倍数",
         "denoise": "降噪",
-        "denoise_info": "0 保留颗粒，1 去除颗粒",
+        "denoise_info": "0 保留颗粒，1 最干净",
         "strength": "细节",
-        "strength_info": "0 只放大，1 补充网络看到的全部细节",
+        "strength_info": "0 只放大，1 细节最多",
         "format": "保存格式",
         "quality": "质量",
         "run": "放大",
@@ -153,11 +156,12 @@ TEXTS = {
         "advanced": "更多设置",
         "model": "模型",
         "this_model": "ssg-hub",
+        "device": "计算设备",
         "second": "与另一个模型比较",
         "second_info": "两个模型都会运行，需要更多时间",
         "second_none": "无",
         "segment": "识别画面内容",
-        "segment_info": "给出语义掩码和“可能是编造的”区域图",
+        "segment_info": "给出掩码和“可能是编造的”区域图",
         "color_fix": "保持原图颜色",
         "color_fix_info": "修正网络可能带来的偏色",
         "tile_size": "分块大小",
@@ -167,6 +171,7 @@ TEXTS = {
         "per_class": "按类别设置细节",
         "per_class_info": "运行一次之后，图片中找到的每个类别都可以在这里设置。",
         "examples": "试试这些图片",
+        "more_examples": "还有：",
         "programs": "供程序和智能体使用",
         "programs_api": "在 Python 中使用，先执行 `pip install gradio_client`：",
         "programs_mcp": "作为语言模型的工具（MCP）：",
@@ -185,23 +190,23 @@ TEXTS = {
         "after": "放大后",
         "example_caption": "示例：结果就是这样",
         "uncertain": "不确定",
-        "same": "含义与之前相同",
-        "other": "含义已经不同",
-        "mask_explained": "每种颜色代表一个类别，并标出它在画面中的占比；指向某处可看到类别名称。"
-        "斜线区域：引导网络不确定那是什么。",
-        "mostly_uncertain": "这张图片有 {share} 是引导网络无法确定的内容。"
-        "它只学过少数类别（例如街景中的类别），不确定时会直说，而不是猜测。",
-        "drift_explained": "明亮处：放大后，引导网络在那里看到的内容与之前不同，细节可能是编造的。"
-        "没有发亮的地方，含义与之前相同。",
+        "same": "含义相同",
+        "other": "含义不同",
+        "mask_explained": "每种颜色代表一个类别，并标出它在画面中的占比。指向某处，可看到类别及其概率。",
+        "hatched": "斜线区域：没有一个类别的概率达到 {below}，所以引导网络不下结论。",
+        "tip": "{name} · {share}",
+        "tip_unsure": "不确定 · 也许是{name}，{share}",
+        "mostly_uncertain": "这张图片有 {share} 是引导网络认不出的内容。它只认识：{classes}。",
+        "and_more": "{names}等，另有 {n} 类",
+        "drift_explained": "明亮处：放大前后，引导网络看到的内容不同，细节可能是编造的。暗处：前后相同。"
+        "它没学过的内容（例如文字和人脸）无法判断。",
         "side_explained": "移动指针或使用方向键：所有画面显示同一处。",
         "honesty": "放大的图片只是估计。车牌、人脸和文字可能是编造的，不能作为证据。",
         "get_picture": "下载图片",
         "get_mask": "掩码",
         "get_zip": "全部（ZIP）",
         "zip_of_all": "所有图片（ZIP）",
-        "facts": "{w} × {h}，用时 {seconds}，{device} · {tiles}",
-        "tiles": "{n} 个分块",
-        "tile": "1 个分块",
+        "facts": "{iw} × {ih} → {w} × {h} · {device}",
         "chosen": "就绪",
         "working": "处理中",
         "done": "完成",
@@ -214,7 +219,7 @@ TEXTS = {
         "waiting_next": "排队中：下一个就是您",
         "reading": "正在读取图片",
         "upscaling": "正在放大",
-        "upscaling_tile": "正在放大：第 {done} 块，共 {total} 块",
+        "upscaling_tile": "正在放大：第 {done} 部分，共 {total} 部分",
         "preparing": "正在准备网络",
         "finishing": "正在绘制掩码和区域图",
         "writing": "正在写入文件",
@@ -244,20 +249,32 @@ TEXTS = {
         "quality_range": "quality 是 {value}；它需要 1 到 100 之间的数字。",
     },
 }
-# The pictures to try, and what they show.
-EXAMPLES = {
-    "street_house.jpg": {"en": "A street", "zh": "街道"},
-    "street_city.jpg": {"en": "A city", "zh": "城市"},
-    "street_quay.jpg": {"en": "A quay", "zh": "码头"},
-    "launch.jpg": {"en": "A launch, far away", "zh": "远处的火箭发射"},
-    "cat.jpg": {"en": "A cat, which the guide does not know", "zh": "猫：引导网络不认识"},
-    "face.jpg": {
-        "en": "Where it fails: a face of forty pixels is invented",
-        "zh": "失败案例：四十像素的人脸，结果是编造的",
+# The pictures to try: what they show, and why that is hard.
+CARDS = {
+    "night.jpg": {"en": ("A street at night", "Little light, coarse noise"), "zh": ("夜晚的街道", "光线弱，噪点多")},
+    "air.jpg": {"en": ("From the air", "Small, blurred, from far away"), "zh": ("航拍", "又远又小，细节模糊")},
+    "archive.jpg": {
+        "en": ("From an archive", "A gray scan: grain, dust, scratches"),
+        "zh": ("档案扫描件", "黑白，有颗粒、灰尘和划痕"),
     },
-    "coffee_turned.jpg": {"en": "From a phone, turned by EXIF", "zh": "手机照片，EXIF 旋转"},
-    "cup_transparent.png": {"en": "Cut out: transparency stays", "zh": "抠图：透明度保留"},
-    "cat_16bit.png": {"en": "Gray, 16 bits: they stay", "zh": "灰度 16 位：保持不变"},
+    "coffee_turned.jpg": {
+        "en": ("From a phone", "Noisy JPEG, turned by its EXIF"),
+        "zh": ("手机照片", "有噪点的 JPEG，EXIF 旋转"),
+    },
+    "cat.jpg": {
+        "en": ("A cat", "This guide knows only streets, and says so"),
+        "zh": ("猫", "引导网络只认识街景，会直说"),
+    },
+    "face.jpg": {
+        "en": ("Where it fails", "A face of forty pixels: the new face is invented"),
+        "zh": ("失败案例", "四十像素的人脸，新的面容是编造的"),
+    },
+}
+MORE_EXAMPLES = {
+    "street_house.jpg": {"en": "a street", "zh": "街道"},
+    "street_quay.jpg": {"en": "a quay", "zh": "码头"},
+    "cup_transparent.png": {"en": "a cut-out: transparency stays", "zh": "抠图：透明度保留"},
+    "cat_16bit.png": {"en": "16-bit gray: it stays", "zh": "16 位灰度：保持不变"},
 }
 # What the page's own scripts say; sentences with gaps that the server knows are filled in `page_texts`.
 PICKER = (
@@ -266,7 +283,7 @@ PICKER = (
 )
 VIEWER = (
     *("views", "compare", "side", "mask", "drift", "zoom", "zoom_in", "zoom_out", "fit", "opacity", "on_the_left"),
-    *("same", "other", "mask_explained", "drift_explained", "side_explained", "honesty"),
+    *("same", "other", "mask_explained", "drift_explained", "side_explained", "honesty", "tip", "tip_unsure"),
     *("get_picture", "get_mask", "get_zip", "zip_of_all", "chosen", "working", "done"),
 )
 # The classes of street scenes; what is not here keeps its own name.

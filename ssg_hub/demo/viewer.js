@@ -4,6 +4,7 @@
 // for a mode, a zoom or an opacity. Texts enter the page as text, never as HTML.
 const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 const t = props.texts[lang];
+const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const MODES = ["compare", "side", "mask", "drift"];
 const SMALLEST_ZOOM = 1, LARGEST_ZOOM = 8;
 const LARGEST_FIT = { result: 3, original: 12 }; // a small picture is not blown up to the whole area
@@ -47,6 +48,7 @@ const opacity = el("input", { type: "range", min: 0, max: 100, value: 60, on: { 
 const fader = el("label", { className: "fader" }, el("span", { textContent: t.opacity }), opacity);
 const scale = el("div", { className: "heat" }, el("span", { textContent: t.same }), el("i"), el("span", { textContent: t.other }));
 const explanation = el("p", { className: "explanation" });
+const unsure = el("p", { className: "unsure", aria: { role: "note" } });
 const left = el("div", { className: "left-choice", aria: { role: "group", label: t.on_the_left } });
 const facts = el("p", { className: "facts" });
 const notes = el("ul", { className: "notes" });
@@ -56,7 +58,7 @@ const strip = el("ul", { className: "strip" });
 element.append(
   el("section", { className: "viewer", aria: { label: t.views } },
     el("div", { className: "bar" }, modes, headline, zoom), area,
-    el("div", { className: "below" }, left, legend, scale, explanation, fader),
+    el("div", { className: "below" }, left, legend, scale, unsure, explanation, fader),
     strip, el("div", { className: "foot" }, el("div", { className: "words" }, facts, notes, honesty), downloads)));
 const viewer = element.querySelector(".viewer");
 
@@ -87,7 +89,7 @@ const show = () => {
   tags[0].textContent = second ? shown.pictures[state.left ?? 0].title : "";
   tags[1].textContent = second?.title ?? "";
   source(layer, shown[state.mode]);
-  if (state.mode === "mask") read_mask(shown.mask);
+  if (state.mode === "mask") for (const name of ["mask", "readings"]) read(name, shown[name]);
   tip.hidden = true;
   choices(shown);
   words(shown, done);
@@ -115,7 +117,8 @@ const words = (shown, done) => {
     el("i", { style: entry.uncertain ? "" : `background: ${entry.color}` }), el("span", { textContent: entry.name }), el("b", { textContent: entry.share }))));
   scale.hidden = state.mode !== "drift";
   fader.hidden = state.mode !== "mask";
-  explanation.textContent = { mask: [t.mask_explained, shown.unsure].filter(Boolean).join(" "), drift: t.drift_explained,
+  unsure.textContent = state.mode === "side" ? "" : shown.unsure ?? "";
+  explanation.textContent = { mask: [t.mask_explained, shown.hatched].filter(Boolean).join(" "), drift: t.drift_explained,
     side: t.side_explained }[state.mode] ?? "";
   facts.textContent = shown.facts ?? "";
   notes.replaceChildren(...(shown.notes ?? []).map(note => el("li", { textContent: note })));
@@ -147,10 +150,10 @@ const thumbnails = value => {
 // Size, zoom, the line between before and after.
 const lay_out = () => {
   const shown = item();
-  if (!shown?.width) return;
+  if (!shown?.width) return void (area.style.height = ""); // a sentence needs little room
   const narrow = matchMedia("(max-width: 900px)").matches;
   const room = area.clientWidth;
-  const most = narrow ? innerHeight * 0.68 : clamp(innerHeight - 300, 340, 860);
+  const most = narrow ? innerHeight * 0.68 : clamp(innerHeight - 230, 340, 1000);
   const height = clamp(room * shown.height / shown.width, narrow ? 160 : 340, most);
   area.style.height = state.mode === "side" ? "" : `${height}px`;
   const fit = Math.min(room / shown.width, height / shown.height, shown.pictures[1] ? LARGEST_FIT.result : LARGEST_FIT.original) * state.zoom.compare;
@@ -184,6 +187,7 @@ const place_of = event => {
 };
 let held = null;
 sheet.addEventListener("pointerdown", event => {
+  if (state.mode === "mask") point_at(event); // a finger that taps does not move
   if (event.button || state.mode !== "compare" || !item()?.pictures[1]) return;
   held = state.zoom.compare > 1 && !event.target.closest(".split") ? "pan" : "split";
   if (held === "pan" && event.pointerType !== "mouse") return (held = null); // fingers scroll by themselves
@@ -198,34 +202,44 @@ sheet.addEventListener("pointermove", event => {
 for (const end of ["pointerup", "pointercancel"]) sheet.addEventListener(end, () => { held = null; });
 sheet.addEventListener("pointerleave", () => { tip.hidden = true; pointer = null; mark(null); });
 
-// Which class is under the pointer: read from the mask's colours.
-let mask = null, pointer = null;
-const read_mask = url => {
-  if (mask?.url === url) return;
-  mask = { url };
+// Which class is under the pointer, from the mask's colours, and how probable it is, from the picture of readings.
+const data = {};
+let pointer = null;
+const read = (name, url) => {
+  if (!url || data[name]?.url === url) return;
+  data[name] = { url };
   const image = new Image();
   image.onload = () => {
     const canvas = el("canvas", { width: image.naturalWidth, height: image.naturalHeight });
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(image, 0, 0);
-    if (mask.url !== url) return;
-    mask.context = context;
+    if (data[name].url !== url) return;
+    data[name].context = context;
     if (pointer && state.mode === "mask") point_at(pointer);
   };
   image.src = url;
 };
+const value_at = (name, { x, y }) => {
+  const context = data[name]?.context;
+  if (!context) return null;
+  const { width, height } = context.canvas;
+  return context.getImageData(clamp(Math.floor(x * width), 0, width - 1), clamp(Math.floor(y * height), 0, height - 1), 1, 1).data;
+};
 const point_at = event => {
   pointer = event;
-  if (!mask?.context) return;
-  const { x, y } = place_of(event), { width, height } = mask.context.canvas;
-  const [red, green, blue, opaque] = mask.context.getImageData(clamp(Math.floor(x * width), 0, width - 1), clamp(Math.floor(y * height), 0, height - 1), 1, 1).data;
-  const color = "#" + [red, green, blue].map(value => value.toString(16).padStart(2, "0")).join("");
-  const entry = item().legend.find(each => !each.uncertain && opaque && each.color === color) ?? item().legend.find(each => each.uncertain);
+  const place = place_of(event), color = value_at("mask", place), reading = value_at("readings", place);
+  if (!color) return;
+  const hex = "#" + [...color.slice(0, 3)].map(value => value.toString(16).padStart(2, "0")).join("");
+  const { legend: entries, classes } = item();
+  const entry = entries.find(each => !each.uncertain && color[3] && each.color === hex) ?? entries.find(each => each.uncertain);
   tip.hidden = !entry;
   if (!entry) return;
-  tip.textContent = entry.name;
-  tip.style.left = `${x * 100}%`;
-  tip.style.top = `${y * 100}%`;
+  const likely = reading && { name: entry.uncertain ? classes[reading[0]] : entry.name, share: `${Math.round(reading[1] / 2.55)} %` };
+  const agree = likely && (entry.uncertain || classes[reading[0]] === entry.name); // at a border they may lie on two sides
+  tip.textContent = agree ? fill(entry.uncertain ? t.tip_unsure : t.tip, likely) : entry.name;
+  tip.style.left = `${clamp(place.x * 100, 12, 88)}%`;
+  tip.style.top = `${place.y * 100}%`;
+  tip.classList.toggle("under", place.y < 0.12);
   mark(entry);
 };
 const mark = entry => {

@@ -8,7 +8,10 @@ what distinguishes one choice of pictures from another, "zip": the address of al
     width, height       of the picture that is shown, in pixels
     pictures            [{title, url}]: before, after, and a second model's; before alone while there is no result
     mask, drift         addresses of layers over the picture
+    readings            address of a picture with the likeliest class (red) and its probability (green)
+    classes             the names of all classes, by the numbers in it
     legend              [{name, color, share, uncertain}], the largest first
+    hatched             a sentence on why parts are hatched, or ""
     unsure              a sentence where the guide knows little of what it sees, or ""
     facts, notes        sentences on how it was made
     downloads           [{key, url, name}]
@@ -21,14 +24,14 @@ from pathlib import Path
 import gradio as gr
 
 from .settings import Settings, megapixels, to_bytes
-from .texts import PICKER, VIEWER, file_size, page_texts
+from .texts import CARDS, MORE_EXAMPLES, PICKER, TEXTS, VIEWER, file_size, page_texts
 
 ROOM = Path(__file__).resolve().parent
 STATIC = "ssg-hub/static/"  # where the pictures of the page itself are served
 PICTURES = ("examples", "opening")  # their folders
 PICKER_TEMPLATE = """
 <div class="picker">
-  <label><input type="file" multiple accept="image/*,.tif,.tiff,.avif"><span class="sign" aria-hidden="true">↥</span>
+  <label><input type="file" multiple accept="image/*,.tif,.tiff,.avif">
   <span class="title"></span><span class="hint"></span></label>
   <p class="fault" role="alert" hidden></p>
 </div>
@@ -36,9 +39,16 @@ PICKER_TEMPLATE = """
 EXAMPLES_SCRIPT = """
 const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 for (const button of element.querySelectorAll("button")) {
-  button.querySelector("span").textContent = props.captions[button.dataset.name][lang];
+  const captions = [props.captions[button.dataset.name][lang]].flat();
+  [...button.querySelectorAll("b, small")].forEach((line, index) => { line.textContent = captions[index]; });
   button.addEventListener("click", () => trigger("select", { name: button.dataset.name }));
+  button.addEventListener("pointermove", event => {
+    const box = button.getBoundingClientRect();
+    button.style.setProperty("--split", `${100 * (event.clientX - box.left) / box.width}%`);
+  });
+  button.addEventListener("pointerleave", () => button.style.removeProperty("--split"));
 }
+element.querySelector(".more > span").textContent = props.also[lang];
 """
 
 
@@ -67,25 +77,34 @@ def picker(settings: Settings, avif: bool, **options) -> gr.HTML:
     )
 
 
-def example_cards(captions: dict[str, dict[str, str]], **options) -> gr.HTML:
-    """Pictures to try, large; choosing one is the event `select` with its name.
+def example_cards(**options) -> gr.HTML:
+    """Pictures to try: the large ones beside what becomes of them, and a line of others.
+
+    Choosing one is the event `select` with its name.
 
     Args:
-        captions: {file name: {language: what it shows}}.
         options: as of `gr.HTML`.
     """
     cards = "".join(
-        f'<button type="button" data-name="{html.escape(name)}">'
-        f'<img src="{STATIC}examples/{html.escape(name)}" alt="" loading="lazy"><span></span></button>'
-        for name in captions
+        f'<button type="button" data-name="{name}"><span class="pair">'
+        f'<img src="{STATIC}examples/{name}" alt="" loading="lazy">'
+        f'<img src="{STATIC}{card_file(name)}" alt="" loading="lazy"><i></i></span><b></b><small></small></button>'
+        for name in CARDS
     )
+    more = "".join(f'<button type="button" data-name="{name}"><b></b></button>' for name in MORE_EXAMPLES)
     return gr.HTML(
-        html_template=f'<div class="cards">{cards}</div>',
+        html_template=f'<div class="cards">{cards}</div><div class="more"><span></span>{more}</div>',
         js_on_load=EXAMPLES_SCRIPT,
-        captions=captions,
+        captions=CARDS | MORE_EXAMPLES,
+        also={lang: texts["more_examples"] for lang, texts in TEXTS.items()},
         apply_default_css=False,
         **options,
     )
+
+
+def card_file(name: str) -> str:
+    """Where the result of an example lies, in this folder."""
+    return f"opening/cards/{Path(name).stem}.webp"
 
 
 def status_line(words: str, share: float | None = None, alarm: bool = False) -> str:

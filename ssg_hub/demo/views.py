@@ -3,7 +3,9 @@
 import numpy as np
 from PIL import Image
 
-MASK_SIDE, DRIFT_SIDE = 1024, 512  # on the screen; the files to download have the full size
+from ..upscaling.result import UpscaleResult
+
+MASK_SIDE, DRIFT_SIDE, READINGS_SIDE = 1024, 512, 512  # on the screen; the files to download have the full size
 HATCH = (255, 255, 255, 235)  # light on any class
 HATCH_PERIOD = 12  # pixels of a layer from stripe to stripe
 # Dark violet over red to pale yellow: readable for the colour-blind, and in gray.
@@ -66,6 +68,15 @@ def drift_layer(drift: Image.Image) -> Image.Image:
     heat = np.stack([np.interp(amount, stops, HEAT[:, channel]) for channel in range(3)], axis=-1)
     cover = np.clip(amount * 2, 0, 1)[..., None] * 255
     return Image.fromarray(np.concatenate((heat, cover), axis=-1).round().astype(np.uint8))
+
+
+def readings_layer(result: UpscaleResult) -> Image.Image:
+    """What the guide takes each place for, as a picture of data: red is the class, green its probability."""
+    width, height = result.content.size
+    factor = min(1, READINGS_SIDE / max(width, height))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    parts = [part.resize(size, Image.Resampling.NEAREST, result.box_of_cells) for part in result.readings]
+    return Image.merge("RGB", (*parts, Image.new("L", size)))
 
 
 def to_hex(color) -> str:

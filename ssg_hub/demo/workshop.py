@@ -50,6 +50,10 @@ class Workshop:
                     raise Refused("model_not_loaded", name=name) from None
             return self._models[name]
 
+    def device(self, name: str) -> str | None:
+        """A device that a visitor chose, if it may be chosen; None is the usual one."""
+        return name if name in self.settings.other_devices else None
+
     def denoise(self, name: str) -> float | None:
         """A model's default denoise strength; None if it gives no choice."""
         config = getattr(self.model(name), "config", None)
@@ -80,13 +84,13 @@ class Workshop:
         except Exception:
             log.exception("the first small run failed")
 
-    def predict(self, name: str, size: tuple[int, int], outscale: float) -> Prediction:
-        """What a picture of this size becomes, and about how long that takes.
+    def predict(self, name: str, device: str | None, size: tuple[int, int], outscale: float) -> Prediction:
+        """What a picture of this size becomes, and about how long that takes on a device; None is the usual one.
 
         Raises:
             ConfigError: an impossible outscale.
         """
-        return predict(self.model(name), size, outscale)
+        return predict(self.model(name), size, outscale, device=device)
 
 
 def _lease(name: str, picture: Picture, options: dict) -> int:

@@ -1,9 +1,11 @@
 """The model card: fills `model_card.md` from what a model's config says, and says so where it says nothing."""
 
+import json
 import math
 import re
 import shutil
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pictures = Mapping[str, "str | Path | Image"]  # caption -> picture
+NAME = "ssg-hub"
 PACKAGE = Path(__file__).parents[1]
 PLACEHOLDER = re.compile(r"\{\{ ?(\w+) ?\}\}")  # a formatter takes the spaces out where the place is code
 LICENSE_ID = re.compile(r"[a-z0-9.-]+")
@@ -55,7 +58,7 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
     >>> print(*(line for line in card.splitlines() if "street" in line), sep="\\n")
     # street
     model = SSGModel.from_pretrained("ann/street")
-    `pip install ssg-hub`, or `ssg upscale photo.jpg -o out --model ann/street` on the command line.
+    `ssg upscale photo.jpg -o out --model ann/street` does the same on the command line.
     """
     facts = dict(config.get("trained_on") or {})
     guided = config.get("guide_config") is not None
@@ -73,6 +76,7 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
         "extras": ", the semantic mask of what is in it, and a map of what may have been invented" if guided else "",
         "load": "" if place == EMBEDDED else f'"{place or SOMEWHERE + "this/folder"}"',
         "model_option": "" if place == EMBEDDED else f" --model {place or SOMEWHERE + 'this/folder'}",
+        "install": _install_line(),
         "pictures": "\n\n".join(f"![{caption}]({path})\n\n*{caption}*" for caption, path in (pictures or {}).items()),
         "classes": _list_classes(config["guide_config"]) if guided else "",
         "data": _as_text(facts.get("data")) or "The data that this checkpoint was trained on were not recorded.",
@@ -152,6 +156,22 @@ def plain_facts(value: object) -> object:
     raise ConfigError(
         f"the card cannot tell a {type(value).__name__}; give texts, numbers, or lists or dicts of these."
     )
+
+
+def _install_line() -> str:
+    """How to install this package from where this installation of it came: an index, a repository, or its source."""
+    try:
+        package = metadata.distribution(NAME)
+        origin = json.loads(package.read_text("direct_url.json") or "null")
+    except (metadata.PackageNotFoundError, ValueError):
+        package = origin = None
+    version = f"{NAME}=={package.version}" if package else NAME
+    if package and origin is None:
+        return f"`pip install {version}`"
+    vcs = (origin or {}).get("vcs_info")
+    if vcs and "@" not in origin["url"]:  # a name or a password may be before it
+        return f'`pip install "{NAME} @ {vcs["vcs"]}+{origin["url"]}@{vcs["commit_id"]}"`'
+    return f"`pip install .` in the folder of its source code ({version})"  # a place on this machine is nobody's else
 
 
 def _title(place: str | None, scale: int) -> str:

@@ -13,7 +13,7 @@ from ..images.resampling import fill_transparent, pull_colors, resize_bicubic, r
 from .engines.base import CELL, Engine
 from .progress import Tracker
 from .result import ColorSheet, enlarge_bicubic
-from .soft_masks import DriftSheet, MaskSheet, cell_span, total_variation
+from .soft_masks import DriftSheet, MaskSheet, ReadingSheet, cell_span, total_variation
 from .tiling import Feather, Grid, Span, scale_span
 
 # LR pixels by which a picture is continued beyond its edges for the generator. Its convolutions see zeros out there and
@@ -81,13 +81,14 @@ class Outcome:
 
     content: Image.Image | Picture
     mask: MaskSheet | None
+    readings: ReadingSheet | None
     drift: DriftSheet | None
 
 
 def run_job(job: Job, tracker: Tracker) -> Outcome:
     """Send every tile through the networks; call inside of `job.engine.running()`."""
     job.engine.tracker = tracker
-    colors, mask, drift = None, None, None
+    colors, mask, readings, drift = None, None, None, None
     add: list[Feather] = []
     if job.generates:
         colors = ColorSheet(job.picture, job.size)
@@ -96,8 +97,14 @@ def run_job(job: Job, tracker: Tracker) -> Outcome:
     if job.segment:
         cells = job.grid.scaled(cell_span(job.engine.scale), cell_span(job.engine.scale))
         mask = MaskSheet(job.size, job.step, len(job.engine.guide.labels), job.uncertain_below)
-        drift = DriftSheet((cells.columns[-1][1], cells.rows[-1][1]))
-        add += [Feather(cells, mask.put, context=1), Feather(cells, drift.put)]
+        extent = (cells.columns[-1][1], cells.rows[-1][1])
+        readings, drift = ReadingSheet(extent), DriftSheet(extent)
+
+        def put_labels(soft: Tensor, top: int, left: int) -> None:
+            mask.put(soft, top, left)
+            readings.put(soft, top, left)
+
+        add += [Feather(cells, put_labels, context=1), Feather(cells, drift.put)]
     if add:
         opaque = Picture(fill_transparent(job.picture))
         tracker.begin(job.kind, job.grid.areas())
@@ -108,7 +115,7 @@ def run_job(job: Job, tracker: Tracker) -> Outcome:
             tracker.finish_tile()
         tracker.finish(job.kind)
     content = colors.finish() if colors else enlarge_bicubic(job.picture, job.size)
-    return Outcome(content, mask, drift)
+    return Outcome(content, mask, readings, drift)
 
 
 def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tensor]:

@@ -25,6 +25,8 @@ class UpscaleResult:
         drift_map: semantic drift at the mask's inner resolution, mode L, and the pixels of the result to one of its
             own, (x, y); None when not segmented.
         report: how the picture was made, as JSON holds it.
+        readings: the likeliest class of each cell of the drift map, whether it is sure or not, and its probability
+            (255 = 1), both mode L; None when not segmented.
     """
 
     content: Image.Image | Picture
@@ -32,6 +34,7 @@ class UpscaleResult:
     labels: list[dict]
     drift_map: tuple[Image.Image, tuple[float, float]] | None
     report: dict
+    readings: tuple[Image.Image, Image.Image] | None = None
 
     @property
     def image(self) -> Image.Image:
@@ -50,10 +53,21 @@ class UpscaleResult:
         """Semantic drift, mode L, of the picture's size: 0 where the guide reads the same as in the bicubic LR."""
         if self.drift_map is None:
             return None
+        return self.drift_map[0].resize(self.content.size, Image.Resampling.BILINEAR, self.box_of_cells)
+
+    @property
+    def confidence(self) -> Image.Image | None:
+        """The probability of the likeliest class, mode L, of the picture's size: 255 where the guide is sure."""
+        if self.readings is None:
+            return None
+        return self.readings[1].resize(self.content.size, Image.Resampling.BILINEAR, self.box_of_cells)
+
+    @property
+    def box_of_cells(self) -> tuple[float, float, float, float]:
+        """The part of the drift map and of the readings that lies in the picture; the last cells may reach beyond."""
         cells, (step_x, step_y) = self.drift_map
         (width, height), (columns, rows) = self.content.size, cells.size
-        box = (0, 0, min(width / step_x, columns), min(height / step_y, rows))
-        return cells.resize((width, height), Image.Resampling.BILINEAR, box)
+        return 0, 0, min(width / step_x, columns), min(height / step_y, rows)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The mask's colours over the picture, uncertain parts hatched: RGB; the picture alone without a mask."""

@@ -135,6 +135,24 @@ class Taps:
         return math.ceil((cell + 0.5) * step - 0.5 - 1e-6)
 
 
+class ReadingSheet:
+    """What the guide takes each cell for, and how sure it is, while they are being filled: one byte each per cell.
+
+    Args:
+        cells: (width, height) of the picture in cells.
+    """
+
+    def __init__(self, cells: tuple[int, int]):
+        self.ids, self.confidence = (np.zeros((cells[1], cells[0]), np.uint8) for _ in range(2))
+
+    def put(self, soft: Tensor, top: int, left: int) -> None:
+        """Take soft labels (K, h, w) whose first cell is (top, left)."""
+        confidence, ids = soft.max(dim=0)
+        place = slice(top, top + ids.shape[0]), slice(left, left + ids.shape[1])
+        self.ids[place] = ids.byte().numpy()
+        self.confidence[place] = confidence.mul(255).round_().byte().numpy()
+
+
 class DriftSheet:
     """The drift map while it is being filled, one byte per cell.
 

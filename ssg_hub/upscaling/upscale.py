@@ -167,11 +167,12 @@ def _finish(job: Job, outcome: Outcome, report: dict, started: float, asked: boo
         notes.append("The model has no guide, so there is no mask and no drift.")
     notes += [NOTES[event].format(times=times) for event, times in sorted(job.engine.fallbacks.items())]
     notes += job.engine.notes
-    mask, labels, drift = None, [], None
+    mask, labels, drift, readings = None, [], None, None
     if outcome.mask:
         mask = outcome.mask.to_image(guide.palette)
         labels = outcome.mask.describe(guide.labels, guide.palette)
         drift = (Image.fromarray(outcome.drift.values), job.step)
+        readings = (Image.fromarray(outcome.readings.ids), Image.fromarray(outcome.readings.confidence))
         report |= {
             "classes": labels,
             "uncertain_id": outcome.mask.classes,
@@ -179,7 +180,7 @@ def _finish(job: Job, outcome: Outcome, report: dict, started: float, asked: boo
             "drift_mean": float(outcome.drift.values.mean() / 255),
         }
     report |= {"seconds": round(time.perf_counter() - started, 3), "notes": notes, "honesty": HONESTY}
-    return UpscaleResult(outcome.content, mask, labels, drift, report)
+    return UpscaleResult(outcome.content, mask, labels, drift, report, readings)
 
 
 def _plan(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:
