@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING
 
 from .errors import CheckpointError, ConfigError, HubError, ImageError, SSGError
 from .loading import load_model
+from .mapping import UpscaleExamples
 
 if TYPE_CHECKING:
     from .model import SSGModel
 
 __version__ = "0.1.0"
-__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel", "load_model"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "HubError",
+    "ImageError",
+    "SSGError",
+    "SSGModel",
+    "UpscaleExamples",
+    "load_model",
+]
 
 
 def __getattr__(name: str):

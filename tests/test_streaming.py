@@ -116,7 +116,9 @@ def test_files_hold_what_upscale_returns(name, suffix, model, tmp_path):
     assert mask.mode == "P" and mask.getpalette()[:12] == expected.mask.getpalette()[:12]
     assert np.array_equal(mask, expected.mask)
     drift, whole = (np.asarray(image).astype(int) for image in (Image.open(paths["drift"]), expected.drift))
-    assert np.abs(drift - whole).max() <= 1 and (drift != whole).mean() < 0.01  # Pillow's weights differ in the last bit
+    assert (
+        np.abs(drift - whole).max() <= 1 and (drift != whole).mean() < 0.01
+    )  # Pillow's weights differ in the last bit
     for key in expected.report.keys() - {"seconds", "notes"}:
         assert done.report[key] == expected.report[key]
 
