@@ -69,8 +69,7 @@ def name_kind(engine: Engine, generates: bool, segments: bool, by_class: bool) -
     networks = [engine.generator] * generates + [engine.guide] * (segments or by_class)
     sizes = "+".join(f"{type(part).__name__}{sum(p.numel() for p in part.parameters())}" for part in networks)
     flags = f"{' mask' * segments}{' classes' * by_class}"
-    dtype = str(engine.dtype).removeprefix("torch.")
-    return f"{engine.name} {engine.device} {dtype} {torch.get_num_threads()} {sizes}{flags}"
+    return f"{engine.name} {engine.device} {engine.precision} {torch.get_num_threads()} {sizes}{flags}"
 
 
 @dataclass(frozen=True, eq=False)

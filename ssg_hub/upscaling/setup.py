@@ -79,7 +79,7 @@ class Setup:
             "tiles": len(job.grid),
             "engine": engine.name,
             "device": str(engine.device),
-            "dtype": str(engine.dtype).removeprefix("torch."),
+            "dtype": engine.precision,
             "fallbacks": dict(engine.fallbacks),
         }
         if outcome.mask:
