@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 
 from .errors import CheckpointError, ConfigError, HubError, ImageError, SSGError
 from .loading import load_model
+from .mapping import UpscaleExamples
 
 if TYPE_CHECKING:
     from .adapting.adapt import adapt
     from .model import SSGModel
 
 __version__ = "0.1.0"
-__all__ = ["CheckpointError", "ConfigError", "HubError", "ImageError", "SSGError", "SSGModel", "adapt", "load_model"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "HubError",
+    "ImageError",
+    "SSGError",
+    "SSGModel",
+    "UpscaleExamples",
+    "adapt",
+    "load_model",
+]
 
 
 def __getattr__(name: str):

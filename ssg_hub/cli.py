@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("ssg_hub.commands.train", "train a generator of your own"),
     "demo": ("ssg_hub.commands.demo", "serve the page in the browser"),
     "export": ("ssg_hub.commands.export", "write a model as ONNX, checked in ONNX Runtime"),
+    "quantize": ("ssg_hub.commands.quantize", "make a model faster on CPUs, in 8-bit integers"),
     "convert": ("ssg_hub.commands.convert", "turn published weights (.pth, ncnn .param) into safetensors"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .errors import CheckpointError, SSGError
+from .networks import int8
 from .networks.assembly import build_generators, build_guide
 from .networks.blending import Blender
 from .networks.building import check_finite, sketch
@@ -82,6 +83,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
     except SSGError as error:
         raise CheckpointError(f"the config of {shown} cannot be used: {error}") from error
     _fill(generator, folder, "generator.", shown)
+    int8.attach(generator, folder)
     if second is not None:
         _fill(second, folder, "grain_generator.", shown)
 

@@ -14,6 +14,7 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
 from .errors import CheckpointError, ConfigError, SSGError
+from .networks import int8
 from .networks.building import ONE_AT_A_TIME, check_finite
 from .storage import checkpoint, hub
 from .storage.card import Pictures, build_card, name_folder, save_pictures
@@ -104,6 +105,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         if model.dtype != torch_dtype:
             model.to(torch_dtype)
         model.register_to_config(_name_or_path=name)
+        int8.attach(model.generator, folder)
         return model
 
     def save_pretrained(

@@ -10,6 +10,7 @@ from .networks.registry import Generator
 
 if TYPE_CHECKING:
     from .networks.guide import Guide
+    from .upscaling.streaming import FileResult
     from .upscaling.upscale import UpscaleResult
     from .video.upscale_video import VideoResult
 
@@ -61,6 +62,12 @@ class Upscaler:
         from .upscaling.upscale import upscale
 
         return upscale(self, image, **{"denoise": self.denoise_default, **options})
+
+    def upscale_file(self, source: str | Path, target: str | Path, **options: Any) -> "FileResult":
+        """Upscale a picture of any height from file to file; see `ssg_hub.upscaling.streaming.upscale_file`."""
+        from .upscaling.streaming import upscale_file
+
+        return upscale_file(self, source, target, **{"denoise": self.denoise_default, **options})
 
     def upscale_video(self, source: str | Path, target: str | Path, **options: Any) -> "VideoResult":
         """Upscale a clip from file to file; see `ssg_hub.video.upscale_video.upscale_video` for the options.

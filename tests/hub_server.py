@@ -17,11 +17,12 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
-LFS_SUFFIXES = (".safetensors", ".bin", ".png")
+LFS_SUFFIXES = (".safetensors", ".bin", ".png", ".parquet")
+KIND = r"(?:models|datasets)"
 REPO_ID = r"(?P<repo>[\w.-]+/[\w.-]+)"
 
 
@@ -239,15 +240,26 @@ class Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in sorted(found.commits[digest])]
         self._send_json({"id": repo, "modelId": repo, "sha": digest, "private": found.private, "siblings": siblings})
 
-    def list_tree(self, repo: str, revision: str):
+    def list_tree(self, repo: str, revision: str, folder: str | None = None):
+        """The files below a folder, or its files and folders; a folder that is named has to be there."""
+        found, start = self._repo(repo), f"{folder}/" if folder else ""
+        tree = found.commits[found.resolve(revision)]
+        inside = sorted(path for path in tree if path.startswith(start))
+        if folder is not None and not inside:
+            raise Refusal(404, "EntryNotFound", f"{folder} does not exist on {revision}")
+        if "recursive=true" not in urlsplit(self.path).query.lower():
+            inside = sorted({start + path.removeprefix(start).split("/")[0] for path in inside})
+        self._send_json([_describe_path(tree, path) for path in inside])
+
+    def paths_info(self, repo: str, revision: str):
         found = self._repo(repo)
-        entries = []
-        for path, content in sorted(found.commits[found.resolve(revision)].items()):
-            entry = {"type": "file", "path": path, "size": len(content), "oid": _git_hash(content)}
-            if path.endswith(LFS_SUFFIXES):
-                entry["lfs"] = {"oid": _sha256(content), "size": len(content), "pointerSize": 128}
-            entries.append(entry)
-        self._send_json(entries)
+        tree = found.commits[found.resolve(revision)]
+        if self.headers.get("Content-Type", "").startswith("application/json"):
+            paths = json.loads(self.body)["paths"]
+        else:
+            paths = parse_qs(self.body.decode())["paths"]
+        there = [path for path in paths if path in tree or any(name.startswith(f"{path}/") for name in tree)]
+        self._send_json([_describe_path(tree, path) for path in there])
 
     def list_refs(self, repo: str):
         branches = self._repo(repo).branches.items()
@@ -369,16 +381,17 @@ Handler.routes = [
     (("GET",), r"/api/whoami-v2", Handler.whoami),
     (("POST",), r"/api/repos/create", Handler.create_repo),
     (("POST",), r"/api/validate-yaml", Handler.validate_yaml),
-    (("GET",), rf"/api/models/{REPO_ID}", Handler.model_info),
-    (("GET",), rf"/api/models/{REPO_ID}/revision/(?P<revision>.+)", Handler.model_info),
-    (("GET",), rf"/api/models/{REPO_ID}/tree/(?P<revision>.+)", Handler.list_tree),
-    (("GET",), rf"/api/models/{REPO_ID}/refs", Handler.list_refs),
-    (("POST",), rf"/api/models/{REPO_ID}/branch/(?P<revision>.+)", Handler.create_branch),
-    (("POST",), rf"/api/models/{REPO_ID}/preupload/(?P<revision>.+)", Handler.preupload),
-    (("POST",), rf"/api/models/{REPO_ID}/commit/(?P<revision>.+)", Handler.commit),
-    (("POST",), rf"/{REPO_ID}\.git/info/lfs/objects/batch", Handler.lfs_batch),
+    (("GET",), rf"/api/{KIND}/{REPO_ID}", Handler.model_info),
+    (("GET",), rf"/api/{KIND}/{REPO_ID}/revision/(?P<revision>.+)", Handler.model_info),
+    (("GET",), rf"/api/{KIND}/{REPO_ID}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", Handler.list_tree),
+    (("POST",), rf"/api/{KIND}/{REPO_ID}/paths-info/(?P<revision>.+)", Handler.paths_info),
+    (("GET",), rf"/api/{KIND}/{REPO_ID}/refs", Handler.list_refs),
+    (("POST",), rf"/api/{KIND}/{REPO_ID}/branch/(?P<revision>.+)", Handler.create_branch),
+    (("POST",), rf"/api/{KIND}/{REPO_ID}/preupload/(?P<revision>.+)", Handler.preupload),
+    (("POST",), rf"/api/{KIND}/{REPO_ID}/commit/(?P<revision>.+)", Handler.commit),
+    (("POST",), rf"/(?:datasets/)?{REPO_ID}\.git/info/lfs/objects/batch", Handler.lfs_batch),
     (("POST",), r"/lfs/verify", Handler.lfs_verify),
-    (("GET", "HEAD"), rf"/{REPO_ID}/resolve/(?P<revision>[^/]+)/(?P<file>.+)", Handler.resolve),
+    (("GET", "HEAD"), rf"/(?:datasets/)?{REPO_ID}/resolve/(?P<revision>[^/]+)/(?P<file>.+)", Handler.resolve),
 ]
 StoreHandler.routes = [
     (("PUT",), r"/lfs/(?P<oid>[0-9a-f]{64})", StoreHandler.put),
@@ -388,6 +401,17 @@ StoreHandler.routes = [
 
 def _change(content: bytes) -> bytes:
     return content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+
+
+def _describe_path(tree: dict[str, bytes], path: str) -> dict:
+    """A file or a folder, as the Hub lists it."""
+    if path not in tree:
+        return {"type": "directory", "path": path, "size": 0, "oid": _git_hash(path.encode())}
+    content = tree[path]
+    entry = {"type": "file", "path": path, "size": len(content), "oid": _git_hash(content)}
+    if path.endswith(LFS_SUFFIXES):
+        entry["lfs"] = {"oid": _sha256(content), "size": len(content), "pointerSize": 128}
+    return entry
 
 
 def _sha256(content: bytes) -> str:

@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..images.formats import name_endings
+from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
 from ..upscaling.options import DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
 from .common import load_model, picture_options, say
-from .jobs import FORMATS, list_left_out, make_folders, plan_jobs
+from .jobs import FORMATS, Job, list_left_out, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
 from .processes import Group
@@ -54,6 +54,7 @@ def add_parser(subparsers) -> None:
     add("--engine", choices=ENGINES, help="what computes (default auto: OpenVINO on a CPU where it is installed)")
     add("--device", metavar="D", help="cpu, cuda, cuda:1, mps, … (default: the best there is)")
     add("--dtype", choices=DTYPES, help="precision of the computation (default: what fits the device)")
+    add("--stream", action="store_true", help="write each result while it is made, .tif or .png, to save memory")
     add("--max-pixels", type=int, metavar="N", help="the largest picture that is accepted, in pixels")
     add("--overwrite", action="store_true", help="replace results that exist")
     add("--manifest", type=Path, metavar="FILE", help="record each file there: JSON lines with status, seconds, size")
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = plan_jobs(
         args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
     )
+    _check_stream(args, jobs)
     make_folders(jobs)
     if rank == 0 and (left_out := list_left_out(args.inputs)):
         count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     with Group(rank, world) as group:
         if todo:
             model = load_model(args)
-            loop = Loop(model, picture_options(args, model.labels), args.overwrite, say, manifest)
+            loop = Loop(model, picture_options(args, model.labels), args.overwrite, say, manifest, args.stream)
             with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
                 failed = loop.run(todo, bar)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
@@ -106,6 +108,17 @@ def run(args: argparse.Namespace) -> int:
             manifest.join()
             say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
     return 1 if failed else 0
+
+
+def _check_stream(args: argparse.Namespace, jobs: list[Job]) -> None:
+    """Refuse --stream for what is encoded whole."""
+    if not args.stream:
+        return
+    if args.overlay:
+        raise ConfigError("--overlay needs the whole picture in memory, and --stream avoids that. Leave one out.")
+    for job in jobs:
+        if choose_format(job.image) not in ("PNG", "TIFF"):
+            raise ConfigError(f"--stream writes .png and .tif, and {job.image.name} is neither. Use --format tiff.")
 
 
 def parse_strength(text: str) -> float | dict[str, float]:

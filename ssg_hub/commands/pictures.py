@@ -14,6 +14,7 @@ from .manifest import Manifest
 
 AHEAD = 2  # pictures that are read before their turn
 WAITING = 2**26  # pixels of results that may wait to be written; beyond it the network waits
+STREAM_FROM = 2**26  # pixels of a result from which it is written while it is made
 EXPECTED = (SSGError, OSError, RuntimeError, MemoryError, ValueError)  # an error in one file: the others continue
 
 
@@ -27,6 +28,7 @@ class Loop:
         overwrite: replace results that exist.
         say: writes a line for the user.
         manifest: records the outcome for each file.
+        stream: write every result while it is made; else only what is large, where its format allows it.
     """
 
     model: Any
@@ -34,6 +36,7 @@ class Loop:
     overwrite: bool
     say: Any
     manifest: Manifest
+    stream: bool = False
 
     def run(self, jobs: list[Job], bar: Bar) -> int:
         """Do all jobs; returns how many failed.
@@ -48,7 +51,12 @@ class Loop:
                 bar.begin(job.source.name)
                 began = time.monotonic()
                 try:
-                    result = self.model.upscale(reading.result(), watch=bar.show, **self.options)
+                    picture = reading.result()
+                    if picture is None:
+                        self._stream(job, bar, began)
+                        continue
+                    result = self.model.upscale(picture, watch=bar.show, **self.options)
+                    del picture  # a large one is not held while it is written
                 except ConfigError:
                     raise
                 except EXPECTED as error:
@@ -63,15 +71,46 @@ class Loop:
         return failed
 
     def _read(self, job: Job) -> Any:
-        """The picture, if everything requested for it can be written."""
+        """The picture, if everything requested for it can be written; None if it is to be streamed."""
         from ..images.formats import check_size, choose_format
         from ..images.reading import MAX_PIXELS, read_picture
         from ..upscaling.options import output_size
 
         check_job(job, self.overwrite)
+        if self.stream or self._is_large(job):
+            return None
         picture = read_picture(job.source, self.options.get("max_pixels", MAX_PIXELS))
         check_size(output_size(picture.size, self.options["outscale"]), choose_format(job.image))
         return picture
+
+    def _is_large(self, job: Job) -> bool:
+        """Whether a result is too large to be held, and can be written while it is made."""
+        from ..images.canvas import FORMATS
+        from ..images.formats import choose_format
+        from ..images.rows import peek_size
+        from ..upscaling.options import output_size
+
+        if job.overlay is not None or choose_format(job.image) not in FORMATS:
+            return False
+        size = peek_size(job.source)
+        width, height = output_size(size, self.options["outscale"]) if size else (0, 0)
+        return width * height > STREAM_FROM
+
+    def _stream(self, job: Job, bar: Bar, began: float) -> None:
+        """Upscale a picture from file to file and print the outcome."""
+        image, mask = (
+            None if path is None or (path.exists() and not self.overwrite) else path for path in (job.image, job.mask)
+        )
+        options = {name: value for name, value in self.options.items() if name != "segment"}
+        done = self.model.upscale_file(
+            job.source, image, mask=mask, overwrite=self.overwrite, watch=bar.show, **options
+        )
+        self._say_notes(job, done.report["notes"])
+        self.manifest.add(job, "done", time.monotonic() - began, size=done.size)
+
+    def _say_notes(self, job: Job, notes: list[str]) -> None:
+        for note in dict.fromkeys(notes):
+            self.say(f"note {job.source}: {note}")
 
     def _write(self, job: Job, result: Any, seconds: float) -> int:
         """Write what was requested of a result and print the outcome; 1 when it failed."""
@@ -80,8 +119,7 @@ class Loop:
             notes = write_result(job, result, self.overwrite)
         except EXPECTED as error:
             return self._fail(job, error, seconds + time.monotonic() - began)
-        for note in dict.fromkeys([*result.report.get("notes", []), *notes]):
-            self.say(f"note {job.source}: {note}")
+        self._say_notes(job, [*result.report.get("notes", []), *notes])
         self.manifest.add(job, "done", seconds + time.monotonic() - began, size=result.content.size)
         return 0
 

@@ -1,23 +1,20 @@
 """PNG (W3C, third edition): its chunks taken apart, and its 16-bit colour, which Pillow reads at 8 bits.
 
 Reading 16 bits asks Pillow's own decoder twice: it keeps the first byte of each sample, and told that the file has the
-other byte order it keeps the second. Writing them is a page of code: plain rows under zlib.
+other byte order it keeps the second.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from typing import IO
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from .metadata import LARGEST, PREFIX, Found, Metadata, decode_text
+from .metadata import LARGEST, Found, Metadata, decode_text
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-ROWS = 256  # rows that are compressed at a time, to bound the memory
-COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 GRAY, COLOR, PALETTE = 0, 2, 3
 XMP = b"XML:com.adobe.xmp"
 
@@ -36,7 +33,7 @@ def take_apart(data: bytes) -> tuple[bytes, Found]:
             kept.append(whole)
         elif kind == b"tRNS" and kept[-1][4:8] != b"IDAT":
             if _is_transparency(body, color):
-                kept.append(whole if color == PALETTE else _make_chunk(b"tRNS", _mask_key(body, bits)))
+                kept.append(whole if color == PALETTE else make_chunk(b"tRNS", _mask_key(body, bits)))
             else:
                 found.note("The transparent colour cannot be read and was left out.")
         elif kind == b"acTL" and len(body) == 8:
@@ -107,37 +104,6 @@ def save_options(metadata: Metadata) -> dict:
     for kind, content in text_chunks(metadata):
         info.add(kind, content)
     return {"pnginfo": info}
-
-
-def write_deep(file: IO[bytes], planes: np.ndarray, metadata: Metadata) -> None:
-    """Write a 16-bit PNG.
-
-    Args:
-        file: open for writing bytes.
-        planes: uint16 (H, W, C); C is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
-        metadata: to embed.
-    """
-    height, width, channels = planes.shape
-    file.write(SIGNATURE)
-    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPES[channels], 0, 0, 0))
-    if metadata.icc:
-        _write_chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
-    if metadata.dpi:
-        _write_chunk(file, b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in metadata.dpi), 1))
-    for kind, content in text_chunks(metadata):
-        _write_chunk(file, kind, content)
-    if metadata.exif:
-        _write_chunk(file, b"eXIf", metadata.exif.removeprefix(PREFIX))
-    packer = zlib.compressobj(6)
-    above = np.zeros((1, 2 * width * channels), np.uint8)
-    for top in range(0, height, ROWS):
-        rows = planes[top : top + ROWS].astype(">u2").view(np.uint8).reshape(-1, 2 * width * channels)
-        filtered = np.full((len(rows), rows.shape[1] + 1), 2, np.uint8)  # each row starts with filter type 2, "up"
-        np.subtract(rows, np.concatenate((above, rows[:-1])), out=filtered[:, 1:])
-        above = rows[-1:]
-        _write_chunk(file, b"IDAT", packer.compress(filtered.tobytes()))
-    _write_chunk(file, b"IDAT", packer.flush())
-    _write_chunk(file, b"IEND", b"")
 
 
 def _read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -226,9 +192,6 @@ def _reopen(data: bytes, change) -> Image.Image:
     return image
 
 
-def _write_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
-    file.write(_make_chunk(kind, data))
-
-
-def _make_chunk(kind: bytes, data: bytes) -> bytes:
+def make_chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -73,7 +73,7 @@ def read_picture(source: Any, max_pixels: int = MAX_PIXELS) -> Picture:
         return _read_image(source, max_pixels)
     else:
         return _read_opened(open_picture(source), max_pixels)
-    _check_limit(picture.size, "the picture", max_pixels)
+    check_limit(picture.size, "the picture", max_pixels)
     return picture
 
 
@@ -118,8 +118,8 @@ def read_labels(source: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, Image.Image):
         return _check_ids(np.asarray(source), "the label map")
     opened = open_picture(source)
-    _check_limit(opened.stored, opened.name, max_pixels)
-    with _naming(opened.name, size=opened.stored):
+    check_limit(opened.stored, opened.name, max_pixels)
+    with naming(opened.name, size=opened.stored):
         ids = tiff.read_ids(opened.page) if opened.page else np.asarray(opened.image)
     return _turn(_check_ids(ids, opened.name), opened.orientation)
 
@@ -181,7 +181,7 @@ def open_picture(source: str | os.PathLike | bytes | bytearray | memoryview) -> 
         )
     if not data:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
-    with _naming(name, data):
+    with naming(name, data):
         image, page, data, found = _open_format(find_format(data), data)
         stored = page.size if page else image.size
         if min(stored) < 1:
@@ -269,9 +269,9 @@ def _found_in(image: Image.Image) -> Found:
 
 
 def _read_opened(opened: Opened, max_pixels: int) -> Picture:
-    _check_limit(opened.stored, opened.name, max_pixels)
-    notes = _count_frames(opened.found, 0)
-    with _naming(opened.name, size=opened.stored):
+    check_limit(opened.stored, opened.name, max_pixels)
+    notes = count_frames(opened.found, 0)
+    with naming(opened.name, size=opened.stored):
         if opened.page:
             values, alpha = tiff.decode(opened.page, notes)
             if isinstance(values, Image.Image):
@@ -286,18 +286,19 @@ def _read_image(image: Image.Image, max_pixels: int) -> Picture:
     name = "the picture"
     if 0 in image.size:
         raise ImageError(f"{name} is {image.width}x{image.height}; at least one pixel is needed.")
-    _check_limit(image.size, name, max_pixels)
-    with _naming(name, size=image.size):
+    check_limit(image.size, name, max_pixels)
+    with naming(name, size=image.size):
         key = png.transparent_gray(image)
         image.load()  # a TIFF turns itself upright here
         found = _found_in(image)
-        notes = _count_frames(found, image.tell())
+        notes = count_frames(found, image.tell())
         metadata, orientation = clean(found)
         values, alpha = _decode_image(image, metadata, notes, key)
         return _finish(values, alpha, metadata, orientation, [*notes, *found.notes])
 
 
-def _count_frames(found: Found, used: int) -> list[str]:
+def count_frames(found: Found, used: int) -> list[str]:
+    """A note where a file holds more than one frame or page."""
     if found.frames == 1 and not found.more:
         return []
     count = f"{'more than ' if found.more else ''}{found.frames} frame{'s' if found.frames > 1 else ''} or pages"
@@ -308,10 +309,14 @@ def _finish(
     values: np.ndarray, alpha: np.ndarray | None, metadata: Metadata, orientation: int, notes: list[str]
 ) -> Picture:
     """Turn the pixels upright; a profile of other colours than these has been used up, or never was of use."""
-    if metadata.icc and metadata.icc[16:20] not in (b"RGB ", b"GRAY"):
-        metadata = metadata._replace(icc=None)
     alpha = None if alpha is None else _turn(alpha, orientation)
-    return Picture(_turn(values, orientation), alpha, notes=notes, **metadata._asdict())
+    return Picture(_turn(values, orientation), alpha, notes=notes, **fit_profile(metadata)._asdict())
+
+
+def fit_profile(metadata: Metadata) -> Metadata:
+    """The metadata without a profile that is not for RGB or gray."""
+    usable = not metadata.icc or metadata.icc[16:20] in (b"RGB ", b"GRAY")
+    return metadata if usable else metadata._replace(icc=None)
 
 
 def _decode_image(image: Image.Image, metadata: Metadata, notes: list[str], key: int | None = None) -> Planes:
@@ -364,7 +369,7 @@ def _turn(planes: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @contextmanager
-def _naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) -> Iterator[None]:
+def naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) -> Iterator[None]:
     """Turn whatever ends the reading of a file into an ImageError that names it."""
     try:
         yield
@@ -387,7 +392,8 @@ def _naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) -
         raise ImageError(f"{name} is damaged or cut short ({reason}). Copy or download it again.") from error
 
 
-def _check_limit(size: tuple[int, int], name: str, max_pixels: int) -> None:
+def check_limit(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Raise ImageError for more than `max_pixels`."""
     width, height = size
     if width * height > max_pixels:
         raise ImageError(

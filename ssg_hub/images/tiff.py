@@ -30,6 +30,7 @@ XMP, IPTC, ICC, GEOREFERENCE = 700, 33723, 34675, (33550, 33922, 34264)
 # What Pillow needs to know of a page: sizes, samples, strips or tiles, fax options, JPEG tables, colour of YCbCr.
 STRUCTURE = {*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, *range(322, 326), 332, 338, 339}
 STRUCTURE |= {347, *range(512, 522), *range(529, 533)}
+LARGEST_PIECE = 2**25  # bytes of a strip, or of a row of tiles, that may be decoded for a few rows of it
 OUTLIERS = 0.01  # share of float samples that may lie outside of [0, 1]
 BAND = 2**20  # samples that are unpacked or scaled at a time
 
@@ -112,8 +113,30 @@ def open_by_pillow(page: Page) -> Image.Image:
         raise ImageError(f"this kind of TIFF ({kind}) cannot be read. Save it as RGB without compression.") from None
 
 
-def decode(page: Page, notes: list[str]) -> tuple[np.ndarray | Image.Image, np.ndarray | None]:
+def can_be_cut(page: Page) -> bool:
+    """Whether some rows of a page can be decoded without the others, and say what they are without them.
+
+    So can unsigned samples of up to 16 bits without alpha, in strips or tiles that are no whole pictures themselves.
+    """
+    if not page.is_of_bytes or page.photometric not in (WHITE_IS_0, BLACK_IS_0, RGB, PALETTE):
+        return False
+    if page.number(339, UNSIGNED) not in (UNSIGNED, UNDEFINED) or _bits(page) > 16 or _alpha_place(page) is not None:
+        return False
+    tiled = 322 in page.tags
+    rows = page.number(323) if tiled else min(page.number(278, page.size[1]) or page.size[1], page.size[1])
+    in_single_rows = not tiled and page.number(259, NONE) == NONE
+    return in_single_rows or rows * page.size[0] * page.samples * _bits(page) / 8 <= LARGEST_PIECE
+
+
+def decode(
+    page: Page, notes: list[str], rows: tuple[int, int] | None = None
+) -> tuple[np.ndarray | Image.Image, np.ndarray | None]:
     """The pixels of a page whose compression is one of bytes.
+
+    Args:
+        page: from `take_apart`.
+        notes: takes the notes.
+        rows: the first and the one after the last that are wanted, of a page that `can_be_cut`; None is all.
 
     Returns:
         Gray (H, W) or RGB (H, W, 3) as uint8 or uint16; or an image in mode CMYK or LAB. And alpha (H, W), not
@@ -129,11 +152,9 @@ def decode(page: Page, notes: list[str]) -> tuple[np.ndarray | Image.Image, np.n
             f"its colours are stored in a way that is not read here (photometric interpretation {photometric}). "
             "Save it as RGB."
         )
-    samples = _read_samples(page)
-    extra = page.numbers(338, [])
-    missing = photometric == RGB and samples.shape[2] == 4 and not extra  # no word on the fourth: it is alpha
-    place = colors if missing else next((colors + i for i, kind in enumerate(extra) if kind in (1, 2, COREL)), None)
-    has_alpha = place is not None and place < samples.shape[2]
+    samples = _read_samples(page, rows)
+    place, extra = _alpha_place(page), page.numbers(338, [])
+    has_alpha = place is not None
     if samples.shape[2] < colors:
         raise ImageError(f"it has {samples.shape[2]} samples a pixel; {colors} are needed for its colours.")
     if photometric == PALETTE:
@@ -146,9 +167,18 @@ def decode(page: Page, notes: list[str]) -> tuple[np.ndarray | Image.Image, np.n
         return _as_image(photometric, values, notes), None if alpha is None else to_8_bit(alpha)
     if photometric == WHITE_IS_0:
         values = np.iinfo(values.dtype).max - values
-    if has_alpha and not missing and extra[place - colors] == PREMULTIPLIED:
+    if has_alpha and extra and extra[place - colors] == PREMULTIPLIED:
         values = _unmultiply(values, alpha)
     return np.ascontiguousarray(values[..., 0] if colors == 1 else values), alpha
+
+
+def _alpha_place(page: Page) -> int | None:
+    """Which of a pixel's samples is alpha."""
+    colors, extra = COLORS[page.photometric], page.numbers(338, [])
+    if page.photometric == RGB and page.samples == 4 and not extra:  # no word on the fourth: it is alpha
+        return colors
+    place = next((colors + i for i, kind in enumerate(extra) if kind in (1, 2, COREL)), None)
+    return place if place is not None and place < page.samples else None
 
 
 def read_ids(page: Page) -> np.ndarray:
@@ -157,8 +187,8 @@ def read_ids(page: Page) -> np.ndarray:
     return samples[..., 0] if page.photometric in (WHITE_IS_0, BLACK_IS_0, PALETTE) else samples
 
 
-def _read_samples(page: Page) -> np.ndarray:
-    """The samples (H, W, C) as stored: unsigned or signed integers, or floats."""
+def _read_samples(page: Page, wanted: tuple[int, int] | None = None) -> np.ndarray:
+    """The samples (H, W, C) as stored, of all rows or of those wanted: unsigned or signed integers, or floats."""
     (width, height), count, bits = page.size, page.samples, _bits(page)
     tiled = 322 in page.tags
     across_side = page.number(322) if tiled else width
@@ -173,17 +203,28 @@ def _read_samples(page: Page) -> np.ndarray:
     lengths = page.numbers(325, page.numbers(279, [])) or _guess_lengths(offsets, len(page.data))
     if min(len(offsets), len(lengths)) < planes * across * down:
         raise ValueError("strips or tiles are missing")
-    rows = down * across * down_side if tiled else height
     channels = 1 if planes > 1 else count
+    row_bytes = -(-across_side * channels * bits // 8)
+    start, stop = wanted or (0, height)
+    if wanted and not tiled and page.number(259, NONE) == NONE:  # each row can be had by itself
+        offsets = [
+            offsets[plane * down + row // down_side] + row % down_side * row_bytes
+            for plane in range(planes)
+            for row in range(height)
+        ]
+        lengths, down, down_side = [row_bytes] * len(offsets), height, 1
+    first, last = start // down_side, -(-stop // down_side)  # rows of strips or tiles
+    above, end = first * down_side, min(last * down_side, height)
+    rows = (last - first) * across * down_side if tiled else end - above
     read = []
     for plane in range(planes):
-        part = slice(plane * across * down, (plane + 1) * across * down)
-        raw = _read_rows(page, offsets[part], lengths[part], -(-across_side * channels * bits // 8), down_side, rows)
+        part = slice((plane * down + first) * across, (plane * down + last) * across)
+        raw = _read_rows(page, offsets[part], lengths[part], row_bytes, down_side, rows)
         samples = _unpack(page, raw, across_side * channels, channels).reshape(rows, across_side, channels)
         if tiled:
-            samples = samples.reshape(down, across, down_side, across_side, channels).swapaxes(1, 2)
-            samples = samples.reshape(down * down_side, across * across_side, channels)[:height, :width]
-        read.append(samples)
+            samples = samples.reshape(last - first, across, down_side, across_side, channels).swapaxes(1, 2)
+            samples = samples.reshape(-1, across * across_side, channels)[: end - above, :width]
+        read.append(samples[start - above : stop - above])
     return read[0] if planes == 1 else np.concatenate(read, axis=-1)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,14 +11,17 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from . import jpeg, png, tiff_writer
+from . import jpeg, png
 from .formats import check_size, check_target, choose_format
 from .levels import to_8_bit
 from .metadata import Metadata, add_resolution, metadata_of, usable
 from .picture import Picture, from_pil
+from .png_writer import PngWriter
+from .tiff_writer import TiffWriter
 
-ROWS = 256  # of a strip
+ROWS = 256  # that are encoded at a time
 JPEG_QUALITY, AVIF_QUALITY = 95, 95
+GRAY_ALPHA_NOTE = "16-bit gray with alpha was written as RGBA: few programs read it as such in a TIFF."
 
 
 def write_picture(
@@ -56,21 +59,44 @@ def write_picture(
     check_target(path, overwrite)
     check_size(picture.size, format)
     notes: list[str] = []
+    with replacing(path, overwrite) as file, naming_target(path):
+        _encode(file, picture, format, quality, notes)
+    return notes
+
+
+@contextlib.contextmanager
+def replacing(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
+    """A file beside `path` that takes its name when the block ends well, and is removed when it does not.
+
+    Raises:
+        ImageError: a file that exists, or one that cannot be made.
+    """
     partial = path.with_name(f".{uuid.uuid4().hex[:16]}.tmp")
     try:
-        with open(partial, "xb") as file:
-            _encode(file, picture, format, quality, notes)
+        with contextlib.ExitStack() as stack:
+            with naming_target(path):
+                file = stack.enter_context(open(partial, "xb"))
+            yield file
+            with naming_target(path):
+                file.close()  # now, so that a full disk is noticed
         check_target(path, overwrite)  # again: another process may have been faster
-        os.replace(partial, path)
-    except ImageError:
-        raise
-    except Exception as error:  # a full disk, and whatever an encoder stumbles over
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"{path} cannot be written: {reason}. Choose another place.") from error
+        with naming_target(path):
+            os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):  # after a success it is gone already
             partial.unlink()
-    return notes
+
+
+@contextlib.contextmanager
+def naming_target(path: Path) -> Iterator[None]:
+    """Turn whatever ends the writing of a file (a full disk, what an encoder stumbles over) into an ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(f"{path} cannot be written: {reason}. Choose another place.") from error
 
 
 def _encode(
@@ -79,14 +105,14 @@ def _encode(
     ours = isinstance(picture, Picture)  # and so upright; a Pillow image is as its maker left it
     said = picture.metadata if isinstance(picture, Picture) else metadata_of(picture)
     metadata = usable(said, upright=ours, notes=notes)
-    metadata = _fit_metadata(metadata, format, notes)
+    metadata = fit_metadata(metadata, format, notes)
     if isinstance(picture, Image.Image) and (picture.mode.startswith("I") or picture.mode == "F"):
         picture = Picture(*from_pil(picture))
     if format == "TIFF":
         return _encode_tiff(file, picture, metadata, notes)
     if isinstance(picture, Picture):
         if picture.bits == 16 and format == "PNG":
-            return png.write_deep(file, _planes_of(picture), metadata)
+            return _write_rows(PngWriter(file, picture.size, _channels_of(picture), 16, metadata), _cut_bands(picture))
         picture = _round(picture, format, notes).to_image()
     # empty where there is none, because Pillow would else look for it in the image's own `info`
     options: dict[str, Any] = {
@@ -107,7 +133,7 @@ def _encode(
     picture.save(file, format, **options)
 
 
-def _fit_metadata(metadata: Metadata, format: str, notes: list[str]) -> Metadata:
+def fit_metadata(metadata: Metadata, format: str, notes: list[str]) -> Metadata:
     """The metadata as far as a format has a place for it."""
     fitting = jpeg.fit(metadata, notes) if format == "JPEG" else metadata
     if format not in ("PNG", "JPEG"):
@@ -129,10 +155,19 @@ def _round(picture: Picture, format: str, notes: list[str]) -> Picture:
     return picture.with_pixels(to_8_bit(picture.values), None if picture.alpha is None else to_8_bit(picture.alpha))
 
 
-def _planes_of(picture: Picture) -> np.ndarray:
+def planes_of(picture: Picture) -> np.ndarray:
     """(H, W, C): gray or RGB, and alpha behind them where there is one."""
     planes = picture.values[..., None] if picture.is_gray else picture.values
     return planes if picture.alpha is None else np.concatenate((planes, picture.alpha[..., None]), axis=-1)
+
+
+def for_tiff(planes: np.ndarray) -> np.ndarray:
+    """Planes (h, w, C) in a form that most programs read in a TIFF: 16-bit gray with alpha as RGBA."""
+    return planes[..., [0, 0, 0, 1]] if planes.shape[2] == 2 and planes.dtype == np.uint16 else planes
+
+
+def _channels_of(picture: Picture) -> int:
+    return (1 if picture.is_gray else 3) + (picture.alpha is not None)
 
 
 def _encode_tiff(file: IO[bytes], picture: Picture | Image.Image, metadata: Metadata, notes: list[str]) -> None:
@@ -140,12 +175,19 @@ def _encode_tiff(file: IO[bytes], picture: Picture | Image.Image, metadata: Meta
     if isinstance(picture, Image.Image) and picture.mode == "P" and not picture.has_transparency_data:
         palette = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
     if isinstance(picture, Picture) and picture.bits == 16 and picture.is_gray and picture.alpha is not None:
-        notes.append("16-bit gray with alpha was written as RGBA: few programs read it as such in a TIFF.")
-    tiff_writer.write_tiff(file, _cut_bands(picture, palette is not None), picture.size, metadata, palette)
+        notes.append(GRAY_ALPHA_NOTE)
+    bands = (for_tiff(band) for band in _cut_bands(picture, palette is not None))
+    _write_rows(TiffWriter(file, picture.size, metadata, palette), bands)
 
 
-def _cut_bands(picture: Picture | Image.Image, indexed: bool) -> Iterator[np.ndarray]:
-    """The rows of a picture for a TIFF, `ROWS` at a time, so that a large one is not held twice."""
+def _write_rows(writer: PngWriter | TiffWriter, bands: Iterable[np.ndarray]) -> None:
+    for band in bands:
+        writer.add(band)
+    writer.finish()
+
+
+def _cut_bands(picture: Picture | Image.Image, indexed: bool = False) -> Iterator[np.ndarray]:
+    """The rows of a picture, `ROWS` at a time, so that a large one is not held twice."""
     width, height = picture.size
     for top in range(0, height, ROWS):
         if isinstance(picture, Picture):
@@ -154,8 +196,7 @@ def _cut_bands(picture: Picture | Image.Image, indexed: bool) -> Iterator[np.nda
         else:
             band = picture.crop((0, top, width, min(top + ROWS, height)))
             part = Picture(np.asarray(band)) if indexed else Picture(*from_pil(band))
-        planes = _planes_of(part)
-        yield planes[..., [0, 0, 0, 1]] if planes.shape[2] == 2 and planes.dtype == np.uint16 else planes
+        yield planes_of(part)
 
 
 def _fit_jpeg(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..images.canvas import Canvas
 from ..images.levels import LUMA
 from ..images.picture import Picture
 from ..images.resampling import fill_transparent, pull_colors, resize_bicubic, resize_lanczos, to_floats
 from .engines.base import CELL, Engine
 from .progress import Tracker
-from .result import ColorSheet, enlarge_bicubic
+from .result import ColorSheet
 from .soft_masks import DriftSheet, MaskSheet, ReadingSheet, cell_span, total_variation
 from .tiling import Feather, Grid, Span, scale_span
 
@@ -71,32 +73,40 @@ def name_kind(engine: Engine, generates: bool, segments: bool, by_class: bool) -
     networks = [engine.generator] * generates + [engine.guide] * (segments or by_class)
     sizes = "+".join(f"{type(part).__name__}{sum(p.numel() for p in part.parameters())}" for part in networks)
     flags = f"{' mask' * segments}{' classes' * by_class}"
-    dtype = str(engine.dtype).removeprefix("torch.")
-    return f"{engine.name} {engine.device} {dtype} {torch.get_num_threads()} {sizes}{flags}"
+    return f"{engine.name} {engine.device} {engine.precision} {torch.get_num_threads()} {sizes}{flags}"
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The whole picture (as `UpscaleResult.content`) and, when segmented, what the guide says of it."""
+    """What the sheet of colours returns (the picture) and, when segmented, what the guide says of it."""
 
-    content: Image.Image | Picture
+    content: Image.Image | Picture | None
     mask: MaskSheet | None
     readings: ReadingSheet | None
     drift: DriftSheet | None
 
 
-def run_job(job: Job, tracker: Tracker) -> Outcome:
-    """Send every tile through the networks; call inside of `job.engine.running()`."""
+def run_job(
+    job: Job, tracker: Tracker, colors: ColorSheet | None = None, ids: np.ndarray | Canvas | None = None
+) -> Outcome:
+    """Send every tile through the networks; call inside of `job.engine.running()`.
+
+    Args:
+        job: what is done.
+        tracker: follows it.
+        colors: takes the colours; by default a sheet in memory.
+        ids: takes the mask's ids, (H, W); by default an array.
+    """
     job.engine.tracker = tracker
-    colors, mask, readings, drift = None, None, None, None
+    mask, readings, drift = None, None, None
+    colors = colors or ColorSheet(job.picture, job.size)
     add: list[Feather] = []
     if job.generates:
-        colors = ColorSheet(job.picture, job.size)
         rows, columns = (scale_span(job.picture.size[side], job.size[side]) for side in (1, 0))
         add.append(Feather(job.grid.scaled(rows, columns), colors.put))
     if job.segment:
         cells = job.grid.scaled(cell_span(job.engine.scale), cell_span(job.engine.scale))
-        mask = MaskSheet(job.size, job.step, len(job.engine.guide.labels), job.uncertain_below)
+        mask = MaskSheet(job.size, job.step, len(job.engine.guide.labels), job.uncertain_below, ids)
         extent = (cells.columns[-1][1], cells.rows[-1][1])
         readings, drift = ReadingSheet(extent), DriftSheet(extent)
 
@@ -114,8 +124,7 @@ def run_job(job: Job, tracker: Tracker) -> Outcome:
                 feather.add(part, row, column)
             tracker.finish_tile()
         tracker.finish(job.kind)
-    content = colors.finish() if colors else enlarge_bicubic(job.picture, job.size)
-    return Outcome(content, mask, readings, drift)
+    return Outcome(colors.finish() if job.generates else colors.enlarge(), mask, readings, drift)
 
 
 def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tensor]:

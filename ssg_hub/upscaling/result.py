@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -91,13 +92,6 @@ class ColorSheet:
     def __init__(self, source: Picture, size: tuple[int, int]):
         self.source, self.size = source, size
         self.cover = None if source.alpha is None else Picture(source.alpha)
-        if source.bits == 8:
-            mode = ("L" if source.is_gray else "RGB") + ("" if self.cover is None else "A")
-            self.image = Image.new(mode, size)
-        else:
-            shape = (size[1], size[0])
-            self.values = np.empty(shape + source.values.shape[2:], np.uint16)
-            self.alpha = None if self.cover is None else np.empty(shape, np.uint16)
 
     def put(self, part: Tensor, top: int, left: int) -> None:
         """Take finished colours (C, h, w) in [0, 1]; C is 1 for gray, 3 for RGB."""
@@ -107,25 +101,40 @@ class ColorSheet:
         alpha = None
         if self.cover is not None:
             alpha = resize_bicubic(self.cover, self.size, (left, top, right, bottom)).values
-        if self.source.bits == 8:
-            self.image.paste(Picture(values, alpha).to_image(), (left, top))
-        else:
-            self.values[top:bottom, left:right] = values
-            if alpha is not None:
-                self.alpha[top:bottom, left:right] = alpha
+        self.place(Picture(values, alpha), top, left)
 
-    def finish(self) -> Image.Image | Picture:
+    def place(self, part: Picture, top: int, left: int) -> None:
+        """Put a finished part where it belongs."""
+        if self.source.bits == 8:
+            self._image.paste(part.to_image(), (left, top))
+            return
+        window = slice(top, top + part.size[1]), slice(left, left + part.size[0])
+        values, alpha = self._arrays
+        values[window] = part.values
+        if alpha is not None:
+            alpha[window] = part.alpha
+
+    def finish(self) -> Image.Image | Picture | None:
         """The picture, with what travels along."""
         if self.source.bits == 8:
-            self.image.info.update(self.source.metadata.info)
-            return self.image
-        return Picture(self.values, self.alpha, **self.source.metadata._asdict())
+            self._image.info.update(self.source.metadata.info)
+            return self._image
+        return Picture(*self._arrays, **self.source.metadata._asdict())
 
+    def enlarge(self) -> Image.Image | Picture | None:
+        """The whole picture by Pillow's bicubic, in place of all parts."""
+        if self.source.bits == 16:
+            return resize_bicubic(self.source, self.size)
+        image = self.source.to_image().resize(self.size, Image.Resampling.BICUBIC)
+        image.info.update(self.source.metadata.info)
+        return image
 
-def enlarge_bicubic(source: Picture, size: tuple[int, int]) -> Image.Image | Picture:
-    """The whole picture by Pillow's bicubic, in the form of `UpscaleResult.content`."""
-    if source.bits == 16:
-        return resize_bicubic(source, size)
-    image = source.to_image().resize(size, Image.Resampling.BICUBIC)
-    image.info.update(source.metadata.info)
-    return image
+    @cached_property
+    def _image(self) -> Image.Image:
+        return Image.new(("L" if self.source.is_gray else "RGB") + ("" if self.cover is None else "A"), self.size)
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray | None]:
+        shape = (self.size[1], self.size[0])
+        alpha = None if self.cover is None else np.empty(shape, np.uint16)
+        return np.empty(shape + self.source.values.shape[2:], np.uint16), alpha

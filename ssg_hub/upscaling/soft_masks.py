@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..images.canvas import Canvas
 from .engines.base import CELL
 
 UNCERTAIN = "uncertain"
@@ -64,10 +65,18 @@ class MaskSheet:
         step: (x, y) mask pixels to one cell of the soft labels.
         classes: K; pixels without confidence get the id K.
         uncertain_below: the confidence (largest probability) under which a pixel is uncertain.
+        ids: what takes the ids, (H, W) uint8; by default an array.
     """
 
-    def __init__(self, size: tuple[int, int], step: tuple[float, float], classes: int, uncertain_below: float):
-        self.ids = np.zeros((size[1], size[0]), np.uint8)
+    def __init__(
+        self,
+        size: tuple[int, int],
+        step: tuple[float, float],
+        classes: int,
+        uncertain_below: float,
+        ids: np.ndarray | Canvas | None = None,
+    ):
+        self.ids = np.zeros((size[1], size[0]), np.uint8) if ids is None else ids
         self.step, self.classes, self.uncertain_below = step, classes, uncertain_below
         self.counts = np.zeros(classes + 1, np.int64)
 
@@ -87,7 +96,7 @@ class MaskSheet:
     def to_image(self, palette: list[tuple[int, int, int]]) -> Image.Image:
         """The mask as an indexed picture, with the colour of *uncertain* after those of the classes."""
         image = Image.fromarray(self.ids)
-        image.putpalette([value for color in (*palette, UNCERTAIN_COLOR) for value in color])
+        image.putpalette(mask_palette(palette).ravel().tolist())
         return image
 
     def describe(self, labels: list[str], palette: list[tuple[int, int, int]]) -> list[dict]:
@@ -98,6 +107,11 @@ class MaskSheet:
             {"id": int(i), "name": names[i], "color": list(colors[i]), "share": float(self.counts[i] / self.ids.size)}
             for i in found
         ]
+
+
+def mask_palette(palette: list[tuple[int, int, int]]) -> np.ndarray:
+    """The colours of a mask (K + 1, 3): of the classes, and of *uncertain*."""
+    return np.array([*palette, UNCERTAIN_COLOR], np.uint8)
 
 
 class Taps:

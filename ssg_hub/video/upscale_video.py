@@ -18,7 +18,8 @@ from ..images.picture import Picture
 from ..images.writing import write_picture
 from ..upscaling.options import output_size
 from ..upscaling.result import UpscaleResult
-from ..upscaling.upscale import HONESTY, upscale
+from ..upscaling.setup import HONESTY
+from ..upscaling.upscale import upscale
 from .clip import Clip
 from .encoding import StreamWriter
 from .frames import Frame

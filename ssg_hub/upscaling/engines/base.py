@@ -43,6 +43,7 @@ class Engine(ABC):
         fallbacks: how often each emergency measure was taken: "tile_halved", "float32_redo".
         notes: sentences for the report.
         tracker: called while the engine prepares and computes; it may raise, to end the run.
+        allows_int8: whether a generator may be run in 8-bit integers, where it has them and the engine can.
     """
 
     name: ClassVar[str]
@@ -59,6 +60,7 @@ class Engine(ABC):
         self.fallbacks: Counter[str] = Counter()
         self.notes: list[str] = []
         self.tracker = Tracker()
+        self.allows_int8 = False
         self._fits: dict[str, int] = {}  # the side that fitted after an out-of-memory: later tiles start with it
         self._in_float32: Engine | None = None
 
@@ -71,6 +73,11 @@ class Engine(ABC):
     def context(self) -> int:
         """LR pixels around a pixel that its SR depends on, to each side."""
         return getattr(self.generator, "context", OVERLAP)
+
+    @property
+    def precision(self) -> str:
+        """What the generator is computed in, for the report."""
+        return str(self.dtype).removeprefix("torch.")
 
     @property
     def bytes_per_pixel(self) -> int:

@@ -24,7 +24,8 @@ def open_engine(
     Args:
         generator, guide: as `Engine` takes them.
         engine: "torch"; "openvino", which is torch with a note where it cannot be used; "auto", OpenVINO on a CPU where
-            it can be used and torch elsewhere; None, what `SSG_ENGINE` says, or "auto".
+            it can be used (in int8 where the generator has it) and torch elsewhere; None, what `SSG_ENGINE` says, or
+            "auto".
         device: where to compute; default: where the generator is.
         dtype: float32, float16 or bfloat16; default: the generator's.
 
@@ -44,6 +45,7 @@ def open_engine(
             notes.append(f"{kind.title} {reason}; {ALWAYS} was used.")
     opened = kind(generator, guide, place, precision)
     opened.notes += notes
+    opened.allows_int8 = name == "auto"
     return opened
 
 

@@ -1,8 +1,11 @@
 """The OpenVINO engine: the fastest way through a network on a CPU."""
 
+from functools import cached_property
+
 import torch
 from torch import Tensor, nn
 
+from ...networks.int8 import Int8, Int8Compact
 from ...networks.registry import Generator
 from . import compiled
 from .base import SMALLEST_SEEN, Engine, Finish
@@ -41,6 +44,17 @@ class OpenVINOEngine(Engine):
         self._source = TorchEngine(generator, guide, device, torch.float32)
         self._networks: dict[str, compiled.CompiledNetwork | None] = {}
 
+    @property
+    def precision(self) -> str:
+        return "int8" if self._int8 is not None else super().precision
+
+    @cached_property
+    def _int8(self) -> Int8 | None:
+        """The generator's integers, where they may be used, and are of its present weights."""
+        found = getattr(self.generator, "int8", None)
+        usable = found is not None and self.allows_int8 and self.dtype == torch.float32 and compiled.has_int8()
+        return found if usable and found.fits(self.generator) else None
+
     def infer(self, network: str, tile: Tensor, finish: Finish) -> Tensor:
         if network not in self._networks:
             with self.tracker.preparing():
@@ -55,6 +69,12 @@ class OpenVINOEngine(Engine):
         return OpenVINOEngine(self.generator, self.guide, self.device, torch.float32)
 
     def _compile(self, network: str) -> compiled.CompiledNetwork | None:
+        if network == "generator" and self._int8 is not None:
+            try:
+                return compiled.compile_network(Int8Compact(self.generator, self._int8), self.dtype, EXAMPLES[network])
+            except compiled.Refused as refusal:
+                self.notes.append(f"OpenVINO cannot run the generator in int8 ({refusal}); it ran in float32.")
+                self._int8 = None
         try:
             return compiled.compile_network(self._source.module(network), self.dtype, EXAMPLES[network])
         except compiled.Refused as refusal:

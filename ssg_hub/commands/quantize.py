@@ -1,0 +1,157 @@
+"""`ssg quantize`: a model's generator in 8-bit integers, kept only where it passes what is asked of it."""
+
+import argparse
+import os
+import uuid
+from pathlib import Path
+
+from ..errors import CheckpointError, ConfigError, ImageError
+from ..loading import EMBEDDED
+
+HELD_OUT = 5  # every fifth picture is not fitted to, but measured
+MOST_PICTURES, MOST_HELD_OUT = 28, 24
+CROP = 64  # LR pixels a side that a picture gives for the fit
+CONSTANT = 16  # the side of pictures of one colour that join them, so that black and white are reached
+IN_FLOAT = (0, 4, 8, 12)  # layers at the start that stay in float32 beside the first and the last; tried in turn
+
+
+def add_parser(subparsers) -> None:
+    """Add `ssg quantize` to the command line."""
+    parser = subparsers.add_parser(
+        "quantize",
+        help="make a model's generator faster on CPUs, in 8-bit integers",
+        description="Fit 8-bit integers to a generator, measure them on pictures that were held out, and keep them "
+        "beside the model's weights only if they pass: at least 42 dB from float32, LPIPS moved by at most .002, "
+        "colours by .3 (CIELAB), constant colours kept, and faster. Needs OpenVINO, and AlexNet for LPIPS.",
+    )
+    add = parser.add_argument
+    add("model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or weights file (default {EMBEDDED})")
+    add("--calibrate", type=Path, nargs="+", required=True, metavar="FOLDER", help="LR pictures such as it will get")
+    add("--references", type=Path, nargs="*", default=[], metavar="FOLDER", help="HR of these, with the same names")
+    add("-o", "--output", type=Path, metavar="OUT", help="folder of the model; it is saved there where there is none")
+    add("--lpips", metavar="PLACE", help="folder or Hub id with alexnet_features.safetensors")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Quantise, print what was measured, and keep it if all gates are passed; 1 if they are not.
+
+    Raises:
+        SSGError: the request cannot be done as given.
+    """
+    from ..evaluation import distances
+    from ..images.formats import list_pictures
+    from ..loading import load_model
+    from ..networks.compact import SRVGGNetCompact
+    from ..quantization.fit import fit_int8
+    from ..quantization.gates import measure_gates
+    from ..upscaling.engines import compiled
+
+    if not compiled.is_installed():
+        raise ConfigError("int8 is for OpenVINO, which is not installed. Use pip install 'ssg-hub[cpu]'.")
+    lpips = distances.find_distances(args.lpips).get("lpips")
+    if lpips is None:
+        raise ConfigError(distances.explain_missing("lpips"))
+    model = load_model(args.model)
+    generator = model.generator
+    if not isinstance(generator, SRVGGNetCompact):
+        raise ConfigError(f"int8 is for SRVGGNetCompact so far; this generator is an {type(generator).__name__}.")
+    folder = _find_target(args, model)
+    paths = [path for place in args.calibrate for path in list_pictures(place)]
+    if len(paths) < HELD_OUT:
+        raise ImageError(f"{len(paths)} pictures in {args.calibrate[0]} are too few; {HELD_OUT} at least are needed.")
+    held_out = _thin(paths[::HELD_OUT], MOST_HELD_OUT)
+    crops = _read_crops(_thin([path for path in paths if path not in set(paths[::HELD_OUT])], MOST_PICTURES))
+    pictures = _read_held_out(held_out, args.references, generator.scale)
+    print(
+        f"{len(crops)} pictures to fit to, {len(held_out)} held out, "
+        f"{sum(hr is not None for hr in pictures.hr)} of them with references",
+        flush=True,
+    )
+    count = len([name for name in generator.state_dict() if name.endswith("bias")])
+    for more in IN_FLOAT:
+        in_float = {0, count - 1, *range(1, 1 + more)}
+        if len(in_float) >= count:
+            break
+        int8 = fit_int8(generator, crops, in_float)
+        gates = measure_gates(generator, int8, pictures, lpips)
+        print(f"{count - len(in_float)} of {count} layers in int8:", *gates, sep="\n  ", flush=True)
+        if all(gate.passed for gate in gates):
+            int8.facts.update({gate.name: round(gate.value, 4) for gate in gates}, layers=count - len(in_float))
+            _keep(int8, folder, model)
+            return 0
+    print("nothing was kept: no choice of layers passed")
+    return 1
+
+
+def _find_target(args: argparse.Namespace, model) -> Path:
+    """The folder beside whose weights the integers go; where it holds a model, it must be this one."""
+    from ..networks.int8 import hash_weights
+    from ..plain_model import read_model
+    from ..storage import checkpoint
+
+    folder = args.output or (checkpoint.PRETRAINED if args.model == EMBEDDED else Path(args.model))
+    if args.output is None and not folder.is_dir():
+        raise ConfigError(f"{args.model} is no folder: say with -o where model and int8 are to be saved.")
+    if (folder / checkpoint.CONFIG).is_file():
+        there = read_model(folder).generator
+        if hash_weights(there) != hash_weights(model.generator):
+            raise CheckpointError(f"{folder} holds another model; int8 belongs to one set of weights. Give another -o.")
+    return folder
+
+
+def _thin(paths: list[Path], most: int) -> list[Path]:
+    return paths[:: -(-len(paths) // most)]
+
+
+def _read_lr(path: Path):
+    import torch
+
+    from ..images.levels import to_8_bit
+    from ..images.reading import read_rgb
+    from ..images.resampling import to_floats
+
+    return torch.unsqueeze(to_floats(to_8_bit(read_rgb(path))), 0)
+
+
+def _read_crops(paths: list[Path]) -> list:
+    import torch
+
+    from ..quantization.gates import CONSTANTS
+
+    crops = []
+    for lr in map(_read_lr, paths):
+        top, left = (max(0, side - CROP) // 2 for side in lr.shape[-2:])
+        crops.append(lr[..., top : top + CROP, left : left + CROP].contiguous())
+    flat = [torch.tensor(color, dtype=torch.float32).view(1, 3, 1, 1) for color in CONSTANTS]
+    return crops + [color.repeat(1, 1, CONSTANT, CONSTANT) for color in flat]
+
+
+def _read_held_out(paths: list[Path], references: list[Path], scale: int):
+    from ..quantization.gates import Pictures
+
+    known = {path.stem: path for place in references for path in sorted(place.iterdir())}
+    lr, hr = [_read_lr(path) for path in paths], []
+    for path, small in zip(paths, lr, strict=True):
+        large = _read_lr(known[path.stem]) if path.stem in known else None
+        if large is not None and tuple(large.shape[-2:]) != tuple(scale * side for side in small.shape[-2:]):
+            raise ImageError(f"{known[path.stem]} is not {scale} times as large as {path}. Give other references.")
+        hr.append(large)
+    return Pictures(lr, hr)
+
+
+def _keep(int8, folder: Path, model) -> None:
+    from ..networks.int8 import FILE, pack
+    from ..storage import checkpoint
+
+    if not (folder / checkpoint.CONFIG).is_file():
+        model.save_pretrained(folder)
+    draft = folder / f".{uuid.uuid4().hex[:12]}"
+    try:
+        draft.write_bytes(pack(int8))
+        os.replace(draft, folder / FILE)
+    except OSError as error:
+        raise CheckpointError(f"{folder / FILE} cannot be written ({error.strerror}). Choose another place.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    print(f"kept: {folder / FILE}, {(folder / FILE).stat().st_size / 1e6:.1f} MB")

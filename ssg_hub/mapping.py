@@ -1,0 +1,92 @@
+"""Upscaling as a function of examples, for `datasets.Dataset.map`: collections that are in no file system."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigError, SSGError
+
+if TYPE_CHECKING:
+    from .upscaler import Upscaler
+
+ERROR = "upscale_error"
+
+
+class UpscaleExamples:
+    """A function from an example to what is added to it, for `map` of a data set, streamed ones included.
+
+    Give the model by its name where several processes map: each then loads its own once, and the fingerprint by which
+    `datasets` finds finished work depends on the name and the options alone.
+
+    Args:
+        model: a model, or a name for `ssg_hub.load_model`.
+        image: the column with the picture, decoded or not (`datasets.Image(decode=False)` keeps 16 bits and profiles).
+        into: the column for the result; may be `image`.
+        mask: the column for the mask of class ids, or None for no mask.
+        keep_going: a picture that cannot be upscaled gives None, and the reason in the column "upscale_error"; else it
+            ends the run.
+        options: of `model.upscale`.
+
+    Raises:
+        ConfigError: columns of the same name, or an impossible option.
+
+    >>> from PIL import Image
+    >>> from ssg_hub import UpscaleExamples
+    >>> upscale = UpscaleExamples("embedded", outscale=2)
+    >>> upscale({"image": Image.new("RGB", (8, 6))})["upscaled"].size
+    (16, 12)
+    """
+
+    def __init__(
+        self,
+        model: "Upscaler | str",
+        image: str = "image",
+        into: str = "upscaled",
+        mask: str | None = None,
+        keep_going: bool = False,
+        **options: Any,
+    ):
+        from .upscaling.options import check_options
+
+        if mask in (image, into) or ERROR in (image, into, mask):
+            raise ConfigError(f"the columns {image}, {into} and {mask} must differ, and none be {ERROR}. Rename one.")
+        checked = ("outscale", "tile", "strength", "uncertain_below", "engine", "dtype", "denoise")
+        check_options(**{name: options[name] for name in checked if name in options})
+        self.image, self.into, self.mask, self.keep_going, self.options = image, into, mask, keep_going, options
+        self._given = model
+        self._model = None if isinstance(model, str) else model
+
+    def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """The new columns of an example.
+
+        Raises:
+            ConfigError: no such column, or a mask is wanted of a model without a guide.
+            SSGError: as `model.upscale`, unless `keep_going`.
+        """
+        if self.image not in example:
+            raise ConfigError(f"there is no column {self.image!r}; this example has {', '.join(example)}.")
+        model = self._load()
+        if self.mask and not model.labels:
+            raise ConfigError("this model has no guide, so there is no mask. Leave out `mask`.")
+        try:
+            picture = example[self.image]
+            source = picture["bytes"] or picture["path"] if isinstance(picture, Mapping) else picture
+            result = model.upscale(source, segment=self.mask is not None, **self.options)
+        except ConfigError:
+            raise
+        except SSGError as error:
+            if not self.keep_going:
+                raise
+            return dict.fromkeys((self.into, *filter(None, [self.mask]))) | {ERROR: str(error)}
+        added = {self.into: result.image} | ({self.mask: result.mask} if self.mask else {})
+        return added | ({ERROR: None} if self.keep_going else {})
+
+    def _load(self) -> "Upscaler":
+        if self._model is None:
+            from .loading import load_networks
+
+            self._model = load_networks(self._given)
+        return self._model
+
+    def __getstate__(self) -> dict:
+        """Without a model that can be loaded by its name."""
+        return {**vars(self), "_model": None} if isinstance(self._given, str) else vars(self)

@@ -1,0 +1,104 @@
+"""What an int8 generator has to reach before it is kept, measured where it will run: in OpenVINO, against float32."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import mean, median
+
+import torch
+from torch import Tensor
+
+from ..evaluation.metrics import color_drift
+from ..networks.compact import SRVGGNetCompact
+from ..networks.int8 import Int8, Int8Compact
+from ..upscaling.engines import compiled
+from ..upscaling.engines.openvino import EXAMPLES
+
+CLOSEST = 42.0  # dB from float32, all channels, mean over the pictures; more is better
+MOST_LPIPS = 0.002  # by which LPIPS to the references may move
+MOST_COLOR = 0.3  # CIELAB, mean local colour difference
+MOST_CONSTANT = 1.5 / 255  # by which constant colours may move, inside of the picture
+CONSTANTS = ((0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1))
+SPEED_SIZE, SPEED_ROUNDS = (120, 160), 5
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Held-out pictures.
+
+    Args:
+        lr: (1, 3, h, w) each.
+        hr: the reference of each, (1, 3, s*h, s*w), or None.
+    """
+
+    lr: list[Tensor]
+    hr: list[Tensor | None]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One measured value and its limit."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+    def __str__(self) -> str:
+        return f"{'passed' if self.passed else 'FAILED'}  {self.name}: {self.value:.4g} (limit {self.limit:.4g})"
+
+
+def measure_gates(
+    generator: SRVGGNetCompact, int8: Int8, pictures: Pictures, lpips: Callable[[Tensor, Tensor], Tensor]
+) -> list[Gate]:
+    """Compare int8 with float32.
+
+    Where pictures have no references, the LPIPS between the two results stands for the amount that it moved by: it is
+    the stricter measure.
+
+    Raises:
+        Refused: OpenVINO cannot run one of them.
+    """
+    with torch.inference_mode():
+        exact = compiled.compile_network(generator, torch.float32, EXAMPLES["generator"])
+        rounded = compiled.compile_network(Int8Compact(generator, int8), torch.float32, EXAMPLES["generator"])
+        pairs = [(exact(lr).clamp(0, 1), rounded(lr).clamp(0, 1)) for lr in pictures.lr]
+        decibels = [float(-10 * (one - other).square().mean().log10()) for one, other in pairs]
+        colors = [float(color_drift(other, one)) for one, other in pairs]
+        moved = _moved_lpips(pairs, pictures.hr, lpips)
+        shift = max(_constant_shift(exact, rounded, color, generator.context) for color in CONSTANTS)
+        faster = _speed_up(exact, rounded)
+    return [
+        Gate("dB from float32", mean(decibels), CLOSEST, mean(decibels) >= CLOSEST),
+        Gate("LPIPS moved by", moved, MOST_LPIPS, moved <= MOST_LPIPS),
+        Gate("colour difference", mean(colors), MOST_COLOR, mean(colors) <= MOST_COLOR),
+        Gate("constant colours moved by", shift, MOST_CONSTANT, shift <= MOST_CONSTANT),
+        Gate("times as fast as float32 here", faster, 1.0, faster > 1),
+    ]
+
+
+def _moved_lpips(pairs: list, references: list[Tensor | None], lpips: Callable) -> float:
+    if all(hr is None for hr in references):
+        return mean(float(lpips(other, one)) for one, other in pairs)
+    known = [(one, other, hr) for (one, other), hr in zip(pairs, references, strict=True) if hr is not None]
+    return abs(mean(float(lpips(other, hr)) - float(lpips(one, hr)) for one, other, hr in known))
+
+
+def _constant_shift(exact: Callable, rounded: Callable, color: tuple[float, ...], context: int) -> float:
+    """The largest difference inside of a picture of one colour, where its edge is out of sight."""
+    lr = torch.tensor(color, dtype=torch.float32).view(1, 3, 1, 1).repeat(1, 1, 2 * context + 8, 2 * context + 8)
+    one, other = exact(lr).clamp(0, 1), rounded(lr).clamp(0, 1)
+    edge = context * one.shape[-1] // lr.shape[-1]
+    inside = (..., slice(edge, -edge), slice(edge, -edge))
+    return float((one - other)[inside].abs().max())
+
+
+def _speed_up(exact: Callable, rounded: Callable) -> float:
+    """Float32's time by int8's: medians, one after the other."""
+    tile, took = torch.rand(1, 3, *SPEED_SIZE), {exact: [], rounded: []}
+    for _ in range(SPEED_ROUNDS):
+        for run, times in took.items():
+            began = time.perf_counter()
+            run(tile)
+            times.append(time.perf_counter() - began)
+    return median(took[exact]) / median(took[rounded])

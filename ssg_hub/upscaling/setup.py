@@ -1,0 +1,137 @@
+"""What every way of upscaling shares: options checked, engine opened, tiles planned, and the report of the run."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..images.picture import Picture
+from .engines.base import Engine
+from .engines.choice import open_engine
+from .options import check_options, output_size
+from .pipeline import Job, Outcome
+from .soft_masks import parse_strength
+from .tiling import Grid, choose_tile, plan_grid
+
+HONESTY = "An upscaled picture is an estimate: plates, faces and text may be invented; it is not evidence."
+NOTES = {
+    "tile_halved": "Memory ran out {times} time(s); those tiles were redone in parts.",
+    "float32_redo": "Half precision did not suffice {times} time(s); that was redone in float32.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """One run before its picture is known.
+
+    Args:
+        engine: what runs the networks.
+        outscale, tile, color_fix, uncertain_below, denoise: as `upscale` takes them.
+        strength: as `upscale` takes it.
+        by_class: the strength as it is applied, see `parse_strength`.
+        asked: whether mask and drift were asked for.
+        segments: whether they are made.
+        started: when the run began, by `time.perf_counter`.
+    """
+
+    engine: Engine
+    outscale: float
+    tile: str | int | None
+    strength: float | dict[str, float]
+    by_class: float | Tensor
+    denoise: float
+    color_fix: bool
+    uncertain_below: float
+    asked: bool
+    segments: bool
+    started: float
+
+    def plan(self, picture: Picture) -> Job:
+        """The run for a picture."""
+        size, grid = output_size(picture.size, self.outscale), plan_tiles(self.engine, picture.size, self.tile)
+        return Job(picture, size, grid, self.engine, self.by_class, self.color_fix, self.segments, self.uncertain_below)
+
+    def report(self, job: Job, outcome: Outcome, notes: list[str]) -> dict:
+        """How the picture was made, as JSON holds it; called when the run has ended.
+
+        Args:
+            job, outcome: what was done, and what came of it.
+            notes: sentences about the picture and its file.
+        """
+        engine, guide = self.engine, self.engine.guide
+        notes = [*job.picture.notes, *notes]
+        if self.asked and guide is None:
+            notes.append("The model has no guide, so there is no mask and no drift.")
+        notes += [NOTES[event].format(times=times) for event, times in sorted(engine.fallbacks.items())]
+        strength = self.strength
+        report = {
+            "input": {"width": job.picture.size[0], "height": job.picture.size[1], "mode": job.picture.mode},
+            "output": {"width": job.size[0], "height": job.size[1]},
+            "outscale": self.outscale,
+            "scale": engine.scale,
+            "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
+            "denoise": float(self.denoise),
+            "color_fix": self.color_fix,
+            "tile": longest_side(job.grid),
+            "tiles": len(job.grid),
+            "engine": engine.name,
+            "device": str(engine.device),
+            "dtype": engine.precision,
+            "fallbacks": dict(engine.fallbacks),
+        }
+        if outcome.mask:
+            report |= {
+                "classes": outcome.mask.describe(guide.labels, guide.palette),
+                "uncertain_id": outcome.mask.classes,
+                "uncertain_below": self.uncertain_below,
+                "drift_mean": float(outcome.drift.values.mean() / 255),
+            }
+        seconds = round(time.perf_counter() - self.started, 3)
+        return report | {"seconds": seconds, "notes": notes + engine.notes, "honesty": HONESTY}
+
+
+def prepare(
+    model: Any,
+    outscale: float = 4,
+    tile: str | int | None = "auto",
+    segment: bool = True,
+    strength: float | dict[str, float] = 1.0,
+    denoise: float = 1.0,
+    color_fix: bool = False,
+    uncertain_below: float = 0.5,
+    engine: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Setup:
+    """Check the options of `upscale` and open the engine; the networks wait for the first tile.
+
+    Raises:
+        ConfigError: an option is unknown or impossible.
+    """
+    started = time.perf_counter()
+    check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise)
+    guide = model.guide if segment or isinstance(strength, dict) else None  # not made where it is not needed
+    labels = [] if guide is None else list(guide.labels)
+    by_class = parse_strength(strength, labels)
+    segments = segment and guide is not None
+    if segments and len(labels) > 255:
+        raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
+    generator: nn.Module = model.generator if denoise == 1 else model.generator_for(denoise)
+    runner = open_engine(generator, guide, engine, device, dtype)
+    return Setup(
+        runner, outscale, tile, strength, by_class, denoise, color_fix, uncertain_below, segment, segments, started
+    )
+
+
+def plan_tiles(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:
+    """The tiles of a picture of (width, height)."""
+    side = choose_tile(engine.budget, engine.bytes_per_pixel) if tile == "auto" else tile
+    return plan_grid(size[1], size[0], side, engine.context)
+
+
+def longest_side(grid: Grid) -> int:
+    """The longest side of any tile."""
+    return max(stop - start for start, stop in (*grid.rows, *grid.columns))

@@ -1,0 +1,144 @@
+"""int8: what is stored comes back, the fit beats plain rounding, the engine uses it for its own weights only."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from standins import Difference
+from torch import nn
+
+from ssg_hub.cli import main
+from ssg_hub.errors import CheckpointError
+from ssg_hub.loading import load_networks
+from ssg_hub.model import SSGModel
+from ssg_hub.networks.compact import SRVGGNetCompact
+from ssg_hub.networks.int8 import FILE, Int8, Int8Compact, Layer, hash_weights, pack, read_int8
+from ssg_hub.quantization import gates
+from ssg_hub.quantization.fit import equalise, fit_int8
+from ssg_hub.upscaling.upscale import upscale
+
+needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
+LAST = 5  # number of the last convolution
+
+
+@pytest.fixture(scope="module")
+def generator() -> SRVGGNetCompact:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = SRVGGNetCompact(features=8, convs=4).eval()
+        with torch.no_grad():
+            for part in network.body:
+                if isinstance(part, nn.Conv2d):  # channels of very different ranges, as trained ones have
+                    part.weight *= torch.logspace(-1, 0.5, len(part.weight)).view(-1, 1, 1, 1)
+    return network
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[torch.Tensor]:
+    rng = np.random.default_rng(0)
+    small = [Image.fromarray(rng.integers(0, 256, (5, 6, 3), np.uint8)).resize((40, 32), 3) for _ in range(4)]
+    return [torch.from_numpy(np.asarray(image) / 255).float().permute(2, 0, 1)[None] for image in small]
+
+
+@pytest.fixture(scope="module")
+def fitted(generator, pictures) -> Int8:
+    return fit_int8(generator, pictures[:3], {0, LAST})
+
+
+def error(network: nn.Module, generator: nn.Module, lr: torch.Tensor) -> float:
+    with torch.inference_mode():
+        return float((network(lr) - generator(lr)).square().mean())
+
+
+def test_equalised_channels_compute_the_same(generator, pictures):
+    with torch.inference_mode():
+        exact, _, _ = equalise(generator, pictures)
+        same = Int8Compact(generator, Int8("", [Layer(weight, bias) for weight, bias in exact]))
+        assert torch.allclose(same(pictures[0]), generator(pictures[0]), atol=1e-5)
+
+
+def test_the_fit_is_closer_than_plain_rounding(generator, pictures, fitted):
+    plain = []
+    with torch.inference_mode():
+        x = pictures[0]
+        for part in generator.body:
+            if isinstance(part, nn.Conv2d):
+                step = part.weight.abs().amax((1, 2, 3)) / 127
+                rounded = (part.weight / step.view(-1, 1, 1, 1)).round() * step.view(-1, 1, 1, 1)
+                low, high = min(0.0, float(x.min())), float(x.max())
+                scale = (high - low) / 255
+                quantised = len(plain) not in (0, LAST)
+                layer = Layer(rounded, part.bias, step, scale, round(-low / scale))
+                plain.append(layer if quantised else Layer(part.weight, part.bias))
+            x = part(x)
+    before = error(Int8Compact(generator, Int8("", plain)), generator, pictures[3])
+    after = error(Int8Compact(generator, fitted), generator, pictures[3])
+    assert after < 0.5 * before
+
+
+def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
+    (tmp_path / FILE).write_bytes(pack(fitted))
+    back = read_int8(tmp_path / FILE, generator)
+    assert back.source == hash_weights(generator) and back.fits(generator)
+    with torch.inference_mode():
+        assert torch.equal(Int8Compact(generator, back)(pictures[3]), Int8Compact(generator, fitted)(pictures[3]))
+    assert all(layer.step is None or layer.step.shape == layer.bias.shape for layer in back.layers)
+    other = SRVGGNetCompact(features=8, convs=4)
+    assert not back.fits(other)
+    with pytest.raises(CheckpointError, match="damaged or of another model"):
+        read_int8(tmp_path / FILE, SRVGGNetCompact(features=8, convs=3, scale=2))
+    (tmp_path / FILE).write_bytes(pack(fitted)[:-100])
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_int8(tmp_path / FILE, generator)
+
+
+@needs_openvino
+def test_auto_uses_it_for_its_own_weights_alone(generator, fitted, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSG_CACHE", str(tmp_path / "cache"))
+    model = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 4})
+    model.generator.load_state_dict(generator.state_dict())
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / FILE).write_bytes(pack(fitted))
+    for loaded in (load_networks(tmp_path / "model"), SSGModel.from_pretrained(tmp_path / "model")):
+        exact = upscale(loaded, pictures[3], segment=False, engine="openvino")
+        rounded = upscale(loaded, pictures[3], segment=False, engine="auto")
+        assert (exact.report["dtype"], rounded.report["dtype"]) == ("float32", "int8")
+        assert rounded.report["engine"] == "openvino" and rounded.report["notes"] == []
+        one, other = (np.asarray(result.image).astype(int) for result in (exact, rounded))
+        assert 0 < np.abs(one - other).mean() < 2
+        with torch.no_grad():
+            loaded.generator.body[0].weight *= 1.01  # other weights
+        assert upscale(loaded, pictures[3], engine="auto").report["dtype"] == "float32"
+
+
+@needs_openvino
+def test_the_command_keeps_what_passes_and_nothing_else(generator, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SSG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("ssg_hub.evaluation.distances.find_distances", lambda where: {"lpips": Difference()})
+    monkeypatch.setattr(gates, "_speed_up", lambda exact, rounded: 2.0)
+    rng = np.random.default_rng(1)
+    (tmp_path / "lr").mkdir()
+    for number in range(6):
+        photo = Image.fromarray(rng.integers(0, 256, (5, 6, 3), np.uint8)).resize((40, 32), 3)
+        photo.save(tmp_path / "lr" / f"{number}.png")
+    model = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 4})
+    model.generator.load_state_dict(generator.state_dict())
+    model.save_pretrained(tmp_path / "model")
+    command = ["quantize", str(tmp_path / "model"), "--calibrate", str(tmp_path / "lr")]
+    monkeypatch.setattr(gates, "CLOSEST", 1000.0)
+    assert main(command) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED  dB from float32" in printed and "nothing was kept" in printed
+    assert not (tmp_path / "model" / FILE).exists()
+    for name, limit in (("CLOSEST", 1.0), ("MOST_LPIPS", 1.0), ("MOST_COLOR", 50.0), ("MOST_CONSTANT", 1.0)):
+        monkeypatch.setattr(gates, name, limit)
+    assert main(command) == 0
+    kept = read_int8(tmp_path / "model" / FILE, model.generator)
+    assert kept.fits(model.generator) and kept.facts["layers"] == 4
+    assert main([*command[:2], "--calibrate", str(tmp_path / "model")]) == 2  # no pictures there
+    other = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 4})
+    other.save_pretrained(tmp_path / "other")
+    assert main([*command, "-o", str(tmp_path / "other")]) == 2
+    assert "holds another model" in capsys.readouterr().err
