@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from .clip_texts import CLIP_TEXTS
+
 if TYPE_CHECKING:  # only then: the cache's place is set before gradio is imported
     import gradio as gr
     from gradio.i18n import I18nData
@@ -244,6 +246,8 @@ TEXTS = {
         "quality_range": "quality 是 {value}；它需要 1 到 100 之间的数字。",
     },
 }
+for _lang, _sentences in CLIP_TEXTS.items():
+    TEXTS[_lang] |= _sentences
 # The pictures to try, and what they show.
 EXAMPLES = {
     "street_house.jpg": {"en": "A street", "zh": "街道"},
