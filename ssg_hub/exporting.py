@@ -66,7 +66,8 @@ def export_onnx(
         denoise: of the generator, as for `upscale`.
 
     Raises:
-        ConfigError: an unknown part, a denoise strength that the model does not have, a model without a guide, or a package that is missing.
+        ConfigError: an unknown part, a denoise strength that the model does not have, a model without a guide, or a
+            package that is missing.
         ImageError: the file exists, or cannot be written.
         CheckpointError: a network that cannot be exported, or that ONNX Runtime does not compute as torch does.
     """

@@ -12,18 +12,30 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "export",
         help="write a model as ONNX, or as a web site",
-        description="Write a model as ONNX for pictures of any size, and compare it with torch in ONNX Runtime; or, with "
-        "--web, as a static site that upscales in the visitor's browser. Needs the packages of ssg-hub[export].",
+        description="Write a model as ONNX for pictures of any size, and compare it with torch in ONNX Runtime; or, "
+        "with --web, as a static site that upscales in the visitor's browser. Needs the packages of ssg-hub[export].",
     )
     add = parser.add_argument
     add("model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("-o", "--output", type=Path, metavar="FILE", help="the .onnx file to write")
     target.add_argument("--web", type=Path, metavar="FOLDER", help="the folder of the site to write")
-    add("--part", choices=["generator", "guide", "both"], default="generator", help="of an ONNX file; default: generator")
+    add(
+        "--part",
+        choices=["generator", "guide", "both"],
+        default="generator",
+        help="of an ONNX file; default: generator",
+    )
     add("--opset", type=int, default=17, metavar="N", help="version of ONNX's operators (default 17)")
-    add("--denoise", type=float, default=1, metavar="D", help="of an ONNX file: 0 keeps the grain, 1 is clean (default)")
-    add("--runtime", type=Path, metavar="TGZ", help="of a site: onnxruntime-web as npm packs it (default: npm fetches it)")
+    add(
+        "--denoise", type=float, default=1, metavar="D", help="of an ONNX file: 0 keeps the grain, 1 is clean (default)"
+    )
+    add(
+        "--runtime",
+        type=Path,
+        metavar="TGZ",
+        help="of a site: onnxruntime-web as npm packs it (default: npm fetches it)",
+    )
     add("--title", default="ssg-hub", help="of a site (default ssg-hub)")
     add("--overwrite", action="store_true", help="replace a file, or a site, that exists")
     parser.set_defaults(func=run)
@@ -51,9 +63,12 @@ def _export_site(args: argparse.Namespace) -> int:
     from ..web.site import export_site
 
     if args.part != "generator" or args.denoise != 1:
-        raise ConfigError("--part and --denoise are for ONNX files; a site has all parts and strengths. Leave them out.")
+        raise ConfigError(
+            "--part and --denoise are for ONNX files; a site has all parts and strengths. Leave them out."
+        )
     site = export_site(load_model(args.model), args.web, args.runtime, args.title, args.overwrite)
-    print(f"{site.folder}: {sum(site.files.values()) / 1e6:.1f} MB; a visitor without WebGPU loads {site.loaded / 1e6:.1f} MB")
+    size, loaded = sum(site.files.values()) / 1e6, site.loaded / 1e6
+    print(f"{site.folder}: {size:.1f} MB; a visitor without WebGPU loads {loaded:.1f} MB")
     for name, difference in site.difference.items():
         print(f"in half precision the {name} differs by {difference:.1e} of its range at most")
     print(f"look at it: python -m http.server -d {site.folder} 8000")

@@ -55,7 +55,7 @@ def check_archive(archive: Path) -> None:
 
 
 def _cached() -> Path:
-    """The archive in the user's cache, fetched if it is not there; where the cache cannot be written, a temporary one."""
+    """The archive in the user's cache, fetched if it is not there; a temporary one where that cannot be written."""
     place = user_cache() / ARCHIVE
     if place.is_file():
         return place

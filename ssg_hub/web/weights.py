@@ -33,8 +33,8 @@ class Packed:
             halves = self.weights.astype("<f2")
         if not np.isfinite(halves).all():
             raise CheckpointError(
-                f"a weight of {np.abs(self.weights).max():.3g} does not fit into half precision, in which a site stores "
-                "weights (65504 at most). Train with weight decay, or use another model."
+                f"a weight of {np.abs(self.weights).max():.3g} does not fit into half precision, in which a site "
+                "stores weights (65504 at most). Train with weight decay, or use another model."
             )
         return halves.tobytes()
 
