@@ -37,6 +37,7 @@ from ssg_hub.video.upscale_video import upscale_video
 LR = (160, 112)
 SCALE = 4
 FRAMES = 12
+JUDGED_BY_LPIPS = (FRAMES // 2, FRAMES - 1)
 SETTLED = 4  # frames after which a filter that starts empty is judged
 MARGIN = 16  # HR pixels at the edge that are not judged
 
@@ -113,12 +114,17 @@ def read_photo(folder: Path, number: int) -> np.ndarray:
     return np.asarray(Image.open(folder / f"{number:02d}.webp").convert("RGB")).astype(np.float32)
 
 
+def reduce(hr: np.ndarray) -> np.ndarray:
+    """LR of a frame without noise, float32: blur, and reduction by areas."""
+    return cv2.resize(cv2.GaussianBlur(hr, (0, 0), 2.0), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+
+
 def degrade(shot: Shot, frames: list[np.ndarray]) -> list[np.ndarray]:
-    """LR frames, uint8: blur, reduction by areas, noise, compression."""
+    """LR frames, uint8: reduced, with noise, and compressed."""
     random = np.random.default_rng(shot.photo)
     lrs = []
     for hr in frames:
-        lr = cv2.resize(cv2.GaussianBlur(hr, (0, 0), 2.0), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        lr = reduce(hr)
         lr = np.rint(lr + random.normal(0, shot.noise, lr.shape)).clip(0, 255).astype(np.uint8)
         if shot.jpeg is not None:
             _, data = cv2.imencode(".jpg", lr[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, shot.jpeg])
@@ -214,7 +220,7 @@ def run_flicker(args: argparse.Namespace) -> dict:
 
     def judge(frames, hrs) -> float:
         tensors = [
-            torch.from_numpy(np.stack([image[n] for n in (FRAMES // 2, FRAMES - 1)]).clip(0, 255).astype(np.float32))
+            torch.from_numpy(np.stack([image[n] for n in JUDGED_BY_LPIPS]).clip(0, 255).astype(np.float32))
             for image in (frames, hrs)
         ]
         with torch.inference_mode():
@@ -230,6 +236,9 @@ def run_flicker(args: argparse.Namespace) -> dict:
             for name, model in models.items()
         }
         results["ours, steady"] = upscale_steadily(models["ours"], lrs)
+        bare = {n: np.rint(reduce(hrs[n])).clip(0, 255).astype(np.uint8) for n in JUDGED_BY_LPIPS}
+        bare = {n: upscale(models["ours"], lr, segment=False).picture.values for n, lr in bare.items()}
+        row["without noise"] = {"lpips": judge(bare, hrs)}
         for name, (frames, reused) in results.items():
             row[name] = {"warping": measure_warping(frames, cameras, backgrounds), "lpips": judge(frames, hrs)}
             row[name]["reused"] = reused
@@ -242,7 +251,7 @@ def run_flicker(args: argparse.Namespace) -> dict:
 
 def summarise(rows: list[dict]) -> dict:
     """Means over the clips, and the ratio of the steadied to frame by frame."""
-    names = [name for name in rows[0] if name not in ("shot", "HR")]
+    names = [name for name in rows[0] if name not in ("shot", "HR", "without noise")]
     summary = {
         name: {
             key: round(float(np.mean([row[name][key] for row in rows if key in row[name]])), 4)
@@ -254,6 +263,8 @@ def summarise(rows: list[dict]) -> dict:
         ratios = [row["ours, steady"][key] / row["ours"][key] for row in rows if key in row["ours"]]
         summary[f"{key} of steady to frame by frame"] = round(float(np.mean(ratios)), 3)
     changes = [row["ours, steady"]["lpips"] - row["ours"]["lpips"] for row in rows]
+    bare = [row["without noise"]["lpips"] - row["ours"]["lpips"] for row in rows]
+    summary["lpips without noise less frame by frame"] = round(float(np.mean(bare)), 4)
     summary["lpips of steady less frame by frame"] = round(float(np.mean(changes)), 4)
     return summary
 

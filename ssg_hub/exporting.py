@@ -45,7 +45,12 @@ class Exported:
 
 
 def export_onnx(
-    model: "SSGModel", path: str | os.PathLike, part: str = "generator", opset: int = OPSET, overwrite: bool = False
+    model: "SSGModel",
+    path: str | os.PathLike,
+    part: str = "generator",
+    opset: int = OPSET,
+    overwrite: bool = False,
+    denoise: float = 1,
 ) -> Exported:
     """Write a model's networks as ONNX: pictures of any height and width, float32, RGB in [0, 1].
 
@@ -58,15 +63,17 @@ def export_onnx(
         part: "generator", "guide" or "both".
         opset: version of ONNX's operators.
         overwrite: replace a file that exists.
+        denoise: of the generator, as for `upscale`.
 
     Raises:
-        ConfigError: an unknown part, a model without a guide, or a package that is missing.
+        ConfigError: an unknown part, a denoise strength that the model does not have, a model without a guide, or a
+            package that is missing.
         ImageError: the file exists, or cannot be written.
         CheckpointError: a network that cannot be exported, or that ONNX Runtime does not compute as torch does.
     """
     path = Path(path)
     _check_request(model, path, part, overwrite)
-    network, inputs, outputs = _network(model, part)
+    network, inputs, outputs = _network(model, part, denoise)
     try:
         with evaluating(network), tempfile.TemporaryDirectory(prefix=".ssg-export-", dir=path.parent) as folder:
             draft = Path(folder) / path.name
@@ -106,14 +113,14 @@ def _check_request(model: "SSGModel", path: Path, part: str, overwrite: bool) ->
         raise ImageError(f"{path} exists and is kept. Choose another name, or allow overwriting.")
 
 
-def _network(model: "SSGModel", part: str) -> tuple[nn.Module, list[str], list[str]]:
+def _network(model: "SSGModel", part: str, denoise: float) -> tuple[nn.Module, list[str], list[str]]:
     """The module of a part on the CPU in float32, and the names of its inputs and outputs."""
     if part == "generator":
-        network, inputs, outputs = model.generator, ["lr"], ["sr"]
+        network, inputs, outputs = model.generator_for(denoise), ["lr"], ["sr"]
     elif part == "guide":
         network, inputs, outputs = model.guide, ["image"], ["logits"]
     else:
-        network, inputs, outputs = _Both(model.generator, model.guide), ["lr"], ["sr", "logits"]
+        network, inputs, outputs = _Both(model.generator_for(denoise), model.guide), ["lr"], ["sr", "logits"]
     parameter = next(network.parameters())
     if (parameter.device.type, parameter.dtype) != ("cpu", torch.float32):
         network = copy.deepcopy(network).to("cpu", torch.float32)

@@ -420,3 +420,10 @@ def test_progress_counts_every_frame(clip, tmp_path, model):
 def test_the_model_has_it_as_a_method(tiny_model, clip, tmp_path):
     result = tiny_model.upscale_video(clip("h264.mp4"), tmp_path / "out.mp4", duration=0.1)
     assert isinstance(result.path, Path) and decode(result.path)[0].shape == (128, 192, 3)
+
+
+def test_a_start_and_a_duration_in_tenths_are_taken_as_they_are_written(tmp_path):
+    source = make_clip(tmp_path, Recipe("tenths.mp4", "libx264", times=tuple(range(30))))
+    frames = [frame.values for frame in Clip(source).frames()]
+    part = [frame.values for frame in Clip(source, start=0.4, duration=0.4).frames()]
+    assert len(part) == 10 and np.array_equal(part[0], frames[10])

@@ -106,6 +106,23 @@ def own_cache() -> str:
     return folder
 
 
+def owned_files(picked: dict | None, folder: Path, most: int = 1) -> list[str]:
+    """The paths in a picker's value that are files of the cache; a browser can send anything.
+
+    Args:
+        picked: {"files": [{"path": …}, …]}.
+        folder: the cache.
+        most: further files are left out.
+    """
+    files = picked.get("files") if isinstance(picked, dict) else None
+    cache, paths = folder.resolve(), []
+    for file in files[:most] if isinstance(files, list) else []:
+        path = Path(str(file.get("path"))).resolve() if isinstance(file, dict) else cache
+        if path.is_relative_to(cache) and path.is_file():
+            paths.append(str(path))
+    return paths
+
+
 def size_of(folder: Path) -> int:
     """Bytes of all files in a folder and below; what vanishes meanwhile counts nothing."""
     return sum(stat.st_size for _, stat in _files(folder))

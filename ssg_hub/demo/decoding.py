@@ -25,7 +25,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import ImageError
+from ..errors import ImageError, SSGError
 from ..images.formats import find_format
 from ..images.picture import Picture
 from ..images.reading import read_picture, read_size
@@ -33,6 +33,7 @@ from .views import to_8bit
 
 SECONDS = 10  # of computing for one picture; by the clock it may take twice that
 MEMORY = 2**29  # bytes that reading may take whatever the picture's size
+CLIP_SECONDS, CLIP_MEMORY = 40, 2**30  # the same for a clip; decoders start threads, each with a stack of its own
 BYTES_PER_PIXEL = 64  # and what it may use in addition: the file, 16 bits, alpha, and copies on the way
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 POLL = 0.05  # seconds between two checks whether the visitor has cancelled
@@ -72,6 +73,29 @@ def preview(path: str, max_pixels: int, side: int) -> bytes:
     return _bounded("preview", path, max_pixels, side=side)
 
 
+def clip_facts(path: str, max_pixels: int, **options) -> dict:
+    """What a clip is, from its header and its first frame; see `clip_reading.look_at`.
+
+    Raises:
+        ImageError: as for `read`, and for what is no clip.
+    """
+    return _bounded("clip", path, max_pixels, **options)
+
+
+def rehearse_clip(path: str, max_pixels: int, check: Callable[[], None], **options) -> int:
+    """Read the part of a clip that will be upscaled, within limits, and throw it away; see `clip_reading.rehearse`.
+
+    What harms a decoder harms it here, in a process of its own.
+
+    Returns:
+        How many frames it has.
+
+    Raises:
+        ImageError: as for `read`.
+    """
+    return _bounded("rehearse", path, max_pixels, check, **options)
+
+
 def start() -> None:
     """Start the nursery now, so that the first picture does not wait for it."""
     if CAN_FORK:
@@ -82,6 +106,8 @@ def _bounded(task: str, path: str, max_pixels: int, check: Callable[[], None] = 
     request = {"task": task, "path": path, "max_pixels": max_pixels, "options": options}
     if CAN_FORK:
         limits = {"seconds": SECONDS, "memory": MEMORY + BYTES_PER_PIXEL * max_pixels}
+        if task in ("clip", "rehearse"):
+            limits = {"seconds": CLIP_SECONDS, "memory": CLIP_MEMORY + BYTES_PER_PIXEL * max_pixels}
         kind, value = _nursery.ask(request | limits, check)
     else:
         kind, value = _work(request)  # there is no way to bound it here
@@ -222,7 +248,7 @@ def _work(request: dict) -> tuple[str, Any]:
     """Do a task: ("answer", value) or ("error", sentence)."""
     try:
         return "answer", TASKS[request["task"]](request["path"], request["max_pixels"], **request["options"])
-    except ImageError as error:
+    except SSGError as error:
         return "error", str(error)
 
 
@@ -245,4 +271,16 @@ def _preview(path: str, max_pixels: int, side: int) -> bytes:
     return buffer.getvalue()
 
 
-TASKS = {"size": _size, "read": _read, "preview": _preview}
+def _clip(path: str, max_pixels: int, **options) -> dict:
+    from . import clip_reading  # in the child alone: only clips need the video library
+
+    return clip_reading.look_at(path, max_pixels, **options)
+
+
+def _rehearse(path: str, max_pixels: int, **options) -> int:
+    from . import clip_reading
+
+    return clip_reading.rehearse(path, **options)
+
+
+TASKS = {"size": _size, "read": _read, "preview": _preview, "clip": _clip, "rehearse": _rehearse}

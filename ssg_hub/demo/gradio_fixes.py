@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import gradio as gr
-from gradio.data_classes import ImageData
+from gradio.data_classes import FileData, ImageData
 from gradio_client.utils import is_http_url_like
 
 CACHE_ROUTE = "/gradio_api/file="  # how Gradio addresses a file of its cache; it has no name for it
@@ -30,6 +30,16 @@ def picture_input(fetch: Callable[[str], Awaitable[str]], **options) -> gr.Image
     return component
 
 
+def file_input(fetch: Callable[[str], Awaitable[str]], **options) -> gr.File:
+    """A `gr.File` whose value is the path of the upload, or None; arguments as for `picture_input`."""
+    component = gr.File(type="filepath", **options)
+    component.preprocess = _uploaded_path
+    component.async_move_resource_to_block_cache = partial(
+        _to_cache, component.async_move_resource_to_block_cache, fetch
+    )
+    return component
+
+
 async def _to_cache(move, fetch, source: str | Path | None) -> str | None:
     """Does what `move`, the component's own method, does, except for addresses."""
     if source is None or not is_http_url_like(str(source)):
@@ -37,7 +47,7 @@ async def _to_cache(move, fetch, source: str | Path | None) -> str | None:
     return await fetch(str(source))
 
 
-def _uploaded_path(payload: ImageData | None) -> str | None:
+def _uploaded_path(payload: ImageData | FileData | None) -> str | None:
     """Where the upload lies; None without one, and for what is no file, such as a data: URL."""
     if payload is None or payload.path is None or not Path(payload.path).is_file():
         return None

@@ -16,7 +16,7 @@ from PIL import Image
 from ..images.picture import Picture
 from . import decoding, viewer
 from .archive import archive_url
-from .cache import Ledger
+from .cache import Ledger, owned_files
 from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, room_needed
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
@@ -295,14 +295,7 @@ class Handlers:
         self.cancel(request)
 
     def _own(self, picked: dict | None) -> list[str]:
-        """The paths of a picker's value that are files of the cache; a browser can send anything."""
-        files = picked.get("files") if isinstance(picked, dict) else None
-        cache, paths = self.ledger.folder.resolve(), []
-        for file in files[: self.settings.max_files] if isinstance(files, list) else []:
-            path = Path(str(file.get("path"))).resolve() if isinstance(file, dict) else cache
-            if path.is_relative_to(cache) and path.is_file():
-                paths.append(str(path))
-        return paths
+        return owned_files(picked, self.ledger.folder, self.settings.max_files)
 
     def _look(self, path: str, lang: str) -> dict:
         """The item of a picture that was chosen."""

@@ -116,6 +116,10 @@ class Line:
                 pass
         return ticket.result
 
+    def others_wait(self) -> bool:
+        """Whether somebody waits behind what is being served."""
+        return len(self._tickets) > 1
+
     def close(self) -> None:
         """End the worker and its current task."""
         for ticket in list(self._tickets):

@@ -47,16 +47,18 @@ input.addEventListener("change", () => { take(input.files); input.value = ""; })
 const bringsFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
 let depth = 0;
 const dropping = on => document.body.classList.toggle("dropping", on);
-window.addEventListener("dragenter", event => { if (bringsFiles(event)) { depth += 1; dropping(true); } });
-window.addEventListener("dragleave", event => { if (bringsFiles(event)) { depth = Math.max(0, depth - 1); dropping(depth > 0); } });
-window.addEventListener("dragover", event => { if (bringsFiles(event)) event.preventDefault(); });
+// The page may have several rooms, each with its picker; without rooms, this one is meant.
+const here = () => (document.body.dataset.room ?? props.room) === props.room;
+window.addEventListener("dragenter", event => { if (here() && bringsFiles(event)) { depth += 1; dropping(true); } });
+window.addEventListener("dragleave", event => { if (here() && bringsFiles(event)) { depth = Math.max(0, depth - 1); dropping(depth > 0); } });
+window.addEventListener("dragover", event => { if (here() && bringsFiles(event)) event.preventDefault(); });
 window.addEventListener("drop", event => {
-  if (!bringsFiles(event)) return;
+  if (!here() || !bringsFiles(event)) return;
   event.preventDefault();
   depth = 0;
   dropping(false);
   take(event.dataTransfer.files);
 });
-window.addEventListener("paste", event => { if (event.clipboardData?.files.length) take(event.clipboardData.files); });
+window.addEventListener("paste", event => { if (here() && event.clipboardData?.files.length) take(event.clipboardData.files); });
 watch("value", () => { complain(""); say(); });
 say();

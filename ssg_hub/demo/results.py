@@ -47,7 +47,7 @@ def write_files(result: UpscaleResult, name: str, folder: Path, request: Request
     """
     files = folder / FILES
     files.mkdir()
-    stem = f"{_safe_stem(name)}_x{result.report['outscale']:g}"
+    stem = f"{safe_stem(name)}_x{result.report['outscale']:g}"
     picture = files / f"{stem}{SUFFIXES[request.format]}"
     lossless = request.format in ("png", "tiff")
     notes = result.save(picture, quality=None if lossless else round(request.quality))
@@ -249,5 +249,6 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
-def _safe_stem(name: str) -> str:
+def safe_stem(name: str) -> str:
+    """A file's name without its ending, as it may stand in a result's name."""
     return re.sub(r"[^\w. -]", "_", Path(name).stem)[:80] or "picture"

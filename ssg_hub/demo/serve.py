@@ -61,7 +61,7 @@ def launch(demo: gr.Blocks, **options):
     return demo.launch(
         **{
             "theme": theme(),
-            "css_paths": [viewer.ROOM / "style.css"],
+            "css_paths": [viewer.ROOM / "style.css", viewer.ROOM / "clips.css"],
             "i18n": demo.i18n,
             "max_file_size": settings.max_file_size,
             "app_kwargs": {

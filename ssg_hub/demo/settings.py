@@ -28,6 +28,10 @@ class Settings:
     max_file_size: str = "40mb"
     max_files: int = 20  # that a visitor may choose at once
     max_stored: str = "4gb"  # uploads and results on the disk, all visitors together
+    max_clip_seconds: int = 10  # of a clip; 0 takes no clips
+    max_clip_frames: int = 300
+    max_clip_pixels: int = MEGA // 2  # of a frame
+    max_clip_output_pixels: int = 9 * MEGA  # 4096 x 2160 and a little more
     queue_size: int = 20
     keep_seconds: int = 3600  # how long uploads and results stay on the disk
     device: str = "cpu"
@@ -36,7 +40,8 @@ class Settings:
 
 def from_environment() -> Settings:
     """Read SSG_MODEL, SSG_MODELS, SSG_MAX_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE, SSG_MAX_FILES,
-    SSG_MAX_STORED, SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
+    SSG_MAX_STORED, SSG_MAX_CLIP_SECONDS, SSG_MAX_CLIP_FRAMES, SSG_MAX_CLIP_PIXELS, SSG_MAX_CLIP_OUTPUT_PIXELS,
+    SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
 
     Raises:
         ValueError: an invalid number or size, or two models of one name.
@@ -52,6 +57,10 @@ def from_environment() -> Settings:
         max_file_size=_size("SSG_MAX_FILE_SIZE", default.max_file_size),
         max_files=_number("SSG_MAX_FILES", default.max_files),
         max_stored=_size("SSG_MAX_STORED", default.max_stored),
+        max_clip_seconds=_number("SSG_MAX_CLIP_SECONDS", default.max_clip_seconds, least=0),
+        max_clip_frames=_number("SSG_MAX_CLIP_FRAMES", default.max_clip_frames),
+        max_clip_pixels=_number("SSG_MAX_CLIP_PIXELS", default.max_clip_pixels),
+        max_clip_output_pixels=_number("SSG_MAX_CLIP_OUTPUT_PIXELS", default.max_clip_output_pixels),
         queue_size=_number("SSG_QUEUE_SIZE", default.queue_size),
         keep_seconds=_number("SSG_KEEP_SECONDS", default.keep_seconds),
         device=device,
@@ -104,10 +113,10 @@ def to_bytes(size: str) -> int:
     return int(parts[1]) * UNITS[parts[2]]
 
 
-def _number(name: str, default: int) -> int:
+def _number(name: str, default: int, least: int = 1) -> int:
     value = os.environ.get(name) or str(default)
-    if not value.replace("_", "").isdigit() or int(value) == 0:
-        raise ValueError(f"{name} is {value!r}; it needs a whole number above 0.")
+    if not value.replace("_", "").isdigit() or int(value) < least:
+        raise ValueError(f"{name} is {value!r}; it needs a whole number from {least} on.")
     return int(value)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from .clip_texts import CLIP_TEXTS
+
 if TYPE_CHECKING:  # only then: the cache's place is set before gradio is imported
     import gradio as gr
     from gradio.i18n import I18nData
@@ -249,6 +251,8 @@ TEXTS = {
         "quality_range": "quality 是 {value}；它需要 1 到 100 之间的数字。",
     },
 }
+for _lang, _sentences in CLIP_TEXTS.items():
+    TEXTS[_lang] |= _sentences
 # The pictures to try: what they show, and why that is hard.
 CARDS = {
     "night.jpg": {"en": ("A street at night", "Little light, coarse noise"), "zh": ("夜晚的街道", "光线弱，噪点多")},

@@ -54,7 +54,7 @@ element.querySelector(".more > span").textContent = props.also[lang];
 
 def viewer(opening: dict, **options) -> gr.HTML:
     """The viewer; `opening` is what it shows first."""
-    return _component(opening, "viewer.js", html_template="", texts=page_texts(VIEWER), **options)
+    return component(opening, "viewer.js", html_template="", texts=page_texts(VIEWER), **options)
 
 
 def picker(settings: Settings, avif: bool, **options) -> gr.HTML:
@@ -66,13 +66,14 @@ def picker(settings: Settings, avif: bool, **options) -> gr.HTML:
         "minutes": round(settings.keep_seconds / 60) or 1,
         "avif": "AVIF, " if avif else "",
     }
-    return _component(
+    return component(
         {"files": [], "of": 0},
         "picker.js",
         html_template=PICKER_TEMPLATE,
         texts=page_texts(PICKER, **values),
         most=settings.max_files,
         max_bytes=to_bytes(settings.max_file_size),
+        room="pictures",
         **options,
     )
 
@@ -126,5 +127,6 @@ def opening_value() -> dict:
     return {"items": [items["en"]], "items_zh": [items["zh"]], "of": "opening", "zip": ""}
 
 
-def _component(value: dict, script: str, **options) -> gr.HTML:
+def component(value: dict, script: str, **options) -> gr.HTML:
+    """A `gr.HTML` with the behaviour of a script beside this file."""
     return gr.HTML(value, js_on_load=(ROOM / script).read_text(encoding="utf-8"), apply_default_css=False, **options)

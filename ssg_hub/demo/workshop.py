@@ -3,6 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -14,6 +16,9 @@ from ..upscaling.upscale import Prediction, predict
 from .job import Request
 from .refusals import Refused
 from .settings import DEFAULT, LENT, MEGA, Settings, on_lent_gpu
+
+if TYPE_CHECKING:
+    from ..video.upscale_video import VideoResult
 
 log = logging.getLogger("ssg_hub.demo")
 WARM_UP_SIDE = 96  # pixels of the first small run
@@ -76,6 +81,10 @@ class Workshop:
         except SSGError as error:
             return error
 
+    def run_clip(self, name: str, source: str, target: Path, **options) -> "VideoResult":
+        """Upscale a clip from file to file; see `ssg_hub.video.upscale_video`."""
+        return self.model(name).upscale_video(source, target, max_pixels=self.settings.max_clip_pixels, **options)
+
     def warm_up(self) -> None:
         """A first small run: it prepares the networks, and gives the first estimate of time where there was none."""
         noise = Image.effect_noise((WARM_UP_SIDE, WARM_UP_SIDE), 60).convert("RGB")
@@ -84,13 +93,17 @@ class Workshop:
         except Exception:
             log.exception("the first small run failed")
 
-    def predict(self, name: str, device: str | None, size: tuple[int, int], outscale: float) -> Prediction:
+    def predict(
+        self, name: str, device: str | None, size: tuple[int, int], outscale: float, segment: bool = True
+    ) -> Prediction:
         """What a picture of this size becomes, and about how long that takes on a device; None is the usual one.
+
+        `segment`: with its mask.
 
         Raises:
             ConfigError: an impossible outscale.
         """
-        return predict(self.model(name), size, outscale, device=device)
+        return predict(self.model(name), size, outscale, segment=segment, device=device)
 
 
 def _lease(name: str, picture: Picture, options: dict) -> int:

@@ -15,7 +15,7 @@ from av.stream import Disposition
 
 from ..errors import ConfigError, VideoError
 from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
-from .frames import Damage, Facts, Frame, Turn, check_span, read_turn
+from .frames import Damage, Facts, Frame, Turn, check_span, exactly, read_turn
 
 HDR = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
 HIGHEST_RATE = 1000  # frames a second; what files announce beyond it is a clock, not a rate
@@ -113,7 +113,7 @@ class Clip:
             pts = self._time(frame)
             if pts < 0 and self.start:
                 continue
-            if self.duration is not None and pts * self.facts.time_base >= Fraction(self.duration):
+            if self.duration is not None and pts * self.facts.time_base >= exactly(self.duration):
                 return
             yield frame
 
@@ -145,14 +145,14 @@ class Clip:
 
     def seek(self, container, stream) -> None:
         """Go to a key frame before the start, or to one as near as the file allows."""
-        target = self._begin + Fraction(self.start)
+        target = self._begin + exactly(self.start)
         with contextlib.suppress(av.error.FFmpegError):  # then it is read from the beginning
             # A second early: some indices point a little behind the frame that they promise.
             container.seek(int((target - 1) / stream.time_base), stream=stream, backward=True)
 
     def _first_frame(self, container, stream) -> av.VideoFrame:
         """The first frame that is wanted; sets the origin."""
-        target = self._begin + Fraction(self.start or 0)
+        target = self._begin + exactly(self.start or 0)
         for frame in self._decode(container, stream):
             moment = frame.pts * stream.time_base
             if not self.start or moment >= target:
@@ -194,7 +194,7 @@ class Clip:
             colors=tagged.settled(height),
             aspect=1 / aspect if self.turn.transpose else aspect,
         )
-        self.end = None if self.duration is None else self.origin + Fraction(self.duration)
+        self.end = None if self.duration is None else self.origin + exactly(self.duration)
 
     def _read_turn(self, frame: av.VideoFrame) -> Turn:
         data = frame.side_data.get(SideDataType.DISPLAYMATRIX)

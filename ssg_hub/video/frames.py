@@ -101,6 +101,11 @@ class Damage:
         return found
 
 
+def exactly(seconds: float) -> Fraction:
+    """Seconds as they were written: 0.4 is two fifths, and not the binary fraction beside it, which is later."""
+    return Fraction(seconds).limit_denominator(10**6)
+
+
 def check_span(start: float | None, duration: float | None) -> None:
     """Refuse a part of a clip that cannot be.
 

@@ -48,6 +48,7 @@ class Request:
         mask, drift, overlay: also write TARGET_mask.mkv (the classes' colours, exact), TARGET_drift.mkv (gray, exact),
             TARGET_overlay beside the target; every frame is then computed whole.
         max_pixels: largest frame.
+        segment: frames in a segment; None is 48.
         picture: options of `ssg_hub.upscaling.upscale.upscale` for each frame: tile, strength, color_fix, device, …
     """
 
@@ -65,6 +66,7 @@ class Request:
     drift: bool = False
     overlay: bool = False
     max_pixels: int = MAX_PIXELS
+    segment: int | None = None
     picture: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -124,6 +126,8 @@ def plan_job(model: nn.Module, request: Request, overwrite: bool = False) -> Job
     """
     if request.temporal not in TEMPORAL:
         raise ConfigError(f"temporal is {request.temporal!r}; it must be one of {', '.join(TEMPORAL)}.")
+    if request.segment is not None and request.segment < 1:
+        raise ConfigError(f"segment is {request.segment!r}; it must be a number of frames from 1 on.")
     if request.companions and model.guide is None:
         raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
     names = {"main": request.target} | {kind: name_companion(request.target, kind) for kind in request.companions}

@@ -13,7 +13,7 @@ from ..errors import ConfigError, ImageError, VideoError
 from ..images.formats import READ, list_pictures
 from ..images.reading import read_picture
 from .colors import BT709, FULL, RGB, Colors
-from .frames import Damage, Facts, Frame, check_span
+from .frames import Damage, Facts, Frame, check_span, exactly
 from .names import NUMBER
 
 USUAL_RATE = 25
@@ -44,8 +44,8 @@ class PictureSequence:
         check_span(self.start, self.duration)
         rate = check_rate(USUAL_RATE if self.rate is None else self.rate)
         found = _find_pictures(Path(self.path))
-        first = found[0][0] + math.ceil(Fraction(self.start or 0) * rate)
-        behind = math.inf if self.duration is None else first + math.ceil(Fraction(self.duration) * rate)
+        first = found[0][0] + math.ceil(exactly(self.start or 0) * rate)
+        behind = math.inf if self.duration is None else first + math.ceil(exactly(self.duration) * rate)
         self.files = [(number, file) for number, file in found if first <= number < behind]
         if not self.files:
             raise ConfigError(f"start {self.start:g} lies behind the last of {len(found)} pictures. Give less.")

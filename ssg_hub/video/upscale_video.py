@@ -31,7 +31,7 @@ from .sequences import PictureSequence
 from .steady import Steady
 from .stills import Stills, can_reuse
 
-SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; so much is lost at most by a kill
+SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; at most so much is lost by a kill
 Progress = Callable[[int, int], None]
 
 
@@ -56,6 +56,7 @@ def upscale_video(
     target: str | os.PathLike,
     overwrite: bool = False,
     on_progress: Progress | None = None,
+    on_segment: Callable[[], None] | None = None,
     **options: Any,
 ) -> VideoResult:
     """Enlarge a clip, in memory that does not grow with its length.
@@ -68,6 +69,7 @@ def upscale_video(
         source, target, options: see `ssg_hub.video.job.Request`.
         overwrite: replace results that exist, and forget what another request has begun.
         on_progress: called with (frames done, frames in all as far as known) after each. An exception ends the run.
+        on_segment: called after each finished segment, of which an exception loses nothing.
 
     Raises:
         VideoError: the clip cannot be read, or the result not be written.
@@ -81,7 +83,11 @@ def upscale_video(
     parts = Parts(job.request.target, describe_job(model, job), overwrite)
     try:
         before = parts.frames
-        Run(model, job, parts, on_progress or (lambda done, total: None)).fill()
+        run = Run(model, job, parts, on_progress or (lambda done, total: None))
+        while run.make_segment():
+            if on_segment is not None:
+                on_segment()
+        run.check()
         notes = _finish(job, parts)
     except BaseException:
         parts.release()
@@ -109,24 +115,17 @@ class Run:
         ratio = can_reuse(job.source.facts.size, request.outscale)
         reuses = self.steady is not None and not request.companions and ratio is not None
         self.stills = Stills(lambda lr: self._upscale(lr).picture.values, ratio) if reuses else None
-
-    def fill(self) -> None:
-        """Compute all segments that are missing."""
-        self._restore(self.parts.state())
-        frames = self.job.source.frames(skip=self.parts.frames)
+        self._restore(parts.state())
+        self._frames = job.source.frames(skip=parts.frames)
         self._tell()
-        while self._make_segment(islice(frames, SEGMENT)):
-            pass
-        if not self.parts.segments:
-            raise VideoError(f"no frame of {self.job.request.source} could be read. Give another file.")
 
-    def _make_segment(self, frames) -> bool:
+    def make_segment(self) -> bool:
         """Make the next segment; False when there was nothing left for it."""
         number, count, last = len(self.parts.segments), 0, None
         reused = self.stills.reused if self.stills else 0.0
         with explained(self.parts.folder), contextlib.ExitStack() as open_streams:
             writers: dict[str, StreamWriter] = {}
-            for frame in frames:
+            for frame in islice(self._frames, self.job.request.segment or SEGMENT):
                 if last is None:
                     for output in self.job.outputs:
                         if output.encoding:
@@ -146,6 +145,15 @@ class Run:
         facts = {"reused": self.stills.reused - reused if self.stills else 0.0}
         self.parts.commit(Segment(number, count, last.pts + last.duration, stamps, facts), self._state())
         return True
+
+    def check(self) -> None:
+        """Refuse a source that gave no frame at all.
+
+        Raises:
+            VideoError: that.
+        """
+        if not self.parts.segments:
+            raise VideoError(f"no frame of {self.job.request.source} could be read. Give another file.")
 
     def _make_frame(self, frame: Frame) -> dict[str, Picture | Image.Image]:
         """What each output gets for a frame."""

@@ -1,0 +1,98 @@
+"""What the page learns of a visitor's clip before it is upscaled; runs in the processes of `decoding`.
+
+FFmpeg finds a file's format by itself, and some formats are lists of other files or addresses. So the first bytes
+decide beforehand which files it gets to see.
+"""
+
+import contextlib
+import io
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from ..errors import VideoError
+from ..video.clip import Clip
+from .views import to_8bit
+
+PREVIEW_SIDE = 1280  # pixels
+STRIDE = 188  # bytes of a packet of a transport stream, each of which begins with 0x47
+
+
+def look_at(path: str, max_pixels: int) -> dict:
+    """Size, length and first frame of a clip.
+
+    Returns:
+        width, height; seconds and rate (frames a second), None where the file does not say; preview, the first frame
+        as a WebP, None for a frame beyond `max_pixels`.
+
+    Raises:
+        VideoError: it is no clip that is read here.
+    """
+    facts = open_clip(path).facts
+    width, height = facts.size
+    preview = None
+    if width * height <= max_pixels:
+        preview = _as_webp(next(open_clip(path).frames()).values)
+    rate = float(facts.rate) if facts.rate else None
+    return {"width": width, "height": height, "seconds": facts.seconds, "rate": rate, "preview": preview}
+
+
+def rehearse(path: str, start: float | None, duration: float, most: int) -> int:
+    """Read all that an upscale of this part would read, and throw it away.
+
+    Args:
+        start, duration: the part, in seconds.
+        most: frames; one more is an error.
+
+    Returns:
+        How many frames it has.
+
+    Raises:
+        VideoError: it is no clip that is read here, or has too many frames.
+        ConfigError: an impossible part.
+    """
+    clip = open_clip(path, start, duration)
+    count = sum(1 for _ in islice(clip.frames(), most + 1))
+    if count > most:
+        raise VideoError(f"{Path(path).name} has more than {most} frames in this part. Take a shorter one.")
+    with clip.open() as container, contextlib.suppress(av.error.FFmpegError):
+        for packet in container.demux():
+            if packet.stream.type == "audio":
+                with contextlib.suppress(av.error.FFmpegError):
+                    packet.decode()
+    return count
+
+
+def open_clip(path: str, start: float | None = None, duration: float | None = None) -> Clip:
+    """A clip of one of the formats that are read here.
+
+    Raises:
+        VideoError, ConfigError: as `Clip`; and VideoError for another format.
+    """
+    with open(path, "rb") as file:
+        if not is_known(file.read(3 * STRIDE)):
+            raise VideoError(
+                f"{Path(path).name} is not a clip that is read here. Choose MP4, MOV, WebM, MKV, AVI or TS."
+            )
+    return Clip(Path(path), start, duration)
+
+
+def is_known(head: bytes) -> bool:
+    """Whether a file begins as MP4 and MOV, Matroska and WebM, AVI, or a transport stream do."""
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") or head[:4] == b"\x1a\x45\xdf\xa3":
+        return True
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return True
+    return len(head) == 3 * STRIDE and all(head[place] == 0x47 for place in range(0, 3 * STRIDE, STRIDE))
+
+
+def _as_webp(values: np.ndarray) -> bytes:
+    values = values if values.dtype == np.uint8 else np.rint(values / 257).astype(np.uint8)
+    image = to_8bit(Image.fromarray(values))
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85)
+    return buffer.getvalue()

@@ -1,0 +1,416 @@
+"""The page's room for clips, and the endpoint for programs: layout, events, and what a visitor is told.
+
+A clip waits in the same line as the pictures, in the same cache, behind the same limits. The player's value:
+
+    state, message   "empty", "chosen", "done" or "failed"; a sentence instead of a picture
+    name, width, height, rate    of the clip
+    poster           address of its first frame
+    before, after    addresses of the clips that are compared
+    facts, notes     sentences on how it was made
+    downloads        [{key, url, name}]
+"""
+
+import importlib.util
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+
+import anyio
+import gradio as gr
+
+from . import viewer
+from .archive import FILES
+from .cache import Ledger, owned_files
+from .clip_work import ClipRequest, ClipRun, Plan, clip_facts, mega, plan
+from .gradio_fixes import file_input, fill_in_missing
+from .guard import fetch_picture
+from .line import Line, Ticket
+from .refusals import Cancelled, plain_errors, sentence_for
+from .results import file_url
+from .settings import DEFAULT, LENT, Settings, to_bytes
+from .texts import duration, file_size, label, language, page_texts, text
+from .workshop import Workshop
+
+SIZES = (2, 3, 4)
+PLAYER = (
+    *("play", "pause", "position", "step_back", "step_on", "compare", "on_the_left", "get_clip", "get_report"),
+    *("clip_empty", "clip_honesty"),
+)
+PICKER = ("choose_clip", "choose_others", "drop_here", "clip_limits", "uploading", "file_too_large", "failed")
+OUTPUTS = ("player", "forecast", "status", "run", "cancel")
+EMPTY = {"state": "empty"}
+ROOMS = ("pictures", "clips")
+ROOMS_SCRIPT = """
+const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+const buttons = [...element.querySelectorAll("button")];
+const enter = room => {
+  document.body.dataset.room = room;
+  for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.room === room);
+  window.dispatchEvent(new Event("resize"));
+};
+element.firstElementChild.setAttribute("aria-label", props.texts[lang].rooms);
+for (const button of buttons) {
+  button.textContent = props.texts[lang][`room_${button.dataset.room}`];
+  button.addEventListener("click", () => {
+    history.replaceState(null, "", button.dataset.room === "clips" ? "#clips" : location.pathname + location.search);
+    enter(button.dataset.room);
+  });
+}
+enter(location.hash === "#clips" ? "clips" : "pictures");
+"""
+
+
+def are_offered(settings: Settings) -> bool:
+    """Whether there is a room for clips: not on a lent GPU, which is gone after a minute, nor without `video`."""
+    installed = all(importlib.util.find_spec(name) for name in ("av", "cv2"))
+    return bool(installed and settings.max_clip_seconds and not LENT)
+
+
+def switch(settings: Settings) -> None:
+    """The choice between pictures and clips; it is the page's own affair, and no event of the server."""
+    if not are_offered(settings):
+        return
+    buttons = "".join(f'<button type="button" data-room="{room}"></button>' for room in ROOMS)
+    gr.HTML(
+        html_template=f'<div class="modes" role="group">{buttons}</div>',
+        js_on_load=ROOMS_SCRIPT,
+        texts=page_texts(("rooms", *(f"room_{room}" for room in ROOMS))),
+        apply_default_css=False,
+        elem_id="rooms",
+    )
+
+
+class ClipRoom:
+    """Layout and events of the room for clips over one `Workshop`.
+
+    Args:
+        workshop, line, ledger: as for `Handlers`.
+    """
+
+    def __init__(self, workshop: Workshop, line: Line, ledger: Ledger):
+        self.workshop, self.line, self.ledger, self.settings = workshop, line, ledger, workshop.settings
+        self.offered = are_offered(workshop.settings)
+        self._tickets: dict[str, Ticket] = {}
+        self._part: dict = {}
+
+    def lay_out(self) -> None:
+        """Make the components; call inside of the page."""
+        if not self.offered:
+            return
+        part, denoise = self._part, self.workshop.denoise(DEFAULT)
+        with gr.Row(elem_id="clips", equal_height=False):
+            with gr.Column(elem_classes="clip-stage", min_width=280):
+                part["player"] = _player(elem_id="player")
+            with gr.Column(elem_classes="clip-panel", min_width=280):
+                part["picked"] = _picker(self.settings, elem_id="clip-picker")
+                part["forecast"] = gr.HTML(elem_classes="line quiet", elem_id="clip-forecast")
+                sizes = [(f"{size}×", size) for size in SIZES]
+                part["outscale"] = gr.Radio(
+                    sizes, value=2, label=label("outscale"), elem_id="clip-size", elem_classes="pills"
+                )
+                part["start"] = gr.Number(0, minimum=0, step=0.5, label=label("clip_start"), elem_id="clip-start")
+                part["denoise"] = gr.Slider(
+                    *(0, 1, 1 if denoise is None else denoise),
+                    step=0.05,
+                    label=label("denoise"),
+                    info=label("denoise_info"),
+                    visible=denoise is not None,
+                )
+                part["steady"] = gr.Checkbox(True, label=label("temporal"), info=label("temporal_info"))
+                with gr.Column(elem_classes="clip-go"):
+                    with gr.Row():
+                        part["run"] = gr.Button(
+                            label("run_clip"), variant="primary", size="lg", interactive=False, elem_id="clip-run"
+                        )
+                        part["cancel"] = gr.Button(
+                            label("cancel"), size="lg", visible=False, min_width=90, elem_id="clip-cancel"
+                        )
+                    part["status"] = gr.HTML(elem_classes="line", elem_id="clip-status")
+
+    def wire(self, demo: gr.Blocks, light: dict, heavy: dict) -> None:
+        """Connect the events, and make the endpoint `/upscale_clip`.
+
+        Args:
+            demo: the page.
+            light, heavy: options of events that do not wait in the line, and of those that do.
+        """
+        if not self.offered:
+            return
+        part = self._part
+        filled = [part[name] for name in OUTPUTS]
+        seen = [part["picked"], part["outscale"], part["start"]]
+        part["picked"].change(self.choose, seen, filled, **light)
+        gr.on([part["outscale"].change, part["start"].change], self.forecast, seen, [part["forecast"]], **light)
+        choices = [part[name] for name in ("picked", "outscale", "start", "denoise", "steady")]
+        part["run"].click(self.run, choices, filled, api_name="run_clip", api_visibility="private", **heavy)
+        part["cancel"].click(self.cancel, **light)
+        demo.unload(self.cancel)
+        limit = to_bytes(self.settings.max_file_size)
+        with gr.Row(visible=False):
+            inputs = [
+                file_input(partial(fetch_picture, limit=limit, ledger=self.ledger), label="clip"),
+                gr.Number(2, label="outscale"),
+                gr.Number(0, label="start"),
+                gr.Number(None, label="duration"),
+                gr.Textbox("auto", label="temporal"),
+                gr.Textbox("h264", label="codec"),
+                gr.Textbox(DEFAULT, label="model"),
+                gr.Number(None, label="denoise"),
+            ]
+            outputs = [gr.File(label="clip"), gr.JSON(label="report")]
+            gr.Button().click(self.upscale_clip, inputs, outputs, api_name="upscale_clip", **heavy)
+        fill_in_missing(demo, "upscale_clip")
+
+    async def choose(self, picked: dict | None, outscale: float, start: float, request: gr.Request) -> tuple:
+        """Another clip is chosen: show its first frame, and say what to expect."""
+        lang = language(request)
+        if ticket := self._tickets.pop(request.session_hash, None):
+            ticket.stop()  # of a run of the clip before
+        path = self._own(picked)
+        if path is None:
+            return _outputs(player=EMPTY, forecast="", status="", run=gr.update(interactive=False))
+        value = await anyio.to_thread.run_sync(self._look, path, lang)
+        words, possible = await anyio.to_thread.run_sync(self._forecast, path, outscale, start, lang)
+        return _outputs(
+            player=value,
+            forecast=viewer.status_line(words, alarm=not possible),
+            status="",
+            run=gr.update(interactive=possible),
+            cancel=gr.update(visible=False),
+        )
+
+    def forecast(self, picked: dict | None, outscale: float, start: float, request: gr.Request) -> str:
+        """What pressing the button would give."""
+        path = self._own(picked)
+        if path is None:
+            return ""
+        words, possible = self._forecast(path, outscale, start, language(request))
+        return viewer.status_line(words, alarm=not possible)
+
+    async def run(
+        self, request: gr.Request, picked: dict | None, outscale: float, start: float, denoise: float, steady: bool
+    ) -> AsyncIterator[tuple]:
+        """Upscale the chosen clip; yields the values of OUTPUTS as they come."""
+        lang, session, path = language(request), request.session_hash, self._own(picked)
+        if path is None:
+            yield _outputs(status=viewer.status_line(text("need_clip", lang), alarm=True))
+            return
+        wanted = ClipRequest(
+            outscale,
+            start or 0,
+            temporal="auto" if steady else "off",
+            denoise=denoise if self.workshop.denoise(DEFAULT) is not None else None,
+        )
+        work = self._work(path, DEFAULT, wanted, compared=True)
+        ticket = self._tickets[session] = Ticket()
+        player, alarm = gr.skip(), False
+        try:
+            with self.line.visit():
+                yield _outputs(run=gr.update(interactive=False), cancel=gr.update(visible=True))
+                last = None
+                async with aclosing(self._follow(work, ticket)) as moments:
+                    async for _ in moments:
+                        if (line := viewer.status_line(*_progress(ticket, work, lang))) != last:
+                            yield _outputs(status=line)
+                        last = line
+            player = _result(work, lang)
+            words = text("finished", lang, seconds=duration(work.report["seconds"], lang))
+        except Cancelled:
+            words = text("cancelled", lang)
+        except Exception as error:
+            words, alarm = sentence_for(error, path, lang), True
+        finally:
+            ticket.stop()
+            current = self._tickets.get(session) is ticket
+            if current:
+                del self._tickets[session]
+        if not current:  # another clip has been chosen, and the page now shows that one
+            yield _outputs()
+        else:
+            status = viewer.status_line(words, alarm=alarm)
+            done = {"run": gr.update(interactive=True), "cancel": gr.update(visible=False)}
+            yield _outputs(player=player, status=status, **done)
+
+    async def upscale_clip(
+        self,
+        clip: str,
+        outscale: float = 2.0,
+        start: float = 0.0,
+        duration: float | None = None,
+        temporal: str = "auto",
+        codec: str = "h264",
+        model: str = DEFAULT,
+        denoise: float | None = None,
+        request: gr.Request = None,
+    ) -> tuple[str, dict]:
+        """Upscale a short clip; its sound is kept. Every frame is an estimate, not evidence: plates, faces and text may
+        be invented.
+
+        Args:
+            clip: the clip (MP4, MOV, WebM, MKV, AVI, TS); the server takes a few seconds of it.
+            outscale: how many times larger, for instance 2 or 4.
+            start: where to begin, in seconds.
+            duration: how many seconds; null is as many as the server takes.
+            temporal: auto averages along the motion, so that noise does not flicker; off takes each frame by itself.
+            codec: h264, hevc or av1.
+            model: one of the models that this server offers.
+            denoise: from 0 (keep the grain) to 1 (remove it), where the model has that choice; null is its default.
+
+        Returns:
+            The upscaled clip (MP4), and a report with sizes, frames and time.
+        """
+        wanted = ClipRequest(outscale, start, duration, temporal, codec, denoise)
+        with plain_errors(clip, "en"), self.line.visit():
+            work = self._work(clip, model, wanted, compared=False)
+            async with aclosing(self._follow(work, Ticket())) as moments:
+                async for _ in moments:
+                    pass
+            return str(work.target), work.report
+
+    def cancel(self, request: gr.Request) -> None:
+        """Stop this visitor's run; also when the page is closed."""
+        if ticket := self._tickets.get(request.session_hash):
+            ticket.stop()
+
+    def _work(self, path: str, model: str, wanted: ClipRequest, compared: bool) -> ClipRun:
+        return ClipRun(self.workshop, self.line, self.ledger, path, model, wanted, compared)
+
+    async def _follow(self, work: ClipRun, ticket: Ticket) -> AsyncIterator[Ticket]:
+        """Hand in step after step; yields the ticket every moment."""
+        try:
+            while not work.done:
+                async with aclosing(self.line.follow(work.step, ticket)) as moments:
+                    async for _ in moments:
+                        yield ticket
+        finally:
+            # In the line's thread, which may still be busy with the step that was given up.
+            self.line.hand_in(lambda _: work.close(), Ticket())
+
+    def _own(self, picked: dict | None) -> str | None:
+        """The path of the picker's value that is a file of the cache."""
+        paths = owned_files(picked, self.ledger.folder)
+        return paths[0] if paths else None
+
+    def _look(self, path: str, lang: str) -> dict:
+        """The player's value for a clip that was chosen."""
+        name = Path(path).name
+        try:
+            facts = clip_facts(path, self.settings)
+            preview = facts.pop("preview")
+            url = None
+            if preview:
+                with self.ledger.new_folder(len(preview)) as folder:
+                    (folder / "first.webp").write_bytes(preview)
+                url = file_url(folder / "first.webp")
+        except Exception as error:
+            return {"state": "failed", "name": name, "message": sentence_for(error, path, lang)}
+        return {"state": "chosen", "name": name, "poster": url, **facts}
+
+    def _forecast(self, path: str, outscale: float, start: float, lang: str) -> tuple[str, bool]:
+        """(what to expect, or why it would be refused; whether it can be done)."""
+        try:
+            facts = clip_facts(path, self.settings)
+            made = plan(facts, ClipRequest(outscale, start or 0), self.settings)
+        except Exception as error:
+            return f"⚠️ {sentence_for(error, path, lang)}", False
+        return " · ".join(_expectations(facts, made, self._pace(facts, outscale), lang)), True
+
+    def _pace(self, facts: dict, outscale: float) -> float | None:
+        """About how many seconds a frame takes; None while nothing is known of this machine."""
+        size = facts["width"], facts["height"]
+        alone = self.workshop.predict(DEFAULT, None, size, outscale, segment=False).seconds
+        return alone if alone is not None else self.workshop.predict(DEFAULT, None, size, outscale).seconds
+
+
+def _expectations(facts: dict, made: Plan, pace: float | None, lang: str) -> list[str]:
+    size = {"w": facts["width"], "h": facts["height"], "ow": made.size[0], "oh": made.size[1]}
+    parts = [text("clip_forecast", lang, **size, frames=made.frames)]
+    if made.cut and facts["seconds"]:
+        whole = duration(facts["seconds"], lang)
+        parts.append(text("clip_cut", lang, seconds=duration(made.duration, lang), whole=whole))
+    if pace is not None:
+        parts.append(text("about", lang, seconds=duration(pace * made.frames, lang)))
+    return parts
+
+
+def _progress(ticket: Ticket, work: ClipRun, lang: str) -> tuple[str, float | None]:
+    """In words, and the share that is done (None while the clip waits)."""
+    now = ticket.progress
+    if now.stage == "waiting" or ticket.before:
+        if work.plan is not None:
+            return text("clip_gives_way", lang), None
+        before = max(1, ticket.before)
+        return (text("waiting_next", lang) if before == 1 else text("waiting", lang, n=before)), None
+    if now.stage != "clip_upscaling":
+        return text(now.stage, lang), 0.0
+    words = [text("clip_frame", lang, done=min(now.tiles_done + 1, now.tiles), total=now.tiles)]
+    if now.seconds_left is not None and now.seconds_left >= 1:
+        words.append(text("left_over", lang, seconds=duration(round(now.seconds_left), lang)))
+    return " · ".join(words), now.fraction
+
+
+def _result(work: ClipRun, lang: str) -> dict:
+    """The player's value for a finished clip; its report is written beside it."""
+    report = work.folder / FILES / f"{work.target.stem}_report.json"
+    report.write_text(json.dumps(work.report, indent=2, ensure_ascii=False), encoding="utf-8")
+    made = work.report
+    facts = text(
+        "clip_facts",
+        lang,
+        w=made["output"]["width"],
+        h=made["output"]["height"],
+        frames=made["frames"],
+        seconds=duration(made["seconds"], lang),
+        reused=f"{made['reused']:.0%}",
+    )
+    downloads = [("get_clip", work.target), ("get_report", report)]
+    return {
+        "state": "done",
+        "name": Path(work.path).name,
+        **made["output"],
+        "rate": made["input"]["fps"],
+        "before": file_url(work.before),
+        "after": file_url(work.target),
+        "titles": [text("bicubic", lang), text("after", lang)],
+        "facts": facts,
+        "notes": made["notes"],
+        "downloads": [{"key": key, "url": file_url(path), "name": path.name} for key, path in downloads],
+    }
+
+
+def _outputs(**values) -> tuple:
+    """The values of OUTPUTS; what is not given stays as it is."""
+    return tuple(values.get(name, gr.skip()) for name in OUTPUTS)
+
+
+def _player(**options) -> gr.HTML:
+    return viewer.component(EMPTY, "clips.js", html_template="", texts=page_texts(PLAYER), **options)
+
+
+def _picker(settings: Settings, **options) -> gr.HTML:
+    """The picker of pictures, for one clip."""
+    words = page_texts(PICKER)
+    values = {
+        "seconds": settings.max_clip_seconds,
+        "frames": settings.max_clip_frames,
+        "mp_in": mega(settings.max_clip_pixels),
+        "mp_out": mega(settings.max_clip_output_pixels),
+        "file_size": file_size(settings.max_file_size),
+        "minutes": round(settings.keep_seconds / 60) or 1,
+    }
+    for lang, texts in words.items():
+        texts |= {"limits": text("clip_limits", lang, **values), "choose": texts["choose_clip"]}
+    return viewer.component(
+        {"files": [], "of": 0},
+        "picker.js",
+        html_template=viewer.PICKER_TEMPLATE.replace("multiple accept=", "accept=").replace(
+            "image/*,.tif,.tiff,.avif", "video/*,.mkv,.ts,.mts,.avi"
+        ),
+        texts=words,
+        most=1,
+        max_bytes=to_bytes(settings.max_file_size),
+        room="clips",
+        **options,
+    )

@@ -1,0 +1,216 @@
+"""Writing the site: the page's files, the networks, the runtime, and what the page must know about the model.
+
+Numbers and colours that Python and the page share are written into `model.json` from here, so that there is one place
+for each; what the page computes with them is compared with Python by `tests/test_web.py`.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..demo import views
+from ..errors import CheckpointError, ImageError
+from ..exporting import export_onnx
+from ..images.levels import LUMA
+from ..upscaling import tiling
+from ..upscaling.engines.base import CELL, SMALLEST_SEEN
+from ..upscaling.pipeline import MARGIN
+from ..upscaling.soft_masks import UNCERTAIN, UNCERTAIN_COLOR
+from ..upscaling.upscale import HONESTY
+from . import runtime
+from .weights import Packed, check_packed, pack
+
+if TYPE_CHECKING:
+    from ..model import SSGModel
+
+STATIC = Path(__file__).parent / "static"
+TILE = 192  # LR pixels a side: some seconds of WebAssembly, and little memory
+UNCERTAIN_BELOW = 0.5  # the default of `upscale`
+MOST_PIXELS = 16_000_000  # of a picture: its result has 256 megapixels, about what a browser's memory holds
+SIZES = ((64, 96), (101, 67))  # (h, w) at which the packed networks are compared
+BOUND = {"generator": 4e-3, "guide": 2e-2}  # one grey level; and of the guide's logits
+CARD = """---
+title: {title}
+emoji: 🔭
+colorFrom: green
+colorTo: blue
+sdk: static
+app_file: index.html
+pinned: false
+license: {license}
+short_description: Upscale photographs in the browser, privately
+custom_headers:
+  cross-origin-embedder-policy: require-corp
+  cross-origin-opener-policy: same-origin
+  cross-origin-resource-policy: cross-origin
+---
+
+# {title}
+
+A static site, written by `ssg export --web`: it upscales photographs {scale} times in the visitor's browser. No picture
+leaves the visitor's machine. {honesty}
+
+{note}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was written.
+
+    Attributes:
+        folder: it.
+        files: name → bytes.
+        difference: of each network in half precision, relative to its largest value.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    difference: dict[str, float]
+
+    @property
+    def loaded(self) -> int:
+        """Bytes that a visitor without WebGPU loads."""
+        return sum(size for name, size in self.files.items() if Path(name).name not in (*runtime.WEBGPU, "README.md"))
+
+
+def export_site(
+    model: "SSGModel", folder: Path, archive: Path | None = None, title: str = "ssg-hub", overwrite: bool = False
+) -> Site:
+    """Write a complete static site that runs the model in the browser.
+
+    Args:
+        model: an SSGModel.
+        folder: a new or an empty one.
+        archive: see `runtime.place_runtime`.
+        title: of the page.
+        overwrite: replace a site that is there.
+
+    Raises:
+        ConfigError: a missing package, or the runtime is not available.
+        ImageError: the folder holds something, or cannot be written.
+        CheckpointError: a network that cannot be exported faithfully.
+    """
+    folder = Path(folder)
+    _check_folder(folder, overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ssg-web-", dir=folder.parent) as place:
+            draft = Path(place) / "site"
+            shutil.copytree(STATIC, draft)
+            (draft / "runtime").mkdir()
+            runtime.place_runtime(draft / "runtime", archive)
+            (draft / "runtime" / "LICENSE.txt").write_bytes((draft / "runtime-license.txt").read_bytes())
+            (draft / "runtime-license.txt").unlink()
+            networks, difference = _write_networks(model, draft, Path(place))
+            (draft / "model.json").write_text(json.dumps(describe(model, networks, title)), encoding="utf-8")
+            (draft / "README.md").write_text(_card(model, title), encoding="utf-8")
+            page = (draft / "index.html").read_text(encoding="utf-8").replace("{{ title }}", title)
+            (draft / "index.html").write_text(page, encoding="utf-8")
+            _list_files(draft)
+            if folder.exists():
+                shutil.rmtree(folder)
+            draft.replace(folder)
+    except OSError as error:
+        raise ImageError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from error
+    return Site(folder, {str(p.relative_to(folder)): p.stat().st_size for p in _files(folder)}, difference)
+
+
+def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
+    """What the page must know: the contents of `model.json`."""
+    guide = model.guide
+    return {
+        "title": title,
+        "scale": model.scale,
+        "context": getattr(model.generator, "context", tiling.OVERLAP),
+        "tile": TILE,
+        "tiling": {"align": tiling.ALIGN, "overlap": tiling.OVERLAP},
+        "margin": MARGIN,
+        "cell": CELL,
+        "smallest_seen": SMALLEST_SEEN,
+        "most_pixels": MOST_PIXELS,
+        "luma": list(LUMA),
+        "labels": [] if guide is None else list(guide.labels),
+        "palette": [] if guide is None else [list(color) for color in guide.palette],
+        "uncertain": UNCERTAIN,
+        "uncertain_color": list(UNCERTAIN_COLOR),
+        "uncertain_below": UNCERTAIN_BELOW,
+        "views": {
+            "hatch": list(views.HATCH),
+            "hatch_period": views.HATCH_PERIOD,
+            "mask_side": views.MASK_SIDE,
+            "heat": views.HEAT.tolist(),
+        },
+        "denoise": model.denoise_default if model.grain_generator is not None else None,
+        "networks": networks,
+        "honesty": HONESTY,
+    }
+
+
+def _write_networks(model: "SSGModel", draft: Path, scratch: Path) -> tuple[dict, dict[str, float]]:
+    """Write graphs and weights into the site; returns their names for the page, and the measured differences."""
+    clean, difference = _packed(model, scratch, "generator")
+    networks = {"generator": {"graph": _write(draft, "generator.onnx", clean.graph)}}
+    networks["generator"]["clean"] = _write(draft, "generator.clean.f16", clean.halves())
+    differences = {"generator": difference}
+    if model.grain_generator is not None:
+        grain, _ = _packed(model, scratch, "generator", denoise=0)
+        if grain.graph != clean.graph:
+            raise ConfigError("the model's two generators give different graphs, which one site cannot hold.")
+        networks["generator"]["grain"] = _write(draft, "generator.grain.f16", grain.halves())
+    if model.guide is not None:
+        guide, differences["guide"] = _packed(model, scratch, "guide")
+        networks["guide"] = {"graph": _write(draft, "guide.onnx", guide.graph)}
+        networks["guide"]["weights"] = _write(draft, "guide.f16", guide.halves())
+    return networks, differences
+
+
+def _packed(model: "SSGModel", scratch: Path, part: str, denoise: float = 1) -> tuple[Packed, float]:
+    path = scratch / f"{part}.onnx"
+    export_onnx(model, path, part, denoise=denoise, overwrite=True)
+    packed = pack(path)
+    return packed, check_packed(packed, path, SIZES, BOUND[part])
+
+
+def _write(folder: Path, name: str, data: bytes) -> str:
+    (folder / name).write_bytes(data)
+    return name
+
+
+def _list_files(folder: Path) -> None:
+    """`files.js`: what the service worker keeps, so that the site works without a network; it changes with any file."""
+    files = [path for path in _files(folder) if path.name not in ("README.md", "sw.js")]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    names = [path.relative_to(folder).as_posix() for path in files]
+    runtimes = {"wasm": [f"runtime/{n}" for n in runtime.WASM], "webgpu": [f"runtime/{n}" for n in runtime.WEBGPU]}
+    page = [name for name in names if name.endswith((".html", ".js", ".css", ".json", ".svg", ".webmanifest"))]
+    own = [name for name in names if name not in page and not name.startswith("runtime/")]
+    listed = {"version": digest.hexdigest()[:16], "page": ["./", *page], "model": own, "runtime": runtimes}
+    (folder / "files.js").write_text(f"self.SITE = {json.dumps(listed)};\n", encoding="utf-8")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ImageError(f"{folder} is a file. Give a folder for the site.")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / "model.json").is_file() or not (folder / "files.js").is_file():
+        raise ImageError(f"{folder} holds something that is no site, and is kept. Give a new folder.")
+    if not overwrite:
+        raise ImageError(f"{folder} holds a site, and is kept. Choose another name, or allow overwriting.")
+
+
+def _card(model: "SSGModel", title: str) -> str:
+    facts = dict(model.config.trained_on or {})
+    note = facts.get("license_note") or "The weights carry the terms of the data they were trained on."
+    return CARD.format(title=title, license=model.config.license, scale=model.scale, honesty=HONESTY, note=note)

@@ -1,0 +1,219 @@
+// The page: what is chosen, what the worker does with it, and what is said meanwhile.
+import { TEXTS, duration, machine } from "./texts.js";
+import { Viewer } from "./viewer.js";
+
+const $ = id => document.getElementById(id);
+const site = await (await fetch("model.json")).json();
+const viewer = new Viewer($("stage"));
+const prefer = new URLSearchParams(location.search).get("engine") === "wasm" ? "wasm" : "auto"; // to compare them
+const VIEW_PIXELS = 16e6; // above it the page shows a smaller view, to spare the browser
+const state = { items: [], at: null, worker: null, engine: null, run: 0, job: null };
+
+// What is chosen.
+const input = $("files");
+const take = files => {
+  if (!files.length) return;
+  cancel();
+  for (const { urls } of state.items) for (const url of Object.values(urls)) URL.revokeObjectURL(url);
+  state.items = [...files].map(file => ({ file, name: file.name || "picture.png", state: "waiting", size: null, urls: { before: URL.createObjectURL(file) } }));
+  state.at = state.items[0];
+  for (const item of state.items) measure(item);
+  open();
+  say("");
+  refresh();
+};
+const measure = async item => {
+  try {
+    const image = new Image();
+    image.src = item.urls.before;
+    await image.decode();
+    item.size = item.input = [image.naturalWidth, image.naturalHeight];
+    if (item.size[0] * item.size[1] > site.most_pixels) throw new Error("too_large");
+  } catch (error) {
+    Object.assign(item, { state: "failed", note: TEXTS[error.message] ?? TEXTS.unreadable });
+  }
+  refresh();
+};
+input.addEventListener("change", () => {
+  take(input.files);
+  input.value = "";
+});
+const bringsFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
+addEventListener("dragover", event => {
+  if (bringsFiles(event)) event.preventDefault();
+  document.body.classList.toggle("dropping", bringsFiles(event));
+});
+addEventListener("dragleave", event => event.relatedTarget || document.body.classList.remove("dropping"));
+addEventListener("drop", event => {
+  if (!bringsFiles(event)) return;
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  take(event.dataTransfer.files);
+});
+addEventListener("paste", event => take(event.clipboardData?.files ?? []));
+
+// The worker.
+const open = () => {
+  if (state.worker) return;
+  state.worker = new Worker("worker.js", { type: "module" });
+  state.worker.addEventListener("message", ({ data }) => heard(data));
+  state.worker.addEventListener("error", () => heard({ type: "failed", id: state.job?.id, reason: "failed" }));
+  state.worker.postMessage({ type: "open", prefer });
+};
+const heard = ({ type, ...message }) => {
+  if (type === "ready") {
+    state.engine = message;
+    keep(message.engine);
+    refresh();
+  } else if (type === "failed" && message.id === undefined) say(TEXTS[message.reason] ?? TEXTS.failed, null, true);
+  else if (message.id !== state.job?.id) return; // of a job that was given up
+  else if (type === "progress") Object.assign(state.job, message, { since: performance.now() });
+  else state.job.settle(type, message);
+};
+/** Seconds for a megapixel: as measured here before, else by the small tile with which the engine was tried. */
+const pace = () => {
+  const known = Number(localStorage.getItem(paceKey()));
+  return known || (state.engine ? state.engine.pace * 1000 * (segments() ? 1.3 : 1) : 0);
+};
+const paceKey = () => `ssg ${location.pathname} ${state.engine?.engine} ${state.engine?.threads} ${segments()}`;
+const segments = () => $("segment").checked && Boolean(site.networks.guide);
+
+// A run.
+const run = async () => {
+  const turn = ++state.run, todo = state.items.filter(item => item.input && item.state !== "working" && (item.state !== "done" || item.made !== settings()));
+  const chosen = todo.length ? todo : state.items.filter(item => item.input);
+  const began = performance.now();
+  open();
+  for (const item of chosen) {
+    item.state = "working";
+    state.at = item;
+    refresh();
+    try {
+      const result = await work(item, turn);
+      await finish(item, result);
+    } catch (error) {
+      if (turn !== state.run) return;
+      Object.assign(item, { state: "failed", note: TEXTS[error.message] ?? TEXTS.failed });
+    }
+    if (turn !== state.run) return;
+    refresh();
+  }
+  const done = chosen.filter(item => item.state === "done").length;
+  if (chosen.length === 1 && !done) say(chosen[0].note, null, true);
+  else say(chosen.length > 1 ? `${done} of ${chosen.length} done in ${duration((performance.now() - began) / 1000)}` : `Done in ${duration((performance.now() - began) / 1000)}`);
+};
+const settings = () => JSON.stringify([denoise(), segments()]);
+const denoise = () => (site.denoise === null ? 1 : Number($("denoise").value));
+const work = (item, turn) => new Promise((resolve, reject) => {
+  const id = `${turn} ${Math.random()}`, timer = setInterval(tell, 200);
+  state.job = { id, item, stage: state.engine ? "reading" : "starting", since: performance.now(), began: performance.now(), pixelsDone: 0,
+    settle: (type, message) => {
+      clearInterval(timer);
+      state.job = null;
+      if (type === "done") resolve(message);
+      else reject(new Error(message.reason));
+    } };
+  state.job.stop = () => state.job.settle("failed", { reason: "cancelled" });
+  state.worker.postMessage({ type: "upscale", id, file: item.file, denoise: denoise(), segment: segments() });
+});
+const finish = async (item, result) => {
+  const { size, input: from } = result, stem = item.name.replace(/\.[^.]*$/, ""), name = `${stem}_x${site.scale}`;
+  localStorage.setItem(paceKey(), (result.seconds / (from[0] * from[1])) * 1e6);
+  const url = blob => URL.createObjectURL(blob);
+  for (const key of ["after", "mask", "drift", "file", "ids"]) if (item.urls[key]) URL.revokeObjectURL(item.urls[key]);
+  item.urls = { before: item.urls.before, file: url(result.picture), after: url(await view(result.picture, size)) };
+  item.downloads = [{ key: "picture", words: "Download picture", url: item.urls.file, name: `${name}.png` }];
+  if (result.mask) {
+    Object.assign(item.urls, { mask: url(result.maskLayer), drift: url(result.driftLayer), ids: url(result.mask) });
+    item.downloads.push({ key: "mask", words: "Mask", url: item.urls.ids, name: `${name}_mask.png` });
+    item.legend = result.legend.map(({ id, share }) => ({ share, uncertain: id === site.labels.length, name: site.labels[id] ?? site.uncertain, color: `rgb(${site.palette[id] ?? site.uncertain_color})` }));
+  }
+  item.facts = [`${size[0]} × ${size[1]} in ${duration(result.seconds)}`, ...result.notes.map(note => TEXTS[note])].join(" · ");
+  Object.assign(item, { state: "done", size, made: settings() });
+};
+/** The picture itself, or a smaller one for the screen. */
+const view = async (blob, [width, height]) => {
+  const factor = Math.sqrt(VIEW_PIXELS / (width * height));
+  if (factor >= 1) return blob;
+  const bitmap = await createImageBitmap(blob, { resizeWidth: Math.floor(width * factor), resizeHeight: Math.floor(height * factor), resizeQuality: "high" });
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
+  return canvas.convertToBlob();
+};
+const cancel = () => {
+  if (!state.job) return;
+  state.run += 1;
+  const { item, stop } = state.job;
+  stop();
+  state.worker.terminate(); // at once, whatever it is computing
+  state.worker = null;
+  for (const each of state.items) if (each.state === "working") each.state = "cancelled";
+  item.state = "cancelled";
+  say(TEXTS.cancelled);
+  refresh();
+};
+
+// What is said.
+const tell = () => {
+  const { job } = state;
+  if (!job) return;
+  if (job.stage !== "upscaling") return say(TEXTS[state.engine ? job.stage : "starting"], job.stage === "writing" ? 0.97 : 0);
+  const now = performance.now(), expected = (pace() * job.pixels) / 1000; // ms for this tile
+  const share = (job.done + Math.min(0.95, (now - job.since) / Math.max(expected, 1))) / job.total;
+  const left = share > 0.02 ? ((now - job.began) / 1000) * (1 / share - 1) : 0;
+  const which = state.items.length > 1 ? `Picture ${state.items.indexOf(job.item) + 1} of ${state.items.length} · ` : "";
+  say(`${which}Upscaling, tile ${job.done + 1} of ${job.total}${left >= 1 ? ` · about ${duration(left)} left` : ""}`, 0.95 * share);
+};
+const say = (words, share = null, alarm = false) => {
+  const status = $("status");
+  if (status.dataset.words === words && share === null) return;
+  status.dataset.words = words;
+  status.classList.toggle("alarm", alarm);
+  const bar = share === null ? [] : [Object.assign(document.createElement("progress"), { max: 1, value: share, ariaLabel: "Progress" })];
+  status.replaceChildren(...bar, Object.assign(document.createElement("span"), { textContent: words }));
+};
+const forecast = () => {
+  const pixels = state.items.filter(item => item.input && item.state !== "done").reduce((sum, { input: [width, height] }) => sum + width * height, 0);
+  return pixels && pace() ? ` (about ${duration((pace() * pixels) / 1e6)})` : "";
+};
+const refresh = () => {
+  const busy = Boolean(state.job) || state.items.some(item => item.state === "working");
+  $("run").disabled = busy || !state.items.some(item => item.input);
+  $("run").textContent = `Upscale ${site.scale}×${busy ? "" : forecast()}`;
+  $("cancel").hidden = !busy;
+  $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace() }) : "";
+  document.querySelector(".picker .title").textContent = state.items.length > 1 ? `${state.items.length} photographs` : state.items[0]?.name ?? "Choose photographs";
+  viewer.show(state.at, state.items, item => {
+    state.at = item;
+    refresh();
+  });
+};
+viewer.again = refresh;
+$("run").addEventListener("click", run);
+$("cancel").addEventListener("click", cancel);
+$("segment-field").hidden = !site.networks.guide;
+$("denoise-field").hidden = site.denoise === null;
+$("denoise").value = site.denoise ?? 1;
+const showDenoise = () => ($("denoise-value").textContent = $("denoise").value);
+$("denoise").addEventListener("input", showDenoise);
+for (const id of ["denoise", "segment"]) $(id).addEventListener("change", refresh);
+showDenoise();
+refresh();
+
+// Without a network: the service worker keeps the page; it also gives the page threads where the host does not.
+const service = navigator.serviceWorker;
+const keep = engine => service?.controller?.postMessage({ type: "keep", engine });
+service?.addEventListener("message", ({ data }) => {
+  if (data.type === "kept") $("offline").textContent = TEXTS.kept;
+});
+service?.addEventListener("controllerchange", () => {
+  const again = !crossOriginIsolated && self === top && !state.items.length && !sessionStorage.getItem("ssg reloaded");
+  if (again) {
+    sessionStorage.setItem("ssg reloaded", "1"); // once: where it does not help, one core must do
+    location.reload();
+  } else keepEngine();
+});
+const keepEngine = async () => keep(prefer === "auto" && (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm");
+const register = () => setTimeout(() => service?.register("sw.js").then(keepEngine, error => console.info(`no service worker: ${error.message}`)), 1000);
+if (document.readyState === "complete") register();
+else addEventListener("load", register);

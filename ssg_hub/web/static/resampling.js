@@ -1,0 +1,143 @@
+// Resampling as Python does it: Pillow's bicubic to the byte, torch's resizing of soft labels, and colours under alpha.
+import { Block } from "./tiling.js";
+
+const BITS = 22; // of Pillow's fixed-point weights for 8-bit pictures (ImagingResample)
+const cubic = x => {
+  x = Math.abs(x);
+  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+  return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+};
+const triangle = x => Math.max(0, 1 - Math.abs(x));
+
+/** For each of the pixels start…stop of an axis: the first source pixel, and the weights from there on. */
+function taps(length, target, start, stop, filter, reach) {
+  const scale = length / target, wide = Math.max(scale, 1), support = reach * wide;
+  return Array.from({ length: stop - start }, (_, index) => {
+    const centre = (start + index + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(centre - support + 0.5)), last = Math.min(length, Math.trunc(centre + support + 0.5));
+    const weights = Float64Array.from({ length: last - first }, (_, tap) => filter((tap + first - centre + 0.5) / wide));
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    return { first, weights: weights.map(weight => weight / sum) };
+  });
+}
+
+/** A window of a picture enlarged by Pillow's bicubic.
+ * @param picture {channels, height, width, data: Uint8Array}, interleaved
+ * @param size [width, height] of the whole result
+ * @param window [left, top, right, bottom] of it
+ * @returns {channels, height, width, data: Uint8ClampedArray}, interleaved
+ */
+export function resizeBicubic(picture, size, window = [0, 0, ...size]) {
+  const { channels, height, width, data } = picture, [left, top, right, bottom] = window;
+  const fixed = list => list.map(({ first, weights }) => ({ first, weights: Int32Array.from(weights, w => Math.trunc(w * 2 ** BITS + (w < 0 ? -0.5 : 0.5))) }));
+  const across = fixed(taps(width, size[0], left, right, cubic, 2)), down = fixed(taps(height, size[1], top, bottom, cubic, 2));
+  const from = down[0].first, rows = Math.max(...down.map(({ first, weights }) => first + weights.length)) - from;
+  const half = 1 << (BITS - 1), columns = right - left;
+  const between = new Uint8ClampedArray(rows * columns * channels);
+  for (let row = 0, to = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) {
+      const { first, weights } = across[column];
+      for (let channel = 0; channel < channels; channel++, to++) {
+        let sum = half, place = ((from + row) * width + first) * channels + channel;
+        for (let tap = 0; tap < weights.length; tap++, place += channels) sum += data[place] * weights[tap];
+        between[to] = sum >> BITS;
+      }
+    }
+  const step = columns * channels, result = new Uint8ClampedArray(down.length * step);
+  for (let row = 0, to = 0; row < down.length; row++) {
+    const { first, weights } = down[row];
+    for (let place = (first - from) * step; to < (row + 1) * step; place++, to++) {
+      let sum = half;
+      for (let tap = 0, at = place; tap < weights.length; tap++, at += step) sum += between[at] * weights[tap];
+      result[to] = sum >> BITS;
+    }
+  }
+  return { channels, height: down.length, width: columns, data: result };
+}
+
+/** Soft labels at another size, as torch's bilinear interpolation with antialiasing. */
+export function resizeLinear(block, height, width) {
+  const along = (source, length, target, vertical) => {
+    const list = taps(length, target, 0, target, triangle, 1);
+    const result = vertical ? new Block(source.channels, target, source.width) : new Block(source.channels, source.height, target);
+    const stride = vertical ? source.width : 1;
+    for (let channel = 0, to = 0; channel < source.channels; channel++)
+      for (let y = 0; y < result.height; y++)
+        for (let x = 0; x < result.width; x++, to++) {
+          const { first, weights } = list[vertical ? y : x];
+          let place = (channel * source.height + (vertical ? first : y)) * source.width + (vertical ? x : first), sum = 0;
+          for (let tap = 0; tap < weights.length; tap++, place += stride) sum += source.data[place] * weights[tap];
+          result.data[to] = sum;
+        }
+    return result;
+  };
+  return along(along(block, block.width, width, false), block.height, height, true);
+}
+
+/** Probabilities over the channels, in place. */
+export function softmax(block) {
+  const { channels, data } = block, area = block.height * block.width;
+  for (let place = 0; place < area; place++) {
+    let largest = -Infinity, sum = 0;
+    for (let at = place; at < data.length; at += area) largest = Math.max(largest, data[at]);
+    for (let at = place; at < data.length; at += area) sum += data[at] = Math.exp(data[at] - largest);
+    for (let channel = 0; channel < channels; channel++) data[channel * area + place] /= sum;
+  }
+  return block;
+}
+
+/** Half the sum of |p - q| over the classes: semantic drift. */
+export function totalVariation(before, after) {
+  const area = after.height * after.width, drift = new Block(1, after.height, after.width);
+  for (let at = 0; at < after.data.length; at++) drift.data[at % area] += Math.abs(after.data[at] - before.data[at]) / 2;
+  for (let at = 0; at < area; at++) drift.data[at] = Math.min(1, drift.data[at]);
+  return drift;
+}
+
+/** Repeat the last row and column until a block has at least this side. */
+export function padToLeast(block, side) {
+  const height = Math.max(block.height, side), width = Math.max(block.width, side);
+  if (height === block.height && width === block.width) return block;
+  const padded = new Block(block.channels, height, width);
+  for (let channel = 0, to = 0; channel < block.channels; channel++)
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++, to++)
+        padded.data[to] = block.data[(channel * block.height + Math.min(y, block.height - 1)) * block.width + Math.min(x, block.width - 1)];
+  return padded;
+}
+
+/** Give fully transparent pixels the colours around them: push-pull over a pyramid (Gortler et al., 1996, sec. 3.4.3).
+ * @param color interleaved RGB bytes; @param alpha bytes
+ * @returns RGB bytes, the same where alpha is above 0
+ */
+export function fillTransparent(color, alpha, height, width) {
+  if (!alpha.includes(0)) return color;
+  const filled = pull(Float32Array.from(color), Float32Array.from(alpha, value => value / 255), height, width);
+  return Uint8Array.from(filled, value => roundEven(value));
+}
+
+function pull(color, weight, height, width) {
+  if (height * width === 1 || weight.every(value => value > 0)) return color;
+  const rows = Math.ceil(height / 2), columns = Math.ceil(width / 2);
+  const total = new Float32Array(rows * columns), mean = new Float32Array(rows * columns * 3);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++) {
+      const from = y * width + x, to = (y >> 1) * columns + (x >> 1);
+      total[to] += weight[from] / 4;
+      for (let channel = 0; channel < 3; channel++) mean[3 * to + channel] += (color[3 * from + channel] * weight[from]) / 4;
+    }
+  for (let at = 0; at < mean.length; at++) mean[at] /= Math.max(total[Math.floor(at / 3)], 1e-12);
+  const coarse = pull(mean, total, rows, columns), result = new Float32Array(color.length);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++) {
+      const at = y * width + x, [source, from] = weight[at] > 0 ? [color, at] : [coarse, (y >> 1) * columns + (x >> 1)];
+      for (let channel = 0; channel < 3; channel++) result[3 * at + channel] = source[3 * from + channel];
+    }
+  return result;
+}
+
+/** To the nearest whole number, halves to the even one, as numpy and torch do. */
+export function roundEven(value) {
+  const low = Math.floor(value), rest = value - low;
+  return rest < 0.5 || (rest === 0.5 && low % 2 === 0) ? low : low + 1;
+}

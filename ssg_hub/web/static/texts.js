@@ -1,0 +1,34 @@
+// What the page says.
+
+export const TEXTS = {
+  empty: "Choose a photograph. It is upscaled here, in your browser.",
+  unreadable: "This file is not a picture that this browser can show. Choose a PNG, JPEG, WebP or AVIF file.",
+  too_large: "This picture is too large for a browser's memory. Reduce it first, or use ssg upscale.",
+  no_model: "A file of the model could not be loaded. Check the connection, and load the page again.",
+  not_finite: "The network returned no numbers for this picture. Try another browser.",
+  failed: "Something went wrong. Try a smaller picture, or another browser.",
+  deep: "The browser read its 16 bits as 8.",
+  starting: "Starting the networks (once)",
+  reading: "Reading the picture",
+  writing: "Writing the PNG",
+  cancelled: "Cancelled.",
+  before: "Before",
+  after: "After",
+  mask_explained: "Each colour is a class, with its share of the picture. Hatched: the guide is not sure what that is.",
+  drift_explained:
+    "Bright: after upscaling, the guide sees something else there than before, so the detail may be invented. Where " +
+    "nothing is bright, the picture still means the same.",
+  modes: { compare: "Before and after", mask: "What is in it", drift: "What may be invented" },
+  states: { waiting: "ready", working: "in progress", done: "done", failed: "failed", cancelled: "cancelled" },
+  kept: "This page is kept in your browser now, and works without a network.",
+};
+
+/** A time as people say it. */
+export const duration = seconds => (seconds < 3 ? `${seconds.toFixed(1)} s` : seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
+
+/** What computes, and how fast. */
+export const machine = ({ engine, threads, perMegapixel }) => {
+  const what = engine === "webgpu" ? "Computes on your graphics card (WebGPU)" : threads > 1
+    ? `Computes on ${threads} cores (WebAssembly); this browser offers no WebGPU` : "Computes on one core (WebAssembly); this browser offers no WebGPU, or this host no threads";
+  return `${what}: about ${duration(perMegapixel)} for a megapixel.`;
+};

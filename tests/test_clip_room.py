@@ -1,0 +1,327 @@
+"""The page's room for clips: what a program and a visitor get, what is refused, and who waits for whom."""
+
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
+pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'ssg-hub[video]')")
+
+from gradio_client import Client, handle_file  # noqa: E402
+from gradio_client.exceptions import AppError  # noqa: E402
+from made_clips import Recipe, decode, make_clip, probe  # noqa: E402
+
+from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
+from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
+from ssg_hub.demo.line import Line, Ticket  # noqa: E402
+from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
+from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
+from ssg_hub.errors import SSGError  # noqa: E402
+
+FACTS = {"width": 320, "height": 240, "seconds": 8.0, "rate": 25.0}
+CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 120_000  # ms
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    """Thirty frames of H.264 with sound."""
+    recipe = Recipe("walk.mp4", "libx264", audio="aac", times=tuple(range(30)), options={"crf": "10", "g": "5"})
+    return make_clip(tmp_path, recipe)
+
+
+@pytest.fixture
+def serve(serve_url, cache):
+    def start(model, settings: Settings | None = None) -> Client:
+        return Client(serve_url(model, settings), verbose=False, download_files=str(cache.parent / "downloads"))
+
+    return start
+
+
+def test_a_program_gets_the_frames_of_the_library(tiny_model, serve, clip, tmp_path):
+    made, report = serve(tiny_model).predict(handle_file(str(clip)), 2, api_name="/upscale_clip")
+    expected = tiny_model.upscale_video(clip, tmp_path / "expected.mp4", outscale=2, duration=10, segment=12)
+    assert all(np.array_equal(one, other) for one, other in zip(decode(made), decode(expected.path), strict=True))
+    assert probe(made)["times"] == probe(expected.path)["times"]
+    with av.open(made) as container:
+        assert len(container.streams.audio) == 1
+    assert report["frames"] == 30 and report["output"] == {"width": 96, "height": 64}
+    assert "not evidence" in report["honesty"]
+
+
+def test_a_long_clip_is_taken_from_the_start_that_is_asked_for(tiny_model, serve, clip):
+    client = serve(tiny_model, Settings(max_clip_seconds=1, max_clip_frames=10))
+    made, report = client.predict(handle_file(str(clip)), 2, 0.4, api_name="/upscale_clip")
+    assert report["frames"] == len(decode(made)) == 10
+    made, report = client.predict(handle_file(str(clip)), 2, 1.0, 0.12, "off", "hevc", api_name="/upscale_clip")
+    assert report["frames"] == 3 and report["codec"] == "hevc" and report["temporal"] == "off"
+
+
+def test_what_cannot_be_done_is_a_sentence_without_server_paths(tiny_model, serve, clip, cache, tmp_path):
+    client = serve(tiny_model, Settings(max_clip_pixels=2000, max_clip_output_pixels=8000))
+    (tmp_path / "letter.mp4").write_text("Dear Sir or Madam")
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:10,\n/etc/passwd\n#EXT-X-ENDLIST\n")
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:300])
+    large = make_clip(tmp_path, Recipe("large.mp4", "libx264", size=(64, 48)))
+    refusals = [
+        ((tmp_path / "letter.mp4", 2), "not a clip that is read here"),
+        ((tmp_path / "list.mp4", 2), "not a clip that is read here"),
+        ((tmp_path / "cut.mp4", 2), "cannot be read as a video"),
+        ((large, 2), "at most 0.002 megapixels are taken"),
+        ((clip, 4), "at most 0.008 megapixels a frame"),
+        ((clip, 0), "outscale"),
+        ((clip, 2, 99), "Begin earlier"),
+        ((clip, 2, "x"), "start"),
+        ((clip, 2, 0, -1), "duration is -1"),
+        ((clip, 2, 0, 1, "on"), "choose auto or off"),
+        ((clip, 2, 0, 1, "auto", "/etc"), "choose one of h264"),
+        ((clip, 2, 0, 1, "auto", "h264", "/etc"), "not a model"),
+    ]
+    for (path, *options), words in refusals:
+        with pytest.raises(AppError) as refusal:
+            client.predict(handle_file(str(path)), *options, api_name="/upscale_clip")
+        assert words in str(refusal.value)
+        assert str(cache) not in str(refusal.value) and "Traceback" not in str(refusal.value)
+    with pytest.raises(AppError, match="no clip yet"):
+        client.predict(None, api_name="/upscale_clip")
+    assert not list(cache.rglob("*_x*")) and not list(cache.rglob("*.parts")), "a refused request left something behind"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"width": 5000}, "clip_too_large_in"),
+        ({"width": 800, "height": 600, "outscale": 6}, "clip_too_large_out"),
+        ({"start": 8}, "clip_start_late"),
+        ({"duration": 0}, "clip_seconds"),
+        ({"start": True}, "clip_seconds"),
+        ({"start": float("nan")}, "clip_seconds"),
+    ],
+)
+def test_the_plan_refuses_what_is_beyond_the_limits(change, key):
+    facts = {name: change.get(name, value) for name, value in FACTS.items()}
+    wanted = ClipRequest(**{name: value for name, value in change.items() if name not in FACTS})
+    with pytest.raises(Refused) as refusal:
+        plan(facts, wanted, Settings())
+    assert refusal.value.key == key
+
+
+def test_the_plan_cuts_by_seconds_and_by_frames():
+    settings = Settings(max_clip_seconds=10, max_clip_frames=300)
+    assert plan(FACTS, ClipRequest(), settings).frames == 200 and not plan(FACTS, ClipRequest(), settings).cut
+    fast = plan(FACTS | {"rate": 120.0}, ClipRequest(start=1), settings)
+    assert (fast.duration, fast.frames, fast.cut) == (2.5, 300, True)
+    assert plan(FACTS | {"seconds": None, "rate": None}, ClipRequest(), settings).frames == 300
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSG_MAX_CLIP_SECONDS", "0")
+        assert from_environment().max_clip_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "known"),
+    [
+        (b"\0\0\0\x20ftypisom", True),
+        (b"\x1a\x45\xdf\xa3", True),
+        (b"RIFF\0\0\0\0AVI LIST", True),
+        (b"RIFF\0\0\0\0WAVEfmt ", False),
+        ((b"G" + bytes(187)) * 3, True),
+        (b"G" * 200, False),
+        (b"#EXTM3U\n", False),
+        (b"ffconcat version 1.0\nfile /etc/passwd", False),
+        (b"<?xml version='1.0'?><MPD>", False),
+        (b"", False),
+    ],
+)
+def test_ffmpeg_sees_only_files_that_begin_as_clips_do(head, known):
+    assert clip_reading.is_known(head) is known
+
+
+@pytest.mark.skipif(not decoding.CAN_FORK, reason="this system cannot bound a process")
+def test_a_clip_that_harms_the_decoder_harms_a_process_of_its_own(clip, monkeypatch):
+    monkeypatch.setattr(decoding, "CLIP_MEMORY", 2**22)  # too little for the decoder to start
+    with pytest.raises(SSGError, match="too much time or memory"):
+        decoding.rehearse_clip(str(clip), 2000, lambda: None, start=None, duration=1, most=99)
+    monkeypatch.undo()
+    with pytest.raises(SSGError, match="more than 4 frames"):
+        decoding.rehearse_clip(str(clip), 2000, lambda: None, start=None, duration=1, most=4)
+    assert decoding.rehearse_clip(str(clip), 2000, lambda: None, start=0.2, duration=0.4, most=99) == 10
+
+
+class Bench:
+    """A workshop, a line and a cache for one clip, without a page."""
+
+    def __init__(self, model, folder: Path):
+        from ssg_hub.demo.cache import Ledger
+        from ssg_hub.demo.workshop import Workshop
+
+        (folder / "cache").mkdir()
+        self.workshop = Workshop(Settings(), model, load=None)
+        self.line, self.ledger = Line(5), Ledger(folder / "cache", 2**30)
+
+    def run(self, clip: Path, **options) -> ClipRun:
+        return ClipRun(self.workshop, self.line, self.ledger, str(clip), "default", ClipRequest(**options), True)
+
+
+@pytest.fixture
+def bench(tiny_model, tmp_path):
+    made = Bench(tiny_model, tmp_path)
+    yield made
+    made.line.close()
+
+
+def test_between_segments_those_who_wait_are_served_and_the_frames_stay_the_same(bench, clip, tiny_model, tmp_path):
+    order, work, ticket = [], bench.run(clip), Ticket()
+
+    def step(ticket: Ticket) -> None:
+        order.append("clip")
+        if len(order) == 1:  # two pictures come while the first segment is computed
+            waiting.extend(bench.line.hand_in(lambda _, name=name: order.append(name), Ticket()) for name in "ab")
+        work.step(ticket)
+
+    waiting: list = []
+    while not work.done:
+        bench.line.hand_in(step, ticket).result()
+    work.close()
+    assert order == ["clip", "a", "b", "clip"]
+    expected = tiny_model.upscale_video(clip, tmp_path / "expected.mp4", outscale=2, duration=10, segment=12)
+    assert all(np.array_equal(a, b) for a, b in zip(decode(work.target), decode(expected.path), strict=True))
+    assert [len(decode(path)) for path in (work.before, work.target)] == [30, 30]
+    assert probe(work.before)["times"] == probe(work.target)["times"], "before and after cannot be in step"
+    assert sorted(path.name for path in work.folder.rglob("*.*")) == ["before.mp4", "walk_x2.mp4"]
+
+
+def test_a_run_that_is_given_up_leaves_no_file(bench, clip):
+    work, ticket = bench.run(clip), Ticket()
+    ticket.watch = lambda progress, watch=ticket.watch: (
+        ticket.stop() if progress.tiles_done == 3 else None,
+        watch(progress),
+    )
+    with pytest.raises(Cancelled):
+        bench.line.hand_in(work.step, ticket).result()
+    assert list(bench.ledger.folder.iterdir())
+    bench.line.hand_in(lambda _: work.close(), Ticket()).result()
+    assert not list(bench.ledger.folder.iterdir()) and bench.ledger.used == 0
+
+
+def test_a_result_that_outgrows_its_room_is_refused(bench, clip, monkeypatch):
+    monkeypatch.setattr(clip_work, "ALLOWANCE", 0)
+    monkeypatch.setattr(clip_work, "BYTES_PER_PIXEL", 1e-9)
+    work = bench.run(clip)
+    work.line = type("Empty", (), {"others_wait": lambda self: False})()
+    monkeypatch.setattr(clip_work, "size_of", lambda folder: 10**9)
+    with pytest.raises(Refused) as refusal:
+        bench.line.hand_in(work.step, Ticket()).result()
+    assert refusal.value.key == "no_room"
+
+
+def test_a_language_model_finds_the_tool(demo_of_all):
+    pytest.importorskip("mcp", reason="the mcp package is not installed (pip install 'ssg-hub[mcp]')")
+    from test_mcp import call
+
+    tools = {tool.name: tool for tool in call(demo_of_all[0], None).tools}
+    assert "not evidence" in tools["upscale_clip"].description
+    assert tools["upscale_clip"].inputSchema["required"] == ["clip"]
+
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
+BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
+
+
+@pytest.fixture
+def page(serve_url, tiny_model):
+    """The page in Chromium, in its room for clips; script errors fail the test."""
+    settings = Settings(max_clip_seconds=2, max_clip_frames=30, max_clip_pixels=4000)
+    url, errors = serve_url(tiny_model, settings), []
+    with playwright.sync_playwright() as driver:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900}).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
+        page.click("#rooms [data-room=clips]")
+        page.wait_for_selector("#clip-run")
+        yield page
+        browser.close()
+    assert errors == []
+
+
+def choose(page, path: Path) -> None:
+    page.set_input_files("#clip-picker input", path)
+    page.wait_for_selector("#clip-forecast .status")
+
+
+@BROWSER
+def test_in_the_browser_before_and_after_play_in_step(page, clip):
+    assert page.is_visible("text=The first 2 seconds, or 30 frames") and page.is_disabled("#clip-run")
+    assert not page.is_visible("#main")
+    choose(page, clip)
+    assert page.inner_text("#clip-forecast").startswith("48 × 32 → 96 × 64 · 30 frames")
+    assert page.locator(".player .poster").evaluate("image => image.decode().then(() => image.naturalWidth)") == 48
+    page.click("#clip-run")
+    page.wait_for_selector(".player[data-state=done]")
+    page.wait_for_selector("#clip-status:has-text('Done in')")
+    names = ("clip-before", "clip-after")
+    playing = "() => document.querySelector('.clip-after').currentTime > 0.2"
+    if not page.evaluate("document.createElement('video').canPlayType('video/mp4; codecs=\"avc1.640028\"')"):
+        pytest.skip("this Chromium plays no H.264")
+    page.wait_for_function(playing)
+    apart = page.evaluate(
+        """() => new Promise(done => {
+          const [before, after] = ["clip-before", "clip-after"].map(name => document.querySelector(`.${name}`));
+          let largest = 0, left = 30;
+          const look = () => {
+            const apart = Math.abs(before.currentTime - after.currentTime);
+            largest = Math.max(largest, Math.min(apart, 1.2 - apart)); // they begin again after 1.2 s
+            if (left-- > 0) requestAnimationFrame(look); else done(largest);
+          };
+          look();
+        })"""
+    )
+    assert apart < 0.09, "before and after are more than two frames apart"
+    page.click(".player .play")
+    page.click(".player [aria-label='One frame on']")
+    times = [page.locator(f".{name}").evaluate("video => video.currentTime") for name in names]
+    assert times[0] == pytest.approx(times[1], abs=0.002)
+    page.click(".player [aria-label='One frame back']")
+    assert page.locator(".clip-after").evaluate("video => video.currentTime") == pytest.approx(
+        times[1] - 0.04, abs=0.003
+    )
+    page.focus(".player .keys")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.querySelector('.screen').style.getPropertyValue('--split')") == "51%"
+    with page.expect_download() as waiting:
+        page.click(".player [data-get=get_report]")
+    assert json.loads(Path(waiting.value.path()).read_text())["frames"] == 30
+
+
+@BROWSER
+def test_in_the_browser_a_limit_is_said_before_the_click_and_cancel_stops(page, clip, tmp_path, monkeypatch):
+    from ssg_hub.model import SSGModel
+
+    choose(page, make_clip(tmp_path, Recipe("large.mp4", "libx264", size=(80, 60))))
+    page.wait_for_selector("#clip-forecast [role=alert]:has-text('at most 0.004 megapixels')")
+    assert page.is_disabled("#clip-run")
+    choose(page, clip)
+    page.wait_for_selector("#clip-forecast:has-text('30 frames')")
+    upscale_video, release, began = SSGModel.upscale_video, threading.Event(), threading.Event()
+
+    def slow(self, *args, **options):
+        began.set()
+        release.wait(PATIENCE / 1000)
+        return upscale_video(self, *args, **options)
+
+    monkeypatch.setattr(SSGModel, "upscale_video", slow)
+    page.click("#clip-run")
+    assert began.wait(60)
+    page.click("#clip-cancel")
+    page.wait_for_selector("#clip-status:has-text('Cancelled')")
+    assert page.is_enabled("#clip-run") and not page.is_visible("#clip-cancel")
+    release.set()

@@ -1,0 +1,481 @@
+"""The model as a web site: what is written, and what the page computes, held against Python on the same pictures."""
+
+import base64
+import functools
+import hashlib
+import http.server
+import io
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'ssg-hub[export]')")
+pytest.importorskip("onnx", reason="onnx is not installed (pip install 'ssg-hub[export]')")
+
+from ssg_hub.cli import main
+from ssg_hub.demo import views
+from ssg_hub.errors import CheckpointError, ConfigError, ImageError
+from ssg_hub.images.picture import Picture
+from ssg_hub.images.resampling import fill_transparent, resize_bicubic
+from ssg_hub.model import SSGModel
+from ssg_hub.networks.guide import Guide
+from ssg_hub.upscaling import tiling
+from ssg_hub.upscaling.soft_masks import MaskSheet
+from ssg_hub.web import runtime, site, weights
+
+CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+MINUTES = 600_000  # ms
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+
+def make_model(grain: bool = True) -> SSGModel:
+    """A small untrained model of three classes, with two sets of weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        labels = {"0": "sky", "1": "road", "2": "tree"}
+        guide = Guide({"model_type": "ssg_lite_segmentation", "width": 8, "id2label": labels})
+        model = SSGModel.from_components("compact", guide=guide, generator_config={"features": 8, "convs": 2}).eval()
+        with torch.no_grad():
+            for value in model.generator.parameters():
+                value.add_(0.02 * torch.randn_like(value))  # no two tensors are alike, as in a trained network
+        if grain:
+            second = {
+                name: value + 0.02 * torch.randn_like(value) for name, value in model.generator.state_dict().items()
+            }
+            model.set_denoise_weights(second)
+    return model
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch) -> Path:
+    """A stand-in for the runtime's package, whose hash is taken for the right one."""
+    path = tmp_path / runtime.ARCHIVE
+    with tarfile.open(path, "w:gz") as package:
+        for name in runtime.WASM + runtime.WEBGPU:
+            entry = tarfile.TarInfo(f"package/dist/{name}")
+            entry.size = len(name)
+            package.addfile(entry, io.BytesIO(name.encode()))
+    digest = hashlib.sha512(path.read_bytes()).digest()
+    monkeypatch.setattr(runtime, "SHA512", base64.b64encode(digest).decode())
+    return path
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, **TYPES}
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def serve():
+    """Serve a folder on this machine; yields a function folder -> address."""
+    running = []
+
+    def start(folder: Path) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=str(folder)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in running:
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def scripts(browser, serve, tmp_path_factory):
+    """The site's modules in a blank page; gives a function (JavaScript of a function of modules and value, value)."""
+    folder = tmp_path_factory.mktemp("scripts")
+    for path in site.STATIC.glob("*.js"):
+        shutil.copy(path, folder)
+    (folder / "index.html").write_text("<!doctype html><title>modules</title>")
+    page = browser.new_page()
+    page.goto(serve(folder))
+    page.evaluate(
+        "async () => { window.m = {}; for (const name of ['tiling', 'resampling', 'sheets', 'layers', 'png', 'engine', "
+        "'decode']) Object.assign(window.m, await import(`./${name}.js`)); }"
+    )
+    yield lambda script, value=None: page.evaluate(f"async value => ({script})(window.m, value)", value)
+    page.close()
+
+
+# What is written.
+
+
+def test_a_site_holds_the_page_the_networks_and_what_the_page_must_know(archive, tmp_path):
+    model = make_model()
+    done = site.export_site(model, tmp_path / "out", archive, title="Street")
+    names = set(done.files)
+    assert {"index.html", "sw.js", "files.js", "model.json", "README.md", "runtime/LICENSE.txt"} <= names
+    assert {"generator.onnx", "generator.clean.f16", "generator.grain.f16", "guide.onnx", "guide.f16"} <= names
+    said = json.loads((done.folder / "model.json").read_text())
+    assert said["palette"] == [list(color) for color in model.palette] and said["labels"] == model.labels
+    assert said["scale"] == 4 and said["denoise"] == 1 and said["tiling"]["overlap"] == tiling.OVERLAP
+    card = (done.folder / "README.md").read_text()
+    assert "sdk: static" in card and "app_file: index.html" in card and "custom_headers" in card
+    page = (done.folder / "index.html").read_text()
+    assert "connect-src 'self'" in page and "Street" in page and "{{" not in page
+    for path in done.folder.rglob("*"):
+        if path.suffix in (".html", ".js", ".json", ".css", ".md"):
+            assert "http://" not in path.read_text().replace("http://www.w3.org", ""), path
+    listed = (done.folder / "files.js").read_text()
+    assert all(name in listed for name in names - {"README.md", "sw.js", "files.js", "runtime/LICENSE.txt"})
+    assert max(done.difference.values()) < 0.02
+
+
+def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("Dear Sir or Madam")
+    with pytest.raises(ImageError, match="no site, and is kept"):
+        site.export_site(make_model(), tmp_path / "letters", archive, overwrite=True)
+    site.export_site(make_model(False), tmp_path / "out", archive)
+    with pytest.raises(ImageError, match="holds a site"):
+        site.export_site(make_model(), tmp_path / "out", archive)
+    done = site.export_site(make_model(), tmp_path / "out", archive, overwrite=True)
+    assert "generator.grain.f16" in done.files
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["letters", runtime.ARCHIVE, "out"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--web", "OUT", "--part", "guide"], "are for ONNX files"),
+        (["-o", "OUT.onnx", "--runtime", "x.tgz"], "is for a site"),
+        (["--web", "OUT", "--runtime", "none.tgz"], "no file at none.tgz"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, words, tmp_path, capsys):
+    options = [str(tmp_path / option) if option.startswith("OUT") else option for option in options]
+    assert main(["export", *options]) != 0
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "OUT").exists()
+
+
+def test_another_runtime_is_refused_and_without_npm_the_way_out_is_said(tmp_path, monkeypatch):
+    other = tmp_path / "other.tgz"
+    other.write_bytes(b"something else")
+    with pytest.raises(ConfigError, match="its hash differs"):
+        runtime.check_archive(other)
+    monkeypatch.setenv("SSG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="npm is not installed. Or fetch it where npm works"):
+        runtime.place_runtime(tmp_path)
+
+
+def test_npm_fetches_the_package_once(archive, tmp_path, monkeypatch):
+    npm, count = tmp_path / "bin" / "npm", tmp_path / "count"
+    npm.parent.mkdir()
+    npm.write_text(f'#!/bin/sh\necho fetched >> {count}\ncp {archive} "$4/"\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("SSG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        runtime.place_runtime(tmp_path / name)
+        assert {path.name for path in (tmp_path / name).iterdir()} == {*runtime.WASM, *runtime.WEBGPU}
+    assert count.read_text() == "fetched\n"
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused():
+    with pytest.raises(CheckpointError, match="does not fit into half precision"):
+        weights.Packed(b"", np.array([1e6], np.float32)).halves()
+
+
+def test_one_graph_serves_both_sets_of_weights(archive, tmp_path):
+    done = site.export_site(make_model(), tmp_path / "out", archive)
+    one, other = ((done.folder / f"generator.{kind}.f16").read_bytes() for kind in ("clean", "grain"))
+    assert len(one) == len(other) and one != other
+
+
+# What the modules compute.
+
+
+def test_the_grid_is_pythons(scripts):
+    lengths = (1, 15, 64, 191, 192, 193, 500, 1023, 4001)
+    cases = list(itertools.product(lengths, (16, 64, 130, 192), (2, 7, 34)))
+    script = "(m, cases) => cases.map(each => m.planSpans(...each, {align: 4, overlap: 32}))"
+    found = scripts(script, cases)
+    assert found == [[list(span) for span in tiling.plan_spans(*case)] for case in cases]
+
+
+@pytest.mark.parametrize("context", [0, 1])
+def test_the_feather_is_pythons(scripts, context):
+    random, grid = np.random.default_rng(0), tiling.plan_grid(90, 130, 48, 34)
+    expected = np.zeros((2, 90, 130), np.float32)
+
+    def emit(part, top, left):
+        expected[:, top : top + part.shape[1], left : left + part.shape[2]] = part.numpy()
+
+    feather, tiles = tiling.Feather(grid, emit, context), []
+    for row, column in grid:
+        (top, bottom), (left, right) = grid.rows[row], grid.columns[column]
+        tile = random.random((2, bottom - top, right - left), np.float32)
+        tiles.append({"row": row, "column": column, "shape": tile.shape, "data": tile.ravel().tolist()})
+        feather.add(torch.from_numpy(tile.copy()), row, column)
+    found = scripts(
+        """(m, {grid, tiles, context}) => {
+          const canvas = new m.Block(2, 90, 130);
+          const feather = new m.Feather(grid, (part, top, left) => canvas.paste(part, top, left), context);
+          for (const { row, column, shape, data } of tiles)
+            feather.add(new m.Block(...shape, Float32Array.from(data)), row, column);
+          return [...canvas.data];
+        }""",
+        {"grid": {"rows": grid.rows, "columns": grid.columns}, "tiles": tiles, "context": context},
+    )
+    assert np.allclose(np.reshape(found, expected.shape), expected, atol=1e-6)
+
+
+def test_bicubic_is_pillows_to_the_byte(scripts):
+    values = np.random.default_rng(0).integers(0, 256, (23, 31, 3), np.uint8)
+    window = (8, 12, 100, 92)
+    script = """(m, {data, window}) => {
+          const picture = {channels: 3, height: 23, width: 31, data: Uint8Array.from(data)};
+          return [...m.resizeBicubic(picture, [124, 92], window).data];
+        }"""
+    found = np.reshape(scripts(script, {"data": values.ravel().tolist(), "window": window}), (80, 92, 3))
+    assert np.array_equal(found, resize_bicubic(Picture(values), (124, 92), window).values)
+
+
+def test_colours_under_transparent_pixels_are_pythons(scripts):
+    random = np.random.default_rng(0)
+    values, alpha = random.integers(0, 256, (21, 34, 3), np.uint8), random.integers(0, 256, (21, 34), np.uint8)
+    alpha[3:15, 4:30] = 0
+    script = "(m, [color, alpha]) => [...m.fillTransparent(Uint8Array.from(color), Uint8Array.from(alpha), 21, 34)]"
+    found = np.reshape(scripts(script, [values.ravel().tolist(), alpha.ravel().tolist()]), values.shape)
+    assert np.abs(found - fill_transparent(Picture(values, alpha)).astype(int)).max() <= 1
+
+
+def test_soft_labels_are_resized_as_torch_does(scripts):
+    block = np.random.default_rng(0).random((3, 12, 17), np.float32)
+    for height, width in ((24, 40), (5, 9), (12, 17)):
+        script = """(m, {data, height, width}) =>
+            [...m.resizeLinear(new m.Block(3, 12, 17, Float32Array.from(data)), height, width).data]"""
+        found = scripts(script, {"data": block.ravel().tolist(), "height": height, "width": width})
+        options = {"mode": "bilinear", "align_corners": False, "antialias": True}
+        expected = torch.nn.functional.interpolate(torch.from_numpy(block)[None], size=(height, width), **options)[0]
+        assert np.allclose(np.reshape(found, expected.shape), expected, atol=1e-5)
+
+
+def test_the_mask_and_its_layers_are_pythons(scripts):
+    soft = torch.from_numpy(np.random.default_rng(0).random((3, 11, 14), np.float32) * 8).softmax(0)
+    sheet = MaskSheet((54, 43), (4.0, 4.0), 3, 0.6)
+    sheet.put(soft, 0, 0)
+    drift = np.random.default_rng(1).integers(0, 256, (11, 14), np.uint8)
+    palette, side = [(200, 0, 0), (0, 200, 0), (0, 0, 200)], 40
+    numbers = {"palette": palette, "uncertain": 3, "hatch": list(views.HATCH), "hatch_period": views.HATCH_PERIOD}
+    numbers |= {"mask_side": side, "heat": views.HEAT.tolist()}
+    ids, mask, heat = scripts(
+        """(m, {soft, drift, numbers}) => {
+          const sheet = new m.MaskSheet([54, 43], 4, 3, 0.6);
+          sheet.put(new m.Block(3, 11, 14, Float32Array.from(soft)), 0, 0);
+          const heat = m.driftLayer({data: Uint8Array.from(drift), width: 14, height: 11}, numbers);
+          return [[...sheet.ids], m.maskLayer({ids: sheet.ids, width: 54, height: 43}, numbers), heat].map(
+            each => each.data ? [each.height, each.width, ...each.data] : each);
+        }""",
+        {"soft": soft.flatten().tolist(), "drift": drift.ravel().tolist(), "numbers": numbers},
+    )
+    assert np.mean(np.reshape(ids, (43, 54)) == sheet.ids) > 0.999 and 3 in ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "MASK_SIDE", side)
+        expected = np.asarray(views.mask_layer(sheet.to_image(palette), 3))
+    assert np.mean(np.reshape(mask[2:], (*mask[:2], 4)) == expected) > 0.999
+    assert (
+        np.abs(np.reshape(heat[2:], (*heat[:2], 4)) - np.asarray(views.drift_layer(Image.fromarray(drift)), int)).max()
+        <= 1
+    )
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_png_loses_nothing(scripts, mode):
+    channels = len(mode) if mode != "P" else 1
+    values = np.random.default_rng(0).integers(0, 256 if mode != "P" else 3, (37, 1203, channels), np.uint8)
+    values[:, :400] = 7
+    palette = [[9, 8, 7], [1, 2, 3], [250, 251, 252]] if mode == "P" else None
+    found = scripts(
+        """async (m, {data, channels, palette}) => {
+          const blob = await m.encodePng({data: Uint8Array.from(data), width: 1203, height: 37, channels, palette});
+          return [...new Uint8Array(await blob.arrayBuffer())];
+        }""",
+        {"data": values.ravel().tolist(), "channels": channels, "palette": palette},
+    )
+    image = Image.open(io.BytesIO(bytes(found)))
+    image.load()
+    assert image.mode == mode and np.array_equal(np.asarray(image).reshape(values.shape), values)
+    assert mode != "P" or image.getpalette()[:9] == sum(palette, [])
+
+
+def test_half_precision_is_read_as_numpy_reads_it(scripts):
+    halves = np.concatenate([np.random.default_rng(0).normal(size=500), [0, -0.0, 6e-8, 65504, -1e-5]]).astype("<f2")
+    found = scripts("(m, bytes) => [...m.toFloats(Uint8Array.from(bytes))]", list(halves.tobytes()))
+    assert np.array_equal(np.float32(found), halves.astype(np.float32))
+
+
+# The whole site, with the real runtime.
+
+
+@pytest.fixture(scope="module")
+def real_site(tmp_path_factory, serve):
+    """(model, address) of a site with the runtime from npm, or from SSG_WEB_RUNTIME."""
+    archive = os.environ.get("SSG_WEB_RUNTIME")
+    folder = tmp_path_factory.mktemp("site")
+    if archive is None:
+        if shutil.which("npm") is None:
+            pytest.skip("npm is not installed, and SSG_WEB_RUNTIME names no package of onnxruntime-web")
+        command = ["npm", "pack", f"{runtime.PACKAGE}@{runtime.VERSION}", "--silent"]
+        if subprocess.run(command, cwd=folder, capture_output=True, timeout=300).returncode:
+            pytest.skip("npm cannot fetch onnxruntime-web here")
+        archive = folder / runtime.ARCHIVE
+    model = make_model()
+    site.export_site(model, folder / "out", Path(archive))
+    return model, serve(folder / "out")
+
+
+def make_pictures(folder: Path) -> list[Path]:
+    """Ten pictures: odd sizes, alpha, gray, turned by EXIF, one pixel, four megapixels."""
+    from skimage import data
+
+    photo = Image.fromarray(data.astronaut())
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    hole = np.asarray(photo.resize((150, 110)).convert("RGBA")).copy()
+    hole[..., 3] = np.clip(np.hypot(*np.mgrid[-55:55, -75:75]) * 6, 0, 255)
+    pictures = {
+        "odd.png": photo.resize((101, 67)),
+        "tall.webp": photo.resize((37, 411)),
+        "tiles.png": photo.resize((413, 402)),
+        "alpha.png": Image.fromarray(hole),
+        "gray.png": photo.convert("L").resize((90, 61)),
+        "gray.jpg": photo.convert("L").resize((75, 82)),
+        "turned.jpg": photo.resize((96, 60)),
+        "one.png": photo.resize((1, 1)),
+        "indexed.png": photo.resize((64, 64)).quantize(32),
+        "large.jpg": photo.resize((2304, 1736)),
+    }
+    for name, picture in pictures.items():
+        lossless = {"lossless": True} if name.endswith("webp") else {"quality": 92} if name.endswith("jpg") else {}
+        picture.save(folder / name, **lossless, **({"exif": turned} if name == "turned.jpg" else {}))
+    return [folder / name for name in pictures]
+
+
+def psnr(found: np.ndarray, expected: np.ndarray) -> float:
+    error = np.mean((found.astype(np.float64) - expected) ** 2)
+    return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
+
+
+def visit(browser, url: str, **options):
+    """A page of the site, with what went wrong on it and every address that it asked for."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", **options)
+    page, errors, asked = context.new_page(), [], []
+    page.set_default_timeout(MINUTES)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    context.on("request", lambda request: asked.append(request.url))
+    page.goto(url)
+    return page, errors, asked
+
+
+def download(page, key: str) -> Image.Image:
+    with page.expect_download() as waiting:
+        page.click(f".downloads [data-get={key}]")
+    image = Image.open(waiting.value.path())
+    image.load()
+    return image
+
+
+@pytest.mark.slow
+def test_ten_pictures_come_out_as_from_python(browser, real_site, tmp_path):
+    model, url = real_site
+    pictures = make_pictures(tmp_path)
+    page, errors, asked = visit(browser, url)
+    page.set_input_files("#files", pictures)
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('10 of 10 done')")
+    for number, path in enumerate(pictures):
+        page.click(f".strip button >> nth={number}")
+        page.wait_for_selector(f".headline:has-text('{path.name}')")
+        expected = model.upscale(path, tile=site.TILE, engine="torch")
+        found, mask = download(page, "picture"), download(page, "mask")
+        assert found.mode == expected.image.mode.replace("P", "RGB") and found.size == expected.image.size
+        assert "exif" not in found.info
+        one, other = np.asarray(found), np.asarray(expected.image)
+        likeness = psnr(one, other)
+        same = float(np.mean(np.asarray(mask) == np.asarray(expected.mask)))
+        print(f"{path.name}: {found.size[0]} x {found.size[1]}, {likeness:.1f} dB, mask {same:.2%} the same")
+        assert likeness >= 50 and same > 0.98
+        assert mask.mode == "P" and mask.getpalette()[:9] == expected.mask.getpalette()[:9]
+    assert errors == [] and all(address.startswith((url, "blob:")) for address in asked)
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_the_site_works_without_a_network_cancels_and_knows_the_denoise_strength(browser, real_site, tmp_path):
+    model, url = real_site
+    paths = make_pictures(tmp_path)
+    small, large = paths[0], paths[-1]
+    page, errors, asked = visit(browser, url)
+    page.wait_for_selector("#offline:has-text('without a network')")
+    assert page.evaluate("crossOriginIsolated"), "the service worker does not isolate the page"
+    page.context.set_offline(True)
+    page.reload()
+    page.wait_for_selector(".picker")
+    asked.clear()
+    page.set_input_files("#files", small)
+    page.wait_for_selector("#run:has-text('about')")
+    assert "WebAssembly" in page.inner_text("#machine")
+    page.fill("#denoise", "0.35")
+    page.click("#run")
+    page.wait_for_selector(".viewer[data-state=done]")
+    expected = model.upscale(small, tile=site.TILE, engine="torch", denoise=0.35)
+    assert psnr(np.asarray(download(page, "picture")), np.asarray(expected.image)) >= 50
+    page.click(".modes [data-mode=drift]")
+    cover = page.evaluate(
+        """async () => {
+          const image = document.querySelector(".layer"), canvas = document.createElement("canvas");
+          await image.decode();
+          [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+          const context = canvas.getContext("2d");
+          context.drawImage(image, 0, 0);
+          return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, at) => at % 4 === 3);
+        }"""
+    )
+    wanted = np.asarray(views.drift_layer(expected.drift_map[0]))[..., 3]
+    assert np.abs(np.reshape(cover, wanted.shape) - wanted.astype(int)).max() <= 4
+    page.click(".modes [data-mode=mask]")
+    assert page.locator(".legend li").count() == len(expected.labels)
+    page.set_input_files("#files", large)
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('tile 2 of')")
+    page.click("#cancel")
+    page.wait_for_selector("#status:has-text('Cancelled')")
+    assert page.is_enabled("#run") and page.is_hidden("#cancel")
+    page.set_input_files("#files", small)
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#run")  # with a new worker
+    page.wait_for_selector(".viewer[data-state=done]")
+    assert errors == [] and all(address.startswith((url, "blob:")) for address in asked)
+    page.context.close()
