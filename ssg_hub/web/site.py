@@ -19,8 +19,8 @@ from ..images.levels import LUMA
 from ..upscaling import tiling
 from ..upscaling.engines.base import CELL, SMALLEST_SEEN
 from ..upscaling.pipeline import MARGIN
+from ..upscaling.setup import HONESTY
 from ..upscaling.soft_masks import UNCERTAIN, UNCERTAIN_COLOR
-from ..upscaling.upscale import HONESTY
 from . import runtime
 from .weights import Packed, check_packed, pack
 
