@@ -44,9 +44,9 @@ def data_url(picture) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_there_is_one_tool_and_it_says_what_it_takes(demo_of_all):
+def test_there_are_two_tools_and_they_say_what_they_take(demo_of_all):
     tools = call(demo_of_all[0], None).tools
-    assert [tool.name for tool in tools] == ["upscale"]
+    assert [tool.name for tool in tools] == ["upscale", "upscale_clip"]
     assert "not evidence" in tools[0].description
     schema = tools[0].inputSchema
     assert schema["required"] == ["image"] and schema["properties"]["image"]["type"] == "string"

@@ -160,7 +160,10 @@ def _write_networks(model: "SSGModel", draft: Path, scratch: Path) -> tuple[dict
     if model.grain_generator is not None:
         grain, _ = _packed(model, scratch, "generator", denoise=0)
         if grain.graph != clean.graph:
-            raise CheckpointError("the model's two generators give different graphs, which one site cannot hold.")
+            raise CheckpointError(
+                "the model's two sets of weights give different graphs (in one of them some tensors are equal, as in "
+                "an untrained network). Train it first, or remove the second set."
+            )
         networks["generator"]["grain"] = _write(draft, "generator.grain.f16", grain.halves())
     if model.guide is not None:
         guide, differences["guide"] = _packed(model, scratch, "guide")

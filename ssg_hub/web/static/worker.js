@@ -72,7 +72,8 @@ async function generateTile(engine, color, { width, height }, { top, bottom, lef
   const below = bottom < height ? 0 : margin, after = right < width ? 0 : margin;
   const seen = { top: top - above, bottom: bottom + below, left: left - before, right: right + after };
   const sr = await engine.generate(cutPicture(color, { width, height }, seen));
-  return cropBlock(sr, scale * above, scale * before, scale * (bottom - top), scale * (right - left));
+  const start = { y: scale * above, x: scale * before };
+  return sr.cut(start.y, start.y + scale * (bottom - top), start.x, start.x + scale * (right - left));
 }
 
 /** A window of interleaved RGB bytes as planes in [0, 1]; beyond the picture its outermost pixels are repeated. */
@@ -85,17 +86,6 @@ function cutPicture(color, size, { top, bottom, left, right }) {
       for (let channel = 0; channel < 3; channel++) tile.data[to + channel] = color[from + channel];
     }
   return toPlanes(tile);
-}
-
-function cropBlock(block, top, left, height, width) {
-  if (height === block.height && width === block.width) return block;
-  const part = new Block(block.channels, height, width);
-  for (let channel = 0, to = 0; channel < block.channels; channel++)
-    for (let y = top; y < top + height; y++, to += width) {
-      const from = (channel * block.height + y) * block.width + left;
-      part.data.set(block.data.subarray(from, from + width), to);
-    }
-  return part;
 }
 
 function toPlanes({ channels, height, width, data }) {
