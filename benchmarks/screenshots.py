@@ -59,7 +59,7 @@ def visit(browser: Browser, url: str, view: dict) -> Page:
     page = browser.new_page(locale="en-US", **view)
     page.set_default_timeout(PATIENCE)
     page.goto(url, wait_until="domcontentloaded")
-    page.wait_for_selector(".modes button")
+    page.wait_for_selector("#viewer .modes button")
     return page
 
 
@@ -84,7 +84,7 @@ def shoot(browser: Browser, url: str, view: dict, modes: dict[str, str], folder:
     page.click("#run")
     page.wait_for_selector(".viewer[data-state=done] .downloads a")
     for name, mode in modes.items():
-        page.click(f".modes [data-mode={mode}]")
+        page.click(f"#viewer .modes [data-mode={mode}]")
         page.evaluate("scrollTo(0, 0)")
         page.mouse.move(0, 0)
         page.wait_for_timeout(2000)  # pictures are there and nothing moves; the page's stream never rests

@@ -134,7 +134,7 @@ def test_an_error_of_ours_is_not_shown_but_logged(tiny_model, serve, photo, monk
 
 def test_only_what_is_meant_for_programs_is_offered_to_them(tiny_model, serve):
     endpoints = serve(tiny_model).view_api(return_format="dict")["named_endpoints"]
-    assert list(endpoints) == ["/upscale"]
+    assert list(endpoints) == ["/upscale", "/upscale_clip"]
     names = [parameter["parameter_name"] for parameter in endpoints["/upscale"]["parameters"]]
     assert names[:7] == ["image", "outscale", "strength", "class_strength", "color_fix", "segment", "model"]
     assert names[7:] == ["denoise", "format", "quality"]

@@ -127,7 +127,7 @@ def upscale(page) -> None:
 
 
 def mode(page, name: str) -> None:
-    page.click(f".modes [data-mode={name}]")
+    page.click(f"#viewer .modes [data-mode={name}]")
 
 
 def download(page, key: str) -> bytes:
@@ -146,7 +146,7 @@ def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     page = visit()
     assert page.locator(".sheet .after").evaluate("image => image.decode().then(() => image.naturalWidth)") == 960
     assert page.is_visible(".sheet .before") and page.is_disabled("#run")
-    box = page.locator(".area").bounding_box()
+    box = page.locator("#viewer .area").bounding_box()
     assert box["width"] * box["height"] > 0.3 * DESK["width"] * DESK["height"], "the picture is small"
     page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 50)
     page.mouse.down()
@@ -183,7 +183,7 @@ def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_pictu
     page = visit()
     drop(page, "#programs", photo)
     assert page.inner_text("#forecast").startswith("40 × 30 → 160 × 120")
-    assert page.inner_text(".headline") == "street.png · 40 × 30" and not page.is_visible(".modes")
+    assert page.inner_text(".headline") == "street.png · 40 × 30" and not page.is_visible("#viewer .modes")
     upscale(page)
     assert "Done in" in page.inner_text("#status")
     expected = make_model().upscale(photo)
@@ -372,8 +372,10 @@ def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, pho
     assert not page.is_visible("#run"), "a button that does nothing covers the page"
     assert page.text_content("#run").strip() == "放大" and page.inner_text("#picker .title") == "选择照片"
     zh = TEXTS["zh"]
-    assert page.locator(".modes button").all_inner_texts() == [zh[key] for key in ("compare", "side", "mask", "drift")]
-    assert all(button.is_visible() for button in page.locator(".modes button").all())
+    assert page.locator("#viewer .modes button").all_inner_texts() == [
+        zh[key] for key in ("compare", "side", "mask", "drift")
+    ]
+    assert all(button.is_visible() for button in page.locator("#viewer .modes button").all())
     page.tap("#examples button >> nth=4")
     page.wait_for_selector(".headline:has-text('cat.jpg')")
     choose(page, photo)
@@ -381,7 +383,7 @@ def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, pho
     page.tap("#run")
     page.wait_for_selector(DONE)
     page.wait_for_timeout(700)  # it scrolls smoothly
-    area, run, status = (page.locator(name).bounding_box() for name in (".area", "#run", "#status"))
+    area, run, status = (page.locator(name).bounding_box() for name in ("#viewer .area", "#run", "#status"))
     assert area["y"] >= 0 and area["y"] + area["height"] / 2 < PHONE["height"], "the result is out of view"
     assert abs(status["y"] + status["height"] - run["y"]) < 40, "the status is not beside the button"
     for name in ("mask", "drift", "side", "compare"):
@@ -394,7 +396,7 @@ def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, pho
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_nothing_sticks_out_at_any_width(visit, locale):
     page = visit(locale=locale)
-    shown = (".modes button", "#size label", "#format label", ".cards button", ".more button", "#picker .title")
+    shown = ("#viewer .modes button", "#size label", "#format label", ".cards button", ".more button", "#picker .title")
     for width in (1440, 1280, 390):
         page.set_viewport_size({"width": width, "height": 844})
         for name in ("mask", "drift", "side", "compare"):
@@ -417,7 +419,12 @@ def test_everything_has_a_name_and_can_be_read(visit, photo, scheme):
     assert page.evaluate(NAMELESS) == []
     seen = ["#run", "#title p", "#forecast .status", "#status .status", "#picker .title", "#picker .hint", ".facts"]
     seen += [".honesty", "#panel .info-text", "#size .selected span", "#size label:not(.selected) span", ".cards b"]
-    seen += [".downloads a >> nth=0", ".downloads a >> nth=1", ".modes button >> nth=0", ".modes button >> nth=1"]
+    seen += [
+        ".downloads a >> nth=0",
+        ".downloads a >> nth=1",
+        "#viewer .modes button >> nth=0",
+        "#viewer .modes button >> nth=1",
+    ]
     seen += [".level", ".tag.left", "#examples-title p", ".cards small", ".more b", "footer button"]
     for selector in seen:
         assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (selector, scheme)

@@ -99,6 +99,7 @@ def run_job(
     """
     job.engine.tracker = tracker
     mask, readings, drift = None, None, None
+    in_memory = colors is None
     colors = colors or ColorSheet(job.picture, job.size)
     add: list[Feather] = []
     if job.generates:
@@ -108,11 +109,13 @@ def run_job(
         cells = job.grid.scaled(cell_span(job.engine.scale), cell_span(job.engine.scale))
         mask = MaskSheet(job.size, job.step, len(job.engine.guide.labels), job.uncertain_below, ids)
         extent = (cells.columns[-1][1], cells.rows[-1][1])
-        readings, drift = ReadingSheet(extent), DriftSheet(extent)
+        readings = ReadingSheet(extent) if in_memory else None  # only a result that is looked at has a use for them
+        drift = DriftSheet(extent)
 
         def put_labels(soft: Tensor, top: int, left: int) -> None:
             mask.put(soft, top, left)
-            readings.put(soft, top, left)
+            if readings:
+                readings.put(soft, top, left)
 
         add += [Feather(cells, put_labels, context=1), Feather(cells, drift.put)]
     if add:
