@@ -381,7 +381,8 @@ def make_pictures(folder: Path) -> list[Path]:
 
 
 def psnr(found: np.ndarray, expected: np.ndarray) -> float:
-    error = np.mean((found.astype(np.float64) - expected) ** 2)
+    strips = (slice(start, start + 256) for start in range(0, len(found), 256))  # a whole large one is gigabytes
+    error = sum(float(np.square(found[rows].astype(np.float64) - expected[rows]).sum()) for rows in strips) / found.size
     return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
 
 
@@ -406,29 +407,49 @@ def download(page, key: str) -> Image.Image:
 
 
 @pytest.mark.slow
-def test_ten_pictures_come_out_as_from_python(browser, real_site, tmp_path):
+def test_nine_pictures_and_their_masks_come_out_as_from_python(browser, real_site, tmp_path):
     model, url = real_site
-    pictures = make_pictures(tmp_path)
+    pictures = make_pictures(tmp_path)[:-1]
     page, errors, asked = visit(browser, url)
     page.set_input_files("#files", pictures)
     page.wait_for_selector("#run:not([disabled])")
     page.click("#run")
-    page.wait_for_selector("#status:has-text('10 of 10 done')")
+    page.wait_for_selector("#status:has-text('9 of 9 done')")
     for number, path in enumerate(pictures):
         page.click(f".strip button >> nth={number}")
         page.wait_for_selector(f".headline:has-text('{path.name}')")
         expected = model.upscale(path, tile=site.TILE, engine="torch")
-        found, mask = download(page, "picture"), download(page, "mask")
-        assert found.mode == expected.image.mode.replace("P", "RGB") and found.size == expected.image.size
+        found, mask = compare(page, path, expected), download(page, "mask")
         assert "exif" not in found.info
-        one, other = np.asarray(found), np.asarray(expected.image)
-        likeness = psnr(one, other)
-        same = float(np.mean(np.asarray(mask) == np.asarray(expected.mask)))
-        print(f"{path.name}: {found.size[0]} x {found.size[1]}, {likeness:.1f} dB, mask {same:.2%} the same")
-        assert likeness >= 50 and same > 0.98
+        assert float(np.mean(np.asarray(mask) == np.asarray(expected.mask))) > 0.98
         assert mask.mode == "P" and mask.getpalette()[:9] == expected.mask.getpalette()[:9]
     assert errors == [] and all(address.startswith((url, "blob:")) for address in asked)
     page.context.close()
+
+
+@pytest.mark.slow
+def test_four_megapixels_come_out_as_from_python(browser, real_site, tmp_path):
+    model, url = real_site
+    path = make_pictures(tmp_path)[-1]
+    page, errors, _ = visit(browser, url)
+    page.uncheck("#segment")  # the guide takes most of the time, and reads tiles as it does in smaller pictures
+    page.set_input_files("#files", path)
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#run")
+    page.wait_for_selector(".viewer[data-state=done]")
+    compare(page, path, model.upscale(path, tile=site.TILE, engine="torch", segment=False))
+    assert errors == [] and page.locator(".modes").is_hidden()
+    page.context.close()
+
+
+def compare(page, path: Path, expected) -> Image.Image:
+    """The picture that the page offers, once it is found to be the one of Python."""
+    found = download(page, "picture")
+    assert found.mode == expected.image.mode and found.size == expected.image.size
+    likeness = psnr(np.asarray(found), np.asarray(expected.image))
+    print(f"{path.name}: {found.size[0]} x {found.size[1]}, {likeness:.1f} dB")
+    assert likeness >= 50
+    return found
 
 
 @pytest.mark.slow
