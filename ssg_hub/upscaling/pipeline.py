@@ -19,7 +19,8 @@ from .soft_masks import DriftSheet, MaskSheet, ReadingSheet, cell_span, total_va
 from .tiling import Feather, Grid, Span, scale_span
 
 # LR pixels by which a picture is continued beyond its edges for the generator. Its convolutions see zeros out there and
-# tint what lies beside them: the borders of constant colours were up to 20 of 255 off, and are now as the inside.
+# tint what lies beside them: the borders of constant colours were up to 20 of 255 off, and are now as the inside. It is
+# mirrored, because repeated pixels are no texture that a generator knows (LPIPS on 120x90 pictures: 0.006 worse).
 MARGIN = 8
 
 
@@ -164,7 +165,7 @@ def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tenso
 def generate_tile(job: Job, opaque: Picture, rows: Span, columns: Span) -> Tensor:
     """SR (C, s*h, s*w) in [0, 1] of a tile; C is 1 for gray, 3 for RGB.
 
-    Where the tile touches the picture's edge, the generator sees the outermost pixels repeated beyond it.
+    Where the tile touches the picture's edge, the generator sees the picture mirrored beyond it.
     """
     lr = to_floats(opaque.values[slice(*rows), slice(*columns)])
     rgb, scale = _as_rgb(lr), job.engine.scale
@@ -172,7 +173,8 @@ def generate_tile(job: Job, opaque: Picture, rows: Span, columns: Span) -> Tenso
     left, right, top, bottom = (
         MARGIN * at_edge for (start, stop), length in sides for at_edge in (start == 0, stop == length)
     )
-    padded = F.pad(rgb[None], (left, right, top, bottom), mode="replicate")[0]
+    mode = "reflect" if min(rgb.shape[1:]) > MARGIN else "replicate"  # there is too little to mirror
+    padded = F.pad(rgb[None], (left, right, top, bottom), mode=mode)[0]
     sr = job.engine.generate(padded)
     sr = sr[:, scale * top : sr.shape[1] - scale * bottom, scale * left : sr.shape[2] - scale * right]
     if job.color_fix:

@@ -66,20 +66,23 @@ async function upscale({ id, file, denoise, segment }) {
   return { ...result, seconds: (performance.now() - began) / 1000 };
 }
 
-/** SR of a tile; where it touches the picture's edge, the generator sees the outermost pixels repeated beyond it. */
+/** SR of a tile; where it touches the picture's edge, the generator sees the picture mirrored beyond it. */
 async function generateTile(engine, color, { width, height }, { top, bottom, left, right }) {
   const { scale, margin } = engine.site, above = top ? 0 : margin, before = left ? 0 : margin;
   const below = bottom < height ? 0 : margin, after = right < width ? 0 : margin;
   const seen = { top: top - above, bottom: bottom + below, left: left - before, right: right + after };
-  const sr = await engine.generate(cutPicture(color, { width, height }, seen));
+  const mirrors = Math.min(width, height) > margin;
+  const sr = await engine.generate(cutPicture(color, { width, height }, seen, mirrors));
   const start = { y: scale * above, x: scale * before };
   return sr.cut(start.y, start.y + scale * (bottom - top), start.x, start.x + scale * (right - left));
 }
 
-/** A window of interleaved RGB bytes as planes in [0, 1]; beyond the picture its outermost pixels are repeated. */
-function cutPicture(color, size, { top, bottom, left, right }) {
+/** A window of interleaved RGB bytes as planes in [0, 1]; beyond the picture it is mirrored, or its outermost pixels repeated. */
+function cutPicture(color, size, { top, bottom, left, right }, mirrors) {
   const tile = { channels: 3, height: bottom - top, width: right - left, data: new Uint8Array((bottom - top) * (right - left) * 3) };
-  const inside = (at, length) => Math.min(Math.max(at, 0), length - 1);
+  const clamp = (at, length) => Math.min(Math.max(at, 0), length - 1);
+  const mirror = (at, length) => (at < 0 ? -at : at >= length ? 2 * length - 2 - at : at);
+  const inside = mirrors ? mirror : clamp;
   for (let y = top, to = 0; y < bottom; y++)
     for (let x = left; x < right; x++, to += 3) {
       const from = 3 * (inside(y, size.height) * size.width + inside(x, size.width));
