@@ -1,22 +1,25 @@
 """Put the embedded checkpoint together from what the parts of configs/embedded made.
 
-    python -m benchmarks.embedded --clean runs/embedded-4/model runs/embedded-5/model --grain runs/embedded-6/model
+    python -m benchmarks.embedded --base runs/embedded-5/model --steps 5500 \\
+        --clean runs/embedded-4/model runs/embedded-5/model --grain runs/embedded-6/model
 
 The clean set of weights is the mean of the given generators (one is enough); the guide, and the notes on licence, data
-and origin, are those of --base. --facts is what else the card says: JSON, such as steps and dev scores.
+and origin, are those of --base. The scores on the dev set of --config are printed, and stand in the card.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 
 from ssg_hub.loading import EMBEDDED, load_model
 from ssg_hub.model import SSGModel
+from ssg_hub.training.config import parse_config
+from ssg_hub.training.validation import DevSet
 
 PRETRAINED = Path(__file__).parents[1] / "ssg_hub/pretrained"
-STALE = ("adversarial_steps", "metrics")  # what the base's card says of its own generator
+CONFIG = "configs/embedded/5-wide.yaml"
 
 
 def main() -> None:
@@ -24,11 +27,15 @@ def main() -> None:
     parser.add_argument("--clean", nargs="+", required=True, metavar="MODEL", help="generators that are averaged")
     parser.add_argument("--grain", required=True, metavar="MODEL", help="the generator that keeps the grain")
     parser.add_argument("--base", default=EMBEDDED, metavar="MODEL", help="its guide and notes are taken")
-    parser.add_argument("--facts", type=json.loads, default={}, metavar="JSON", help="for the card")
+    parser.add_argument("--steps", type=int, required=True, metavar="N", help="adversarial steps in all, for the card")
+    parser.add_argument("--config", default=CONFIG, metavar="YAML", help="names the dev set")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
     options = parser.parse_args()
     model = join_generators(options.base, options.clean, options.grain)
-    model.describe(**{**dict.fromkeys(STALE), **options.facts})
+    scores = DevSet(parse_config(["--config", options.config])).score(model.generator.eval(), Accelerator(cpu=True))
+    metrics = {name: round(score, 4) for name, score in scores.items()}
+    print(metrics)
+    model.describe(adversarial_steps=options.steps, metrics=metrics)
     model.half().save_pretrained(options.output)
 
 
