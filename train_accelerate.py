@@ -210,6 +210,8 @@ def train_generator(
                 told["cross_entropy"] = terms["guide"].detach()
                 terms["guide"] = told["guide_weight"] * terms["guide"]
             losses |= terms
+        if stage.gradients_due():
+            told |= players.balance.norms(losses)
     run.accelerator.backward(sum(losses.values()))
     if stage.update(generator):
         players.ema.update_parameters(generator.bare)

@@ -1,4 +1,4 @@
-"""The paper's three claims, a control, and when each counts as supported: the rules of docs/experiment.md, as code."""
+"""The paper's claims, a control, our advice, and when each is supported: the rules of docs/experiment.md as code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +43,11 @@ class Verdict:
 
     outcome: str
     comparisons: list[tuple[str, Comparison]]
+
+    @property
+    def against(self) -> list[str]:
+        """What keeps the claim from being supported, or would: the comparisons that are not better."""
+        return [text for text, comparison in self.comparisons if not comparison.better]
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,21 @@ def weigh_control(difference: Difference) -> Verdict:
     return Verdict(outcome, shown)
 
 
+def weigh_advice(difference: Difference) -> Verdict:
+    """Is a mix of bank and prior the best source beside a guide?"""
+    rivals = ("ssg", "generic-guide")
+    found = {rival: [difference("mixed-guide", rival, figure) for figure in ("miou", "lpips")] for rival in rivals}
+    behind = [any(c.worse for c in pair) and not any(c.better for c in pair) for pair in found.values()]
+    ahead = [any(c.better for c in pair) and not any(c.worse for c in pair) for pair in found.values()]
+    outcome = NOT_SUPPORTED if any(behind) else SUPPORTED if all(ahead) else UNDECIDED
+    shown = [
+        (f"mixed-guide − {rival}, {title}", comparison)
+        for rival, pair in found.items()
+        for title, comparison in zip(("mIoU", "LPIPS"), pair, strict=True)
+    ]
+    return Verdict(outcome, shown)
+
+
 CLAIMS = {
     "a": Claim(
         "the guide loss makes training on real LR pictures work",
@@ -126,5 +146,8 @@ CLAIMS = {
     "c": Claim("clean, with accurate boundaries and colours", ("ssg", "bank", "bicubic"), weigh_cleanness),
     "control": Claim(
         "the guide helps beyond the consistency with the target's LR", ("ssg", "bank-consistency"), weigh_control
+    ),
+    "advice": Claim(
+        "beside a guide, bank + generic is the best source", ("mixed-guide", "ssg", "generic-guide"), weigh_advice
     ),
 }

@@ -1,8 +1,9 @@
 """Make the experiment's table, its tests of the claims, its curves, and its sections of docs/results.md and README.md.
 
-    python -m benchmarks.experiment.report [--steps N] [--camera phone]
+    python -m benchmarks.experiment report [--steps N]
 
-Missing rows are left out and named. It reads no picture: only results/…/*.json.
+Both cameras, as far as they are scored. Missing rows are left out and named, with the step at which the clock cut them
+short. It reads no picture: only results/…/*.json.
 """
 
 import argparse
@@ -15,12 +16,25 @@ import numpy as np
 from benchmarks.document import markdown_table, write_section
 from benchmarks.experiment.bootstrap import block_weights, interval, weighted_mean, weighted_miou
 from benchmarks.experiment.claims import CLAIMS, Comparison, Verdict
-from benchmarks.experiment.protocol import CAMERAS, RESULTS, ROOT, ROWS, STEPS, UNTRAINED, result_file
+from benchmarks.experiment.protocol import (
+    CAMERAS,
+    RESULTS,
+    ROOT,
+    ROWS,
+    STEPS,
+    TITLES,
+    UNTRAINED,
+    Training,
+    state_file,
+    trainings,
+    untrained_result,
+)
 
 COLUMNS = {  # figure -> heading, decimals
     "psnr_y": ("PSNR-Y ↑", 2),
     "ssim_y": ("SSIM-Y ↑", 3),
     "lpips": ("LPIPS ↓", 3),
+    "dists": ("DISTS ↓", 3),
     "color_drift": ("colour ΔE ↓", 2),
     "flat_noise": ("flat noise ↓", 2),
     "boundary_f": ("boundary F ↑", 3),
@@ -33,16 +47,16 @@ PICTURES = {
 }
 CURVES = {  # tag in the logs -> title
     "adversarial/l1": "L1 on source pairs",
-    "adversarial/perceptual": "VGG16 features on source pairs",
+    "adversarial/lpips": "LPIPS (VGG16) on source pairs",
     "adversarial/cross_entropy": "cross-entropy of the guide on target SR",
     "adversarial/guide_weight": "balanced weight of the guide loss",
     "adversarial/discriminator": "discriminator",
     "adversarial_dev/lpips": "LPIPS on dev",
 }
 FIGURES = [name for name in COLUMNS if name != "miou"]
-ORDER = ["interpolation", "start", "bicubic", "generic", "bank", "bank-consistency", "bicubic-guide", "generic-guide"]
-ORDER += ["ssg", "ssg-pseudo", "oracle", "animevideov3", "x4plus", "hr"]
-ESSENCE = ["bicubic", "bank", "bicubic-guide", "generic-guide", "ssg"]
+GRADIENT = "adversarial/gradient_"  # the tag of a loss's gradient norm begins with it
+SHOWN = ["interpolation", "start", *ROWS, *(row for row in UNTRAINED if row not in ("interpolation", "start"))]
+ESSENCE = ["bicubic", "bank", "generic-guide", "mixed-guide", "ssg"]
 
 
 @dataclass
@@ -66,31 +80,41 @@ class Scored:
         return max(1, len(self.by_seed))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--camera", choices=CAMERAS, default="phone")
-    options = parser.parse_args()
-    rows = load_rows(options.camera, options.steps)
-    if not rows:
-        sys.exit(f"no figures for {options.camera} at {options.steps} steps in {RESULTS}. Train and score first.")
-    draw_curves(options.camera, options.steps)
-    text = build_section(rows, options.camera, options.steps)
-    print(text)
-    write_section(f"experiment {options.camera} {options.steps}", text)
-    if (options.camera, options.steps) == ("phone", STEPS):
-        write_section("experiment", build_essence(rows), ROOT / "README.md")
-    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    found = {camera: load_rows(camera, options.steps) for camera in CAMERAS}
+    if not any(set(rows) & set(ROWS) for rows in found.values()):
+        sys.exit(f"no figures at {options.steps} steps in {RESULTS}. Train and score first.")
+    draw_curves(CAMERAS[0], options.steps)
+    for camera, rows in found.items():
+        if set(rows) & set(ROWS):
+            text = build_section(rows, camera, options.steps)
+            print(text)
+            write_section(f"experiment {camera} {options.steps}", text)
+    if options.steps == STEPS and found[CAMERAS[0]]:
+        write_section("experiment", build_essence(found[CAMERAS[0]]), ROOT / "README.md")
+
+
+def is_curve(tag: str) -> bool:
+    """Whether a logged figure is kept with a row's scores."""
+    return tag in CURVES or tag.startswith(GRADIENT)
 
 
 def load_rows(camera: str, steps: int) -> dict[str, Scored]:
     """Every row that has been scored, by name."""
     rows = {}
-    for name in ORDER:
-        pattern = result_file(name, camera, 0, steps)
-        files = sorted(pattern.parent.glob(pattern.name.replace("seed0", "seed*")))
-        if files:
-            rows[name] = read_row({file.stem.rpartition("-seed")[2]: json.loads(file.read_text()) for file in files})
+    for name in SHOWN:
+        if name in UNTRAINED:
+            files = {"0": untrained_result(name, camera)}
+        else:
+            seeds = sorted({training.seed for training in trainings(steps) if training.row == name})
+            files = {str(seed): Training(name, camera, seed, steps).result for seed in seeds}
+        records = {seed: json.loads(file.read_text()) for seed, file in files.items() if file.exists()}
+        if records:
+            rows[name] = read_row(records)
     return rows
 
 
@@ -137,7 +161,7 @@ def draw_curves(camera: str, steps: int) -> None:
     """The training curves of every row of seed 0."""
     from benchmarks.curves import Panel, draw
 
-    files = {row: result_file(row, camera, 0, steps) for row in ROWS}
+    files = {row: Training(row, camera, 0, steps).result for row in ROWS}
     logged = {row: json.loads(file.read_text()).get("curves", {}) for row, file in files.items() if file.exists()}
     panels = [
         Panel(title, {row: curves[tag] for row, curves in logged.items() if tag in curves}, "_dev/" in tag)
@@ -150,17 +174,17 @@ def build_section(rows: dict[str, Scored], camera: str, steps: int) -> str:
     weights = block_weights(len(next(iter(rows.values())).counts["plain"]))
     parts = [
         f"## The experiment: camera `{camera}`, {steps} adversarial steps",
-        "Protocol: [experiment.md](experiment.md). By: `python -m benchmarks.experiment.train`, `.peers`, `.score` and "
-        f"`.report`. {describe_cost(rows)} Intervals: 95 %, by blocks of frames.",
+        "Protocol: [experiment.md](experiment.md). By: `python -m benchmarks.experiment run`, `score` and `report`. "
+        f"{describe_cost(rows)} Intervals: 95 %, by blocks of frames.",
+        describe_missing(camera, steps),
         main_table(rows, weights),
         "The judge on the results as they are, moved by one pixel, and after JPEG at quality 90 (mIoU):",
         stress_table(rows),
         seeds_text(rows),
         claims_text(judge_claims(rows), rows),
     ]
-    parts += [f"![{title}]({path})" for path, title in PICTURES.items() if (ROOT / "docs" / path).exists()]
-    if missing := [name for name in ORDER if name not in rows]:
-        parts.append(f"Not there yet: {', '.join(missing)}.")
+    if camera == CAMERAS[0]:
+        parts += [f"![{title}]({path})" for path, title in PICTURES.items() if (ROOT / "docs" / path).exists()]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -173,9 +197,21 @@ def build_essence(rows: dict[str, Scored]) -> str:
             cells = (
                 f"{figure_draws(row, f, 'plain', whole)[0]:.{COLUMNS[f][1]}f}" for f in ("lpips", "miou", "flat_noise")
             )
-            table.append([ROWS[name].title, *cells])
+            table.append([TITLES[name], *cells])
     verdicts = (f"- ({name}) {CLAIMS[name].title}: **{v.outcome}**" for name, v in judge_claims(rows).items())
     return f"{markdown_table(table)}\n\n" + "\n".join(verdicts)
+
+
+def describe_missing(camera: str, steps: int) -> str:
+    """Which trainings of the protocol have no figures, and why; empty where none is missing."""
+    file = state_file(steps)
+    states = json.loads(file.read_text()) if file.exists() else {}
+    missing = []
+    for training in trainings(steps):
+        if training.camera == camera and not training.result.exists():
+            state = states.get(f"{steps}-steps/{camera}/{training.result.stem}", "not scored")
+            missing.append(f"{training.row} seed {training.seed} ({state})")
+    return f"Missing, neither scored nor compared: {', '.join(missing)}." if missing else ""
 
 
 def describe_cost(rows: dict[str, Scored]) -> str:
@@ -200,7 +236,7 @@ def main_table(rows: dict[str, Scored], weights: np.ndarray) -> str:
                 low, high = interval(figure_draws(row, figure, "plain", weights))
                 cell += f" ({low:.{decimals}f}–{high:.{decimals}f})"
             cells.append(cell)
-        table.append([(ROWS | UNTRAINED)[name].title, str(row.seeds) if name in ROWS else "–", *cells])
+        table.append([TITLES[name], str(row.seeds) if name in ROWS else "–", *cells])
     return markdown_table(table)
 
 
@@ -209,7 +245,7 @@ def stress_table(rows: dict[str, Scored]) -> str:
     table = [["row", "as it is", "moved", "JPEG"]]
     for name, row in rows.items():
         cells = [f"{figure_draws(row, 'miou', variant, whole)[0]:.3f}" for variant in ("plain", "shifted", "jpeg")]
-        table.append([(ROWS | UNTRAINED)[name].title, *cells])
+        table.append([TITLES[name], *cells])
     return markdown_table(table)
 
 
@@ -222,7 +258,7 @@ def seeds_text(rows: dict[str, Scored]) -> str:
             figures = [(f, "plain") for f in ("psnr_y", "lpips", "flat_noise", "boundary_f", "miou")]
             figures += [("miou", "shifted"), ("miou", "jpeg")]
             cells = [f"{figure_draws(scored, f, v, whole)[0]:.{COLUMNS[f][1]}f}" for f, v in figures]
-            table.append([ROWS[name].title, seed, *cells])
+            table.append([TITLES[name], seed, *cells])
     return f"Rows with several seeds, one by one:\n\n{markdown_table(table)}" if len(table) > 1 else ""
 
 
@@ -237,8 +273,6 @@ def claims_text(verdicts: dict[str, Verdict], rows: dict[str, Scored]) -> str:
             table += [[text, c.format(c.value), f"{c.format(c.low)} to {c.format(c.high)}", c.reading] for text, c in
                       verdict.comparisons]  # fmt: skip
             lines.append(markdown_table(table))
+        if verdict.against:
+            lines.append(f"Not better, and so what a change of the verdict hangs on: {'; '.join(verdict.against)}.")
     return "\n\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,11 +1,11 @@
 """Score on `val` what the experiment trained, and store the figures of every frame: results/…/ROW-seedN.json.
 
-    python -m benchmarks.experiment.score                      # camera phone, seed 0: all rows, interpolation, peers
-    python -m benchmarks.experiment.score --without oracle     # a row that will not be trained, given up in writing
+    python -m benchmarks.experiment score              # every row of the protocol, interpolation, start, peers
+    python -m benchmarks.experiment score --partial    # the series ends here: what is finished; the rest is named
 
-`val` is read once: no trained row before all are finished, or given up by name. The code is that of `ssg evaluate`.
-The judge reads each result as it is, moved by one pixel, and after JPEG: a pattern made for one network does not
-survive these.
+`val` is read once: nothing before all trainings are finished, or the series is ended. What is scored is not
+scored again. The code is that of `ssg evaluate`. The judge reads each result as it is, moved by one pixel, and after
+JPEG: a pattern made for one network does not survive these.
 """
 
 import argparse
@@ -13,18 +13,31 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from benchmarks.curves import read_scalars
 from benchmarks.evaluation_data import VOID
-from benchmarks.experiment.protocol import DATA, JUDGE, ROOT, ROWS, RUNS, UNTRAINED, result_file, run_folder
-from benchmarks.experiment.protocol import warm_up_folder as start_folder
-from benchmarks.experiment.report import CURVES, FIGURES
-from benchmarks.experiment.train import add_selection, is_finished, selected
+from benchmarks.experiment.jobs import START, Job, row_jobs
+from benchmarks.experiment.protocol import (
+    CAMERAS,
+    DATA,
+    JUDGE,
+    ROOT,
+    RUNS,
+    STEPS,
+    UNTRAINED,
+    state_file,
+    trainings,
+    untrained_result,
+)
+from benchmarks.experiment.report import FIGURES, is_curve
 from benchmarks.peers import peer_folder
 from ssg_hub.evaluation import metrics
 from ssg_hub.evaluation.distances import find_distances
@@ -36,81 +49,98 @@ from ssg_hub.loading import load_guide, load_model
 HR_FOLDERS = {"val": "val", "dev": "train"}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    add_selection(parser)
-    parser.add_argument("--untrained", nargs="*", choices=UNTRAINED, default=list(UNTRAINED), help="rows beside them")
-    parser.add_argument("--without", nargs="+", choices=ROWS, default=[], metavar="ROW", help="rows that are given up")
+DISTS_EVERY = 4  # frames: VGG16 on whole frames takes longer than everything else together
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"adversarial steps of a row (default {STEPS})")
+    parser.add_argument("--partial", action="store_true", help="score what is finished, although some is missing")
+    parser.add_argument("--cameras", nargs="+", choices=CAMERAS, default=list(CAMERAS), metavar="CAMERA")
     parser.add_argument(
         "--part", choices=("val", "dev"), default="val", help="dev: a look while choosing; keeps nothing"
     )
-    options = parser.parse_args()
-    if options.part == "val" and options.rows and (missing := unfinished(options)):
-        parser.error(f"{missing[0]} is not finished; `val` is read once, after all rows. Train it, or --without ROW.")
-    measures, hr = load_measures(), DATA / HR_FOLDERS[options.part] / "images"
+
+
+@torch.no_grad()
+def run(options: argparse.Namespace) -> None:
+    jobs = row_jobs(options.steps)
+    missing = {str(job.folder.relative_to(RUNS)): job.state for job in jobs if not job.finished}
+    for name, state in missing.items():
+        print(f"{name}: {state}")
+    if missing and options.part == "val" and not options.partial:
+        sys.exit(
+            f"{len(missing)} of {len(jobs)} rows are missing; `val` is read once. Train them, or end with --partial."
+        )
+    if not (ROOT / JUDGE).is_dir():
+        sys.exit(f"no judge at {JUDGE}. Train it: python train_accelerate.py --config configs/experiment/judge.yaml")
+    judge, distances = load_guide(str(ROOT / JUDGE)), find_distances(str(ROOT / "../shared/weights"))
+    measures = Measures(4, {"lpips": distances["lpips"]}, judge=judge, labels=judge.labels, void=VOID)
+    scorer = Scorer(measures, distances["dists"], options.part)
     for camera in options.cameras:
-        lr = DATA / f"{options.part}_lr" / camera
-        for row in options.untrained:
-            method = untrained_method(row, camera, options.part, lr, hr)
-            score_to(result_file(row, camera, 0, 0), method, camera, measures, options.part)
-    for camera, seed, row in selected(options):
-        folder = run_folder(row, camera, seed, options.steps)
-        if is_finished(ROOT / folder):
-            method = model_method(folder / "model", RUNS / "sr" / options.part / folder.relative_to(RUNS))
-            file = result_file(row, camera, seed, options.steps)
-            score_to(file, method, camera, measures, options.part, training_facts(folder))
-    return 0
+        for row in UNTRAINED:
+            scorer.keep(untrained_result(row, camera), camera, partial(untrained_method, row, camera, options.part))
+    for training, job in zip(trainings(options.steps), jobs, strict=True):
+        if job.finished and training.camera in options.cameras:
+            scorer.keep(training.result, training.camera, partial(trained_method, job), partial(training_facts, job))
+    if options.part == "val":
+        state_file(options.steps).parent.mkdir(parents=True, exist_ok=True)
+        state_file(options.steps).write_text(json.dumps(missing, indent=1) + "\n")
 
 
-def unfinished(options: argparse.Namespace) -> list[Path]:
-    """The runs of the whole protocol, whatever part of it is to be scored now, that are neither there nor given up."""
-    everything = argparse.Namespace(**{**vars(options), "rows": [row for row in ROWS if row not in options.without]})
-    folders = [run_folder(row, camera, seed, options.steps) for camera, seed, row in selected(everything)]
-    return [folder for folder in folders if not is_finished(ROOT / folder)]
+@dataclass
+class Scorer:
+    """Scores methods on one part of the target drive, and keeps the scores of `val`.
+
+    Attributes:
+        measures: of `ssg evaluate`, with the judge.
+        dists: DISTS, of every fourth frame.
+        part: "val" or "dev".
+    """
+
+    measures: Measures
+    dists: nn.Module
+    part: str
+
+    def keep(
+        self, file: Path, camera: str, make: Callable[[], Method | None], facts: Callable[[], dict] = dict
+    ) -> None:
+        """Score a method and write its file with the further facts, unless the file is there or there is no method."""
+        if self.part == "val" and file.exists():
+            print(f"{file.stem}, {camera}: scored before.", flush=True)
+            return
+        if (method := make()) is None:
+            print(f"{file.stem}, {camera}: no pictures.", flush=True)
+            return
+        hr, labels = (DATA / HR_FOLDERS[self.part] / kind for kind in ("images", "labels"))
+        scores = score(method, DATA / f"{self.part}_lr" / camera, hr, labels, self.measures, self.dists)
+        summary = summarize(list(scores["plain"].values()), self.measures.labels)
+        shown = (f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
+        print(f"{file.stem}, {camera}: {', '.join(shown)}", flush=True)
+        if self.part == "val":
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps({**facts(), **pack(scores)}, separators=(",", ":")) + "\n")
 
 
-def load_measures() -> Measures:
-    judge = load_guide(str(JUDGE))
-    lpips = find_distances(str(ROOT / "../shared/weights"))["lpips"]
-    return Measures(scale=4, distances={"lpips": lpips}, judge=judge, labels=judge.labels, void=VOID)
-
-
-def untrained_method(row: str, camera: str, part: str, lr: Path, hr: Path) -> Method | None:
+def untrained_method(row: str, camera: str, part: str) -> Method | None:
     """Interpolation, HR itself, the common start, or a peer's folder of pictures; None where that is not whole."""
     if row == "interpolation":
         return bicubic
     if row == "hr":
-        return FromFolder(hr)
+        return FromFolder(DATA / HR_FOLDERS[part] / "images")
     if row == "start":
-        return model_method(start_folder() / "model", RUNS / "sr/start" / camera)
+        return FromModel(load_model(str(ROOT / START)), segment=False)
     folder = peer_folder(row, f"camvid-{part}-{camera}")
     made = {path.stem for path in folder.glob("*.png")}
-    return FromFolder(folder) if made >= {path.stem for path in lr.iterdir()} else None
+    return FromFolder(folder) if made >= {path.stem for path in (DATA / f"{part}_lr" / camera).iterdir()} else None
 
 
-def model_method(model: Path, sr: Path) -> Method:
-    return FromModel(load_model(str(model)), save_to=sr, overwrite=True, segment=False)
+def trained_method(job: Job) -> Method:
+    return FromModel(load_model(str(ROOT / job.folder / "model")), segment=False)
 
 
-def score_to(
-    file: Path, method: Method | None, camera: str, measures: Measures, part: str, facts: dict | None = None
-) -> None:
-    """Score one row and write its file, unless it is there already."""
-    if method is None or (part == "val" and file.exists()):
-        print(f"{file.stem}: {'no pictures' if method is None else 'scored before'}.", flush=True)
-        return
-    hr, labels = (DATA / HR_FOLDERS[part] / kind for kind in ("images", "labels"))
-    scores = score(method, DATA / f"{part}_lr" / camera, hr, labels, measures)
-    summary = summarize(list(scores["plain"].values()), measures.labels)
-    shown = (f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
-    print(f"{file.stem}: {', '.join(shown)}", flush=True)
-    record = {**(facts or {}), **pack(scores)}
-    if part == "val":
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(record, separators=(",", ":")) + "\n")
-
-
-def score(method: Method, lr: Path, hr: Path, labels: Path, measures: Measures) -> dict[str, dict[str, PictureScore]]:
+def score(
+    method: Method, lr: Path, hr: Path, labels: Path, measures: Measures, dists: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, dict[str, PictureScore]]:
     """All figures of a method on a folder, and the judge's on its changed pictures.
 
     Returns:
@@ -122,10 +152,17 @@ def score(method: Method, lr: Path, hr: Path, labels: Path, measures: Measures) 
         lr, variants, None, labels, measures
     )  # by the judge; without HR, which it need not read again
     seen = evaluate_folder(lr, {"plain": remembered}, hr, None, measures).pictures["plain"]
-    for case in pair_files(lr, hr):
-        noise = flat_noise(remembered.pictures[case.stem], to_pixels(read_picture(case.hr)))
-        read.pictures["plain"][case.stem].values |= seen[case.stem].values | {"flat_noise": noise}
+    for index, case in enumerate(pair_files(lr, hr)):
+        pair = [to_batch(p) for p in (remembered.pictures[case.stem] / 255, to_pixels(read_picture(case.hr)))]
+        values = read.pictures["plain"][case.stem].values
+        values |= seen[case.stem].values | {"flat_noise": metrics.flat_noise(*(p.double() for p in pair)).item()}
+        values["dists"] = dists(*pair).item() if index % DISTS_EVERY == 0 else float("nan")
     return {name: read.pictures[name] for name in variants}
+
+
+def to_batch(pixels: np.ndarray) -> Tensor:
+    """(H, W, 3) to (1, 3, H, W) in fp32."""
+    return torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None]
 
 
 class Remembered:
@@ -155,12 +192,6 @@ def jpeg(pixels: np.ndarray, quality: int = 90) -> np.ndarray:
     return np.asarray(Image.open(file), np.float32) / 255
 
 
-def flat_noise(sr: np.ndarray, hr: np.ndarray) -> float:
-    """`metrics.flat_noise` of SR (H, W, 3) uint8 and HR (H, W, 3) in [0, 1]."""
-    batches = (torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None].double() for p in (sr / 255, hr))
-    return metrics.flat_noise(*batches).item()
-
-
 def pack(scores: dict[str, dict[str, PictureScore]]) -> dict:
     """What the report needs, frame by frame in the order of the drive, as JSON values.
 
@@ -184,13 +215,8 @@ def finite(value: float) -> float | None:
     return round(value, 5) if abs(value) < float("inf") else None
 
 
-def training_facts(folder: Path) -> dict:
+def training_facts(job: Job) -> dict:
     """Cost and curves of a run, from what it left behind."""
-    logged = read_scalars(folder / "logs")
-    curves = {tag: [(step, float(f"{value:.4g}")) for step, value in logged[tag]] for tag in CURVES if tag in logged}
-    return {"training": json.loads((folder / "cost.json").read_text()), "curves": curves}
-
-
-if __name__ == "__main__":
-    torch.set_grad_enabled(False)
-    sys.exit(main())
+    logged = read_scalars(ROOT / job.folder / "logs")
+    curves = {tag: [(step, float(f"{v:.4g}")) for step, v in curve] for tag, curve in logged.items() if is_curve(tag)}
+    return {"training": json.loads((ROOT / job.folder / "cost.json").read_text()), "curves": curves}

@@ -1,7 +1,7 @@
 """Show what the experiment's rows make of pictures that are free to show: docs/images/experiment.png, from Kodak.
 
 The LR pictures are made by the camera's estimated bank, so that they resemble what the rows were trained on; CamVid
-itself must not be shown. Needs the models that benchmarks.experiment.train has left in runs/.
+itself must not be shown. Needs the models that `benchmarks.experiment run` has left in runs/.
 """
 
 import argparse
@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from benchmarks.evaluation_data import find_shared
-from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, run_folder
-from benchmarks.experiment.train import is_finished
+from benchmarks.experiment.jobs import MODEL
+from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, Training
 from ssg_hub.degradation import load_degradation
 from ssg_hub.evaluation.methods import FromModel, bicubic, index_pictures, to_bytes, to_pixels
 from ssg_hub.evaluation.picture_sheet import draw_sheet
@@ -22,7 +22,7 @@ from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_model
 
-SHOWN = ["bicubic", "bank", "bicubic-guide", "generic-guide", "ssg"]
+SHOWN = ["bicubic", "bank", "generic-guide", "mixed-guide", "ssg"]
 CROPS = 4
 
 
@@ -34,9 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     methods = {"interpolation": bicubic}
     for row in SHOWN:
-        folder = ROOT / run_folder(row, options.camera, 0, options.steps)
-        if is_finished(folder):
-            methods[row] = FromModel(load_model(str(folder / "model")), segment=False)
+        model = ROOT / Training(row, options.camera, 0, options.steps).folder / "model"
+        if (model / MODEL).is_file():
+            methods[row] = FromModel(load_model(str(model)), segment=False)
     kodak = find_shared() / "data/kodak"
     with tempfile.TemporaryDirectory() as lr:
         degrade(index_pictures(kodak), ROOT / "banks" / options.camera, Path(lr))

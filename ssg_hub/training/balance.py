@@ -1,4 +1,4 @@
-"""The weight of the guide loss, set by gradient norms instead of by hand."""
+"""The weight of the guide loss, set by gradient norms instead of by hand; and how strong each loss pulls."""
 
 import numpy as np
 import torch
@@ -52,6 +52,10 @@ class GradientBalance:
                 self.weight = float(min(max(ratio, low), high))
             self.refreshed = step
         return self.limits[0] if self.weight is None else self.weight
+
+    def norms(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """The norm of each loss's gradient at the last layer, by `gradient_NAME`; their graphs are kept."""
+        return {f"gradient_{name}": self._norm(loss) for name, loss in losses.items()}
 
     def _norm(self, loss: Tensor) -> float:
         (gradient,) = torch.autograd.grad(loss, self.last_layer, retain_graph=True)

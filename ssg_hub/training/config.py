@@ -119,6 +119,9 @@ class TrainConfig(BaseModel):
     checkpoint_every: int = Field(default=500, gt=0, description="steps")
     checkpoints_kept: int = Field(default=2, gt=0, description="newest of each stage, beside the best")
     validate_every: int = Field(default=500, gt=0, description="steps")
+    gradients_every: int = Field(
+        default=0, ge=0, multiple_of=10, description="steps between records of each loss's gradient norm; 0: none"
+    )
     lpips_features: Path | None = Field(default=None, description="AlexNet features (safetensors) for LPIPS")
     lpips_heads: Path | None = Field(default=None, description="LPIPS heads; else the package's")
     dists_heads: Path | None = Field(default=None, description="DISTS' alpha and beta; else the package's")

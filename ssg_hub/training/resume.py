@@ -23,6 +23,7 @@ UNREMARKABLE = {
     "checkpoint_every",
     "checkpoints_kept",
     "validate_every",
+    "gradients_every",
     "on_interrupt",
 }
 UNREMARKABLE |= {"max_minutes", "push_to_hub", "license", "license_note", "training_data", "save_dtype"}

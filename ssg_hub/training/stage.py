@@ -180,6 +180,11 @@ class Stage:
         due = (self.step + 1) % self.config.validate_every == 0 or self.is_last
         return self.accelerator.sync_gradients and due
 
+    def gradients_due(self) -> bool:
+        """Whether the step that is being made is one whose gradients are recorded."""
+        every = self.config.gradients_every
+        return self.accelerator.sync_gradients and bool(every) and (self.step + 1) % every == 0
+
     def record_scores(self, scores: dict[str, float]) -> None:
         """Report the scores of the step that is being made; the lowest `lpips` so far marks the best checkpoint."""
         self.run.report(f"{self.name}_dev", scores, self.step + 1)
