@@ -257,10 +257,9 @@ def test_the_runner_stops_by_the_clock_and_goes_on_in_order(tmp_path, monkeypatc
 
 
 def test_two_runners_never_do_the_same_job(tmp_path):
-    job, _ = counting_jobs(tmp_path, ticks=1)
-    with job.claim() as mine, job.claim() as others:
-        assert mine and not others
-    with job.claim() as mine:
+    with jobs.claim(tmp_path / "a") as mine, jobs.claim(tmp_path / "a") as others, jobs.claim(tmp_path / "b") as more:
+        assert mine and more and not others
+    with jobs.claim(tmp_path / "a") as mine:
         assert mine
 
 

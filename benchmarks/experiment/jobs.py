@@ -55,17 +55,18 @@ class Job:
             return "not begun"
         return f"cut short at step {self.step:,} of {self.steps:,}"
 
-    @contextmanager
-    def claim(self) -> Iterator[bool]:
-        """Whether this process may work on the job: no other process does while the context lasts."""
-        (ROOT / self.folder).mkdir(parents=True, exist_ok=True)
-        with open(ROOT / self.folder / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+
+@contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Whether this process may work on what belongs to a folder: no other process does while the context lasts."""
+    (ROOT / folder).mkdir(parents=True, exist_ok=True)
+    with open(ROOT / folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def all_jobs(steps: int = STEPS, overrides: dict | None = None) -> list[Job]:

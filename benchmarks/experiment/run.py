@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.document import describe_machine
-from benchmarks.experiment.jobs import Job, all_jobs
+from benchmarks.experiment.jobs import Job, all_jobs, claim
 from benchmarks.experiment.protocol import ROOT, STEPS
 
 WORTH_BEGINNING = 60  # seconds; a job reads its networks and data for about ten
@@ -48,7 +48,7 @@ def work(jobs: list[Job], until: float) -> int:
     while time.monotonic() + WORTH_BEGINNING < until and (left := [job for job in jobs if not job.finished]):
         tried = False
         for job in (job for job in left if job.ready):
-            with job.claim() as mine:
+            with claim(job.folder) as mine:
                 if not mine or job.finished:  # by another, meanwhile
                     continue
                 tried = True

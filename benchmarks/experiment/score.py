@@ -3,9 +3,9 @@
     python -m benchmarks.experiment score              # every row of the protocol, interpolation, start, peers
     python -m benchmarks.experiment score --partial    # the series ends here: what is finished; the rest is named
 
-`val` is read once: nothing before all trainings are finished, or the series is ended. What is scored is not
-scored again. The code is that of `ssg evaluate`. The judge reads each result as it is, moved by one pixel, and after
-JPEG: a pattern made for one network does not survive these.
+`val` is read once: nothing before all trainings are finished, or the series is ended. What is scored is not scored
+again; several of these commands share the work. The code is that of `ssg evaluate`. The judge reads each result as it
+is, moved by one pixel, and after JPEG: a pattern made for one network does not survive these.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.curves import read_scalars
 from benchmarks.evaluation_data import VOID
-from benchmarks.experiment.jobs import START, Job, row_jobs
+from benchmarks.experiment.jobs import START, Job, claim, row_jobs
 from benchmarks.experiment.protocol import (
     CAMERAS,
     DATA,
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     if not (ROOT / JUDGE).is_dir():
         sys.exit(f"no judge at {JUDGE}. Train it: python train_accelerate.py --config configs/experiment/judge.yaml")
     judge, distances = load_guide(str(ROOT / JUDGE)), find_distances(str(ROOT / "../shared/weights"))
-    measures = Measures(4, {"lpips": distances["lpips"]}, judge=judge, labels=judge.labels, void=VOID)
+    measures = Measures(scale=4, distances={"lpips": distances["lpips"]}, judge=judge, labels=judge.labels, void=VOID)
     scorer = Scorer(measures, distances["dists"], options.part)
     for camera in options.cameras:
         for row in UNTRAINED:
@@ -104,21 +104,24 @@ class Scorer:
     def keep(
         self, file: Path, camera: str, make: Callable[[], Method | None], facts: Callable[[], dict] = dict
     ) -> None:
-        """Score a method and write its file with the further facts, unless the file is there or there is no method."""
-        if self.part == "val" and file.exists():
-            print(f"{file.stem}, {camera}: scored before.", flush=True)
-            return
-        if (method := make()) is None:
-            print(f"{file.stem}, {camera}: no pictures.", flush=True)
-            return
+        """Score a method and write its file with the further facts, unless it is there or another process makes it."""
+        with claim(RUNS / "scoring" / self.part / camera / file.stem) as mine:
+            if not mine or (self.part == "val" and file.exists()):
+                print(f"{file.stem}, {camera}: scored before, or now by another.", flush=True)
+            elif (method := make()) is None:
+                print(f"{file.stem}, {camera}: no pictures.", flush=True)
+            else:
+                scores = self.score(method, camera)
+                summary = summarize(list(scores["plain"].values()), self.measures.labels)
+                shown = (f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
+                print(f"{file.stem}, {camera}: {', '.join(shown)}", flush=True)
+                if self.part == "val":
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_text(json.dumps({**facts(), **pack(scores)}, separators=(",", ":")) + "\n")
+
+    def score(self, method: Method, camera: str) -> dict[str, dict[str, PictureScore]]:
         hr, labels = (DATA / HR_FOLDERS[self.part] / kind for kind in ("images", "labels"))
-        scores = score(method, DATA / f"{self.part}_lr" / camera, hr, labels, self.measures, self.dists)
-        summary = summarize(list(scores["plain"].values()), self.measures.labels)
-        shown = (f"{name} {value:.4f}" for name, value in summary.items() if isinstance(value, float))
-        print(f"{file.stem}, {camera}: {', '.join(shown)}", flush=True)
-        if self.part == "val":
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps({**facts(), **pack(scores)}, separators=(",", ":")) + "\n")
+        return score(method, DATA / f"{self.part}_lr" / camera, hr, labels, self.measures, self.dists)
 
 
 def untrained_method(row: str, camera: str, part: str) -> Method | None:
