@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import SSGError
+from ..meeting import meet
 
 PATIENCE = timedelta(hours=12)  # the others wait while one learns the camera
 
@@ -20,7 +21,8 @@ class Team:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             from accelerate import PartialState
 
-            self.state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+            cpu = not torch.cuda.is_available()
+            self.state = meet(lambda timeout: PartialState(cpu=cpu, timeout=timeout), PATIENCE)
 
     @property
     def leads(self) -> bool:

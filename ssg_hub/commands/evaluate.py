@@ -18,6 +18,7 @@ from ..evaluation.methods import FromFolder, FromModel, Method, bicubic
 from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
 from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
+from ..meeting import meet
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -118,7 +119,8 @@ def _start_processes(device: str | None) -> "PartialState":
     from accelerate import PartialState
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    state = PartialState(cpu=device == "cpu" or not accelerated)
+    cpu = device == "cpu" or not accelerated
+    state = meet(lambda timeout: PartialState(cpu=cpu, timeout=timeout))
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != state.num_processes:
         raise ConfigError(

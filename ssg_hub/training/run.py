@@ -11,16 +11,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.metadata import version
 from itertools import zip_longest
 
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import ProjectConfiguration, broadcast, set_seed
+from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broadcast, set_seed
 from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
+from ..meeting import meet
 from .checks import check_inputs
 from .config import TrainConfig
 from .resume import check_resume
@@ -28,10 +30,6 @@ from .resume import check_resume
 log = logging.getLogger("train")
 # what torch says: what it means for the user
 SENTENCES = (
-    (
-        r"waiting for clients|client socket has timed out",
-        "the other processes of this run did not appear. Start all of them, with `accelerate launch` or `torchrun`.",
-    ),
     (
         r"gloo|nccl|connection (closed|reset) by peer|connection refused",
         "another process of this run has ended, so this one ends too; its own message says why. "
@@ -66,20 +64,12 @@ class Run:
 
     Raises:
         ConfigError: the output folder holds another run and `resume` is not set, `resume` names no checkpoint of this
-            run, inputs are missing, or the processes do not see each other.
+            run, inputs are missing, or the processes do not meet.
     """
 
     def __init__(self, config: TrainConfig):
         self.config, self._began = config, time.monotonic()
-        self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(),
-            mixed_precision=config.mixed_precision,
-            gradient_accumulation_steps=config.gradient_accumulation,
-            log_with=None if config.tracker == "none" else config.tracker,
-            project_config=ProjectConfiguration(project_dir=str(config.output_dir), logging_dir=str(config.output_dir)),
-            # the discriminator's spectral norm updates its buffers itself, alike on every process
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-        )
+        self.accelerator = meet(lambda timeout: _accelerator(config, timeout))
         _check_processes(self.accelerator)
         level = logging.INFO if self.accelerator.is_main_process else logging.ERROR
         logging.basicConfig(level=level, format="%(message)s")
@@ -169,6 +159,22 @@ class Run:
         }
         config.output_dir.mkdir(parents=True, exist_ok=True)
         (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _accelerator(config: TrainConfig, timeout: timedelta) -> Accelerator:
+    folder = str(config.output_dir)
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_config=ProjectConfiguration(project_dir=folder, logging_dir=folder),
+        kwargs_handlers=[
+            # the discriminator's spectral norm updates its buffers itself, alike on every process
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=timeout),
+        ],
+    )
 
 
 def _note_full_disk(details: threading.ExceptHookArgs) -> None:

@@ -1,0 +1,56 @@
+"""How processes that were launched together find each other, within a time that is bounded."""
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from .errors import ConfigError
+
+T = TypeVar("T")
+TO_APPEAR = timedelta(minutes=5)  # for all processes to be there
+FIRST_WORD = 20.0  # seconds until this process says that it waits
+TO_ANSWER = timedelta(minutes=30)  # afterwards: one may validate or save while the others wait
+# what torch says of processes that are not there, or were and are no more
+ABSENT = r"waiting for clients|time(d )?-?out|connect|broken pipe"
+
+
+def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> T:
+    """Connect this process to the others that were launched with it.
+
+    Args:
+        connect: given how long it may wait, starts torch's process group and returns what it has made.
+        patience: how long a process waits for the others later, whenever they exchange something.
+
+    Raises:
+        ConfigError: one of them did not appear, or ended before all had met.
+    """
+    import torch
+
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1 or torch.distributed.is_initialized():
+        return connect(TO_APPEAR)
+    word = threading.Timer(FIRST_WORD, _say_what_is_waited_for, [world])
+    word.daemon = True
+    word.start()
+    try:
+        connected = connect(TO_APPEAR)
+    except RuntimeError as error:
+        if not re.search(ABSENT, str(error), re.IGNORECASE):
+            raise
+        raise ConfigError(
+            f"the {world} processes did not meet within {TO_APPEAR}: one of them did not start, or ended before. "
+            "Start all of them with `accelerate launch` or `torchrun`; the same command goes on where they stopped."
+        ) from error
+    finally:
+        word.cancel()
+    if torch.distributed.is_initialized():
+        torch.distributed.distributed_c10d._set_pg_timeout(patience)  # it has no public name
+    return connected
+
+
+def _say_what_is_waited_for(world: int) -> None:
+    print(f"waiting for all {world} processes to appear, at most {TO_APPEAR}", file=sys.stderr, flush=True)

@@ -1,0 +1,75 @@
+"""Processes that were launched together: one that does not appear, or ends too early, lets nobody wait for long."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+import torch
+import torch.distributed as dist
+from process_group import find_port
+
+from ssg_hub import meeting
+from ssg_hub.errors import ConfigError
+
+SHORT = timedelta(seconds=1)
+
+
+@pytest.fixture
+def place(monkeypatch):
+    """What a launcher tells the first of two processes; returns the port where they meet."""
+    port = find_port()
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", port), ("WORLD_SIZE", 2), ("RANK", 0)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(meeting, "TO_APPEAR", SHORT)
+    yield port
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def connect(timeout: timedelta) -> None:
+    dist.init_process_group("gloo", timeout=timeout)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_other_does_not_appear(rank, place, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setattr(meeting, "FIRST_WORD", 0.2)
+    with pytest.raises(ConfigError, match=r"the 2 processes did not meet within 0:00:01: .* Start all of them"):
+        meeting.meet(connect)
+    assert capsys.readouterr().err == "waiting for all 2 processes to appear, at most 0:00:01\n"
+
+
+def test_the_other_is_killed_before_they_have_met(place):
+    """It has entered its name in the list, and says no more."""
+
+    def appear() -> None:
+        seen.append(dist.TCPStore("127.0.0.1", place, 2, is_master=False))
+
+    seen: list = []
+    other = threading.Thread(target=appear)
+    other.start()
+    with pytest.raises(ConfigError, match="one of them did not start, or ended before"):
+        meeting.meet(connect)
+    other.join()
+    assert seen
+
+
+def test_those_who_have_met_are_patient(place, monkeypatch):
+    """The short time is for the meeting; then one may work for long while the others wait."""
+    patience = timedelta(hours=2)
+    meeting.meet(lambda timeout: dist.init_process_group("gloo", timeout=timeout, rank=0, world_size=1), patience)
+    backend = dist.group.WORLD._get_backend(torch.device("cpu"))
+    assert backend.options._timeout == patience
+
+
+def test_another_fault_is_not_explained_away(place):
+    def fail(timeout: timedelta) -> None:
+        raise RuntimeError("no such backend")
+
+    with pytest.raises(RuntimeError, match="no such backend"):
+        meeting.meet(fail)
+
+
+def test_one_alone_meets_nobody(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert meeting.meet(lambda timeout: "ready") == "ready"
