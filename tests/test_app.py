@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,22 @@ def test_a_call_over_plain_http_may_leave_out_the_last_values_and_keeps_its_numb
     assert said["success"]
     got = Image.open(io.BytesIO(httpx.get(f"{url}gradio_api/file={said['output']['data'][0]['path']}").content))
     assert np.array_equal(got, tiny_model.upscale(photo, outscale=2).image)
+
+
+def test_a_visitor_takes_little_memory(tiny_model, demo_of_all):
+    """Each call of a program is a visitor to Gradio, which remembers thousands."""
+    from gradio import state_holder
+
+    import app
+
+    demo = app.build_demo(tiny_model)
+    tracemalloc.start()
+    try:
+        kept = [state_holder.SessionState(demo) for _ in range(50)]
+        each = tracemalloc.get_traced_memory()[0] / len(kept)
+    finally:
+        tracemalloc.stop()
+    assert each < 20_000  # bytes; Gradio's own takes 150,000
 
 
 def test_what_cannot_be_done_is_a_sentence_without_server_paths(tiny_model, serve, photo, tmp_path, cache):

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
+from .line import give_memory_back
 from .refusals import Refused
 
 log = logging.getLogger("ssg_hub.demo")
@@ -156,7 +157,8 @@ async def swept(
 ) -> AsyncIterator[None]:
     """Sweep the folder as long as the context lasts, and once more, of everything, when it ends.
 
-    An error in one sweep is logged, and the next sweep runs as planned.
+    Memory that refused requests have left behind goes back to the system as well: those never reach the line. An error
+    in one sweep is logged, and the next sweep runs as planned.
 
     Args:
         folder, seconds, spare: as for `sweep`.
@@ -168,6 +170,7 @@ async def swept(
             sweep(folder, seconds, spare)
             if ledger is not None:
                 ledger.measure()
+            give_memory_back()
         except Exception:
             log.exception("sweeping %s failed; it will be tried again in %g s", folder, seconds / 10)
 

@@ -132,7 +132,7 @@ class Line:
             return task(ticket)
         finally:
             self._tickets.remove(ticket)
-            _give_memory_back()
+            give_memory_back()
 
 
 def settle() -> None:
@@ -141,7 +141,7 @@ def settle() -> None:
     gc.freeze()
 
 
-def _give_memory_back() -> None:
+def give_memory_back() -> None:
     """Collect garbage and let glibc return its free pages to the system, so that a server's size does not creep up."""
     gc.collect()
     if sys.platform == "linux":

@@ -4,7 +4,9 @@ import os
 import signal
 from pathlib import Path
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio reads it
+# Before gradio reads them. Its statistics are of use to nobody here, and it makes them anew after each request.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 
 from .cache import own_cache
 from .settings import from_environment, to_bytes  # on ZeroGPU before torch
@@ -20,7 +22,7 @@ from ..loading import load_model
 from . import decoding, viewer
 from .archive import archive_route
 from .cache import swept
-from .gradio_fixes import mend_mcp
+from .gradio_fixes import lighten_sessions, mend_mcp
 from .guard import RequestLimits
 from .line import Ticket, settle
 from .page import build_demo
@@ -29,6 +31,7 @@ from .programs import has_mcp
 __all__ = ["build_demo", "launch", "main"]
 
 THREADS = 20  # of Gradio's, beside one for each visitor in the line
+SESSIONS = 2000  # visitors and calls of programs whose state is kept; the one that was silent longest is forgotten
 
 
 def main(**options) -> None:
@@ -53,6 +56,7 @@ def launch(demo: gr.Blocks, **options):
     statics = [Mount(f"/{viewer.STATIC}{name}", StaticFiles(directory=viewer.ROOM / name)) for name in viewer.PICTURES]
     decoding.start()
     settle()
+    lighten_sessions()
     demo.line.hand_in(lambda ticket: demo.workshop.warm_up(), Ticket())
     if has_mcp():
         mend_mcp()
@@ -70,6 +74,7 @@ def launch(demo: gr.Blocks, **options):
                 "routes": [archive_route(Path(ledger.folder)), *statics],
             },
             "mcp_server": has_mcp(),
+            "state_session_capacity": SESSIONS,
             "max_threads": settings.queue_size + THREADS,
             "run_history": False,
             "footer_links": ["api"],
