@@ -1,6 +1,7 @@
 """Fixtures for every test, and the rule that no test leaves this machine."""
 
 import os
+import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -17,6 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
 LABELS = ["sky", "road", "car", "tree"]
 
 
@@ -54,6 +60,44 @@ def data(tmp_path_factory) -> Path:
     from tiny_run import make_data
 
     return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def _hub_of_all():
+    from hub_server import FakeHub
+
+    hub = FakeHub()
+    yield hub
+    hub.close()
+
+
+@pytest.fixture(scope="module")
+def hub(_hub_of_all):
+    """A Hub on the loopback, empty at first; a test module fills it."""
+    _hub_of_all.empty()
+    return _hub_of_all
+
+
+@pytest.fixture(scope="session")
+def client(_hub_of_all, tmp_path_factory):
+    """A process whose `huggingface_hub` knows only that Hub; starting one takes seconds, so it is the same for all."""
+    from hub_server import Client
+
+    client = Client(_hub_of_all.url, tmp_path_factory.mktemp("client"))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium. Not for the whole session: while it is driven, nothing else in this thread may use asyncio."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def make_tiny_guide_config() -> dict:

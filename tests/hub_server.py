@@ -106,6 +106,12 @@ class FakeHub:
         self.servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
+    def empty(self) -> None:
+        """Forget everything and everybody."""
+        for held in (self.users, self.repos, self.objects, self.requests, self.strayed):
+            held.clear()
+        self.faults = Faults()
+
     def close(self) -> None:
         for server in self.servers:
             server.shutdown()

@@ -18,7 +18,11 @@ def start_processes(command: list[str], world: int = 2) -> list[subprocess.Popen
     }
     return [
         subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **place, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(world)
     ]

@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
-from hub_server import Client, FakeHub
 from made_pictures import draw_scene, even_kernel, spoil
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_run import ROOT, environment, random_vgg16, signals_kept, start, train, wait_for_path, write_config
+from tiny_run import ROOT, environment, random_vgg16, signals_kept, start, train_here, wait_for_path, write_config
 
 from ssg_hub import SSGModel
 from ssg_hub.errors import ConfigError
@@ -130,25 +130,18 @@ def push_adapted(folder: str, repo_id: str) -> dict:
     """In the client's process: adapt, push, and load what was pushed."""
     from ssg_hub.adapting import adapt as module
 
-    os.environ["HF_TOKEN"] = TOKEN
     use_little()
     make_given(Path(folder))
-    module.is_better = lambda points: True
-    found = run(Path(folder), Path(folder) / "camera", push_to_hub=repo_id)
-    loaded, own = SSGModel.from_pretrained(repo_id).state_dict(), found.model.state_dict()
+    with mock.patch.dict(os.environ, HF_TOKEN=TOKEN), mock.patch.object(module, "is_better", lambda points: True):
+        found = run(Path(folder), Path(folder) / "camera", push_to_hub=repo_id)
+        loaded, own = SSGModel.from_pretrained(repo_id).state_dict(), found.model.state_dict()
     return {"same": all(torch.equal(loaded[name], own[name]) for name in own)}
 
 
-def test_a_result_is_pushed_without_the_users_pictures(tmp_path):
-    hub = FakeHub()
+def test_a_result_is_pushed_without_the_users_pictures(hub, client, tmp_path):
     hub.users = {TOKEN: "ann"}
-    client = Client(hub.url, tmp_path)
-    try:
-        assert client.run(push_adapted, folder=str(tmp_path / "given"), repo_id="ann/camera") == {"same": True}
-        files = hub.files("ann/camera")
-    finally:
-        client.close()
-        hub.close()
+    assert client.run(push_adapted, folder=str(tmp_path / "given"), repo_id="ann/camera") == {"same": True}
+    files = hub.files("ann/camera")
     assert {"config.json", "README.md", "degradation.json", "degradation.safetensors"} < set(files)
     assert not any("report" in name or "work" in name for name in files)
     assert "names" not in json.loads(files["degradation.json"])["report"]
@@ -189,7 +182,9 @@ def test_an_interrupted_run_finishes_with_its_model_and_goes_on(data, tmp_path):
     assert process.returncode == 0, printed[-2000:]
     assert (tmp_path / "run/model/config.json").is_file()
     stopped = newest(tmp_path)
-    train(config, "--resume", "latest", "--max_minutes", "0.0001")  # its minutes are over: one step more, and the end
+    train_here(
+        config, "--resume", "latest", "--max_minutes", "0.0001"
+    )  # its minutes are over: one step more, and the end
     assert newest(tmp_path) == stopped + 1
 
 

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import shutil
 import threading
 import zipfile
 from pathlib import Path
@@ -13,19 +11,12 @@ import pytest
 from PIL import Image
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
-playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
 
 import app  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
 from ssg_hub.demo.texts import TEXTS  # noqa: E402
 from ssg_hub.upscaling.progress import Progress  # noqa: E402
 
-CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 PATIENCE = 120_000  # ms; only the slowest machine needs it
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 DONE = ".viewer[data-state=done] .downloads a"
@@ -43,14 +34,6 @@ def url(tmp_path_factory):
         _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
         yield url
         demo.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The page's room for clips: what a program and a visitor get, what is refused, and who waits for whom."""
 
 import json
-import os
-import shutil
 import threading
 from pathlib import Path
 
@@ -25,7 +23,6 @@ from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 from ssg_hub.errors import SSGError  # noqa: E402
 
 FACTS = {"width": 320, "height": 240, "seconds": 8.0, "rate": 25.0}
-CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 120_000  # ms
 
 
@@ -229,27 +226,21 @@ def test_a_language_model_finds_the_tool(demo_of_all):
     assert tools["upscale_clip"].inputSchema["required"] == ["clip"]
 
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
-BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
-
-
 @pytest.fixture
-def page(serve_url, tiny_model):
+def page(browser, serve_url, tiny_model):
     """The page in Chromium, in its room for clips; script errors fail the test."""
     settings = Settings(max_clip_seconds=2, max_clip_frames=30, max_clip_pixels=4000)
     url, errors = serve_url(tiny_model, settings), []
-    with playwright.sync_playwright() as driver:
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900}).new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
-        page.click("#rooms [data-room=clips]")
-        page.wait_for_selector("#clip-run")
-        yield page
-        browser.close()
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
+    page.click("#rooms [data-room=clips]")
+    page.wait_for_selector("#clip-run")
+    yield page
+    context.close()
     assert errors == []
 
 
@@ -258,7 +249,6 @@ def choose(page, path: Path) -> None:
     page.wait_for_selector("#clip-forecast .status")
 
 
-@BROWSER
 def test_in_the_browser_before_and_after_play_in_step(page, clip):
     assert page.is_visible("text=The first 2 seconds, or 30 frames") and page.is_disabled("#clip-run")
     assert not page.is_visible("#main")
@@ -302,7 +292,6 @@ def test_in_the_browser_before_and_after_play_in_step(page, clip):
     assert json.loads(Path(waiting.value.path()).read_text())["frames"] == 30
 
 
-@BROWSER
 def test_in_the_browser_a_limit_is_said_before_the_click_and_cancel_stops(page, clip, tmp_path, monkeypatch):
     from ssg_hub.model import SSGModel
 

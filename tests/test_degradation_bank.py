@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hub_server import Client, FakeHub
 from made_pictures import draw_scene, write_camera
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -186,40 +185,34 @@ def degrade_by_name(name: str) -> float:
     return lr.double().sum().item()
 
 
-def test_a_bank_on_the_hub(folder, tmp_path):
-    hub = FakeHub()
+def test_a_bank_on_the_hub(folder, hub, client):
     hub.users = {TOKEN: "ann"}
     hub.add_repo("ann/model", {"config.json": b"{}", "README.md": b"# A model"})
-    client = Client(hub.url, tmp_path)
-    try:
-        # beside a model, in a repository of its own, and by name in a configuration
-        assert "oid" in client.run(push_bank, folder=str(folder), repo_id="ann/model", token=TOKEN)
-        assert set(hub.files("ann/model")) == {"config.json", "README.md", CONFIG, TENSORS}
-        assert hub.files("ann/model")["README.md"] == b"# A model"
-        client.run(push_bank, folder=str(folder), repo_id="ann/bank", token=TOKEN)
-        card = hub.files("ann/bank")["README.md"].decode()
-        assert hub.repos["ann/bank"].private and "degradation: ann/bank" in card and "scale 4, 3 records" in card
-        without = client.run(load_bank, name="ann/bank")
-        assert without["error"] == "HubError" and "there is no public model repository ann/bank" in without["message"]
-        loaded = client.run(load_bank, name="ann/bank", token=TOKEN)
-        assert loaded["sum"] == pytest.approx(degrade(DegradationBank.load(folder)).double().sum().item())
-        assert (loaded["examples"], loaded["names"]) == (0, False)  # pictures and their names stay at home
-        by_name = client.run(degrade_by_name, name="ann/model")
-        assert by_name == pytest.approx(degrade_by_name(str(folder)))
+    # beside a model, in a repository of its own, and by name in a configuration
+    assert "oid" in client.run(push_bank, folder=str(folder), repo_id="ann/model", token=TOKEN)
+    assert set(hub.files("ann/model")) == {"config.json", "README.md", CONFIG, TENSORS}
+    assert hub.files("ann/model")["README.md"] == b"# A model"
+    client.run(push_bank, folder=str(folder), repo_id="ann/bank", token=TOKEN)
+    card = hub.files("ann/bank")["README.md"].decode()
+    assert hub.repos["ann/bank"].private and "degradation: ann/bank" in card and "scale 4, 3 records" in card
+    without = client.run(load_bank, name="ann/bank")
+    assert without["error"] == "HubError" and "there is no public model repository ann/bank" in without["message"]
+    loaded = client.run(load_bank, name="ann/bank", token=TOKEN)
+    assert loaded["sum"] == pytest.approx(degrade(DegradationBank.load(folder)).double().sum().item())
+    assert (loaded["examples"], loaded["names"]) == (0, False)  # pictures and their names stay at home
+    by_name = client.run(degrade_by_name, name="ann/model")
+    assert by_name == pytest.approx(degrade_by_name(str(folder)))
 
-        hub.add_repo("ann/empty", {"config.json": b"{}"})
-        answers = {
-            "ann/empty": ("ConfigError", "ann/empty holds no degradation bank"),
-            "ann/absent": ("HubError", "there is no folder ann/absent, and as a Hub repository"),
-        }
-        for name, (kind, told) in answers.items():
-            answer = client.run(load_bank, name=name)
-            assert answer["error"] == kind and told in answer["message"], answer
-        answer = client.run(push_bank, folder=str(folder), repo_id="ann/other")
-        assert answer["error"] == "HubError" and "login" in answer["message"]
-    finally:
-        client.close()
-        hub.close()
+    hub.add_repo("ann/empty", {"config.json": b"{}"})
+    answers = {
+        "ann/empty": ("ConfigError", "ann/empty holds no degradation bank"),
+        "ann/absent": ("HubError", "there is no folder ann/absent, and as a Hub repository"),
+    }
+    for name, (kind, told) in answers.items():
+        answer = client.run(load_bank, name=name)
+        assert answer["error"] == kind and told in answer["message"], answer
+    answer = client.run(push_bank, folder=str(folder), repo_id="ann/other")
+    assert answer["error"] == "HubError" and "login" in answer["message"]
 
 
 # The command line

@@ -1,8 +1,6 @@
 """`ssg evaluate` and the library beneath it: figures, files, the picture sheet, several processes, and clear errors."""
 
 import json
-import os
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from process_group import run_processes
 from safetensors.torch import load_file, save_file
 
 from ssg_hub import cli
@@ -300,15 +299,18 @@ def test_a_judge_from_transformers(data, tiny_model, model_folder, tmp_path, cap
     assert figures[0] == figures[1]
 
 
-def test_two_processes_give_what_one_gives(data, model_folder, tmp_path):
-    command = ["-m", "ssg_hub", "evaluate", str(model_folder), "--lr", data / "lr", "--hr", data / "hr"]
-    command += ["--labels", data / "labels", "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *command, "-o", tmp_path / "one"], check=True, env=environment)
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d"]
-    launch += ["--rdzv_endpoint", "127.0.0.1:0"]
-    environment["ACCELERATE_USE_CPU"] = "true"
-    subprocess.run([sys.executable, *launch, *command, "-o", tmp_path / "two"], check=True, env=environment)
+def test_two_processes_give_what_one_gives(data, model_folder, tmp_path, monkeypatch):
+    options = ["evaluate", str(model_folder), "--lr", str(data / "lr"), "--hr", str(data / "hr")]
+    options += ["--labels", str(data / "labels"), "--device", "cpu"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes have
+    try:
+        assert cli.main([*options, "-o", str(tmp_path / "one")]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    ended = run_processes([sys.executable, "-m", "ssg_hub", *options, "-o", str(tmp_path / "two")])
+    assert [code for code, _ in ended] == [0, 0], ended
     one, two = (json.loads((tmp_path / f"{name}/scores.json").read_text()) for name in ("one", "two"))
     assert one["scores"] == two["scores"]
     assert one["pictures"] == two["pictures"]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_server import Client, FakeHub
 from made_clips import Recipe, decode, make_clip
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -178,18 +177,12 @@ def test_the_cache_of_converted_networks_is_a_convenience(disk, saved, monkeypat
     assert np.array_equal(np.asarray(full.image), np.asarray(again.image))
 
 
-def test_the_cache_of_the_hub(disk, saved, tmp_path):
-    hub = FakeHub()
+def test_the_cache_of_the_hub(disk, saved, hub, client):
     hub.add_repo("ann/model", {path.name: path.read_bytes() for path in saved.iterdir()})
-    client = Client(hub.url, tmp_path)
-    try:
-        for room in (0, 20_000):
-            disk.leave(room)
-            answer = client.run(load, name="ann/model", cache_dir=str(disk.place / "hub"))
-            assert answer["error"] == HubError.__name__ and "Make room" in answer["message"], answer
-            assert "\n" not in answer["message"]
-        disk.empty()
-        assert "digest" in client.run(load, name="ann/model", cache_dir=str(disk.place / "hub"))
-    finally:
-        client.close()
-        hub.close()
+    for room in (0, 20_000):
+        disk.leave(room)
+        answer = client.run(load, name="ann/model", cache_dir=str(disk.place / "hub"))
+        assert answer["error"] == HubError.__name__ and "Make room" in answer["message"], answer
+        assert "\n" not in answer["message"]
+    disk.empty()
+    assert "digest" in client.run(load, name="ann/model", cache_dir=str(disk.place / "hub"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import Client, FakeHub, Faults
+from hub_server import Faults
 
 TOKEN, OTHER = "hf_owner0123456789", "hf_other0123456789"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -17,18 +17,9 @@ LIGHT = {"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {"0": "s
 
 
 @pytest.fixture(scope="module")
-def hub():
-    hub = FakeHub()
+def hub(hub):
     hub.users = {TOKEN: "ann", OTHER: "bob"}
-    yield hub
-    hub.close()
-
-
-@pytest.fixture(scope="module")
-def client(hub, tmp_path_factory):
-    client = Client(hub.url, tmp_path_factory.mktemp("client"))
-    yield client
-    client.close()
+    return hub
 
 
 @pytest.fixture(autouse=True)

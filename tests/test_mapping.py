@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from datasets import Dataset, Image
 from datasets.fingerprint import Hasher
-from hub_server import Client, FakeHub
 from PIL import Image as PILImage
 from standins import ColorGuide, make_model
 
@@ -102,15 +101,9 @@ def upscale_photos(source: str, target: str) -> dict:
     return {"sizes": [list(example["image"].size) for example in back], "names": list(back["name"])}
 
 
-def test_from_one_data_set_on_the_hub_to_another(tmp_path):
-    hub = FakeHub()
+def test_from_one_data_set_on_the_hub_to_another(hub, client):
     hub.users[TOKEN] = "ann"
-    client = Client(hub.url, tmp_path)
-    try:
-        assert client.run(upload_photos, repo_id="ann/photos") == {}
-        done = client.run(upscale_photos, source="ann/photos", target="ann/photos_x2")
-        assert done == {"sizes": [[14, 18], [16, 18], [18, 18]], "names": ["a", "b", "c"]}
-        assert any(name.endswith(".parquet") for name in hub.files("ann/photos_x2"))
-    finally:
-        client.close()
-        hub.close()
+    assert client.run(upload_photos, repo_id="ann/photos") == {}
+    done = client.run(upscale_photos, source="ann/photos", target="ann/photos_x2")
+    assert done == {"sizes": [[14, 18], [16, 18], [18, 18]], "names": ["a", "b", "c"]}
+    assert any(name.endswith(".parquet") for name in hub.files("ann/photos_x2"))

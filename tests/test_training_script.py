@@ -3,29 +3,22 @@
 import json
 import os
 import random
+import re
+import resource
 import shutil
 import signal
-import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
 from hub_server import FakeHub
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_run import (
-    command,
-    environment,
-    largest_difference,
-    start,
-    train,
-    train_here,
-    wait_for_path,
-    weights,
-    write_config,
-)
+from tiny_run import largest_difference, start, train, train_here, wait_for_path, weights, write_config
 
 from ssg_hub.errors import ConfigError
+from ssg_hub.training.run import plain_exits
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
@@ -35,7 +28,7 @@ CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
 def whole(data, tmp_path_factory):
     """A run that nothing interrupts."""
     folder = tmp_path_factory.mktemp("whole")
-    train(write_config(folder, data))
+    train_here(write_config(folder, data))
     return folder
 
 
@@ -66,7 +59,10 @@ def check_killed_run_equals(whole, folder, config, seed: int, *options, processe
             break
         shutil.rmtree(folder / "run")
     assert killed, "no run died of SIGKILL before it had its model"
-    train(config, "--resume", "latest", *options, processes=processes)
+    if processes == 1:
+        train_here(config, "--resume", "latest", *options)
+    else:
+        train(config, "--resume", "latest", *options, processes=processes)
     last = CHECKPOINT.format(6)
     assert largest_difference(weights(whole / last), weights(folder / last)) == 0
     assert largest_difference(weights(whole / "run/model"), weights(folder / "run/model")) == 0
@@ -147,7 +143,7 @@ def gathered_gradients(path) -> torch.Tensor:
     return torch.cat([entry["exp_avg"].flatten() for entry in state.values()])
 
 
-def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
+def test_sigterm_saves_and_says_how_to_go_on(data, tmp_path, caplog):
     config = write_config(tmp_path, data)
     options = ("--adversarial_steps", "200", "--checkpoint_every", "2")
     codes, printed = start_and_signal(tmp_path, config, 2, 0.1, signal.SIGTERM, *options)
@@ -158,8 +154,9 @@ def test_sigterm_saves_and_says_how_to_go_on(whole, data, tmp_path):
     assert all(not name.startswith(".") for name in names) and len(names) == 2 and 2 <= step < 200
     assert not (tmp_path / "run/model").exists()
     # what was saved is whole: it goes on from that step
-    done = train(config, "--resume", "latest", "--adversarial_steps", str(step + 1))
-    assert f"continuing from {names[-1]}" in done.stderr
+    caplog.set_level("INFO", logger="train")
+    train_here(config, "--resume", "latest", "--adversarial_steps", str(step + 1))
+    assert f"continuing from {names[-1]}" in caplog.text
 
 
 def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
@@ -177,16 +174,15 @@ def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
     assert printed.rstrip().splitlines()[-1].startswith("error: another process of this run has ended")
 
 
-def test_errors_reach_the_terminal_as_sentences(data, tmp_path):
+def test_errors_end_the_script_with_a_sentence(data, tmp_path):
     """Also those that arise in a data worker: true pairs of which one has another size."""
     (tmp_path / "lr").mkdir()
     for path in (data / "lr").iterdir():
         Image.open(path).resize((30, 24)).save(tmp_path / "lr" / path.name)
     options = {"source_lr": str(tmp_path / "lr"), "warmup_steps": 2, "adversarial_steps": 0, "workers": 1}
-    done = train(write_config(tmp_path, data, **options), check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr[-3000:]
-    last = done.stderr.rstrip().splitlines()[-1]
-    assert last.startswith("error: ") and "HR is 128x96 and LR 30x24" in last
+    with pytest.raises(SystemExit) as ended, plain_exits():
+        train_here(write_config(tmp_path, data, **options))
+    assert re.match(r"error: .*HR is 128x96 and LR 30x24", ended.value.code)
 
 
 def test_a_second_run_into_the_same_folder_is_refused(whole, data):
@@ -194,16 +190,24 @@ def test_a_second_run_into_the_same_folder_is_refused(whole, data):
         train_here(whole / "config.yaml")
 
 
-def test_full_disk_leaves_the_previous_checkpoint(whole, data, tmp_path):
+def test_full_disk_leaves_the_previous_checkpoint(data, tmp_path):
     """The file-size limit of the process stands in for a full disk: writes fail in the middle of a checkpoint."""
     config = write_config(tmp_path, data)
     train_here(config, "--adversarial_steps", "2")
-    line = command(config, "--resume", "latest", "--adversarial_steps", "4")
-    limited = subprocess.run(
-        ["bash", "-c", 'ulimit -f 40; exec "$@"', "bash", *line], env=environment(), capture_output=True, text=True
-    )
-    assert limited.returncode == 1 and "could not be written" in limited.stderr, limited.stderr[-2000:]
+    with pytest.raises(SystemExit, match="could not be written"), files_up_to(40_000), plain_exits():
+        train_here(config, "--resume", "latest", "--adversarial_steps", "4")
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["adversarial-0000002"]
+
+
+@contextmanager
+def files_up_to(size: int):
+    """No file of this process may grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_true_pairs_are_not_degraded(data, tmp_path):

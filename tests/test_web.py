@@ -33,8 +33,6 @@ from ssg_hub.upscaling import tiling
 from ssg_hub.upscaling.soft_masks import MaskSheet
 from ssg_hub.web import runtime, site, weights
 
-CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MINUTES = 600_000  # ms
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
@@ -92,17 +90,6 @@ def serve():
     yield start
     for server in running:
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here (apt install chromium, or set SSG_CHROMIUM)")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
