@@ -115,6 +115,7 @@ def _check_request(model: "SSGModel", path: Path, part: str, overwrite: bool) ->
 
 def _network(model: "SSGModel", part: str, denoise: float) -> tuple[nn.Module, list[str], list[str]]:
     """The module of a part on the CPU in float32, and the names of its inputs and outputs."""
+    network: nn.Module
     if part == "generator":
         network, inputs, outputs = model.generator_for(denoise), ["lr"], ["sr"]
     elif part == "guide":

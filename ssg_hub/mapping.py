@@ -84,7 +84,7 @@ class UpscaleExamples:
         if self._model is None:
             from .loading import load_networks
 
-            self._model = load_networks(self._given)
+            self._model = load_networks(str(self._given))
         return self._model
 
     def __getstate__(self) -> dict:

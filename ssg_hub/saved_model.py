@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -27,6 +27,8 @@ class SavedModel(ModelMixin, ConfigMixin):
     """diffusers' model base with our checks before a file is read, our card, and all-or-nothing saving."""
 
     config_name = "config.json"
+    if TYPE_CHECKING:  # diffusers calls it a dict; its values are attributes too
+        config: Any
 
     @classmethod
     def sketch(cls, config: Mapping[str, Any]) -> "SavedModel":

@@ -131,7 +131,7 @@ def _start_processes(device: str | None) -> "PartialState":
 
 
 def _open_folders(pairs: list[str], cases: list[Case]) -> dict[str, FromFolder]:
-    folders = {}
+    folders: dict[str, FromFolder] = {}
     for text in pairs:
         name, _, folder = text.partition("=")
         if not (name and folder):

@@ -123,6 +123,9 @@ def _crop_pair(sr: Tensor, hr: Tensor, border: int, smallest: int = 1) -> tuple[
 class LPIPS(nn.Module):
     """Learned perceptual distance (Zhang et al., CVPR 2018), AlexNet, v0.1; built by `from_files`."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self):
         super().__init__()
         self.features = nn.ModuleDict({str(index): nn.Conv2d(*shape) for index, shape in ALEXNET.items()})
@@ -203,8 +206,8 @@ def color_drift(sr: Tensor, reference: Tensor, block: int = 16) -> Tensor:
     Returns:
         (B,) in units of CIELAB (D65); about 2 is just noticeable.
     """
-    grid = [max(1, round(side / block)) for side in sr.shape[-2:]]
-    sr, reference = (_srgb_to_lab(F.adaptive_avg_pool2d(image, grid)) for image in (sr, reference))
+    height, width = (max(1, round(side / block)) for side in sr.shape[-2:])
+    sr, reference = (_srgb_to_lab(F.adaptive_avg_pool2d(image, (height, width))) for image in (sr, reference))
     return (sr - reference).square().sum(1).sqrt().mean((1, 2))
 
 

@@ -126,8 +126,8 @@ def evaluate_folder(
     pictures: dict[str, dict[str, PictureScore]] = {}
     for name, stem, score in scored:
         pictures.setdefault(name, {})[stem] = score
-    scores = {name: summarize(list(by_stem.values()), measures.labels) for name, by_stem in pictures.items()}
-    return Evaluation(scores, pictures, [crop for _, crop in _keep_greatest(cut)])
+    summaries = {name: summarize(list(by_stem.values()), measures.labels) for name, by_stem in pictures.items()}
+    return Evaluation(summaries, pictures, [crop for _, crop in _keep_greatest(cut)])
 
 
 def _keep_greatest(cut: list[tuple[int, Crop]]) -> list[tuple[int, Crop]]:
@@ -258,10 +258,9 @@ def _to_batch(pixels: np.ndarray) -> Tensor:
 
 def _read_labels(path: Path, size: tuple[int, int], measures: Measures, rule: str) -> Tensor:
     """(1, H, W) int64 ids, void as -1."""
-    labels = read_labels(path)
-    labels = _crop_remainder(labels, size, measures.scale)
-    _check_size(labels, size, path, rule)
-    labels = torch.from_numpy(labels.astype(np.int64))[None]
+    pixels = _crop_remainder(read_labels(path), size, measures.scale)
+    _check_size(pixels, size, path, rule)
+    labels = torch.from_numpy(pixels.astype(np.int64))[None]
     return labels if measures.void is None else labels.masked_fill(labels == measures.void, -1)
 
 

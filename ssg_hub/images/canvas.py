@@ -30,7 +30,7 @@ class Canvas:
     def __init__(self, shape: tuple[int, int, int], dtype: type, write: Callable[[np.ndarray], None]):
         self.shape, self.dtype = shape, np.dtype(dtype)
         self._write, self._top = write, 0
-        self._band = np.empty((0, *shape[1:]), dtype)
+        self._band: np.ndarray = np.empty((0, *shape[1:]), dtype)
         self._filled = np.zeros(0, np.int64)  # elements of each row that are set
 
     @property
@@ -84,6 +84,7 @@ def drawing(
     with replacing(path, overwrite) as file:
         size = (shape[1], shape[0])
         with naming_target(path):
+            writer: PngWriter | TiffWriter
             if format == "PNG":
                 writer = PngWriter(file, size, shape[2], 8 * np.dtype(dtype).itemsize, metadata, palette)
             else:

@@ -81,7 +81,8 @@ class PngRows:
 
 def open_rows(data) -> tuple[PngRows, Found] | None:
     """The rows of a file and what it says of itself; None where it is interlaced, has alpha, a palette or few bits."""
-    spans, rest = [], [SIGNATURE]
+    spans: list[tuple[int, int]] = []
+    rest = [SIGNATURE]
     place = len(SIGNATURE)
     while place + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)

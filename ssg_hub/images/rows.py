@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -120,16 +121,16 @@ def _open_cut(data: mmap.mmap, path: Path, max_pixels: int) -> Picture | None:
         return rows
 
     notes = [*count_frames(found, 0), *found.notes]
-    return Picture(Rows(shape, dtype, read_rows), notes=notes, **fit_profile(metadata)._asdict())
+    return Picture(cast(np.ndarray, Rows(shape, dtype, read_rows)), notes=notes, **fit_profile(metadata)._asdict())
 
 
 def _open_tiff(data: mmap.mmap) -> tuple[tuple[int, ...], np.dtype, ReadRows, Found] | None:
-    page, found = tiff.take_apart(data)
+    page, found = tiff.take_apart(cast(bytes, data))  # what is mapped is sliced like bytes
     if not tiff.can_be_cut(page):
         return None
 
     def read(first: int, stop: int) -> np.ndarray:
-        return tiff.decode(page, [], (first, stop))[0]
+        return np.asarray(tiff.decode(page, [], (first, stop))[0])
 
     row = read(0, 1)
     return (page.size[1], *row.shape[1:]), row.dtype, read, found

@@ -1,13 +1,16 @@
 """`SRVGGNetCompact`, the light generator."""
 
 import math
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
 from .registry import Generator, NcnnLayer
+
+if TYPE_CHECKING:
+    from .int8 import Int8
 
 
 class SRVGGNetCompact(Generator, name="compact"):
@@ -23,6 +26,7 @@ class SRVGGNetCompact(Generator, name="compact"):
     """
 
     title = "SRVGGNetCompact"
+    int8: "Int8"  # where there is one, beside the weights
     OPTIONS = {"features": range(1, 1025), "convs": range(257), "scale": range(1, 9)}
 
     def __init__(self, features: int = 64, convs: int = 16, scale: int = 4):

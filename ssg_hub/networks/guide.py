@@ -7,7 +7,7 @@ Everything between the SR pixels and the logits is differentiable, so that a los
 import colorsys
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,10 @@ class Guide(nn.Module):
     >>> tuple(guide(torch.rand(1, 3, 64, 48)).shape)
     (1, 2, 16, 12)
     """
+
+    network: Any  # of transformers or our own: a module with a `config`, whose values are attributes
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, guide_config: dict):
         super().__init__()
@@ -155,7 +159,7 @@ class Guide(nn.Module):
         """Resized and normalised as the network wants it."""
         scale = self.network.config.input_scale
         if scale != 1:
-            size = [_scaled(side, scale) for side in image.shape[-2:]]
+            size = cast(list[int], [_scaled(side, scale) for side in image.shape[-2:]])
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
         return (image - self.mean) / self.std
 
@@ -189,10 +193,8 @@ def check_reading(guide: Guide) -> None:
 
 def default_palette(classes: int) -> list[tuple[int, int, int]]:
     """Distinct colours: hues by the golden ratio, brightness alternating."""
-    return [
-        tuple(round(255 * c) for c in colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.65, (0.95, 0.7)[i % 2]))
-        for i in range(classes)
-    ]
+    colors = (colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.65, (0.95, 0.7)[i % 2]) for i in range(classes))
+    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in colors]
 
 
 def _build_network(guide_config: dict) -> nn.Module:

@@ -22,7 +22,6 @@ TRUNKS = {  # name -> channels and blocks of each stage
     "lite2": ((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
 }
 TAPPED_STAGES = (1, 2, 4, 6)  # the pyramid reads what these put out, at strides 4, 8, 16 and 32
-BN_OPTIONS = {"eps": 1e-3, "momentum": 0.01}
 
 
 class LiteConfig:
@@ -37,6 +36,7 @@ class LiteConfig:
     """
 
     model_type = MODEL_TYPE
+    palette: list[tuple[int, int, int]]
     KEPT = ("label2id", "palette", "image_mean", "image_std", "input_scale")
 
     def __init__(self, width: int = 96, trunk: str = "lite0", id2label: dict[int, str] | None = None, **values: Any):
@@ -62,6 +62,10 @@ class Segmented(NamedTuple):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
 class InvertedResidual(nn.Module):
     """Expand, depthwise, project; the names are those of the published weights."""
 
@@ -71,11 +75,11 @@ class InvertedResidual(nn.Module):
         self.expands, self.residual = expansion > 1, stride == 1 and c_in == c_out
         if self.expands:
             self._expand_conv = nn.Conv2d(c_in, hidden, 1, bias=False)
-            self._bn0 = nn.BatchNorm2d(hidden, **BN_OPTIONS)
+            self._bn0 = _norm(hidden)
         self._depthwise_conv = nn.Conv2d(hidden, hidden, kernel, stride, kernel // 2, groups=hidden, bias=False)
-        self._bn1 = nn.BatchNorm2d(hidden, **BN_OPTIONS)
+        self._bn1 = _norm(hidden)
         self._project_conv = nn.Conv2d(hidden, c_out, 1, bias=False)
-        self._bn2 = nn.BatchNorm2d(c_out, **BN_OPTIONS)
+        self._bn2 = _norm(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
@@ -92,7 +96,7 @@ class EfficientNetLite(nn.Module):
             raise ConfigError(f"the light guide's trunk is {name!r}; it must be one of {', '.join(TRUNKS)}.")
         super().__init__()
         self._conv_stem = nn.Conv2d(3, 32, 3, 2, 1, bias=False)
-        self._bn0 = nn.BatchNorm2d(32, **BN_OPTIONS)
+        self._bn0 = _norm(32)
         blocks, ends, c_in = [], [], 32
         for (expansion, kernel, stride), c_out, repeats in zip(STAGES, *TRUNKS[name], strict=True):
             for repeat in range(repeats):

@@ -37,6 +37,9 @@ class VGG16Features(nn.Module):
         HubError: the Hub is out of reach.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, weights: str | Path | None = None, blocks: int = 5, pooling: type[nn.Module] = nn.MaxPool2d):
         super().__init__()
         layers: list[nn.Module] = []
@@ -73,7 +76,8 @@ class SharedFeatures(nn.Module):
 
     def __init__(self, features: Callable[[Tensor], list[Tensor]]):
         super().__init__()
-        self.features, self._known = features, []
+        self.features = features
+        self._known: list[tuple[Tensor, list[Tensor]]] = []
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """As `features`; a picture is recognised if it is the same tensor."""
@@ -141,6 +145,9 @@ class DISTS(nn.Module):
 
     STABLE = 1e-6  # c1 and c2 of the paper
 
+    texture: Tensor
+    structure: Tensor
+
     def __init__(self, heads: str | Path | None = None, weights: str | Path | None = None):
         super().__init__()
         self.channels = [3] + [widths[-1] for widths in VGG16_BLOCKS]
@@ -178,6 +185,8 @@ class L2Pool(nn.Module):
     Args:
         stride: reduction per side; the window is 2 * stride - 1 pixels wide.
     """
+
+    window: Tensor
 
     def __init__(self, stride: int):
         super().__init__()

@@ -95,7 +95,8 @@ def _constant_shift(exact: Callable, rounded: Callable, color: tuple[float, ...]
 
 def _speed_up(exact: Callable, rounded: Callable) -> float:
     """Float32's time by int8's: medians, one after the other."""
-    tile, took = torch.rand(1, 3, *SPEED_SIZE), {exact: [], rounded: []}
+    tile = torch.rand(1, 3, *SPEED_SIZE)
+    took: dict[Callable, list[float]] = {exact: [], rounded: []}
     for _ in range(SPEED_ROUNDS):
         for run, times in took.items():
             began = time.perf_counter()
