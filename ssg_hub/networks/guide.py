@@ -7,7 +7,7 @@ Everything between the SR pixels and the logits is differentiable, so that a los
 import colorsys
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +41,10 @@ class Guide(nn.Module):
     (1, 2, 16, 12)
     """
 
-    network: Any  # of transformers or our own: a module with a `config`, whose values are attributes
-    mean: Tensor
-    std: Tensor
+    if TYPE_CHECKING:  # annotations here would count as its public interface
+        network: Any  # of transformers or our own: a module with a `config`, whose values are attributes
+        mean: Tensor
+        std: Tensor
 
     def __init__(self, guide_config: dict):
         super().__init__()
