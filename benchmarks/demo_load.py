@@ -108,10 +108,10 @@ def measure(folder: Path, args: argparse.Namespace) -> tuple[str, list[str]]:
         visitor.upscale(photo, {}, "first")
         first = time.monotonic() - asked
         visitor.warm_up()
-        time.sleep(SETTLE)
+        settle(process.pid, SETTLE)
         before, peak_first = read_memory(process.pid)
         storm(url, folder, expected, tally, args)
-        time.sleep(KEEP + SETTLE)
+        settle(process.pid, KEEP + SETTLE)
         after, peak = read_memory(process.pid)
         left = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file()) / 2**20
         load = os.getloadavg()[1]
@@ -364,6 +364,22 @@ class Expected:
 def name_refusal(said: str) -> str:
     """The kind of a refusal by its sentence; "unknown" for what the demo is not meant to say."""
     return next((name for words, name in SENTENCES.items() if words in said), "unknown: something else")
+
+
+def settle(pid: int, seconds: float) -> None:
+    """Wait so long, and then until nothing is computed any more, such as the pictures of those who have left."""
+    time.sleep(seconds)
+    end, busy = time.monotonic() + TOO_LATE, True
+    while busy and time.monotonic() < end:
+        before = read_cpu(pid)
+        time.sleep(5)
+        busy = read_cpu(pid) - before > 1 or len(find_children(pid)) > 1  # a second of the five; the nursery stays
+
+
+def read_cpu(pid: int) -> float:
+    """Seconds that a process has computed."""
+    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def read_memory(pid: int) -> tuple[float, float]:
