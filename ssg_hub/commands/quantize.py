@@ -141,17 +141,17 @@ def _read_held_out(paths: list[Path], references: list[Path], scale: int):
 
 
 def _keep(int8, folder: Path, model) -> None:
-    from ..networks.int8 import FILE, pack
-    from ..storage import checkpoint
+    from ..networks.int8 import pack
+    from ..storage.checkpoint import CONFIG, INT8
 
-    if not (folder / checkpoint.CONFIG).is_file():
+    if not (folder / CONFIG).is_file():
         model.save_pretrained(folder)
     draft = folder / f".{uuid.uuid4().hex[:12]}"
     try:
         draft.write_bytes(pack(int8))
-        os.replace(draft, folder / FILE)
+        os.replace(draft, folder / INT8)
     except OSError as error:
-        raise CheckpointError(f"{folder / FILE} cannot be written ({error.strerror}). Choose another place.") from error
+        raise CheckpointError(f"{folder / INT8} cannot be written ({error.strerror}). Choose another place.") from error
     finally:
         draft.unlink(missing_ok=True)
-    print(f"kept: {folder / FILE}, {(folder / FILE).stat().st_size / 1e6:.1f} MB")
+    print(f"kept: {folder / INT8}, {(folder / INT8).stat().st_size / 1e6:.1f} MB")
