@@ -10,6 +10,7 @@ from standins import Difference
 from torch import nn
 
 from ssg_hub.cli import main
+from ssg_hub.commands.quantize import find_most
 from ssg_hub.errors import CheckpointError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel
@@ -112,6 +113,30 @@ def test_auto_uses_it_for_its_own_weights_alone(generator, fitted, pictures, tmp
         with torch.no_grad():
             loaded.generator.body[0].weight *= 1.01  # other weights
         assert upscale(loaded, pictures[3], engine="auto").report["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(
+    "most, passes, tried", [(32, 32, [32]), (32, 9, [32, 16, 8, 12, 10]), (4, 0, [4, 2]), (1, 0, [1])]
+)
+def test_the_most_layers_that_pass_are_found(most, passes, tried):
+    seen = []
+
+    def attempt(number: int) -> int | None:
+        seen.append(number)
+        return number if number <= passes else None
+
+    assert find_most(attempt, most) == max((number for number in tried if number <= passes), default=None)
+    assert seen == tried
+
+
+def test_layers_before_the_first_in_int8_stay_as_they_were(generator, pictures):
+    with torch.inference_mode():
+        exact, _, _ = equalise(generator, pictures[:1])
+    fitted = fit_int8(generator, pictures[:1], {0, 1, 2, 4, LAST})
+    assert [layer.step is not None for layer in fitted.layers] == [False, False, False, True, False, False]
+    for (weight, bias), layer in zip(exact[:3], fitted.layers[:3], strict=True):
+        assert torch.equal(layer.weight, weight) and torch.equal(layer.bias, bias)
+    assert not torch.equal(fitted.layers[4].weight, exact[4][0])  # makes up for what came before
 
 
 @needs_openvino

@@ -36,8 +36,15 @@ def fit_int8(generator: SRVGGNetCompact, pictures: list[Tensor], in_float: set[i
         slopes = [part.weight for part in generator.body if isinstance(part, nn.PReLU)]
         exact, lows, highs = equalise(generator, pictures)
         ideal, real, layers = list(pictures), list(pictures), []
+        first = min(set(range(len(exact))) - in_float, default=len(exact))
         for number, (weight, bias) in enumerate(exact):
             layer = Layer(weight, bias)
+            if number < first:  # nothing is rounded yet, so there is nothing to make up for
+                layers.append(layer)
+                ideal = [F.conv2d(x, weight, bias, padding=1) for x in ideal]
+                ideal = [F.prelu(x, slopes[number]) for x in ideal] if number < len(slopes) else ideal
+                real = ideal
+                continue
             if number not in in_float:
                 scale, zero = _fit_levels(real, lows[number], highs[number], weight)
                 layer = Layer(weight, bias, torch.ones(len(bias)), scale, zero)

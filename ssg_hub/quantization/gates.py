@@ -51,22 +51,41 @@ class Gate:
 def measure_gates(
     generator: SRVGGNetCompact, int8: Int8, pictures: Pictures, lpips: Callable[[Tensor, Tensor], Tensor]
 ) -> list[Gate]:
-    """Compare int8 with float32.
-
-    Where pictures have no references, the LPIPS between the two results stands for the amount that it moved by: it is
-    the stricter measure.
+    """Compare int8 with float32, as OpenVINO runs them.
 
     Raises:
         Refused: OpenVINO cannot run one of them.
     """
+    exact = compiled.compile_network(generator, torch.float32, EXAMPLES["generator"])
     with torch.inference_mode():
-        exact = compiled.compile_network(generator, torch.float32, EXAMPLES["generator"])
         rounded = compiled.compile_network(Int8Compact(generator, int8), torch.float32, EXAMPLES["generator"])
+    return compare(exact, rounded, generator.context, pictures, lpips)
+
+
+def compare(
+    exact: Callable[[Tensor], Tensor],
+    rounded: Callable[[Tensor], Tensor],
+    context: int,
+    pictures: Pictures,
+    lpips: Callable[[Tensor, Tensor], Tensor],
+) -> list[Gate]:
+    """Compare two ways through a generator.
+
+    Where pictures have no references, the LPIPS between the two results stands for the amount that it moved by: it is
+    the stricter measure.
+
+    Args:
+        exact, rounded: (1, 3, h, w) → (1, 3, s*h, s*w).
+        context: LR pixels around a pixel that its SR depends on, to each side.
+        pictures: to measure on.
+        lpips: the distance of two pictures (1, 3, H, W).
+    """
+    with torch.inference_mode():
         pairs = [(exact(lr).clamp(0, 1), rounded(lr).clamp(0, 1)) for lr in pictures.lr]
         decibels = [float(-10 * (one - other).square().mean().log10()) for one, other in pairs]
         colors = [float(color_drift(other, one)) for one, other in pairs]
         moved = _moved_lpips(pairs, pictures.hr, lpips)
-        shift = max(_constant_shift(exact, rounded, color, generator.context) for color in CONSTANTS)
+        shift = max(_constant_shift(exact, rounded, color, context) for color in CONSTANTS)
         faster = _speed_up(exact, rounded)
     return [
         Gate("dB from float32", mean(decibels), CLOSEST, mean(decibels) >= CLOSEST),
