@@ -14,7 +14,7 @@ from benchmarks.performance.command import environment, write_noise
 from ssg_hub.commands.manifest import parts_of, read_manifest
 from ssg_hub.images.reading import read_picture
 
-SIZE = (128, 96)
+SIZE = (96, 72)
 KILLED_AT = (0.25, 0.6)  # shares of the results that are there when a process is killed
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HELD_OUT = 5  # every fifth picture is not fitted to, but measured
 MOST_PICTURES, MOST_HELD_OUT = 28, 24
 CROP = 64  # LR pixels a side that a picture gives for the fit
-CONSTANT = 16  # the side of pictures of one colour that join them, so that black and white are reached
+CONSTANT = 48  # the side of pictures of one colour that join them, so that black and white are reached, and stay
 STEP = 2  # layers that are moved to float32 together
 
 
