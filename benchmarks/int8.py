@@ -54,6 +54,7 @@ def main() -> None:
     ]
     rows = [["pictures", "computed in", "dB from float32", "LPIPS moved by", "colour", "constants", "times as fast"]]
     lpips = find_distances(str(shared / "weights"))["lpips"]
+    torch.set_grad_enabled(False)
     exact = compiled.compile_network(generator, torch.float32, EXAMPLES["generator"])
     for name, run in ways(generator):
         for one in sets:

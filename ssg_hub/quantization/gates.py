@@ -56,8 +56,8 @@ def measure_gates(
     Raises:
         Refused: OpenVINO cannot run one of them.
     """
-    exact = compiled.compile_network(generator, torch.float32, EXAMPLES["generator"])
     with torch.inference_mode():
+        exact = compiled.compile_network(generator, torch.float32, EXAMPLES["generator"])
         rounded = compiled.compile_network(Int8Compact(generator, int8), torch.float32, EXAMPLES["generator"])
     return compare(exact, rounded, generator.context, pictures, lpips)
 
