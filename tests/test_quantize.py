@@ -80,6 +80,21 @@ def test_the_fit_is_closer_than_plain_rounding(generator, pictures, fitted):
     assert after < 0.5 * before
 
 
+def test_lpips_that_moves_up_in_one_set_and_down_in_another_has_moved():
+    one, other, low, high = (torch.full((1, 3, 2, 2), value) for value in (0.4, 0.5, 0.0, 1.0))
+
+    def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a - b).abs().mean()
+
+    def moved(hr: list, sets: list[str]) -> float:
+        return gates._moved_lpips([(one, other)] * 2, gates.Pictures([one] * 2, hr, sets), distance)
+
+    assert moved([low, high], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
+    assert moved([low, high], ["a", "a"]) == pytest.approx(0, abs=1e-6)
+    assert moved([low, None], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
+    assert moved([None, None], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
+
+
 def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
     (tmp_path / INT8).write_bytes(pack(fitted))
     back = read_int8(tmp_path / INT8, generator)

@@ -161,7 +161,7 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
         if large is not None and tuple(large.shape[-2:]) != tuple(scale * side for side in small.shape[-2:]):
             raise ImageError(f"{known[path.stem]} is not {scale} times as large as {path}. Give other references.")
         hr.append(large)
-    return Pictures(lr, hr)
+    return Pictures(lr, hr, [str(path.parent) for path in paths])
 
 
 def _keep(int8, folder: Path, model) -> None:
