@@ -194,7 +194,7 @@ class SavedModel(ModelMixin, ConfigMixin):
                 commit_message=commit_message or "Upload SSGModel",
                 token=token,
                 create_pr=create_pr,
-                delete_patterns=[*checkpoint.weights_names(variant), checkpoint.shard_pattern(variant)],
+                delete_patterns=checkpoint.patterns_of(variant),
             )
 
     def to_json_string(self) -> str:
@@ -210,6 +210,8 @@ class SavedModel(ModelMixin, ConfigMixin):
             super(SavedModel, model).save_pretrained(stage, variant=variant, max_shard_size=shard_size)
             card = build_card(self.config, place, save_pictures(pictures or {}, stage))
             (stage / checkpoint.CARD).write_text(card, encoding="utf-8")
+            if (packed := int8.pack_attached(self.generator)) is not None:
+                (stage / checkpoint.INT8).write_bytes(packed)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import yaml
 from hub_server import Faults
 
 TOKEN, OTHER = "hf_owner0123456789", "hf_other0123456789"
+INT8 = "generator_int8.safetensors"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 RRDB = {"features": 8, "blocks": 1, "growth": 4}
@@ -145,6 +146,46 @@ def test_shards_and_variants_over_http(hub, client, tmp_path):
     names = {name for name in hub.files("ann/shards") if "diffusion" in name}
     assert names == {WEIGHTS, "diffusion_pytorch_model.fp16.safetensors"}  # the shards went, the variant stayed
     assert client.run(load, name="ann/shards", cache_dir=str(tmp_path))["digest"] == whole["digest"]
+
+
+def test_integers_travel_with_the_weights_they_were_made_from(hub, client, tmp_path):
+    sent = client.run(push_with_int8, repo_id="ann/fast", token=TOKEN)
+    assert INT8 in hub.files("ann/fast") and sent == {"fits": True}
+    options = {"name": "ann/fast", "cache_dir": str(tmp_path)}
+    assert client.run(has_int8, **options) == {"model": True, "networks": True}
+    hub.requests.clear()
+    assert client.run(has_int8, **options) == {"model": True, "networks": True}
+    assert set(hub.requests) == {"HEAD /ann/fast/resolve/main/config.json"}
+    assert client.run(has_int8, **options, local_files_only=True) == {"model": True, "networks": True}
+    assert client.run(push_with_int8, repo_id="ann/fast", token=TOKEN, trained_on=True) == {"fits": False}
+    assert INT8 not in hub.files("ann/fast")  # they were of other weights
+    assert client.run(has_int8, **options) == {"model": False, "networks": False}
+    hub.requests.clear()
+    assert client.run(has_int8, **options) == {"model": False, "networks": False}
+    assert set(hub.requests) == {"HEAD /ann/fast/resolve/main/config.json"}  # that there are none is remembered
+
+
+def push_with_int8(repo_id: str, trained_on: bool = False, **options) -> dict:
+    import torch
+
+    from ssg_hub.model import SSGModel
+    from ssg_hub.quantization.fit import fit_int8
+
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    model.generator.int8 = fit_int8(model.generator, [torch.rand(1, 3, 16, 16)], {0})
+    if trained_on:
+        with torch.no_grad():
+            model.generator.body[0].weight *= 1.01
+    model.push_to_hub(repo_id, **options)
+    return {"fits": model.generator.int8.fits(model.generator)}
+
+
+def has_int8(name: str, **options) -> dict:
+    from ssg_hub.loading import load_model, load_networks
+
+    loaded = {"model": load_model(name, **options), "networks": load_networks(name, **options)}
+    found = {kind: getattr(model.generator, "int8", None) for kind, model in loaded.items()}
+    return {kind: int8 is not None and int8.fits(loaded[kind].generator) for kind, int8 in found.items()}
 
 
 def test_private_repository_opens_with_the_owners_token_only(hub, client, tmp_path):

@@ -10,13 +10,15 @@ from standins import Difference
 from torch import nn
 
 from ssg_hub.cli import main
+from ssg_hub.commands.quantize import find_most
 from ssg_hub.errors import CheckpointError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.compact import SRVGGNetCompact
-from ssg_hub.networks.int8 import FILE, Int8, Int8Compact, Layer, hash_weights, pack, read_int8
+from ssg_hub.networks.int8 import Int8, Int8Compact, Layer, hash_weights, pack, read_int8
 from ssg_hub.quantization import gates
 from ssg_hub.quantization.fit import equalise, fit_int8
+from ssg_hub.storage.checkpoint import INT8
 from ssg_hub.upscaling.upscale import upscale
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
@@ -78,9 +80,24 @@ def test_the_fit_is_closer_than_plain_rounding(generator, pictures, fitted):
     assert after < 0.5 * before
 
 
+def test_lpips_that_moves_up_in_one_set_and_down_in_another_has_moved():
+    one, other, low, high = (torch.full((1, 3, 2, 2), value) for value in (0.4, 0.5, 0.0, 1.0))
+
+    def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a - b).abs().mean()
+
+    def moved(hr: list, sets: list[str]) -> float:
+        return gates._moved_lpips([(one, other)] * 2, gates.Pictures([one] * 2, hr, sets), distance)
+
+    assert moved([low, high], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
+    assert moved([low, high], ["a", "a"]) == pytest.approx(0, abs=1e-6)
+    assert moved([low, None], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
+    assert moved([None, None], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
+
+
 def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
-    (tmp_path / FILE).write_bytes(pack(fitted))
-    back = read_int8(tmp_path / FILE, generator)
+    (tmp_path / INT8).write_bytes(pack(fitted))
+    back = read_int8(tmp_path / INT8, generator)
     assert back.source == hash_weights(generator) and back.fits(generator)
     with torch.inference_mode():
         assert torch.equal(Int8Compact(generator, back)(pictures[3]), Int8Compact(generator, fitted)(pictures[3]))
@@ -88,10 +105,10 @@ def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
     other = SRVGGNetCompact(features=8, convs=4)
     assert not back.fits(other)
     with pytest.raises(CheckpointError, match="damaged or of another model"):
-        read_int8(tmp_path / FILE, SRVGGNetCompact(features=8, convs=3, scale=2))
-    (tmp_path / FILE).write_bytes(pack(fitted)[:-100])
+        read_int8(tmp_path / INT8, SRVGGNetCompact(features=8, convs=3, scale=2))
+    (tmp_path / INT8).write_bytes(pack(fitted)[:-100])
     with pytest.raises(CheckpointError, match="damaged"):
-        read_int8(tmp_path / FILE, generator)
+        read_int8(tmp_path / INT8, generator)
 
 
 @needs_openvino
@@ -100,7 +117,7 @@ def test_auto_uses_it_for_its_own_weights_alone(generator, fitted, pictures, tmp
     model = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 4})
     model.generator.load_state_dict(generator.state_dict())
     model.save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / FILE).write_bytes(pack(fitted))
+    (tmp_path / "model" / INT8).write_bytes(pack(fitted))
     for loaded in (load_networks(tmp_path / "model"), SSGModel.from_pretrained(tmp_path / "model")):
         exact = upscale(loaded, pictures[3], segment=False, engine="openvino")
         rounded = upscale(loaded, pictures[3], segment=False, engine="auto")
@@ -111,6 +128,31 @@ def test_auto_uses_it_for_its_own_weights_alone(generator, fitted, pictures, tmp
         with torch.no_grad():
             loaded.generator.body[0].weight *= 1.01  # other weights
         assert upscale(loaded, pictures[3], engine="auto").report["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(
+    "most, passes, tried", [(32, 32, [32]), (32, 9, [32, 16, 8, 12, 10]), (4, 0, [4, 2]), (1, 0, [1])]
+)
+def test_the_most_layers_that_pass_are_found(most, passes, tried):
+    seen = []
+
+    def attempt(number: int) -> int | None:
+        seen.append(number)
+        return number if number <= passes else None
+
+    assert find_most(attempt, most) == max((number for number in tried if number <= passes), default=None)
+    assert seen == tried
+
+
+def test_layers_before_the_first_in_int8_stay_as_they_were(generator, pictures):
+    with torch.inference_mode():
+        exact, _, _ = equalise(generator, pictures[:1])
+    fitted = fit_int8(generator, pictures[:1], {0, 1, 2, 4, LAST})
+    assert [layer.step is not None for layer in fitted.layers] == [False, False, False, True, False, False]
+    for (weight, bias), layer in zip(exact[:3], fitted.layers[:3], strict=True):
+        assert torch.equal(layer.weight, weight) and torch.equal(layer.bias, bias)
+    assert torch.equal(fitted.layers[4].weight, exact[4][0])
+    assert not torch.equal(fitted.layers[4].bias, exact[4][1])  # makes up for what came before
 
 
 @needs_openvino
@@ -131,11 +173,11 @@ def test_the_command_keeps_what_passes_and_nothing_else(generator, tmp_path, mon
     assert main(command) == 1
     printed = capsys.readouterr().out
     assert "FAILED  dB from float32" in printed and "nothing was kept" in printed
-    assert not (tmp_path / "model" / FILE).exists()
+    assert not (tmp_path / "model" / INT8).exists()
     for name, limit in (("CLOSEST", 1.0), ("MOST_LPIPS", 1.0), ("MOST_COLOR", 50.0), ("MOST_CONSTANT", 1.0)):
         monkeypatch.setattr(gates, name, limit)
     assert main(command) == 0
-    kept = read_int8(tmp_path / "model" / FILE, model.generator)
+    kept = read_int8(tmp_path / "model" / INT8, model.generator)
     assert kept.fits(model.generator) and kept.facts["layers"] == 4
     assert main([*command[:2], "--calibrate", str(tmp_path / "model")]) == 2  # no pictures there
     other = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 4})

@@ -21,7 +21,11 @@ def main() -> None:
     if sys.argv[1:]:
         from ssg_hub.cli import main as ssg
 
-        if ssg(sys.argv[1:]):
+        try:
+            failed = ssg(sys.argv[1:])
+        except SystemExit as end:  # after --help
+            failed = end.code
+        if failed:
             sys.exit(1)
     else:
         import torch  # noqa: F401

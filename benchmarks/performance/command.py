@@ -1,12 +1,10 @@
-"""The command as a whole: its start, a hundred pictures on one process and on two, memory and cost by size."""
+"""The command as a whole, in a process of its own: its start, memory and cost by size."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -16,24 +14,36 @@ from PIL import Image
 from benchmarks.document import ROOT
 
 SMALL = (120, 90)
+MORE = 8  # pictures that follow the first, for what the network itself takes
 
 
-def run_child(*arguments: str | Path, **environment: str) -> dict:
+def run_child(*arguments: str | Path, **more: str) -> dict:
     """What a process of its own took: wall and CPU seconds, peak bytes."""
     command = [sys.executable, "-m", "benchmarks.performance.child", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(environment), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment(more), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"ssg {' '.join(map(str, arguments))} failed: {done.stderr.strip()[-500:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure_start(model: str, rounds: int) -> dict[str, float]:
-    """CPU seconds (medians) of importing torch, and of upscaling one small picture, process start included."""
+    """CPU seconds (medians) by process: importing torch, the help, and upscaling one small picture, start included.
+
+    "network" is what each further picture takes.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        photo, result = Path(folder, "a.png"), Path(folder, "b.png")
-        write_noise(photo, *SMALL)
-        wanted = ("upscale", photo, "-o", result, "--model", model, "--overwrite", "-q")
-        kinds = {"import torch": (), "picture": wanted, "picture and mask": (*wanted, "--mask")}
+        photos = Path(folder, "in")
+        photos.mkdir()
+        for number in range(1 + MORE):
+            write_noise(photos / f"{number}.png", *SMALL, seed=number)
+        options = ("-o", Path(folder, "out"), "--model", model, "--overwrite", "-q")
+        kinds = {
+            "import torch": (),
+            "ssg --help": ("--help",),
+            "picture": ("upscale", photos / "0.png", *options),
+            "picture and mask": ("upscale", photos / "0.png", *options, "--mask"),
+            "pictures": ("upscale", photos, *options),
+        }
         if not Path(model).is_dir() and model != "embedded":
             del kinds["picture and mask"]
         for arguments in kinds.values():  # what is compiled once for all is compiled now
@@ -42,52 +52,12 @@ def measure_start(model: str, rounds: int) -> dict[str, float]:
         for _ in range(rounds):
             for name, arguments in kinds.items():
                 took[name].append(run_child(*arguments)["cpu"])
-    return {name: median(values) for name, values in took.items()}
+    found = {name: median(values) for name, values in took.items()}
+    return found | {"network": (found.pop("pictures") - found["picture"]) / MORE}
 
 
-def measure_batch(model: str, rounds: int, pictures: int, side: int = 160) -> dict[str, float]:
-    """Pictures a second (medians), process start included, on one process and on two."""
-    rates = {1: [], 2: []}
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = Path(folder, "in")
-        inputs.mkdir()
-        for number in range(pictures):
-            write_noise(inputs / f"{number:04}.png", side, side * 3 // 4, seed=number)
-        for number in range(rounds):
-            for processes in rates:
-                output = Path(folder, f"out{processes}-{number}")
-                arguments = ("upscale", inputs, "-o", output, "--model", model, "-q")
-                began = time.perf_counter()
-                run_together(processes, arguments)
-                rates[processes].append(pictures / (time.perf_counter() - began))
-                assert len(list(output.iterdir())) == pictures
-    return {f"{processes} process{'es' * (processes > 1)}": median(values) for processes, values in rates.items()}
-
-
-def run_together(processes: int, arguments: tuple) -> None:
-    """The command on several processes, as a launcher starts them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
-    place["LOCAL_WORLD_SIZE"] = str(processes)
-    command = [sys.executable, "-m", "ssg_hub", *map(str, arguments)]
-    running = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=_environment({} if processes == 1 else {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)}),
-            stderr=subprocess.DEVNULL,
-        )
-        for rank in range(processes)
-    ]
-    codes = [process.wait() for process in running]
-    if any(codes):
-        sys.exit("a process of the batch failed")
-
-
-def measure_sizes(model: str, megapixels: list[float], *options: str) -> list[dict]:
-    """Wall seconds, and peak bytes above an interpreter with torch, by megapixels of the result."""
+def measure_sizes(model: str, megapixels: list[float], result: str, *options: str) -> list[dict]:
+    """Wall seconds, and peak bytes above an interpreter with torch, by megapixels of the file `result`."""
     bare = run_child()["peak"]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -95,13 +65,22 @@ def measure_sizes(model: str, megapixels: list[float], *options: str) -> list[di
             side = round((size * 1e6) ** 0.5 / 4)
             photo = Path(folder, f"{size}.tif")
             write_noise(photo, side, side)
-            result = Path(folder, "result.tif")
+            target = Path(folder, result)
             took = run_child(
-                "upscale", photo, "-o", result, "--model", model, "--max-pixels", 10**9, "--overwrite", "-q", *options
+                "upscale", photo, "-o", target, "--model", model, "--max-pixels", 10**9, "--overwrite", "-q", *options
             )
             rows.append({"megapixels": size, "seconds": took["wall"], "bytes": took["peak"] - bare})
-            result.unlink()
+            target.unlink()
+            photo.unlink()
     return rows
+
+
+def save_shallow(folder: Path) -> Path:
+    """A model as wide as the embedded one, and so of its need for memory, that takes a fraction of its time."""
+    from ssg_hub.model import SSGModel
+
+    SSGModel.from_components("compact", generator_config={"features": 64, "convs": 1}).save_pretrained(folder)
+    return folder
 
 
 def write_noise(path: Path, width: int, height: int, seed: int = 0) -> None:
@@ -110,5 +89,6 @@ def write_noise(path: Path, width: int, height: int, seed: int = 0) -> None:
     Image.fromarray(values).save(path)
 
 
-def _environment(more: dict[str, str]) -> dict[str, str]:
+def environment(more: dict[str, str]) -> dict[str, str]:
+    """This process' variables, and more."""
     return {**os.environ, **more}

@@ -12,30 +12,34 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.performance.ncnn_peer import NcnnNetwork
+from ssg_hub.networks.compact import SRVGGNetCompact
+from ssg_hub.networks.int8 import Int8, Int8Compact
+from ssg_hub.quantization.fit import fit_int8
 from ssg_hub.upscaling.engines import compiled
 
 Run = Callable[[torch.Tensor], torch.Tensor]
-SIZE = (240, 320)  # (h, w) of the LR tile
+Size = tuple[int, int]  # (h, w) of the LR tile
 EXAMPLES = [(24, 20), (17, 31)]
 
 
-def measure_engines(generator: nn.Module, rounds: int, everything: bool = True) -> dict[str, dict]:
+def measure_engines(generator: nn.Module, size: Size, rounds: int, compile: bool = False) -> dict[str, dict]:
     """Time each engine once a round, one after the other, so that drift of the machine affects all of them equally.
 
     Args:
         generator: float32 on the CPU.
+        size: of the tile.
         rounds: how often.
-        everything: also what takes minutes to start (torch.compile).
+        compile: also torch.compile, which takes minutes to start for a deep network.
 
     Returns:
         By engine: "seconds" (median), "all", "start" (seconds before the first tile), "difference" from eager torch;
         or "failed" with the reason.
     """
-    tile = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    tile = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         runs, found = {}, {}
-        for name, make in _makers(generator, folder, everything).items():
+        for name, make in _makers(generator, folder, compile).items():
             began = time.perf_counter()
             try:
                 run = make()
@@ -55,11 +59,11 @@ def measure_engines(generator: nn.Module, rounds: int, everything: bool = True) 
         if "all" in entry:
             entry["seconds"] = median(entry["all"])
             entry["difference"] = float((entry.pop("output") - expected).abs().max())
-            entry["start"] -= entry["seconds"]
+            entry["start"] = max(0.0, entry["start"] - entry["seconds"])
     return found
 
 
-def _makers(generator: nn.Module, folder: Path, everything: bool) -> dict[str, Callable[[], Run]]:
+def _makers(generator: nn.Module, folder: Path, compile: bool) -> dict[str, Callable[[], Run]]:
     def channels_last() -> Run:
         return lambda tile: generator(tile.contiguous(memory_format=torch.channels_last))
 
@@ -69,14 +73,34 @@ def _makers(generator: nn.Module, folder: Path, everything: bool) -> dict[str, C
         "ncnn": lambda: NcnnNetwork(generator, folder, torch.get_num_threads()),
         "OpenVINO, float32 (our default)": lambda: compiled.compile_network(generator, torch.float32, EXAMPLES),
     }
-    if everything:
+    if isinstance(generator, SRVGGNetCompact):
+        int8 = int8_of(generator)
+        name = f"OpenVINO, int8 in {sum(layer.step is not None for layer in int8.layers)} of {len(int8.layers)} layers"
+        name += " (our default)" if has_int8(generator) else " (not shipped: it misses its gates)"
+        rounded = Int8Compact(generator, int8)
+        makers[name] = lambda: compiled.compile_network(rounded, torch.float32, EXAMPLES)
+    if compile:
         makers["torch.compile"] = lambda: torch.compile(generator, dynamic=False)
     if compiled.has_bfloat16():
         makers["OpenVINO, bfloat16"] = lambda: compiled.compile_network(generator, torch.bfloat16, EXAMPLES)
     return makers
 
 
-def count_operations(generator: nn.Module) -> float:
+def has_int8(generator: nn.Module) -> bool:
+    """Whether a generator comes with integers of its weights."""
+    return getattr(generator, "int8", None) is not None and generator.int8.fits(generator)
+
+
+def int8_of(generator: SRVGGNetCompact) -> Int8:
+    """The generator's own integers, or, to see their speed, some for all layers but the first and the last."""
+    if has_int8(generator):
+        return generator.int8
+    last = sum(isinstance(part, nn.Conv2d) for part in generator.body) - 1
+    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    return fit_int8(generator, [noise], {0, last})
+
+
+def count_operations(generator: nn.Module, size: Size) -> float:
     """Floating point operations of a tile's convolutions: two for each multiplication with its addition."""
     total = 0
 
@@ -89,7 +113,7 @@ def count_operations(generator: nn.Module) -> float:
         generator(torch.zeros(1, 3, 24, 32))
     for hook in hooks:
         hook.remove()
-    return total * SIZE[0] * SIZE[1] / (24 * 32)
+    return total * size[0] * size[1] / (24 * 32)
 
 
 def measure_ceiling(rounds: int) -> float:

@@ -3,16 +3,22 @@
 import argparse
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError, ConfigError, ImageError
 from ..loading import EMBEDDED
 
+if TYPE_CHECKING:
+    from ..networks.int8 import Int8
+    from ..quantization.gates import Pictures
+
 HELD_OUT = 5  # every fifth picture is not fitted to, but measured
 MOST_PICTURES, MOST_HELD_OUT = 28, 24
 CROP = 64  # LR pixels a side that a picture gives for the fit
-CONSTANT = 16  # the side of pictures of one colour that join them, so that black and white are reached
-IN_FLOAT = (0, 4, 8, 12)  # layers at the start that stay in float32 beside the first and the last; tried in turn
+CONSTANT = 48  # the side of pictures of one colour that join them, so that black and white are reached, and stay
+STEP = 2  # layers that are moved to float32 together
 
 
 def add_parser(subparsers) -> None:
@@ -22,7 +28,8 @@ def add_parser(subparsers) -> None:
         help="make a model's generator faster on CPUs, in 8-bit integers",
         description="Fit 8-bit integers to a generator, measure them on pictures that were held out, and keep them "
         "beside the model's weights only if they pass: at least 42 dB from float32, LPIPS moved by at most .002, "
-        "colours by .3 (CIELAB), constant colours kept, and faster. Needs OpenVINO, and AlexNet for LPIPS.",
+        "colours by .3 (CIELAB), constant colours kept, and faster. As many layers before the last are in int8 as "
+        "pass. Needs OpenVINO, and AlexNet for LPIPS.",
     )
     add = parser.add_argument
     add("model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or weights file (default {EMBEDDED})")
@@ -62,26 +69,42 @@ def run(args: argparse.Namespace) -> int:
         raise ImageError(f"{len(paths)} pictures in {args.calibrate[0]} are too few; {HELD_OUT} at least are needed.")
     held_out = _thin(paths[::HELD_OUT], MOST_HELD_OUT)
     crops = _read_crops(_thin([path for path in paths if path not in set(paths[::HELD_OUT])], MOST_PICTURES))
-    pictures = _read_held_out(held_out, args.references, generator.scale)
+    pictures = read_pictures(held_out, args.references, generator.scale)
     print(
         f"{len(crops)} pictures to fit to, {len(held_out)} held out, "
         f"{sum(hr is not None for hr in pictures.hr)} of them with references",
         flush=True,
     )
     count = len([name for name in generator.state_dict() if name.endswith("bias")])
-    for more in IN_FLOAT:
-        in_float = {0, count - 1, *range(1, 1 + more)}
-        if len(in_float) >= count:
-            break
-        int8 = fit_int8(generator, crops, in_float)
+
+    def try_layers(number: int) -> "Int8 | None":
+        """The last `number` layers before the last one in int8, where that passes."""
+        int8 = fit_int8(generator, crops, {*range(count - 1 - number), count - 1})
         gates = measure_gates(generator, int8, pictures, lpips)
-        print(f"{count - len(in_float)} of {count} layers in int8:", *gates, sep="\n  ", flush=True)
-        if all(gate.passed for gate in gates):
-            int8.facts.update({gate.name: round(gate.value, 4) for gate in gates}, layers=count - len(in_float))
-            _keep(int8, folder, model)
-            return 0
-    print("nothing was kept: no choice of layers passed")
-    return 1
+        print(f"{number} of {count} layers in int8:", *gates, sep="\n  ", flush=True)
+        int8.facts.update({gate.name: round(gate.value, 4) for gate in gates}, layers=number)
+        return int8 if all(gate.passed for gate in gates) else None
+
+    int8 = find_most(try_layers, count - 2)
+    if int8 is None:
+        print("nothing was kept: no choice of layers passed")
+        return 1
+    _keep(int8, folder, model)
+    return 0
+
+
+def find_most(attempt: "Callable[[int], Int8 | None]", most: int) -> "Int8 | None":
+    """What `attempt` returns for the largest number that passes, from `most` in steps down, by bisection."""
+    if (found := attempt(most)) is not None:
+        return found
+    low, high = 0, -(-most // STEP)  # in steps: passes (nothing is rounded), does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (int8 := attempt(middle * STEP)) is None:
+            high = middle
+        else:
+            low, found = middle, int8
+    return found
 
 
 def _find_target(args: argparse.Namespace, model) -> Path:
@@ -127,7 +150,8 @@ def _read_crops(paths: list[Path]) -> list:
     return crops + [color.repeat(1, 1, CONSTANT, CONSTANT) for color in flat]
 
 
-def _read_held_out(paths: list[Path], references: list[Path], scale: int):
+def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pictures":
+    """LR pictures with their references, as far as there are any. Raises ImageError."""
     from ..quantization.gates import Pictures
 
     known = {path.stem: path for place in references for path in sorted(place.iterdir())}
@@ -137,21 +161,21 @@ def _read_held_out(paths: list[Path], references: list[Path], scale: int):
         if large is not None and tuple(large.shape[-2:]) != tuple(scale * side for side in small.shape[-2:]):
             raise ImageError(f"{known[path.stem]} is not {scale} times as large as {path}. Give other references.")
         hr.append(large)
-    return Pictures(lr, hr)
+    return Pictures(lr, hr, [str(path.parent) for path in paths])
 
 
 def _keep(int8, folder: Path, model) -> None:
-    from ..networks.int8 import FILE, pack
-    from ..storage import checkpoint
+    from ..networks.int8 import pack
+    from ..storage.checkpoint import CONFIG, INT8
 
-    if not (folder / checkpoint.CONFIG).is_file():
+    if not (folder / CONFIG).is_file():
         model.save_pretrained(folder)
     draft = folder / f".{uuid.uuid4().hex[:12]}"
     try:
         draft.write_bytes(pack(int8))
-        os.replace(draft, folder / FILE)
+        os.replace(draft, folder / INT8)
     except OSError as error:
-        raise CheckpointError(f"{folder / FILE} cannot be written ({error.strerror}). Choose another place.") from error
+        raise CheckpointError(f"{folder / INT8} cannot be written ({error.strerror}). Choose another place.") from error
     finally:
         draft.unlink(missing_ok=True)
-    print(f"kept: {folder / FILE}, {(folder / FILE).stat().st_size / 1e6:.1f} MB")
+    print(f"kept: {folder / INT8}, {(folder / INT8).stat().st_size / 1e6:.1f} MB")

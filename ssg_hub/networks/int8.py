@@ -16,10 +16,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..storage.checkpoint import INT8
 from .compact import SRVGGNetCompact
 from .registry import Generator
 
-FILE = "generator_int8.safetensors"  # beside a saved model's weights
 LEVELS, MOST = 256, 127
 KEYS = ("weight", "bias", "step")
 
@@ -160,6 +160,12 @@ def read_int8(path: Path, generator: nn.Module) -> Int8:
 
 def attach(generator: nn.Module, folder: Path) -> None:
     """Let a generator know of the int8 beside its weights, if there is one made from them."""
-    path = folder / FILE
+    path = folder / INT8
     if isinstance(generator, SRVGGNetCompact) and path.is_file():
         generator.int8 = read_int8(path, generator)
+
+
+def pack_attached(generator: nn.Module) -> bytes | None:
+    """The file for a generator's integers; None where it has none of its present weights."""
+    found = getattr(generator, "int8", None)
+    return pack(found) if found is not None and found.fits(generator) else None

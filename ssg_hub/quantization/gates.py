@@ -15,7 +15,7 @@ from ..upscaling.engines import compiled
 from ..upscaling.engines.openvino import EXAMPLES
 
 CLOSEST = 42.0  # dB from float32, all channels, mean over the pictures; more is better
-MOST_LPIPS = 0.002  # by which LPIPS to the references may move
+MOST_LPIPS = 0.002  # by which LPIPS to the references may move, in each set
 MOST_COLOR = 0.3  # CIELAB, mean local colour difference
 MOST_CONSTANT = 1.5 / 255  # by which constant colours may move, inside of the picture
 CONSTANTS = ((0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1))
@@ -29,10 +29,12 @@ class Pictures:
     Args:
         lr: (1, 3, h, w) each.
         hr: the reference of each, (1, 3, s*h, s*w), or None.
+        sets: the set that each belongs to.
     """
 
     lr: list[Tensor]
     hr: list[Tensor | None]
+    sets: list[str]
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,7 @@ class Gate:
 def measure_gates(
     generator: SRVGGNetCompact, int8: Int8, pictures: Pictures, lpips: Callable[[Tensor, Tensor], Tensor]
 ) -> list[Gate]:
-    """Compare int8 with float32.
-
-    Where pictures have no references, the LPIPS between the two results stands for the amount that it moved by: it is
-    the stricter measure.
+    """Compare int8 with float32, as OpenVINO runs them.
 
     Raises:
         Refused: OpenVINO cannot run one of them.
@@ -62,11 +61,33 @@ def measure_gates(
     with torch.inference_mode():
         exact = compiled.compile_network(generator, torch.float32, EXAMPLES["generator"])
         rounded = compiled.compile_network(Int8Compact(generator, int8), torch.float32, EXAMPLES["generator"])
+    return compare(exact, rounded, generator.context, pictures, lpips)
+
+
+def compare(
+    exact: Callable[[Tensor], Tensor],
+    rounded: Callable[[Tensor], Tensor],
+    context: int,
+    pictures: Pictures,
+    lpips: Callable[[Tensor, Tensor], Tensor],
+) -> list[Gate]:
+    """Compare two ways through a generator.
+
+    Where pictures have no references, the LPIPS between the two results stands for the amount that it moved by: it is
+    the stricter measure.
+
+    Args:
+        exact, rounded: (1, 3, h, w) → (1, 3, s*h, s*w).
+        context: LR pixels around a pixel that its SR depends on, to each side.
+        pictures: to measure on.
+        lpips: the distance of two pictures (1, 3, H, W).
+    """
+    with torch.inference_mode():
         pairs = [(exact(lr).clamp(0, 1), rounded(lr).clamp(0, 1)) for lr in pictures.lr]
         decibels = [float(-10 * (one - other).square().mean().log10()) for one, other in pairs]
         colors = [float(color_drift(other, one)) for one, other in pairs]
-        moved = _moved_lpips(pairs, pictures.hr, lpips)
-        shift = max(_constant_shift(exact, rounded, color, generator.context) for color in CONSTANTS)
+        moved = _moved_lpips(pairs, pictures, lpips)
+        shift = max(_constant_shift(exact, rounded, color, context) for color in CONSTANTS)
         faster = _speed_up(exact, rounded)
     return [
         Gate("dB from float32", mean(decibels), CLOSEST, mean(decibels) >= CLOSEST),
@@ -77,11 +98,15 @@ def measure_gates(
     ]
 
 
-def _moved_lpips(pairs: list, references: list[Tensor | None], lpips: Callable) -> float:
-    if all(hr is None for hr in references):
+def _moved_lpips(pairs: list[tuple[Tensor, Tensor]], pictures: Pictures, lpips: Callable) -> float:
+    """By how much the mean LPIPS of a set moved, in the set where it moved most."""
+    moved: dict[str, list[float]] = {}
+    for (one, other), hr, name in zip(pairs, pictures.hr, pictures.sets, strict=True):
+        if hr is not None:
+            moved.setdefault(name, []).append(float(lpips(other, hr)) - float(lpips(one, hr)))
+    if not moved:
         return mean(float(lpips(other, one)) for one, other in pairs)
-    known = [(one, other, hr) for (one, other), hr in zip(pairs, references, strict=True) if hr is not None]
-    return abs(mean(float(lpips(other, hr)) - float(lpips(one, hr)) for one, other, hr in known))
+    return max(abs(mean(values)) for values in moved.values())
 
 
 def _constant_shift(exact: Callable, rounded: Callable, color: tuple[float, ...], context: int) -> float:

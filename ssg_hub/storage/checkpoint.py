@@ -18,6 +18,7 @@ from . import EMBEDDED, find_path
 FORMAT_VERSION = 1  # raised when an older release could no longer read what this one saves
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 CONFIG, CARD, WEIGHTS = "config.json", "README.md", "diffusion_pytorch_model"
+INT8 = "generator_int8.safetensors"  # the generator in 8-bit integers, where a model has it
 LARGEST_CONFIG = 10 * 2**20  # bytes
 FLOATS, COUNTERS = {"F32", "F16", "BF16", "F64"}, {"I64", "I32", "U8", "I8", "I16", "BOOL"}
 SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")  # a name without a folder
@@ -104,6 +105,11 @@ def shard_pattern(variant: str | None) -> str:
     return f"{WEIGHTS}{f'.{variant}' if variant else ''}-*-of-*.safetensors"
 
 
+def patterns_of(variant: str | None) -> list[str]:
+    """Glob patterns of all files that hold a variant's weights, in whatever form."""
+    return [*weights_names(variant), shard_pattern(variant), *([] if variant else [INT8])]
+
+
 def check_weights(folder: Path, variant: str | None, expected: Mapping[str, torch.Tensor], shown: str) -> None:
     """Compare names, types and shapes in the headers of the weights with the network's, before any weight is read.
 
@@ -163,7 +169,7 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
     """A temporary folder whose files move into `folder` when the block ends well; the config last.
 
     Until then the folder is as it was, so that an interrupted save leaves no half model. Older weights of the same
-    variant go.
+    variant go, and integers that were made from them.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -234,16 +240,16 @@ def _fetch(repo_id: str, variant: str | None, revision: str | None, options: dic
         return hub.fetch_file(repo_id, name, revision=folder.name, **options)  # the folder is named after the commit
 
     try:
-        if not (folder / index).exists():
-            fetch(single)
-            return folder
+        whole = not (folder / index).exists() and fetch(single)
     except RemoteEntryNotFoundError:
         _check_listed(hub.list_files(repo_id, folder.name, options.get("token")), variant, repo_id)
-    for shard in sorted(set(_read_index(fetch(index), repo_id).values())):
+        whole = None
+    for shard in () if whole else sorted(set(_read_index(fetch(index), repo_id).values())):
         try:
             fetch(shard)
         except RemoteEntryNotFoundError:
             raise CheckpointError(f"the weights of {repo_id} are incomplete: {shard} is missing.") from None
+    hub.fetch_extra(repo_id, INT8, revision=folder.name, **options)
     return folder
 
 
@@ -315,6 +321,6 @@ def _read_index(path: Path, shown: str) -> dict[str, str]:
 
 
 def _remove_old_weights(folder: Path, variant: str | None, fresh: set[str]) -> None:
-    for path in [*(folder / name for name in weights_names(variant)), *folder.glob(shard_pattern(variant))]:
+    for path in (path for pattern in patterns_of(variant) for path in folder.glob(pattern)):
         if path.name not in fresh:
             path.unlink(missing_ok=True)

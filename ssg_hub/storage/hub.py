@@ -14,7 +14,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from huggingface_hub import CommitInfo, HfApi, constants, get_token, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import (
+    _CACHED_NO_EXIST,
+    CommitInfo,
+    HfApi,
+    constants,
+    get_token,
+    hf_hub_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     FileMetadataError,
     GatedRepoError,
@@ -62,6 +70,30 @@ def fetch_file(
         path = Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
     _check_hash(path, repo_id)
     return path
+
+
+def fetch_extra(repo_id: str, name: str, *, revision: str, token: str | bool | None = None, **options) -> None:
+    """Bring a file into the cache that a repository may have and that can be done without, or leave it.
+
+    That a revision lacks it is asked once and remembered. Where the Hub cannot be asked it is left, too.
+
+    Args:
+        repo_id, name, token, options: as for `fetch_file`.
+        revision: a commit.
+
+    Raises:
+        HubError: it came with another content than the Hub announced.
+    """
+    known = try_to_load_from_cache(repo_id, name, cache_dir=options.get("cache_dir"), revision=revision)
+    if known is _CACHED_NO_EXIST:
+        return
+    try:
+        with hub_errors(repo_id, revision, token):
+            check_reach(repo_id, name, revision, **options)
+            path = Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
+    except (RemoteEntryNotFoundError, HubError):
+        return
+    _check_hash(path, repo_id)
 
 
 def check_cached(repo_id: str, name: str, *, revision: str | None = None, cache_dir: str | Path | None = None) -> None:
