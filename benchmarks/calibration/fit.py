@@ -17,8 +17,8 @@ from ssg_hub.upscaling.soft_masks import total_variation
 
 RISKS = (0.05, 0.1, 0.15, 0.2, 0.3)
 VERIFIED = (
-    "Fitted on street scenes of one drive (CamVid 0016E5, pictures of 120x90) by five kinds of cameras, and verified on "
-    "three other kinds and other frames of that drive. Elsewhere it is a guess."
+    "Fitted on street scenes of one drive (CamVid 0016E5, pictures of 120x90) by five kinds of cameras, and verified "
+    "on three other kinds and other frames of that drive. Elsewhere it is a guess."
 )
 
 
