@@ -18,6 +18,7 @@ from ssg_hub.evaluation.metrics import drift_auroc
 from ssg_hub.loading import EMBEDDED, load_model
 
 SHOWN = (0.05, 0.1, 0.2)
+MOST_ERROR, MARGIN = 0.05, 0.02  # the aims: ECE, and how far a risk may lie above its alpha
 METHODS = {"calibrated": "calibrated", "drift": "plain drift", "confidence": "plain confidence"}
 DOCUMENT, DIAGRAM = ROOT / "docs/calibration.md", ROOT / "docs/images/calibration.png"
 
@@ -62,6 +63,7 @@ def measure(calibrated, plain, picture: Labelled) -> dict:
 
 def tables(found: dict[str, list[dict]]) -> str:
     """ECE and AUROC by camera, then the regions that are trusted."""
+    missed = []
     rows = [["camera", "pictures", "wrong pixels", "ECE ↓", *(f"AUROC ↑, {title}" for title in METHODS.values())]]
     regions = [["camera", *(f"α = {alpha:g}: wrong / trusted" for alpha in SHOWN)]]
     for camera, pictures in found.items():
@@ -70,8 +72,15 @@ def tables(found: dict[str, list[dict]]) -> str:
         aurocs = (f"{drift_auroc(torch.from_numpy(sums[name])):.3f}" for name in METHODS)
         error = calibration_error(sums["calibrated"])
         rows.append([camera, str(len(pictures)), f"{share:.1%}", f"{error:.3f}", *aurocs])
-        regions.append([camera, *(_region(pictures, alpha) for alpha in SHOWN)])
-    return f"{markdown_table(rows)}\n\n{markdown_table(regions)}"
+        regions.append([camera, *(_show(_region(pictures, alpha)) for alpha in SHOWN)])
+        missed += [f"ECE on {camera}, {error:.3f}"] * (error > MOST_ERROR)
+        for alpha in SHOWN:
+            region = _region(pictures, alpha)
+            if region and region[1] > alpha + MARGIN:
+                missed.append(f"the risk at {alpha:g} on {camera}, {region[1]:.3f}")
+    aims = f"Aims: ECE of {MOST_ERROR:g} at most, risks of at most alpha + {MARGIN:g}. "
+    aims += f"Missed: {'; '.join(missed) or 'none'}."
+    return f"{markdown_table(rows)}\n\n{markdown_table(regions)}\n\n{aims}"
 
 
 def draw(found: dict[str, list[dict]], path: Path) -> None:
@@ -98,9 +107,11 @@ def _sum(pictures: list[dict], name: str) -> np.ndarray:
     return np.sum([picture["histograms"][name] for picture in pictures], axis=0)
 
 
-def _region(pictures: list[dict], alpha: float) -> str:
+def _region(pictures: list[dict], alpha: float) -> tuple[float, float] | None:
+    """Means over the pictures: share that is trusted, and share of it that is wrong; None for an unknown risk."""
     known = [picture["trusted"][alpha] for picture in pictures if alpha in picture["trusted"]]
-    if not known:
-        return "–"
-    share, wrong = np.mean(known, axis=0)
-    return f"{wrong:.3f} / {share:.0%}"
+    return tuple(np.mean(known, axis=0)) if known else None
+
+
+def _show(region: tuple[float, float] | None) -> str:
+    return "–" if region is None else f"{region[1]:.3f} / {region[0]:.0%}"
