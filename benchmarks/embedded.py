@@ -46,7 +46,7 @@ def join_generators(base: str, clean: list[str], grain: str) -> SSGModel:
     mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
     model.generator.float().load_state_dict(mean)
     model.set_denoise_weights(load_model(grain).generator.float().state_dict())
-    return model
+    return model.set_calibration(None)  # it was the other generator's: run `python -m benchmarks.calibration fit`
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
+from .calibration import Calibration
 from .errors import CheckpointError, ImageError
 from .networks import building
 from .networks.assembly import build_generators, build_guide, check_denoise_set
@@ -50,6 +51,7 @@ class SSGModel(Upscaler, SavedModel):
         denoise_set: whether there is a second set of weights for the generator, which keeps the grain of a picture;
             see `generator_for`.
         denoise_default: the denoise strength of `upscale` where none is given, 0 to 1.
+        calibration: what turns semantic drift into a probability, as `Calibration.to_config` writes it; None without.
         format_version: of the config; see `ssg_hub.storage.checkpoint.FORMAT_VERSION`.
 
     Raises:
@@ -68,6 +70,7 @@ class SSGModel(Upscaler, SavedModel):
         trained_on: dict | None = None,
         denoise_set: bool = False,
         denoise_default: float = 1.0,
+        calibration: dict | None = None,
         format_version: int = checkpoint.FORMAT_VERSION,
     ):
         super().__init__()
@@ -83,6 +86,7 @@ class SSGModel(Upscaler, SavedModel):
         }
         self.generator, self.grain_generator = build_generators(stated)
         self.guide = build_guide(stated)
+        Calibration.from_config(calibration, len(self.labels))  # raises where it does not fit
         self._blender = Blender()
         self.register_to_config(
             scale=self.scale, generator_config=dict(self.generator.options), trained_on=plain_facts(trained_on or {})
@@ -154,6 +158,17 @@ class SSGModel(Upscaler, SavedModel):
         self.register_to_config(denoise_set=second is not None, denoise_default=default)
         return self
 
+    def set_calibration(self, calibration: Calibration | None) -> "SSGModel":
+        """Attach what turns drift into a probability, or remove it.
+
+        Raises:
+            ConfigError: it belongs to a guide with other classes.
+        """
+        config = calibration and calibration.to_config()
+        Calibration.from_config(config, len(self.labels))
+        self.register_to_config(calibration=config)
+        return self
+
     def _read_second(self, path: str | Path) -> dict[str, Tensor]:
         generator_type, generator_config, state = read_generator(path)
         own = (self.config.generator_type, self.config.generator_config)
@@ -218,7 +233,7 @@ class SSGModel(Upscaler, SavedModel):
         """Replace the generator by community weights: ESRGAN, Real-ESRGAN, SPAN; `.pth` without code or `.safetensors`.
 
         The config follows: type, options, scale. What it said of the old generator's training and licence is dropped,
-        and so is a second set of weights.
+        and so are a second set of weights and the calibration.
 
         Raises:
             CheckpointError: see `ssg_hub.networks.published.read_generator`.
@@ -232,6 +247,7 @@ class SSGModel(Upscaler, SavedModel):
             scale=generator.scale,
             generator_type=generator_type,
             generator_config=generator_config,
+            calibration=None,
             license=None,
             trained_on={"generator_weights": Path(path).name},
         )

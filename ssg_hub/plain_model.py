@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .calibration import Calibration
 from .errors import CheckpointError, SSGError
 from .networks import int8
 from .networks.assembly import build_generators, build_guide
@@ -116,6 +117,7 @@ def _check(config: Mapping[str, Any], folder: Path, shown: str) -> None:
         generator, second, guide = sketch(lambda: (*build_generators(config), build_guide(config)))
         if guide is not None:
             check_reading(guide)
+        Calibration.from_config(config.get("calibration"), 0 if guide is None else len(guide.labels))
     except SSGError as error:
         raise CheckpointError(f"the config of {shown} cannot be used: {error}") from error
     parts = {"generator.": generator, "grain_generator.": second, "guide.": guide}

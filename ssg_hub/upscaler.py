@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .calibration import Calibration
 from .denoise import check_denoise
 from .errors import ConfigError
 from .networks.blending import Blender
@@ -22,11 +23,13 @@ class Upscaler:
         generator: LR to SR.
         grain_generator: the same with the second set of weights, which keeps the grain; or None.
         guide: names what is in a picture; or None.
+        config: as it is saved.
     """
 
     generator: Generator
     grain_generator: Generator | None
     guide: "Guide | None"
+    config: Any
     _blender: Blender
 
     @property
@@ -48,6 +51,11 @@ class Upscaler:
     def palette(self) -> list[tuple[int, int, int]]:
         """RGB colours (0–255) of the classes; empty without a guide."""
         return [] if self.guide is None else self.guide.palette
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Makes semantic drift the probability that the class read is wrong; None leaves the drift as it is."""
+        return Calibration.from_config(self.config.get("calibration"), len(self.labels)) if self.labels else None
 
     def upscale(self, image: Any, **options: Any) -> "UpscaleResult":
         """Upscale a picture; see `ssg_hub.upscaling.upscale.upscale` for what it takes and returns.

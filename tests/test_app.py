@@ -257,6 +257,24 @@ def test_what_a_guide_does_not_know_is_said_with_what_it_knows():
     assert "k11 and 138 more" in item(0.5, [f"k{number}" for number in range(150)], "en")["unsure"]
 
 
+def test_the_map_of_a_calibrated_model_comes_with_its_number(tiny_model):
+    from ssg_hub.calibration import Calibration
+    from ssg_hub.demo.results import what_may_be_invented
+
+    lr, classes = Image.new("RGB", (16, 12)), (0.0,) * len(tiny_model.labels)
+    assert what_may_be_invented(tiny_model.upscale(lr), "en") == "", "plain drift has words of its own"
+    for thresholds, words in (
+        ({0.1: 1.0}, "100% of this picture is trusted"),
+        ({0.1: 0.0}, "< 1% of"),
+        ({0.2: 1.0}, ""),
+    ):
+        tiny_model.set_calibration(Calibration((0.0, 0.0, 0.0), classes, thresholds))
+        result = tiny_model.upscale(lr)
+        english, chinese = (what_may_be_invented(result, lang) for lang in ("en", "zh"))
+        assert words in english and english.startswith("The brighter") and ("at most 10%" in english) == bool(words)
+        assert ("10%" in chinese) == bool(words)
+
+
 def component(client: Client, elem_id: str) -> dict:
     """What the page's configuration says of a component."""
     return next(part["props"] for part in client.config["components"] if part["props"].get("elem_id") == elem_id)

@@ -22,6 +22,7 @@ from PIL import Image
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'ssg-hub[export]')")
 pytest.importorskip("onnx", reason="onnx is not installed (pip install 'ssg-hub[export]')")
 
+from ssg_hub.calibration import Calibration
 from ssg_hub.cli import main
 from ssg_hub.demo import views
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
@@ -264,6 +265,18 @@ def test_soft_labels_are_resized_as_torch_does(scripts):
         options = {"mode": "bilinear", "align_corners": False, "antialias": True}
         expected = torch.nn.functional.interpolate(torch.from_numpy(block)[None], size=(height, width), **options)[0]
         assert np.allclose(np.reshape(found, expected.shape), expected, atol=1e-5)
+
+
+def test_the_calibrated_drift_is_pythons(scripts):
+    calibration = Calibration((2.0, -1.0, -0.5), (-1.0, 0.5, 0.2), {0.1: 0.3})
+    numbers = np.random.default_rng(0)
+    labels = torch.from_numpy(numbers.random((3, 11, 14), np.float32) * 8).softmax(0)
+    labels[:, 0, 0], drift = torch.tensor([1.0, 0, 0]), torch.from_numpy(numbers.random((1, 11, 14), np.float32))
+    script = """(m, {calibration, labels, drift}) => [...m.calibrate(calibration,
+        new m.Block(3, 11, 14, Float32Array.from(labels)), new m.Block(1, 11, 14, Float32Array.from(drift))).data]"""
+    given = {"calibration": calibration.to_config(), "labels": labels.flatten().tolist()}
+    found = scripts(script, given | {"drift": drift.flatten().tolist()})
+    assert np.allclose(found, calibration.probability(labels, drift).flatten(), atol=1e-5)
 
 
 def test_the_mask_and_its_layers_are_pythons(scripts):

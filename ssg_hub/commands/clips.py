@@ -31,7 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto averages along the motion, so that noise does not flicker; off takes each frame by itself",
     )
-    add("--drift", action="store_true", help="also write NAME_drift.mkv: what may be invented, as gray")
+    add(
+        "--drift",
+        action="store_true",
+        help="also write NAME_drift.mkv: what may be invented, as gray; a probability where the model is calibrated",
+    )
 
 
 def are_meant(inputs: list[Path], output: Path) -> bool:

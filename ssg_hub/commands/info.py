@@ -47,6 +47,7 @@ def describe(name: str) -> dict:
         "guide": guide.get("model_type"),
         "guide_parameters": _count(model.guide) if model.guide is not None else 0,
         "labels": model.labels,
+        "calibration": None if model.calibration is None else model.calibration.verified,
         "license": config.license,
         "trained_on": dict(config.trained_on or {}),
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -22,6 +22,7 @@ from .settings import DEFAULT, Settings
 from .texts import class_name, duration, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
+TRUSTED = 0.1  # the risk for which the page says how much of a picture is trusted
 MOSTLY = 0.3  # uncertain share from which on the page says what the guide knows
 NAMED = 12  # classes that such a sentence lists
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif", "tiff": ".tif"}
@@ -114,7 +115,7 @@ def make_item(
     views.drift_layer(result.drift).save(folder / "drift.png")
     views.readings_layer(result).save(folder / "readings.png")
     layers = {name: file_url(folder / f"{name}.png") for name in ("mask", "drift", "readings")}
-    return item | layers | what_is_in_it(result, classes, lang)
+    return item | layers | what_is_in_it(result, classes, lang) | {"chance": what_may_be_invented(result, lang)}
 
 
 def what_is_in_it(result: UpscaleResult, classes: list[str], lang: str) -> dict:
@@ -138,6 +139,17 @@ def what_is_in_it(result: UpscaleResult, classes: list[str], lang: str) -> dict:
         "hatched": text("hatched", lang, below=_percent(result.report["uncertain_below"])) if unsure else "",
         "unsure": text("mostly_uncertain", lang, share=_percent(unsure), classes=known) if unsure >= MOSTLY else "",
     }
+
+
+def what_may_be_invented(result: UpscaleResult, lang: str) -> str:
+    """What the map of a calibrated model says, with the share of the picture that is trusted; "" for plain drift."""
+    if result.calibration is None:
+        return ""
+    sentence = text("chance_explained", lang)
+    if TRUSTED not in result.calibration.thresholds:
+        return sentence
+    share = _percent(result.trust(TRUSTED).mean())
+    return f"{sentence} {text('trusted', lang, share=share, risk=_percent(TRUSTED))}"
 
 
 def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | None = None, view: Path | None = None):

@@ -83,6 +83,10 @@ TEXTS = {
         "and_more": "{names} and {n} more",
         "drift_explained": "Bright: the guide sees something else there than before upscaling, so the detail may be "
         "invented. Dark: it sees the same. It cannot judge what it has not learnt, such as letters and faces.",
+        "chance_explained": "The brighter, the more probable that the guide reads the place wrongly: what is drawn "
+        "there may be invented. It cannot judge what it has not learnt, such as letters and faces.",
+        "trusted": "{share} of this picture is trusted: on average at most {risk} of such a region is wrong, on "
+        "pictures like those of the calibration.",
         "side_explained": "Point, or use the arrow keys: every panel shows the same place.",
         "honesty": "An upscaled picture is an estimate. Plates, faces and text may be invented. It is not evidence.",
         "get_picture": "Download picture",
@@ -202,6 +206,9 @@ TEXTS = {
         "and_more": "{names}等，另有 {n} 类",
         "drift_explained": "明亮处：放大前后，引导网络看到的内容不同，细节可能是编造的。暗处：前后相同。"
         "它没学过的内容（例如文字和人脸）无法判断。",
+        "chance_explained": "越亮，引导网络在该处判断错误的概率越高：那里画出的内容可能是编造的。"
+        "它没学过的内容（例如文字和人脸）无法判断。",
+        "trusted": "这张图片有 {share} 可以信任：对与校准图片相似的图片，这样的区域平均最多有 {risk} 是错的。",
         "side_explained": "移动指针或使用方向键：所有画面显示同一处。",
         "honesty": "放大的图片只是估计。车牌、人脸和文字可能是编造的，不能作为证据。",
         "get_picture": "下载图片",

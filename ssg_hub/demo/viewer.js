@@ -116,9 +116,10 @@ const words = (shown, done) => {
   legend.replaceChildren(...(shown.legend ?? []).map(entry => el("li", { data: { color: entry.color }, className: entry.uncertain ? "uncertain" : "" },
     el("i", { style: entry.uncertain ? "" : `background: ${entry.color}` }), el("span", { textContent: entry.name }), el("b", { textContent: entry.share }))));
   scale.hidden = state.mode !== "drift";
+  [scale.firstChild.textContent, scale.lastChild.textContent] = shown.chance ? ["0 %", "100 %"] : [t.same, t.other];
   fader.hidden = state.mode !== "mask";
   unsure.textContent = state.mode === "side" ? "" : shown.unsure ?? "";
-  explanation.textContent = { mask: [t.mask_explained, shown.hatched].filter(Boolean).join(" "), drift: t.drift_explained,
+  explanation.textContent = { mask: [t.mask_explained, shown.hatched].filter(Boolean).join(" "), drift: shown.chance || t.drift_explained,
     side: t.side_explained }[state.mode] ?? "";
   facts.textContent = shown.facts ?? "";
   notes.replaceChildren(...(shown.notes ?? []).map(note => el("li", { textContent: note })));

@@ -11,6 +11,7 @@ what distinguishes one choice of pictures from another, "zip": the address of al
     readings            address of a picture with the likeliest class (red) and its probability (green)
     classes             the names of all classes, by the numbers in it
     legend              [{name, color, share, uncertain}], the largest first
+    chance              what a calibrated map says, in words; "" where the map is plain drift
     hatched             a sentence on why parts are hatched, or ""
     unsure              a sentence where the guide knows little of what it sees, or ""
     facts, notes        sentences on how it was made

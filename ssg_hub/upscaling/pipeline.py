@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..calibration import Calibration
 from ..images.canvas import Canvas
 from ..images.levels import LUMA
 from ..images.picture import Picture
@@ -37,6 +38,7 @@ class Job:
         color_fix: hold the broad colours to the input's.
         segment: make mask and drift.
         uncertain_below: confidence under which a pixel is uncertain.
+        calibration: makes the drift map one of probabilities; None leaves the semantic drift.
     """
 
     picture: Picture
@@ -47,6 +49,7 @@ class Job:
     color_fix: bool
     segment: bool
     uncertain_below: float
+    calibration: Calibration | None = None
 
     @property
     def generates(self) -> bool:
@@ -141,7 +144,7 @@ def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tenso
 
     Returns:
         As far as the job makes them: colours (1 or 3, h, w) at the result's size; soft labels (K, cells, cells);
-        drift (1, cells, cells).
+        drift (1, cells, cells), calibrated where the model is.
     """
     engine, strength = job.engine, job.strength
     rows, columns = job.grid.rows[row], job.grid.columns[column]
@@ -153,10 +156,11 @@ def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tenso
     if job.segment:
         if sr is None:
             labels = engine.segment(_as_rgb(bicubic))
-            parts = [labels, torch.zeros_like(labels[:1])]
+            drift = torch.zeros_like(labels[:1])
         else:
             labels = engine.segment(_as_rgb(_blend(bicubic, sr, strength)))
-            parts = [labels, total_variation(engine.segment(_as_rgb(bicubic)), labels)]
+            drift = total_variation(engine.segment(_as_rgb(bicubic)), labels)
+        parts = [labels, job.calibration.probability(labels, drift) if job.calibration else drift]
     if sr is not None:
         parts.insert(0, finish_colors(job, sr, strength, rows, columns))
     return parts

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..calibration import Calibration
+from ..errors import SSGError
 from ..images.metadata import metadata_of
 from ..images.picture import Picture, from_pil
 from ..images.resampling import resize_bicubic
@@ -23,11 +25,12 @@ class UpscaleResult:
         content: the picture: a Pillow image in mode L, LA, RGB or RGBA, or, when it has 16 bits, a `Picture`.
         mask: mode P, ids of the guide's classes and, after the last of them, *uncertain*; None when not segmented.
         labels: what the mask holds, largest share first: id, name, color (RGB), share.
-        drift_map: semantic drift at the mask's inner resolution, mode L, and the pixels of the result to one of its
-            own, (x, y); None when not segmented.
+        drift_map: what `drift` shows, at the mask's inner resolution, mode L, and the pixels of the result to one of
+            its own, (x, y); None when not segmented.
         report: how the picture was made, as JSON holds it.
         readings: the likeliest class of each cell of the drift map, whether it is sure or not, and its probability
             (255 = 1), both mode L; None when not segmented.
+        calibration: the model's; None where it has none.
     """
 
     content: Image.Image | Picture
@@ -36,6 +39,7 @@ class UpscaleResult:
     drift_map: tuple[Image.Image, tuple[float, float]] | None
     report: dict
     readings: tuple[Image.Image, Image.Image] | None = None
+    calibration: Calibration | None = None
 
     @property
     def image(self) -> Image.Image:
@@ -51,10 +55,38 @@ class UpscaleResult:
 
     @property
     def drift(self) -> Image.Image | None:
-        """Semantic drift, mode L, of the picture's size: 0 where the guide reads the same as in the bicubic LR."""
+        """What may be invented, mode L, of the picture's size.
+
+        With a calibrated model (`report["calibrated"]`) the probability that the class read at a pixel is wrong, 255
+        for 1; else the semantic drift: 0 where the guide reads the same as in the bicubic LR, 255 where another class.
+        """
         if self.drift_map is None:
             return None
         return self.drift_map[0].resize(self.content.size, Image.Resampling.BILINEAR, self.box_of_cells)
+
+    def trust(self, alpha: float = 0.1) -> np.ndarray:
+        """The region in which, on average over pictures, at most `alpha` of the pixels are read wrongly.
+
+        That holds for pictures like the calibration's (`calibration.verified`), at strength 1 and the model's own
+        denoise strength. By conformal risk control (Angelopoulos et al., ICLR 2024).
+
+        Args:
+            alpha: one of the risks in `calibration.thresholds`.
+
+        Returns:
+            bool (H, W), of the picture's size.
+
+        Raises:
+            SSGError: nothing was segmented, the model has no calibration, or it does not know this risk.
+        """
+        if self.drift_map is None:
+            raise SSGError("the picture was not segmented. Use a model with a guide, and segment=True.")
+        if self.calibration is None:
+            raise SSGError(
+                "this model has no calibration, so no risk is known. Use one that has, such as the embedded."
+            )
+        level = self.calibration.level(alpha)
+        return np.asarray(self.drift) <= level
 
     @property
     def confidence(self) -> Image.Image | None:

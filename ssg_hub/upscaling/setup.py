@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..calibration import Calibration
 from ..errors import ConfigError
 from ..images.picture import Picture
 from .engines.base import Engine
@@ -34,6 +35,7 @@ class Setup:
         by_class: the strength as it is applied, see `parse_strength`.
         asked: whether mask and drift were asked for.
         segments: whether they are made.
+        calibration: of the model, or None.
         started: when the run began, by `time.perf_counter`.
     """
 
@@ -47,12 +49,23 @@ class Setup:
     uncertain_below: float
     asked: bool
     segments: bool
+    calibration: Calibration | None
     started: float
 
     def plan(self, picture: Picture) -> Job:
         """The run for a picture."""
         size, grid = output_size(picture.size, self.outscale), plan_tiles(self.engine, picture.size, self.tile)
-        return Job(picture, size, grid, self.engine, self.by_class, self.color_fix, self.segments, self.uncertain_below)
+        return Job(
+            picture,
+            size,
+            grid,
+            self.engine,
+            self.by_class,
+            self.color_fix,
+            self.segments,
+            self.uncertain_below,
+            self.calibration,
+        )
 
     def report(self, job: Job, outcome: Outcome, notes: list[str]) -> dict:
         """How the picture was made, as JSON holds it; called when the run has ended.
@@ -87,6 +100,7 @@ class Setup:
                 "classes": outcome.mask.describe(guide.labels, guide.palette),
                 "uncertain_id": outcome.mask.classes,
                 "uncertain_below": self.uncertain_below,
+                "calibrated": job.calibration is not None,
                 "drift_mean": float(outcome.drift.values.mean() / 255),
             }
         seconds = round(time.perf_counter() - self.started, 3)
@@ -122,7 +136,18 @@ def prepare(
     generator: nn.Module = model.generator if denoise == 1 else model.generator_for(denoise)
     runner = open_engine(generator, guide, engine, device, dtype)
     return Setup(
-        runner, outscale, tile, strength, by_class, denoise, color_fix, uncertain_below, segment, segments, started
+        runner,
+        outscale,
+        tile,
+        strength,
+        by_class,
+        denoise,
+        color_fix,
+        uncertain_below,
+        segment,
+        segments,
+        getattr(model, "calibration", None) if segments else None,
+        started,
     )
 
 

@@ -126,4 +126,5 @@ def upscale(
         mask, drift = outcome.mask.to_image(job.engine.guide.palette), (Image.fromarray(outcome.drift.values), job.step)
         readings = (Image.fromarray(outcome.readings.ids), Image.fromarray(outcome.readings.confidence))
     report = setup.report(job, outcome, [])
-    return UpscaleResult(outcome.content, mask, report.get("classes", []), drift, report, readings)
+    labels = report.get("classes", [])
+    return UpscaleResult(outcome.content, mask, labels, drift, report, readings, job.calibration)

@@ -145,6 +145,7 @@ def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
             "mask_side": views.MASK_SIDE,
             "heat": views.HEAT.tolist(),
         },
+        "calibration": None if model.calibration is None else model.calibration.to_config(),
         "denoise": model.denoise_default if model.grain_generator is not None else None,
         "networks": networks,
         "honesty": HONESTY,

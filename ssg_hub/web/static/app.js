@@ -129,7 +129,7 @@ const finish = async (item, result) => {
     item.legend = result.legend.map(({ id, share }) => ({ share, uncertain: id === site.labels.length, name: site.labels[id] ?? site.uncertain, color: `rgb(${site.palette[id] ?? site.uncertain_color})` }));
   }
   item.facts = [`${size[0]} × ${size[1]} in ${duration(result.seconds)}`, ...result.notes.map(note => TEXTS[note])].join(" · ");
-  Object.assign(item, { state: "done", size, made: settings() });
+  Object.assign(item, { state: "done", size, calibrated: Boolean(site.calibration), made: settings() });
 };
 /** The picture itself, or a smaller one for the screen. */
 const view = async (blob, [width, height]) => {

@@ -94,6 +94,25 @@ export function totalVariation(before, after) {
   return drift;
 }
 
+/** The probability that the likeliest class is wrong, from soft labels and their drift, as ssg_hub/calibration.py. */
+export function calibrate({ weights, classes }, labels, drift) {
+  const area = drift.data.length, { channels, data } = labels, chance = new Block(1, drift.height, drift.width);
+  for (let place = 0; place < area; place++) {
+    let entropy = 0, largest = 0, sum = 0;
+    for (let channel = 0; channel < channels; channel++) {
+      const p = data[channel * area + place];
+      if (p > 0) entropy -= p * Math.log(p);
+      largest = Math.max(largest, p);
+      sum += classes[channel] * p;
+    }
+    const logOdds = Math.log(Math.max(largest / Math.max(1 - largest, 1e-6), 1e-6));
+    sum += weights.drift * drift.data[place] + (weights.entropy * entropy) / Math.log(Math.max(2, channels));
+    sum += weights.log_odds * Math.min(Math.max(logOdds, -8), 8);
+    chance.data[place] = 1 / (1 + Math.exp(-sum));
+  }
+  return chance;
+}
+
 /** Repeat the last row and column until a block has at least this side. */
 export function padToLeast(block, side) {
   const height = Math.max(block.height, side), width = Math.max(block.width, side);

@@ -18,6 +18,7 @@ export const TEXTS = {
   drift_explained:
     "Bright: after upscaling, the guide sees something else there than before, so the detail may be invented. Where " +
     "nothing is bright, the picture still means the same.",
+  chance_explained: "The brighter, the more probable that the guide reads the place wrongly: what is drawn there may be invented.",
   modes: { compare: "Before and after", mask: "What is in it", drift: "What may be invented" },
   states: { waiting: "ready", working: "in progress", done: "done", failed: "failed", cancelled: "cancelled" },
   kept: "This page is kept in your browser now, and works without a network.",

@@ -60,7 +60,7 @@ export class Viewer {
     this.legend.replaceChildren(...(this.mode === "mask" ? item.legend : []).map(({ name, color, share, uncertain }) =>
       el("li", { className: uncertain ? "uncertain" : "" }, el("i", { data: { color } }), el("span", { textContent: name }), el("b", { textContent: percent(share) }))));
     for (const swatch of this.legend.querySelectorAll("i")) swatch.style.background = swatch.closest(".uncertain") ? "" : swatch.dataset.color;
-    this.explanation.textContent = this.mode === "compare" ? "" : TEXTS[`${this.mode}_explained`];
+    this.explanation.textContent = this.mode === "compare" ? "" : TEXTS[this.mode === "drift" && item.calibrated ? "chance_explained" : `${this.mode}_explained`];
     this.facts.textContent = item?.facts ?? "";
     this.downloads.replaceChildren(...(item?.downloads ?? []).map(({ words, url, name, key }) => el("a", { href: url, download: name, textContent: words, data: { get: key } })));
     this.strip.hidden = items.length < 2;

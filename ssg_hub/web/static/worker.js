@@ -3,7 +3,7 @@ import { readPicture } from "./decode.js";
 import { Engine } from "./engine.js";
 import { driftLayer, maskLayer } from "./layers.js";
 import { encodePng } from "./png.js";
-import { fillTransparent, resizeBicubic, totalVariation } from "./resampling.js";
+import { calibrate, fillTransparent, resizeBicubic, totalVariation } from "./resampling.js";
 import { ColorSheet, DriftSheet, MaskSheet } from "./sheets.js";
 import { Block, Feather, planGrid, scaleGrid } from "./tiling.js";
 
@@ -46,7 +46,8 @@ async function upscale({ id, file, denoise, segment }) {
         const window = [left, top, right, bottom].map(edge => edge * scale);
         const bicubic = resizeBicubic({ channels: 3, height: picture.height, width: picture.width, data: opaque }, size, window);
         const before = await engine.segment(toPlanes(bicubic)), after = await engine.segment(picture.gray ? asColor(seen) : seen);
-        feathers[1].add(totalVariation(before, after), row, column);
+        const change = totalVariation(before, after);
+        feathers[1].add(site.calibration ? calibrate(site.calibration, after, change) : change, row, column);
         feathers[0].add(after, row, column);
       }
       feather.add(seen, row, column);
