@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.document import ROOT
+from ssg_hub.storage import BUILT_IN
 
 SMALL = (120, 90)
 
@@ -34,7 +35,7 @@ def measure_start(model: str, rounds: int) -> dict[str, float]:
         write_noise(photo, *SMALL)
         wanted = ("upscale", photo, "-o", result, "--model", model, "--overwrite", "-q")
         kinds = {"import torch": (), "picture": wanted, "picture and mask": (*wanted, "--mask")}
-        if not Path(model).is_dir() and model != "embedded":
+        if not Path(model).is_dir() and model not in BUILT_IN:
             del kinds["picture and mask"]
         for arguments in kinds.values():  # what is compiled once for all is compiled now
             run_child(*arguments)
