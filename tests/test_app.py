@@ -386,6 +386,11 @@ def test_settings_come_from_the_environment(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
             assert "large" not in from_environment().other_models, "large goes with the embedded model alone"
+    with monkeypatch.context() as patch:
+        patch.setenv("SSG_MODEL", "large")
+        patch.delenv("SSG_MAX_PIXELS")
+        alone = from_environment()
+        assert (alone.max_pixels, alone.max_clip_seconds, alone.offers_large) == (300_000, 0, False)
     for name, value, words in (
         ("SSG_QUEUE_SIZE", "many", "SSG_QUEUE_SIZE is 'many'"),
         ("SSG_MAX_FILE_SIZE", "40", "SSG_MAX_FILE_SIZE: '40' is not a size"),

@@ -66,16 +66,20 @@ def from_environment() -> Settings:
     free = not os.environ.get("SSG_DEVICE") and not LENT
     model, most = os.environ.get("SSG_MODEL") or EMBEDDED, _number("SSG_MAX_LARGE_PIXELS", default.max_large_pixels, 0)
     large = {LARGE: LARGE} if model == EMBEDDED and most and is_shipped(LARGE) else {}
+    # Where it is the page's own model, a picture may be as much work as elsewhere, and a clip would be too much.
+    pixels, seconds = default.max_pixels, default.max_clip_seconds
+    if model == LARGE:
+        pixels, seconds = default.max_large_pixels, 0
     return Settings(
         model=model,
         other_models=large | parse_models(os.environ.get("SSG_MODELS", "")),
-        max_pixels=_number("SSG_MAX_PIXELS", default.max_pixels),
+        max_pixels=_number("SSG_MAX_PIXELS", pixels),
         max_large_pixels=most,
         max_output_pixels=_number("SSG_MAX_OUTPUT_PIXELS", default.max_output_pixels),
         max_file_size=_size("SSG_MAX_FILE_SIZE", default.max_file_size),
         max_files=_number("SSG_MAX_FILES", default.max_files),
         max_stored=_size("SSG_MAX_STORED", default.max_stored),
-        max_clip_seconds=_number("SSG_MAX_CLIP_SECONDS", default.max_clip_seconds, least=0),
+        max_clip_seconds=_number("SSG_MAX_CLIP_SECONDS", seconds, least=0),
         max_clip_frames=_number("SSG_MAX_CLIP_FRAMES", default.max_clip_frames),
         max_clip_pixels=_number("SSG_MAX_CLIP_PIXELS", default.max_clip_pixels),
         max_clip_output_pixels=_number("SSG_MAX_CLIP_OUTPUT_PIXELS", default.max_clip_output_pixels),
