@@ -1,7 +1,7 @@
 """Loads a model or a guide by its name, for the command line, the page, training and evaluation.
 
-A name is "embedded" (the checkpoint inside the package), a folder that `save_pretrained` wrote, a Hub id, or, for a
-model, a file with the weights of a published generator (`.pth`, `.safetensors`).
+A name is "embedded" or "large" (the checkpoints inside the package), a folder that `save_pretrained` wrote, a Hub id,
+or, for a model, a file with the weights of a published generator (`.pth`, `.safetensors`).
 """
 
 import contextlib
@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
-from .storage import EMBEDDED, find_path, is_folder
+from .storage import BUILT_IN, EMBEDDED, LARGE, find_path, is_folder
 
 if TYPE_CHECKING:
     from .model import SSGModel
     from .networks.guide import Guide
     from .plain_model import PlainModel
 
-__all__ = ["EMBEDDED", "is_weights_file", "load_guide", "load_model", "load_networks", "seek_model"]
+__all__ = [
+    "BUILT_IN",
+    "EMBEDDED",
+    "LARGE",
+    "is_weights_file",
+    "load_guide",
+    "load_model",
+    "load_networks",
+    "seek_model",
+]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -27,8 +36,8 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
     """Load a model by its name, in evaluation mode.
 
     Args:
-        name: "embedded", a folder, a Hub id, or a file with a published generator's weights, which becomes a model
-            without a guide.
+        name: "embedded" (fast), "large" (best quality, some fourteen times the work), a folder, a Hub id, or a file
+            with a published generator's weights, which becomes a model without a guide.
         hub_options: `revision`, `token`, `local_files_only`, … as `SSGModel.from_pretrained` takes them.
 
     Raises:
@@ -67,7 +76,7 @@ def load_guide(name: str | Path = EMBEDDED, **hub_options: Any) -> "Guide":
     """Load a guide by its name, in evaluation mode: the guide of an SSGModel, or a transformers segmentation model.
 
     Args:
-        name: "embedded", a folder, or a Hub id.
+        name: "embedded", "large", a folder, or a Hub id.
         hub_options: as for `load_model`.
 
     Raises:
@@ -80,7 +89,7 @@ def load_guide(name: str | Path = EMBEDDED, **hub_options: Any) -> "Guide":
     """
     from .networks.guide import Guide
 
-    if name != EMBEDDED and not _is_ssg_model(name, hub_options):
+    if name not in BUILT_IN and not _is_ssg_model(name, hub_options):
         return Guide.from_pretrained(name, **hub_options)
     guide = load_model(name, **hub_options).guide
     if guide is None:

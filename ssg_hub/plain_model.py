@@ -17,7 +17,7 @@ from .networks.guide import Guide, check_reading
 from .networks.guide_config import read_labels
 from .networks.published import read_generator
 from .networks.registry import Generator, build_generator
-from .storage import EMBEDDED, checkpoint
+from .storage import BUILT_IN, EMBEDDED, checkpoint
 from .storage.card import check_facts
 from .upscaler import Upscaler
 
@@ -69,7 +69,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
     """Read a saved model, with every check of `SSGModel.from_pretrained`.
 
     Args:
-        name: "embedded", a folder, or a Hub id.
+        name: "embedded", "large", a folder, or a Hub id.
         revision, hub_options: as for `SSGModel.from_pretrained`.
 
     Raises:
@@ -77,7 +77,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
     """
     shown, folder = checkpoint.open_checkpoint(name, None, revision, **hub_options)
     config = checkpoint.read_config(folder, shown)
-    if name != EMBEDDED:  # what comes with the package was checked already
+    if name not in BUILT_IN:  # what comes with the package was checked already
         _check(config, folder, shown)
     try:
         generator, second = build_generators(config)
@@ -93,7 +93,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
         return guide and _fill(guide, folder, "guide.", shown)
 
     model = PlainModel(config, generator, second, make_guide)
-    if name != EMBEDDED:
+    if name not in BUILT_IN:
         _ = model.guide  # what is wrong with it comes out here
     return model
 

@@ -57,8 +57,8 @@ class SavedModel(ModelMixin, ConfigMixin):
         """Load a saved model, in evaluation mode.
 
         Args:
-            pretrained_model_name_or_path: a folder, a Hub id, or None or "embedded" for the checkpoint inside the
-                package, which needs no network. A file of weights alone goes into `ssg_hub.load_model`.
+            pretrained_model_name_or_path: a folder, a Hub id, or "embedded" (as None) or "large" for a checkpoint
+                inside the package, which needs no network. A file of weights alone goes into `ssg_hub.load_model`.
             revision: branch, tag or commit on the Hub.
             torch_dtype: dtype of the weights; float32 by default, also for half-precision files, because CPUs are
                 slow at half precision and some operators lack it there.

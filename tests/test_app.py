@@ -1,5 +1,6 @@
 """The demo over HTTP, as a program uses it: the same pixels as the library, clear refusals, and nothing left behind."""
 
+import copy
 import io
 import json
 import os
@@ -219,6 +220,63 @@ def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_m
     assert Choices(*values).request(False, None).denoise is None  # the slider is hidden, but has a value
 
 
+def test_best_quality_is_a_choice_beside_the_embedded_model(tiny_model, serve, photo, tmp_path):
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.workshop import Workshop
+
+    assert not component(serve(tiny_model), "model")["visible"]
+    best = copy.deepcopy(tiny_model)
+    best.generator.load_state_dict({name: value * 0.5 for name, value in tiny_model.generator.state_dict().items()})
+    best.save_pretrained(tmp_path / "best")
+    grainy = {name: value * 0.9 for name, value in tiny_model.generator.state_dict().items()}
+    fast = tiny_model.set_denoise_weights(grainy)
+    settings = Settings(other_models={"large": str(tmp_path / "best")}, max_large_pixels=500)
+    client = serve(fast, settings)
+    choice = component(client, "model")
+    assert choice["visible"] and choice["value"] == "default"
+    assert [value for _, value in choice["choices"]] == ["default", "large"]
+    assert ["fast" in str(choice["choices"][0][0]), "best" in str(choice["choices"][1][0])] == [True, True]
+    picture, _, _ = client.predict(handle_file(str(photo)), model="large", api_name="/upscale")
+    assert np.array_equal(Image.open(picture), best.upscale(photo).image)
+    Image.new("RGB", (40, 30)).save(tmp_path / "wide.png")
+    client.predict(handle_file(str(tmp_path / "wide.png")), outscale=1, api_name="/upscale")
+    with pytest.raises(AppError, match=r"at most 0.0005 megapixels.*Choose Fast \(model default\)"):
+        client.predict(handle_file(str(tmp_path / "wide.png")), outscale=1, model="large", api_name="/upscale")
+
+    shop = Workshop(settings, fast, lambda source: best)
+    assert list(shop._models) == ["default"], "the large model is loaded when it is first wanted"
+    handlers, visitor = Handlers(shop, None, None), SimpleNamespace(headers={})
+    rest = handlers.choose_model("large", visitor)
+    assert rest["visible"] and not rest["interactive"] and rest["info"] == "Best quality always cleans"
+    again = handlers.choose_model("default", visitor)
+    assert again["visible"] and again["interactive"] and again["value"] == 1
+    items = [{"input": (40, 30), "note": ""}]
+    assert "Choose Fast" in handlers._forecast(items, "large", 1, "cpu", "en")
+    assert "快速" in handlers._forecast(items, "large", 1, "cpu", "zh")
+    assert "40 × 30" in handlers._forecast(items, "default", 1, "cpu", "en")
+
+
+def test_before_its_first_run_best_quality_is_reckoned_from_the_fast_model(tiny_model, monkeypatch):
+    from types import SimpleNamespace
+
+    from ssg_hub.demo import workshop
+    from ssg_hub.upscaling.upscale import Prediction
+
+    fast, best = tiny_model, SimpleNamespace(to=lambda device: best)
+    paces = {id(fast): 2.0, id(best): None}
+    monkeypatch.setattr(
+        workshop, "predict", lambda model, size, outscale, **_: Prediction(4, 4, 1, 1, paces[id(model)])
+    )
+    shop = workshop.Workshop(Settings(other_models={"large": "large"}), fast, lambda source: best)
+    assert shop.predict("large", None, (9, 9), 4).seconds == 2.0 * workshop.LARGE_COST
+    paces[id(best)] = 5.0
+    assert shop.predict("large", None, (9, 9), 4).seconds == 5.0, "what this machine has measured counts more"
+    paces[id(best)] = paces[id(fast)] = None
+    assert shop.predict("large", None, (9, 9), 4).seconds is None
+
+
 def test_a_device_can_be_chosen_where_the_operator_left_a_choice(tiny_model, serve, monkeypatch):
     from ssg_hub.demo import settings
     from ssg_hub.demo.workshop import Workshop
@@ -354,9 +412,20 @@ def test_settings_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("SSG_MAX_PIXELS", "1_000")
     monkeypatch.setenv("SSG_DEVICE", "cpu")
     expected = replace(
-        Settings(), other_models={"a/b": "a/b", "fine": "c/d", "examples": str(EXAMPLES)}, max_pixels=1000
+        Settings(),
+        other_models={"large": "large", "a/b": "a/b", "fine": "c/d", "examples": str(EXAMPLES)},
+        max_pixels=1000,
     )
-    assert from_environment() == expected
+    assert from_environment() == expected and expected.offers_large
+    for name, value in (("SSG_MAX_LARGE_PIXELS", "0"), ("SSG_MODEL", "a/b")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert "large" not in from_environment().other_models, "large goes with the embedded model alone"
+    with monkeypatch.context() as patch:
+        patch.setenv("SSG_MODEL", "large")
+        patch.delenv("SSG_MAX_PIXELS")
+        alone = from_environment()
+        assert (alone.max_pixels, alone.max_clip_seconds, alone.offers_large) == (300_000, 0, False)
     for name, value, words in (
         ("SSG_QUEUE_SIZE", "many", "SSG_QUEUE_SIZE is 'many'"),
         ("SSG_MAX_FILE_SIZE", "40", "SSG_MAX_FILE_SIZE: '40' is not a size"),

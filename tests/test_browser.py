@@ -29,8 +29,16 @@ def url(tmp_path_factory):
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
         second = tmp_path_factory.mktemp("models") / "plain"
         make_model(seed=1).save_pretrained(second)
-        limits = {"max_pixels": 100_000, "max_file_size": "300kb", "max_files": 4, "queue_size": 1}
-        demo = app.build_demo(make_model(), Settings(**limits, other_models={"plain": str(second)}))
+        limits = {
+            "max_pixels": 100_000,
+            "max_file_size": "300kb",
+            "max_files": 4,
+            "queue_size": 1,
+            "max_large_pixels": 2000,
+        }
+        demo = app.build_demo(
+            make_model(), Settings(**limits, other_models={"large": str(second), "plain": str(second)})
+        )
         _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
         yield url
         demo.close()
@@ -271,6 +279,19 @@ def test_two_models_and_bicubic_can_be_compared(visit, photo):
     mode(page, "side")
     for number, wanted in enumerate((bicubic, ours, other)):
         assert np.array_equal(fetch(page, f".lens img >> nth={number}").convert("RGB"), wanted)
+
+
+def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp_path):
+    page = visit()
+    choose(page, photo)
+    page.get_by_role("radio", name="Best quality").check()
+    upscale(page)
+    assert np.array_equal(fetch(page, ".sheet .after").convert("RGB"), make_model(seed=1).upscale(photo).image)
+    Image.new("RGB", (60, 50)).save(tmp_path / "wide.png")
+    page.set_input_files("#picker input", tmp_path / "wide.png")
+    page.wait_for_selector("#forecast:has-text('Best quality takes pictures of at most 0.002 megapixels')")
+    page.get_by_role("radio", name="Fast").check()
+    page.wait_for_selector("#forecast:has-text('60 × 50 → 240 × 200')")
 
 
 def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(visit, photo, monkeypatch):

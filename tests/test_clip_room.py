@@ -61,7 +61,8 @@ def test_a_long_clip_is_taken_from_the_start_that_is_asked_for(tiny_model, serve
 
 
 def test_what_cannot_be_done_is_a_sentence_without_server_paths(tiny_model, serve, clip, cache, tmp_path):
-    client = serve(tiny_model, Settings(max_clip_pixels=2000, max_clip_output_pixels=8000))
+    limits = {"max_clip_pixels": 2000, "max_clip_output_pixels": 8000}
+    client = serve(tiny_model, Settings(**limits, other_models={"large": "never loaded"}))
     (tmp_path / "letter.mp4").write_text("Dear Sir or Madam")
     (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:10,\n/etc/passwd\n#EXT-X-ENDLIST\n")
     (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:300])
@@ -79,6 +80,7 @@ def test_what_cannot_be_done_is_a_sentence_without_server_paths(tiny_model, serv
         ((clip, 2, 0, 1, "on"), "choose auto or off"),
         ((clip, 2, 0, 1, "auto", "/etc"), "choose one of h264"),
         ((clip, 2, 0, 1, "auto", "h264", "/etc"), "not a model"),
+        ((clip, 2, 0, 1, "auto", "h264", "large"), "Use the model default"),
     ]
     for (path, *options), words in refusals:
         with pytest.raises(AppError) as refusal:

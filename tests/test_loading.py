@@ -52,6 +52,26 @@ def test_embedded_has_one_name_everywhere(capsys):
     assert json.loads(capsys.readouterr().out)["model"] == "embedded"
 
 
+def test_large_is_a_second_name_everywhere(capsys):
+    from ssg_hub.cli import main
+    from ssg_hub.storage.card import name_folder
+    from ssg_hub.storage.checkpoint import built_in_folder
+
+    model, plain = SSGModel.from_pretrained("large"), ssg_hub.loading.load_networks("large")
+    assert model.config.generator_type == "rrdb" and not model.config.denoise_set
+    lr = torch.rand(1, 3, 8, 8)
+    assert torch.equal(model(lr).sample, plain.generator(lr)) and model(lr).sample.shape == (1, 3, 32, 32)
+    guide, embedded = load_guide("large"), load_guide("embedded")
+    assert guide.labels == embedded.labels == plain.labels
+    state = embedded.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in guide.state_dict().items())
+    assert main(["info", "large", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["model"] == "large" and 30e6 < said["bytes_on_disk"] <= 40e6
+    assert name_folder(built_in_folder("large")) == "large"
+    assert "--model large" in (built_in_folder("large") / "README.md").read_text(encoding="utf-8")
+
+
 def test_guides_load_from_a_model_and_from_transformers(saved, tiny_model, tmp_path):
     tiny_model.guide.save_pretrained(tmp_path / "guide")
     picture = torch.rand(1, 3, 64, 64)

@@ -221,6 +221,8 @@ def test_embedded_checkpoint_is_loaded_offline_or_missed_clearly(monkeypatch, tm
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
     with pytest.raises(CheckpointError, match="no embedded checkpoint"):
         SSGModel.from_pretrained()
+    with pytest.raises(CheckpointError, match="no large checkpoint"):
+        SSGModel.from_pretrained("large")
     model = make()
     model.save_pretrained(tmp_path / "pretrained")
     assert same_weights(SSGModel.from_pretrained(), model)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.document import ROOT
+from ssg_hub.storage import BUILT_IN
 
 SMALL = (120, 90)
 MORE = 8  # pictures that follow the first, for what the network itself takes
@@ -44,7 +45,7 @@ def measure_start(model: str, rounds: int) -> dict[str, float]:
             "picture and mask": ("upscale", photos / "0.png", *options, "--mask"),
             "pictures": ("upscale", photos, *options),
         }
-        if not Path(model).is_dir() and model != "embedded":
+        if not Path(model).is_dir() and model not in BUILT_IN:
             del kinds["picture and mask"]
         for arguments in kinds.values():  # what is compiled once for all is compiled now
             run_child(*arguments)

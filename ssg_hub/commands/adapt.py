@@ -22,7 +22,9 @@ def add_parser(subparsers) -> None:
     add("input", type=Path, metavar="IN", help="folder of pictures by one camera, as it made them")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for model, bank and report.html")
     add(
-        "--model", default=EMBEDDED, help=f"what to start with (default '{EMBEDDED}'); a folder, Hub id or weights file"
+        "--model",
+        default=EMBEDDED,
+        help=f"what to start with (default '{EMBEDDED}'); large, a folder, Hub id or weights file",
     )
     add("--hr", metavar="DIR", help="sharp pictures of similar scenes, folder or Hub data set (default: the package's)")
     add("--guide", help="another guide than the model's: folder or Hub id")

@@ -30,7 +30,10 @@ def add_parser(subparsers) -> None:
     add("inputs", nargs="+", type=Path, metavar="IN", help="pictures, folders of pictures, or clips")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder, or a file name for one input")
     add(
-        "--model", default=EMBEDDED, metavar="M", help=f"folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})"
+        "--model",
+        default=EMBEDDED,
+        metavar="M",
+        help=f"large, folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})",
     )
     add("--outscale", type=float, default=4.0, metavar="X", help="how many times larger, such as 2 or 2.5 (default 4)")
     add("--tile", type=_tile, default="auto", metavar="N", help="tile side in input pixels, 0 for none (default auto)")

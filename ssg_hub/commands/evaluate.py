@@ -55,7 +55,7 @@ def add_parser(subparsers) -> None:
         "models",
         nargs="*",
         metavar="[NAME=]MODEL",
-        help=f"'{EMBEDDED}', a folder, a Hub id or a generator's file (default: '{EMBEDDED}', with --sr none)",
+        help=f"'{EMBEDDED}', 'large', a folder, a Hub id or a generator's file (default: '{EMBEDDED}', with --sr none)",
     )
     parser.add_argument("--lr", type=Path, required=True, metavar="DIR", help="LR pictures")
     parser.add_argument("--hr", type=Path, metavar="DIR", help="HR pictures: gives PSNR, SSIM, LPIPS, DISTS")

@@ -16,7 +16,12 @@ def add_parser(subparsers) -> None:
         "with --web, as a static site that upscales in the visitor's browser. Needs the packages of ssg-hub[export].",
     )
     add = parser.add_argument
-    add("model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})")
+    add(
+        "model",
+        nargs="?",
+        default=EMBEDDED,
+        help=f"large, folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})",
+    )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("-o", "--output", type=Path, metavar="FILE", help="the .onnx file to write")
     target.add_argument("--web", type=Path, metavar="FOLDER", help="the folder of the site to write")

@@ -11,7 +11,10 @@ def add_parser(subparsers) -> None:
     """Add `ssg info` to the command line."""
     parser = subparsers.add_parser("info", help="say what a model is: architecture, size, labels, licence")
     parser.add_argument(
-        "model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})"
+        "model",
+        nargs="?",
+        default=EMBEDDED,
+        help=f"large, folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=run)
@@ -61,7 +64,9 @@ def _count(module) -> int:
 
 def _bytes_on_disk(name: str) -> int | None:
     """Size of the weights; None for what is on the Hub."""
-    path = Path(__file__).parents[1] / "pretrained" if name == EMBEDDED else Path(name)
+    from ..storage import checkpoint
+
+    path = checkpoint.built_in_folder(name) or Path(name)
     if path.is_file():
         return path.stat().st_size
     if path.is_dir():

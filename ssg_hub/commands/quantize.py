@@ -32,7 +32,7 @@ def add_parser(subparsers) -> None:
         "pass. Needs OpenVINO, and AlexNet for LPIPS.",
     )
     add = parser.add_argument
-    add("model", nargs="?", default=EMBEDDED, help=f"folder, Hub id, or weights file (default {EMBEDDED})")
+    add("model", nargs="?", default=EMBEDDED, help=f"large, folder, Hub id, or weights file (default {EMBEDDED})")
     add("--calibrate", type=Path, nargs="+", required=True, metavar="FOLDER", help="LR pictures such as it will get")
     add("--references", type=Path, nargs="*", default=[], metavar="FOLDER", help="HR of these, with the same names")
     add("-o", "--output", type=Path, metavar="OUT", help="folder of the model; it is saved there where there is none")
@@ -113,7 +113,7 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     from ..plain_model import read_model
     from ..storage import checkpoint
 
-    folder = args.output or (checkpoint.PRETRAINED if args.model == EMBEDDED else Path(args.model))
+    folder = args.output or checkpoint.built_in_folder(args.model) or Path(args.model)
     if args.output is None and not folder.is_dir():
         raise ConfigError(f"{args.model} is no folder: say with -o where model and int8 are to be saved.")
     if (folder / checkpoint.CONFIG).is_file():

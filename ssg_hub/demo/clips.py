@@ -255,7 +255,7 @@ class ClipRoom:
             duration: how many seconds; null is as many as the server takes.
             temporal: auto averages along the motion, so that noise does not flicker; off takes each frame by itself.
             codec: h264, hevc or av1.
-            model: one of the models that this server offers.
+            model: one of the models that this server offers; "large" is for pictures only.
             denoise: from 0 (keep the grain) to 1 (remove it), where the model has that choice; null is its default.
 
         Returns:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -127,10 +127,14 @@ class Handlers:
             class_strength={},
         )
 
-    def choose_model(self, model: str) -> dict:
-        """The denoise slider, where a model has that choice."""
-        denoise = self.workshop.denoise(model)
-        return gr.update(visible=denoise is not None, value=1 if denoise is None else denoise)
+    def choose_model(self, model: str, request: gr.Request) -> dict:
+        """The denoise slider, where a model has that choice; beside best quality it stays in its place, at rest."""
+        denoise, lang = self.workshop.denoise(model), language(request)
+        if denoise is None and self.settings.is_large(model):
+            usual = self.workshop.denoise(DEFAULT)
+            return gr.update(visible=usual is not None, interactive=False, info=text("denoise_none", lang))
+        value = 1 if denoise is None else denoise
+        return gr.update(visible=denoise is not None, interactive=True, value=value, info=text("denoise_info", lang))
 
     def forecast(self, made: Made | None, model: str, outscale: float, device: str, request: gr.Request) -> str:
         """What pressing the button would give, with other choices."""
@@ -216,13 +220,17 @@ class Handlers:
     def _make_page(self, path: str, choices: Choices, wanted: Request, lang: str, ticket: Ticket):
         """Do the work of a ticket: the viewer's item, the token of its folder, and the names of its classes."""
         check_request(wanted)
-        picture = self._read(path, wanted.outscale, ticket)
+        both = bool(choices.second) and choices.second != choices.model
+        models = [choices.model] + [choices.second] * both
+        picture = self._read(path, wanted.outscale, models, ticket)
         with self.ledger.new_folder(room_needed(picture, wanted.outscale, views=3)) as folder:
             result = self.workshop.run(choices.model, picture, wanted, ticket.watch)
             others: dict[str, Image.Image] = {}
-            if choices.second and choices.second != choices.model:
+            if both:
                 alike = replace(wanted, class_strength={}, segment=False, denoise=None)
-                others[choices.second] = self.workshop.run(choices.second, picture, alike, ticket.watch).image
+                other = self.workshop.run(choices.second, picture, alike, ticket.watch)
+                key = self.workshop.title(choices.second)
+                others[text(key, lang) if key else choices.second] = other.image
             ticket.enter("writing")
             name = Path(path).name
             files = write_files(result, name, folder, wanted)
@@ -254,7 +262,8 @@ class Handlers:
             class_strength: strength for single classes, such as {"car": 0.5, "sky": 0}; times `strength`.
             color_fix: hold the colours of the result to those of the input.
             segment: also return the semantic mask.
-            model: one of the models that this server offers.
+            model: "default"; "large" for the best quality, at some fourteen times the time and for smaller pictures; or
+                another model that this server offers.
             denoise: from 0 (keep the grain) to 1 (remove it), where the model has that choice; null is its default.
             format: of the picture: png, jpeg, webp, avif or tiff.
             quality: 1 to 100, for jpeg, webp and avif.
@@ -274,7 +283,7 @@ class Handlers:
         )
 
         def work(ticket: Ticket) -> tuple[str, str | None, dict]:
-            picture = self._read(image, outscale, ticket)
+            picture = self._read(image, outscale, [model], ticket)
             with self.ledger.new_folder(room_needed(picture, outscale, views=0)) as folder:
                 result = self.workshop.run(model, picture, wanted, ticket.watch)
                 ticket.enter("writing")
@@ -313,22 +322,22 @@ class Handlers:
     def _forecast(self, items: list[dict], model: str, outscale: float, device: str, lang: str) -> str:
         """One line: the sizes of input and result, and about how long it takes; or why it would be refused."""
         predict = partial(self.workshop.predict, model, self.workshop.device(device))
-        words = estimate(items, outscale, predict, self.settings, lang)
+        words = estimate(items, model, outscale, predict, self.settings, lang)
         return viewer.status_line(words)
 
-    def _check(self, path: str, outscale: float = 1) -> tuple[int, int]:
-        """A picture's size, when it is one and within the limits."""
+    def _check(self, path: str, outscale: float = 1, models: Iterable[str] = ()) -> tuple[int, int]:
+        """A picture's size, when it is one and within the limits, those of these models included."""
         size = decoding.picture_size(path, self.settings.max_pixels)
         if size is None:
             raise Refused("no_picture" if Path(path).is_file() else "gone")
-        check_size(*size, outscale, self.settings)
+        check_size(*size, outscale, self.settings, *models)
         return size
 
-    def _read(self, path: str | None, outscale: float, ticket: Ticket) -> Picture:
+    def _read(self, path: str | None, outscale: float, models: list[str], ticket: Ticket) -> Picture:
         if not path:
             raise Refused("need_picture")
         ticket.enter("reading")
-        self._check(path, outscale)
+        self._check(path, outscale, models)
         return decoding.read(path, self.settings.max_pixels, ticket.check)
 
     def _still_there(self, made: Made, index: int) -> bool:

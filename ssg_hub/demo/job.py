@@ -7,7 +7,7 @@ from ..images.formats import WRITTEN
 from ..images.picture import Picture
 from ..upscaling.options import output_size
 from .refusals import Refused
-from .settings import MEGA, Settings
+from .settings import DEFAULT, MEGA, Settings
 
 VIEW_PIXELS = 16 * MEGA  # above it the page shows a smaller view, to spare the browser
 ALLOWANCE = 2**18  # bytes of a result for what compresses badly, and small files beside the pictures
@@ -72,8 +72,8 @@ def check_request(request: Request) -> None:
         raise Refused("quality_range", value=repr(quality))
 
 
-def check_size(width: int, height: int, outscale: float, settings: Settings) -> None:
-    """Check a request before anything is decoded.
+def check_size(width: int, height: int, outscale: float, settings: Settings, *models: str) -> None:
+    """Check a request before anything is decoded; `models` are the names of those that it is for.
 
     Raises:
         Refused: the picture or its result is beyond the limits; the message says what to do.
@@ -82,6 +82,9 @@ def check_size(width: int, height: int, outscale: float, settings: Settings) -> 
     mega_in, mega_out = width * height / MEGA, math.prod(output_size((width, height), outscale)) / MEGA
     if width * height > settings.max_pixels:
         raise Refused("too_large_in", mp=f"{mega_in:.1f}", limit=f"{settings.max_pixels / MEGA:g}")
+    if any(width * height > settings.most_pixels(name) for name in models):
+        limit = f"{settings.max_large_pixels / MEGA:g}"
+        raise Refused("too_large_for_best", mp=f"{mega_in:.2f}", limit=limit, name=DEFAULT)
     if mega_out > settings.max_output_pixels / MEGA:
         raise Refused("too_large_out", mp=f"{mega_out:.1f}", limit=f"{settings.max_output_pixels / MEGA:g}")
 

@@ -86,6 +86,7 @@ def _outcome(part: dict, workshop: Workshop) -> None:
         models,
         value=DEFAULT,
         label=label("model"),
+        info=label("model_info") if workshop.settings.offers_large else None,
         visible=len(models) > 1,
         elem_id="model",
         elem_classes="pills many",
@@ -148,7 +149,8 @@ def _details(part: dict, workshop: Workshop) -> None:
 
 def _models(workshop: Workshop) -> list[tuple]:
     """The models as a choice: what the page calls them, and their names."""
-    return [(label("this_model"), DEFAULT), *((name, name) for name in workshop.names[1:])]
+    keys = {name: workshop.title(name) for name in workshop.names}
+    return [(label(key) if key else name, name) for name, key in keys.items()]
 
 
 def _class_sliders(part: dict) -> None:

@@ -18,7 +18,7 @@ from .gradio_fixes import CACHE_ROUTE
 from .job import VIEW_PIXELS, Request, check_size
 from .line import Ticket
 from .refusals import Refused, sentence_for
-from .settings import DEFAULT, Settings
+from .settings import Settings
 from .texts import class_name, duration, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
@@ -78,7 +78,7 @@ def make_item(
         picture: it.
         result: what the main model made of it.
         files: where that lies.
-        others: what further models made of it, by their names.
+        others: what further models made of it, by what the page calls them.
         classes: all that the guide knows.
         lang: of the visitor.
     """
@@ -90,9 +90,7 @@ def make_item(
         shown = _view(result.image, folder / "after.png")
     pictures.append((text("after", lang), shown))
     for number, (other, image) in enumerate(others.items()):
-        pictures.append(
-            (text("this_model", lang) if other == DEFAULT else other, _view(image, folder / f"{number}.png"))
-        )
+        pictures.append((other, _view(image, folder / f"{number}.png")))
     downloads = [("get_picture", files.picture)] + ([("get_mask", files.mask)] if files.mask else [])
     item = {
         "name": name,
@@ -160,11 +158,12 @@ def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | 
     return item | {"input": size}
 
 
-def estimate(items: list[dict], outscale: float, predict: Callable, settings: Settings, lang: str) -> str:
+def estimate(items: list[dict], model: str, outscale: float, predict: Callable, settings: Settings, lang: str) -> str:
     """One line on what to expect: sizes and time, or why it would be refused.
 
     Args:
         items: of the viewer.
+        model: the name of the one that is chosen.
         outscale: how many times larger.
         predict: takes size and outscale; returns what a picture becomes.
         settings: the limits.
@@ -177,7 +176,7 @@ def estimate(items: list[dict], outscale: float, predict: Callable, settings: Se
                 refused.append(item["note"])
                 continue
             width, height = item["input"]
-            check_size(width, height, outscale, settings)
+            check_size(width, height, outscale, settings, model)
             expected = predict((width, height), outscale)
         except (Refused, SSGError) as error:
             refused.append(sentence_for(error, None, lang))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..loading import EMBEDDED
+from ..loading import EMBEDDED, LARGE
 
 MEGA = 1_000_000
 DEFAULT = "default"  # the name of the model that the page starts with
+LARGE_COST = 14  # how many times the work of the embedded model a pixel is for the large one
 LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 if LENT:
     import spaces  # before torch, parts of which it replaces; every ZeroGPU Space has it
@@ -24,6 +25,7 @@ class Settings:
     # What a visitor may choose beside it, name -> folder, file or Hub id: an allow-list.
     other_models: dict[str, str] = field(default_factory=dict)
     max_pixels: int = 4 * MEGA  # of an input
+    max_large_pixels: int = 300_000  # of an input of the large model: about as much work as max_pixels; 0 offers none
     max_output_pixels: int = 40 * MEGA
     max_file_size: str = "40mb"
     max_files: int = 20  # that a visitor may choose at once
@@ -37,11 +39,24 @@ class Settings:
     device: str = "cpu"
     other_devices: tuple[str, ...] = ()  # that a visitor may choose beside it
 
+    @property
+    def offers_large(self) -> bool:
+        """Whether the page has the choice between fast and best quality."""
+        return self.model == EMBEDDED and LARGE in self.other_models
+
+    def is_large(self, name: str) -> bool:
+        """Whether a visitor's model is that of best quality."""
+        return name == LARGE and self.offers_large
+
+    def most_pixels(self, name: str) -> int:
+        """Of an input of this model."""
+        return min(self.max_pixels, self.max_large_pixels) if self.is_large(name) else self.max_pixels
+
 
 def from_environment() -> Settings:
-    """Read SSG_MODEL, SSG_MODELS, SSG_MAX_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE, SSG_MAX_FILES,
-    SSG_MAX_STORED, SSG_MAX_CLIP_SECONDS, SSG_MAX_CLIP_FRAMES, SSG_MAX_CLIP_PIXELS, SSG_MAX_CLIP_OUTPUT_PIXELS,
-    SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
+    """Read SSG_MODEL, SSG_MODELS, SSG_MAX_PIXELS, SSG_MAX_LARGE_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE,
+    SSG_MAX_FILES, SSG_MAX_STORED, SSG_MAX_CLIP_SECONDS, SSG_MAX_CLIP_FRAMES, SSG_MAX_CLIP_PIXELS,
+    SSG_MAX_CLIP_OUTPUT_PIXELS, SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
 
     Raises:
         ValueError: an invalid number or size, or two models of one name.
@@ -49,15 +64,22 @@ def from_environment() -> Settings:
     default = Settings()
     device = os.environ.get("SSG_DEVICE") or best_device()
     free = not os.environ.get("SSG_DEVICE") and not LENT
+    model, most = os.environ.get("SSG_MODEL") or EMBEDDED, _number("SSG_MAX_LARGE_PIXELS", default.max_large_pixels, 0)
+    large = {LARGE: LARGE} if model == EMBEDDED and most and is_shipped(LARGE) else {}
+    # Where it is the page's own model, a picture may be as much work as elsewhere, and a clip would be too much.
+    pixels, seconds = default.max_pixels, default.max_clip_seconds
+    if model == LARGE:
+        pixels, seconds = default.max_large_pixels, 0
     return Settings(
-        model=os.environ.get("SSG_MODEL") or EMBEDDED,
-        other_models=parse_models(os.environ.get("SSG_MODELS", "")),
-        max_pixels=_number("SSG_MAX_PIXELS", default.max_pixels),
+        model=model,
+        other_models=large | parse_models(os.environ.get("SSG_MODELS", "")),
+        max_pixels=_number("SSG_MAX_PIXELS", pixels),
+        max_large_pixels=most,
         max_output_pixels=_number("SSG_MAX_OUTPUT_PIXELS", default.max_output_pixels),
         max_file_size=_size("SSG_MAX_FILE_SIZE", default.max_file_size),
         max_files=_number("SSG_MAX_FILES", default.max_files),
         max_stored=_size("SSG_MAX_STORED", default.max_stored),
-        max_clip_seconds=_number("SSG_MAX_CLIP_SECONDS", default.max_clip_seconds, least=0),
+        max_clip_seconds=_number("SSG_MAX_CLIP_SECONDS", seconds, least=0),
         max_clip_frames=_number("SSG_MAX_CLIP_FRAMES", default.max_clip_frames),
         max_clip_pixels=_number("SSG_MAX_CLIP_PIXELS", default.max_clip_pixels),
         max_clip_output_pixels=_number("SSG_MAX_CLIP_OUTPUT_PIXELS", default.max_clip_output_pixels),
@@ -66,6 +88,13 @@ def from_environment() -> Settings:
         device=device,
         other_devices=("cpu",) if free and device != "cpu" else (),
     )
+
+
+def is_shipped(name: str) -> bool:
+    """Whether this installation has a checkpoint inside the package: one may leave out the large one to save room."""
+    from ..storage.checkpoint import CONFIG, built_in_folder
+
+    return (built_in_folder(name) / CONFIG).is_file()
 
 
 def parse_models(text: str) -> dict[str, str]:

@@ -37,6 +37,10 @@ TEXTS = {
         "advanced": "More settings",
         "model": "Model",
         "this_model": "ssg-hub",
+        "fast": "Fast",
+        "best": "Best quality",
+        "model_info": "Best quality takes some 14 times as long",
+        "denoise_none": "Best quality always cleans",
         "device": "Compute on",
         "second": "Compare with a second model",
         "second_info": "Both run; this takes longer",
@@ -121,6 +125,9 @@ TEXTS = {
         # refusals
         "bad_title": "This did not work",
         "too_large_in": "This picture has {mp} megapixels; at most {limit} are taken here. Reduce it first.",
+        "too_large_for_best": "Best quality takes pictures of at most {limit} megapixels; this one has {mp}. "
+        "Choose Fast (model {name}), or reduce it first.",
+        "clips_are_fast": "Clips are not made in best quality: it would take too long. Use the model {name}.",
         "too_large_out": "The result would have {mp} megapixels; at most {limit} are made here. "
         "Choose a smaller factor.",
         "no_picture": "This file is not a picture that can be read. Choose a PNG, JPEG, WebP or TIFF file.",
@@ -162,6 +169,10 @@ TEXTS = {
         "advanced": "更多设置",
         "model": "模型",
         "this_model": "ssg-hub",
+        "fast": "快速",
+        "best": "最佳质量",
+        "model_info": "最佳质量用时约为 14 倍",
+        "denoise_none": "最佳质量总是降噪",
         "device": "计算设备",
         "second": "与另一个模型比较",
         "second_info": "两个模型都会运行，需要更多时间",
@@ -241,6 +252,9 @@ TEXTS = {
         "minutes": "{n} 分钟",
         "bad_title": "无法完成",
         "too_large_in": "这张图片有 {mp} 百万像素，这里最多接受 {limit} 百万像素。请先缩小图片。",
+        "too_large_for_best": "最佳质量最多接受 {limit} 百万像素，这张图片有 {mp} 百万像素。"
+        "请选择“快速”（模型 {name}），或先缩小图片。",
+        "clips_are_fast": "视频不支持最佳质量：耗时太长。请使用模型 {name}。",
         "too_large_out": "结果将有 {mp} 百万像素，这里最多生成 {limit} 百万像素。请选择较小的倍数。",
         "no_picture": "这个文件不是可读取的图片。请选择 PNG、JPEG、WebP 或 TIFF 文件。",
         "need_picture": "还没有图片，请先选择一张。",

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import Prediction, predict
 from .job import Request
 from .refusals import Refused
-from .settings import DEFAULT, LENT, MEGA, Settings, on_lent_gpu
+from .settings import DEFAULT, LARGE_COST, LENT, MEGA, Settings, on_lent_gpu
 
 if TYPE_CHECKING:
     from ..video.upscale_video import VideoResult
@@ -54,6 +55,14 @@ class Workshop:
                     log.exception("the model %s cannot be loaded", name)
                     raise Refused("model_not_loaded", name=name) from None
             return self._models[name]
+
+    def title(self, name: str) -> str | None:
+        """The key in `texts` of what the page calls a model; None where it is called by its name."""
+        if self.settings.is_large(name):
+            return "best"
+        if name == DEFAULT:
+            return "fast" if self.settings.offers_large else "this_model"
+        return None
 
     def device(self, name: str) -> str | None:
         """A device that a visitor chose, if it may be chosen; None is the usual one."""
@@ -103,7 +112,11 @@ class Workshop:
         Raises:
             ConfigError: an impossible outscale.
         """
-        return predict(self.model(name), size, outscale, segment=segment, device=device)
+        expected = predict(self.model(name), size, outscale, segment=segment, device=device)
+        if expected.seconds is None and self.settings.is_large(name):  # it has not run on this machine yet
+            usual = predict(self.model(DEFAULT), size, outscale, segment=segment, device=device).seconds
+            expected = replace(expected, seconds=usual and usual * LARGE_COST)
+        return expected
 
 
 def _lease(name: str, picture: Picture, options: dict) -> int:

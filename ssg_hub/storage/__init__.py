@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-EMBEDDED = "embedded"  # the name of the checkpoint inside the package, wherever a model is named
+EMBEDDED, LARGE = "embedded", "large"
+# The checkpoints inside the package: what each is called wherever a model is named, and its folder in `pretrained`.
+BUILT_IN = {EMBEDDED: "", LARGE: "large"}
 
 
 def find_path(name: str | Path) -> Path | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from . import EMBEDDED, checkpoint
+from . import BUILT_IN, EMBEDDED, LARGE, checkpoint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +33,7 @@ FACTS: dict[str, tuple[type, ...]] = {
 
 
 SOMEWHERE = "path/to/"  # before the end of the path of a model that is not on the Hub
+BUILT_IN_TITLES = {EMBEDDED: "The checkpoint inside ssg-hub", LARGE: "The large checkpoint inside ssg-hub"}
 PLAIN_NAMES = {"model", "models", "checkpoint", "final", "output"}  # folders whose parent says more
 
 
@@ -44,8 +45,8 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
             ({row: {metric: number}}, or one row's {metric: number}), `license_note` (the terms in words), `notes` (a
             text, or a list), `base_model` (a Hub id), and anything else, which goes into the table of the
             configuration.
-        place: where the model will be, for the lines that load it: a Hub id, "embedded", or what `name_folder` says
-            of its folder.
+        place: where the model will be, for the lines that load it: a Hub id, the name of one inside the package, or
+            what `name_folder` says of its folder.
         pictures: {caption: path relative to the card}.
 
     Returns:
@@ -94,10 +95,11 @@ GUIDE_LIMIT = """- The mask knows only the classes above. Pixels that the guide 
 
 
 def name_folder(folder: Path) -> str:
-    """What the card calls a model in a folder: "embedded" inside the package, else the end of its path."""
+    """What the card calls a model in a folder: its name if it is inside the package, else the end of its path."""
     folder = folder.resolve()
-    if folder == checkpoint.PRETRAINED.resolve():
-        return EMBEDDED
+    for name in BUILT_IN:
+        if folder == checkpoint.built_in_folder(name).resolve():
+            return name
     end = folder.name if folder.name not in PLAIN_NAMES or not folder.parent.name else "/".join(folder.parts[-2:])
     return SOMEWHERE + end
 
@@ -175,8 +177,8 @@ def _install_line() -> str:
 
 
 def _title(place: str | None, scale: int) -> str:
-    if place == EMBEDDED:
-        return f"The checkpoint inside ssg-hub, ×{scale}"
+    if place in BUILT_IN_TITLES:
+        return f"{BUILT_IN_TITLES[place]}, ×{scale}"
     names = [name for name in (place or "").removeprefix(SOMEWHERE).split("/") if name not in PLAIN_NAMES]
     return names[-1] if names and names[-1] else "SSG super-resolution model"
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError
-from . import EMBEDDED, find_path
+from . import BUILT_IN, EMBEDDED, find_path
 
 FORMAT_VERSION = 1  # raised when an older release could no longer read what this one saves
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
@@ -29,7 +29,7 @@ def open_checkpoint(name: str | Path | None, variant: str | None, revision: str 
     """Find a saved model, downloading it where needed, and check that all of its files are there.
 
     Args:
-        name: a folder, a Hub id, or None or "embedded" for the checkpoint inside the package.
+        name: a folder, a Hub id, or, for a checkpoint inside the package, its name in BUILT_IN; None is "embedded".
         variant: which weights, for instance "fp16".
         revision: on the Hub.
         options: `token`, `cache_dir`, `force_download`, `local_files_only`.
@@ -43,13 +43,18 @@ def open_checkpoint(name: str | Path | None, variant: str | None, revision: str 
     """
     folder = _find_folder(name)
     if folder is not None:
-        shown = "the embedded checkpoint" if name in (None, EMBEDDED) else str(name)
+        shown = f"the {name or EMBEDDED} checkpoint" if built_in_folder(name or EMBEDDED) else str(name)
         read_config(folder, shown)
         _check_listed((path.name for path in folder.iterdir() if path.is_file()), variant, shown)
     else:
         shown = str(name)
         folder = _fetch(shown, variant, revision, options)
     return shown, folder
+
+
+def built_in_folder(name: str | Path) -> Path | None:
+    """Where a checkpoint inside the package lies, whether it is there or not; None for another name."""
+    return PRETRAINED / BUILT_IN[name] if isinstance(name, str) and name in BUILT_IN else None
 
 
 def read_config(folder: Path, shown: str) -> dict:
@@ -204,12 +209,13 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
 
 def _find_folder(name: str | Path | None) -> Path | None:
     """The folder that a name means; None when it is a Hub id."""
-    if name in (None, EMBEDDED):
-        if not (PRETRAINED / CONFIG).is_file():
+    name = EMBEDDED if name is None else name
+    if (folder := built_in_folder(name)) is not None:
+        if not (folder / CONFIG).is_file():
             raise CheckpointError(
-                "this installation has no embedded checkpoint. Reinstall ssg-hub, or name a folder or a Hub id."
+                f"this installation has no {name} checkpoint. Reinstall ssg-hub, or name a folder or a Hub id."
             )
-        return PRETRAINED
+        return folder
     path = find_path(name)
     if path is not None and path.is_dir():
         return path

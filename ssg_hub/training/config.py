@@ -30,9 +30,11 @@ class TrainConfig(BaseModel):
     generator_type: str = Field(default="rrdb", description="rrdb, compact, span: see ssg_hub/networks")
     generator_config: dict[str, Any] = Field(default_factory=dict, description="features, blocks, growth, convs")
     generator_weights: str | None = Field(
-        default=None, description="warm start, its architecture included: file, folder, Hub id, embedded"
+        default=None, description="warm start, its architecture included: file, folder, Hub id, embedded, large"
     )
-    guide_model: str | None = Field(default=None, description="a guide, or a model with one: folder, Hub id, embedded")
+    guide_model: str | None = Field(
+        default=None, description="a guide, or a model with one: folder, Hub id, embedded, large"
+    )
     guide_trunk: Literal["lite0", "lite2"] = Field(default="lite0", description="EfficientNet-Lite of a new guide")
     guide_backbone: Path | None = Field(default=None, description="ImageNet weights of that trunk")
     guide_width: int = Field(default=96, gt=0)

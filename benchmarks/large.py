@@ -1,0 +1,54 @@
+"""Put the large checkpoint together: the generator that configs/large made, and the embedded checkpoint's guide.
+
+    python -m benchmarks.large --generator runs/large/model
+
+The notes on licence and data are those of the config. The scores on its dev set are computed, printed, and stand in the
+card; `--metrics` takes them from where they were computed already (on a CPU this takes an hour).
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from ssg_hub.loading import LARGE, load_guide, load_model
+from ssg_hub.model import SSGModel
+from ssg_hub.storage.checkpoint import built_in_folder
+from ssg_hub.training.config import parse_config
+from ssg_hub.training.validation import DevSet
+
+CONFIG = "configs/large/large.yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__.partition("\n")[0])
+    parser.add_argument("--generator", required=True, metavar="MODEL", help="folder or weights file")
+    parser.add_argument("--config", default=CONFIG, metavar="YAML", help="how it was trained; names the dev set")
+    parser.add_argument("--metrics", type=json.loads, metavar="JSON", help="scores that are known already")
+    parser.add_argument("-o", "--output", type=Path, default=built_in_folder(LARGE))
+    options = parser.parse_args()
+    config, model = parse_config(["--config", options.config]), add_guide(options.generator)
+    metrics = options.metrics or DevSet(config).score(model.generator, Accelerator(cpu=True))
+    print(metrics)
+    model.describe(
+        license=config.license,
+        license_note=config.license_note,
+        data=config.training_data,
+        generator_weights=Path(config.generator_weights).stem,
+        adversarial_steps=config.adversarial_steps,
+        metrics={name: round(score, 4) for name, score in metrics.items()},
+    )
+    model.half().save_pretrained(options.output)
+
+
+def add_guide(generator: str) -> SSGModel:
+    """A model of a trained generator and the embedded guide."""
+    trained = load_model(generator)
+    model = SSGModel.from_components(trained.config.generator_type, load_guide(), dict(trained.config.generator_config))
+    model.generator.load_state_dict(trained.generator.state_dict())
+    return model
+
+
+if __name__ == "__main__":
+    main()
