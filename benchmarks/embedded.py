@@ -19,13 +19,15 @@ from ssg_hub.training.config import parse_config
 from ssg_hub.training.validation import DevSet
 
 PRETRAINED = Path(__file__).parents[1] / "ssg_hub/pretrained"
-CONFIG = "configs/embedded/5-wide.yaml"
+CONFIG = "configs/embedded/7-flats.yaml"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedded", description=__doc__.partition("\n")[0])
     parser.add_argument("--clean", nargs="+", required=True, metavar="MODEL", help="generators that are averaged")
-    parser.add_argument("--grain", required=True, metavar="MODEL", help="the generator that keeps the grain")
+    parser.add_argument(
+        "--grain", metavar="MODEL", help="the generator that keeps the grain; else there is no second set"
+    )
     parser.add_argument("--base", default=EMBEDDED, metavar="MODEL", help="its guide and notes are taken")
     parser.add_argument("--steps", type=int, required=True, metavar="N", help="adversarial steps in all, for the card")
     parser.add_argument("--config", default=CONFIG, metavar="YAML", help="names the dev set")
@@ -39,13 +41,14 @@ def main() -> None:
     model.half().save_pretrained(options.output)
 
 
-def join_generators(base: str, clean: list[str], grain: str) -> SSGModel:
-    """The base model with another generator: the mean of `clean`, and `grain` as the second set of weights."""
+def join_generators(base: str, clean: list[str], grain: str | None) -> SSGModel:
+    """The base model with another generator: the mean of `clean`, and `grain`, if any, as the second set of weights."""
     model, sources = load_model(base), [load_model(where) for where in clean]
     states = [source.generator.float().state_dict() for source in sources]
     mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
     model.generator.float().load_state_dict(mean)
-    model.set_denoise_weights(load_model(grain).generator.float().state_dict())
+    if grain is not None:
+        model.set_denoise_weights(load_model(grain).generator.float().state_dict())
     return model.set_calibration(None)  # it was the other generator's: run `python -m benchmarks.calibration fit`
 
 
