@@ -404,7 +404,7 @@ def test_judges_that_are_none(tmp_path, tiny_model):
 def test_processes_that_do_not_know_of_each_other(data, monkeypatch, capsys):
     """As on an accelerator that Accelerate does not spread over, when torchrun starts two."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(accelerate, "PartialState", lambda cpu: SimpleNamespace(num_processes=1, device="cpu"))
+    monkeypatch.setattr(accelerate, "PartialState", lambda cpu, timeout: SimpleNamespace(num_processes=1, device="cpu"))
     message = refused(capsys, "--lr", data / "lr", "--sr", f"x={data / 'hr'}")
     assert "2 processes were launched but Accelerate sees 1" in message
 
