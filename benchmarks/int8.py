@@ -37,7 +37,7 @@ from ssg_hub.quantization.gates import compare
 from ssg_hub.upscaling.engines import compiled
 from ssg_hub.upscaling.engines.openvino import EXAMPLES
 
-PHOTOGRAPHS, MOST = 24, 8  # to fit to; of a set, to check on
+PHOTOGRAPHS, MOST = 40, 8  # to fit to; of a set, to check on
 
 
 def main() -> None:

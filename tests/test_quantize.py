@@ -1,6 +1,7 @@
 """int8: what is stored comes back, the fit beats plain rounding, the engine uses it for its own weights only."""
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from standins import Difference
 from torch import nn
 
 from ssg_hub.cli import main
-from ssg_hub.commands.quantize import find_most
+from ssg_hub.commands.quantize import find_most, split
 from ssg_hub.errors import CheckpointError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel
@@ -142,6 +143,14 @@ def test_the_most_layers_that_pass_are_found(most, passes, tried):
 
     assert find_most(attempt, most) == max((number for number in tried if number <= passes), default=None)
     assert seen == tried
+
+
+def test_each_folder_has_its_share_of_the_pictures_held_out():
+    many, few = ([Path(kind, str(number)) for number in range(count)] for kind, count in (("many", 600), ("few", 11)))
+    fitted, held_out = split([many, few])
+    assert held_out == [*many[:600:50], *few[::5]]  # twelve of the many, every fifth of the few
+    assert not set(fitted) & set(held_out) and len(fitted) <= 28
+    assert split([few[:2], many[:2]]) == ([], [*few[:2], *many[:2]])  # too few to fit to
 
 
 def test_layers_before_the_first_in_int8_stay_as_they_were(generator, pictures):
