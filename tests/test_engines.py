@@ -308,7 +308,7 @@ def test_the_environment_chooses_where_the_call_does_not(monkeypatch):
 def test_memory_does_not_grow_with_every_size_of_picture():
     """OpenVINO writes code for each shape that it meets, and by itself keeps nearly all of it: 5 MB a size."""
     from ssg_hub import SSGModel
-    from ssg_hub.demo.line import give_memory_back
+    from ssg_hub.memory import give_memory_back
 
     def upscale_some(numbers: range) -> int:
         for number in numbers:

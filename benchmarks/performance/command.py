@@ -57,15 +57,18 @@ def measure_start(model: str, rounds: int) -> dict[str, float]:
     return found | {"network": (found.pop("pictures") - found["picture"]) / MORE}
 
 
-def measure_sizes(model: str, megapixels: list[float], result: str, *options: str) -> list[dict]:
-    """Wall seconds, and peak bytes above an interpreter with torch, by megapixels of the file `result`."""
+def measure_sizes(model: str, megapixels: list[float], widest: int | None, result: str, *options: str) -> list[dict]:
+    """Wall seconds, and peak bytes above an interpreter with torch, by megapixels of the file `result`.
+
+    Results are square, or higher where they would be more than `widest` pixels wide.
+    """
     bare = run_child()["peak"]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for size in megapixels:
-            side = round((size * 1e6) ** 0.5 / 4)
+            width = min((size * 1e6) ** 0.5, widest or np.inf)
             photo = Path(folder, f"{size}.tif")
-            write_noise(photo, side, side)
+            write_noise(photo, round(width / 4), round(size * 1e6 / width / 4))
             target = Path(folder, result)
             took = run_child(
                 "upscale", photo, "-o", target, "--model", model, "--max-pixels", 10**9, "--overwrite", "-q", *options

@@ -31,7 +31,7 @@ def plot_sizes(rows: list[dict], ways: dict[str, list[dict]]) -> Path:
     """Memory, by way of upscaling, and cost against megapixels of the result."""
     figure, (memory, cost) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     sizes = [row["megapixels"] for row in rows]
-    for (way, found), color in zip(ways.items(), ("#9ca3af", "#2563eb"), strict=True):
+    for (way, found), color in zip(ways.items(), ("#9ca3af", "#2563eb", "#16a34a"), strict=True):
         values = [row["bytes"] / 1e6 for row in found]
         memory.plot([row["megapixels"] for row in found], values, "o-", color=color, label=way)
     memory.legend(frameon=False)

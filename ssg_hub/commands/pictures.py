@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, SSGError
+from ..memory import return_large_blocks
 from .bar import Bar
 from .jobs import Job, check_job
 from .manifest import Manifest
@@ -98,6 +99,7 @@ class Loop:
 
     def _stream(self, job: Job, bar: Bar, began: float) -> None:
         """Upscale a picture from file to file and print the outcome."""
+        return_large_blocks()
         image, mask = (
             None if path is None or (path.exists() and not self.overwrite) else path for path in (job.image, job.mask)
         )

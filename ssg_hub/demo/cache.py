@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
-from .line import give_memory_back
+from ..memory import give_memory_back
 from .refusals import Refused
 
 log = logging.getLogger("ssg_hub.demo")

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import contextvars
-import ctypes
 import gc
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from ..memory import give_memory_back
 from ..upscaling.progress import Progress
 from .refusals import Cancelled, Refused
 
@@ -139,12 +138,3 @@ def settle() -> None:
     """What is in memory now, such as libraries and models, stays: later collections need not look through it."""
     gc.collect()
     gc.freeze()
-
-
-def give_memory_back() -> None:
-    """Collect garbage and let glibc return its free pages to the system, so that a server's size does not creep up."""
-    gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # other C libraries do it by themselves
-            trim(0)

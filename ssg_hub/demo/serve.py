@@ -19,6 +19,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from ..loading import load_model
+from ..memory import return_large_blocks
 from . import decoding, viewer
 from .archive import archive_route
 from .cache import swept
@@ -38,6 +39,7 @@ def main(**options) -> None:
     """Serve the page until the process is ended; settings come from the environment, `options` go to `launch`."""
     # As a container ends it: Gradio then closes in order, and the cache is emptied.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return_large_blocks()
     settings = from_environment()
     launch(build_demo(load_model(settings.model), settings), **options)
 
