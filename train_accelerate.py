@@ -21,7 +21,7 @@ from ssg_hub.data.crops import LabeledCrops
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
 from ssg_hub.networks.guide import Guide
-from ssg_hub.training.adversary import View, choose_view, join, new_discriminator
+from ssg_hub.training.adversary import View, choose_view, first_discriminator, join, save_discriminator
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.batches import adversarial_crops, degrade_some, source_crops, source_pair
 from ssg_hub.training.checks import check_labels
@@ -159,6 +159,8 @@ def adversarial(
         stage.losses = {name: torch.as_tensor(value).detach() for name, value in losses.items()}
         if stage.validation_due():
             stage.validate(dev, players.ema.module, players.guide)
+    if run.accelerator.is_main_process and config.adversarial_weight:
+        save_discriminator(players.discriminator.bare, config.output_dir)
     run.accelerator.free_memory()
     return players.ema.module, stage.scores
 
@@ -171,7 +173,7 @@ def gather_players(
     last_layer = generator.last_layer
     generator, ema = start_generator(generator, run)
     guide = guide and guide.to(accelerator.device)
-    discriminator = in_memory_format(new_discriminator(config, guide), config)
+    discriminator = in_memory_format(first_discriminator(config, guide), config)
     if config.compile:
         torch._functorch.config.donated_buffer = False  # the balance goes backward through a graph that is kept
         discriminator.compile()

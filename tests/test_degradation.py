@@ -71,6 +71,23 @@ def test_a_sample_does_not_depend_on_its_neighbours(name):
         assert (alone - together[i]).abs().gt(1e-5).float().mean() < 0.02  # rounding of sums in another order
 
 
+def test_a_degradation_named_twice_has_two_chances_and_works_once():
+    class Counted(BicubicDegradation):
+        calls = 0
+
+        def degrade_with_grain(self, hr, scale, generator=None):
+            self.calls += 1
+            lr, grain = super().degrade_with_grain(hr, scale, generator)
+            return lr * 0, grain
+
+    hr, counted = torch.rand(200, 3, 8, 8) / 2 + 0.5, Counted()
+    lr = Mixture([counted, BicubicDegradation(), counted, counted]).degrade(hr, 4, generators(*range(200)))
+    assert counted.calls == 1
+    assert 0.65 < (lr.amax((1, 2, 3)) == 0).float().mean() < 0.85
+    same = load_degradation("generic+bicubic+generic").parts
+    assert same[0] is same[2] and [type(part) for part in same] == [GenericPrior, BicubicDegradation, GenericPrior]
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_other_scales(scale):
     assert GenericPrior().degrade(torch.rand(2, 3, 32, 32), scale, generators(0, 1)).shape[-1] == 32 // scale

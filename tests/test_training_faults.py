@@ -272,6 +272,15 @@ def test_a_generator_that_is_not_finite_stops_at_once(data, tmp_path, tiny_model
     refuse(config, CheckpointError, "conv_last.bias")
 
 
+def test_a_discriminator_that_cannot_be_gone_on_with_is_refused(finished, data, tmp_path):
+    whole, damaged = finished / "run/discriminator.safetensors", tmp_path / "damaged.safetensors"
+    shutil.copy(whole, damaged)
+    cut(damaged)
+    refuse(write_config(tmp_path, data, discriminator_weights=str(damaged)), CheckpointError, "discriminator weights")
+    other = write_config(tmp_path, data, discriminator_weights=str(whole), discriminator="patch")
+    refuse(other, CheckpointError, "weights of patch with")
+
+
 def test_a_trunk_that_does_not_fit_is_refused(data, tmp_path):
     torch.save({"_conv_stem.weight": torch.zeros(32, 3, 3, 3)}, tmp_path / "trunk.pth")
     keys = {"guide_model": None, "guide_steps": 1, "guide_backbone": str(tmp_path / "trunk.pth")}

@@ -1,12 +1,14 @@
 """What one adversarial step changes and what it leaves alone, watched at every update of the script's own loop."""
 
 import math
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 from tiny_run import random_heads, signals_kept, write_config
 
 import train_accelerate
@@ -49,13 +51,13 @@ def watch(data, tmp_path, monkeypatch):
                 """Nothing is kept."""
 
         monkeypatch.setattr(train_accelerate, "Stage", WatchedStage)
-        build = train_accelerate.new_discriminator
+        build = train_accelerate.first_discriminator
 
         def build_watched(*arguments):
             seen.networks["discriminator"] = build(*arguments)
             return seen.networks["discriminator"]
 
-        monkeypatch.setattr(train_accelerate, "new_discriminator", build_watched)
+        monkeypatch.setattr(train_accelerate, "first_discriminator", build_watched)
         with signals_kept():
             session = Run(config)
             guide = first_guide(config)
@@ -88,6 +90,16 @@ def test_each_update_moves_its_own_network_alone(watch):
     for name, value in after_g["ema"].items():
         expected = torch.lerp(value, after_g["generator"][name], 1 - decay)
         assert torch.allclose(after_d["ema"][name], expected, atol=1e-6)
+
+
+def test_a_run_hands_its_discriminator_on_to_the_next(watch, data, tmp_path):
+    learnt = watch(adversarial_steps=2)
+    file = tmp_path / "run/discriminator.safetensors"
+    shutil.copy(file, tmp_path / "kept.safetensors")
+    state = load_file(file)
+    assert all(torch.equal(state[name], value) for name, value in learnt.networks["discriminator"].state_dict().items())
+    begins = watch(adversarial_steps=1, discriminator_weights=str(tmp_path / "kept.safetensors")).updates[0]
+    assert begins[0] == "generator" and not differ(begins[3]["discriminator"], state)
 
 
 def test_a_joint_guide_is_moved_by_its_own_update_alone(watch):

@@ -14,7 +14,7 @@ def load_degradation(name: str):
 
     Args:
         name: "bicubic", "generic", a bank (the folder of one, or the id of a Hub repository that has one), or several
-            of these joined by "+".
+            of these joined by "+"; one that is named n times has n chances.
 
     Returns:
         An object with `degrade(hr, scale, generator) -> lr`, and `degrade_with_grain(…) -> (lr, grain)` where the noise
@@ -25,7 +25,9 @@ def load_degradation(name: str):
         HubError: the Hub refused or was out of reach.
     """
     if "+" in name and not Path(name).is_dir():
-        return Mixture([load_degradation(part.strip()) for part in name.split("+")])
+        names = [part.strip() for part in name.split("+")]
+        parts = {part: load_degradation(part) for part in dict.fromkeys(names)}
+        return Mixture([parts[part] for part in names])
     if name in (known := {"bicubic": BicubicDegradation, "generic": GenericPrior}):
         return known[name]()
     from .bank import DegradationBank

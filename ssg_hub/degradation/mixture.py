@@ -1,13 +1,12 @@
 """Several degradations in one batch: each sample is made by one of them, chosen at random."""
 
-import torch
 from torch import Tensor
 
 from .ops import Generators, uniform
 
 
 class Mixture:
-    """Chooses among degradations with equal chances.
+    """Chooses among degradations with equal chances; one that is listed n times has n chances.
 
     Args:
         parts: objects with `degrade_with_grain(hr, scale, generator) -> (lr, grain)`.
@@ -24,9 +23,9 @@ class Mixture:
         """`degrade`, and the noise that is in LR, of the same shape (before compression)."""
         choice = uniform(0, len(self.parts), hr.shape[0], generator).long().clamp(max=len(self.parts) - 1)
         lr, grain = (hr.new_empty(*hr.shape[:2], *(side // scale for side in hr.shape[-2:])) for _ in range(2))
-        for index, part in enumerate(self.parts):
-            chosen = torch.nonzero(choice == index).flatten()
-            if len(chosen):
-                own = [generator[i] for i in chosen.tolist()] if isinstance(generator, list) else generator
+        for part in {id(part): part for part in self.parts}.values():  # one that is listed twice works once
+            chosen = [index for index, number in enumerate(choice.tolist()) if self.parts[number] is part]
+            if chosen:
+                own = [generator[index] for index in chosen] if isinstance(generator, list) else generator
                 lr[chosen], grain[chosen] = part.degrade_with_grain(hr[chosen], scale, own)
         return lr, grain

@@ -119,12 +119,9 @@ class LPIPSVGG(nn.Module):
         """Distance (B,) of `sr` from `hr`. Raises ImageError: shapes that differ, or sides under 16 pixels."""
         _check_pair(sr, hr)
         with torch.no_grad():
-            wanted = [_unit(x) for x in self.features(hr)]
-        distances = [
-            ((_unit(x) - y).square() * head).sum(1).mean((1, 2))
-            for x, y, head in zip(self.features(sr), wanted, self.heads, strict=True)
-        ]
-        return torch.stack(distances).sum(0)
+            wanted = self.features(hr)
+        maps = zip(self.features(sr), wanted, self.heads, strict=True)
+        return torch.stack([_direction_distance(x, y, head) for x, y, head in maps]).sum(0)
 
 
 class DISTS(nn.Module):
@@ -169,12 +166,7 @@ class DISTS(nn.Module):
         similarity = sr.new_zeros(len(sr), dtype=torch.float32)
         weights = zip(self.texture.split(self.channels), self.structure.split(self.channels), strict=True)
         for x, y, (texture, structure) in zip([sr, *self.features(sr)], wanted, weights, strict=True):
-            x, y = x.float().flatten(2), y.float().flatten(2)
-            mean_x, mean_y = x.mean(2), y.mean(2)
-            off_x, off_y = x - mean_x.unsqueeze(2), y - mean_y.unsqueeze(2)
-            means = (2 * mean_x * mean_y + self.STABLE) / (mean_x.square() + mean_y.square() + self.STABLE)
-            spread = off_x.square().mean(2) + off_y.square().mean(2)
-            correlations = (2 * (off_x * off_y).mean(2) + self.STABLE) / (spread + self.STABLE)
+            means, correlations = _similar_statistics(x, y, self.STABLE)
             similarity = similarity + means @ texture + correlations @ structure
         return 1 - similarity
 
@@ -267,6 +259,21 @@ def _check_pair(sr: Tensor, hr: Tensor) -> None:
             f"the pictures to compare are {tuple(sr.shape)} and {tuple(hr.shape)}; both must be the same (B, 3, H, W) "
             f"with sides of at least {SMALLEST} pixels. Crop or resize them."
         )
+
+
+def _direction_distance(x: Tensor, y: Tensor, head: Tensor) -> Tensor:
+    """LPIPS of one activation, (B, C, H, W) each, weighted by `head` (1, C, 1, 1): (B,)."""
+    return ((_unit(x) - _unit(y)).square() * head).sum(1).mean((1, 2))
+
+
+def _similar_statistics(x: Tensor, y: Tensor, stable: float) -> tuple[Tensor, Tensor]:
+    """DISTS' similarity of means and of structure of one activation, (B, C, H, W) each: two of (B, C), at most 1."""
+    x, y = x.float().flatten(2), y.float().flatten(2)
+    mean_x, mean_y = x.mean(2), y.mean(2)
+    off_x, off_y = x - mean_x.unsqueeze(2), y - mean_y.unsqueeze(2)
+    means = (2 * mean_x * mean_y + stable) / (mean_x.square() + mean_y.square() + stable)
+    spread = off_x.square().mean(2) + off_y.square().mean(2)
+    return means, (2 * (off_x * off_y).mean(2) + stable) / (spread + stable)
 
 
 def _unit(x: Tensor) -> Tensor:

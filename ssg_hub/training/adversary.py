@@ -1,20 +1,46 @@
 """What a discriminator is shown: the picture, or what VGG16 or the guide see in it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..networks.discriminators import build_discriminator
 from ..networks.guide import Guide
-from ..networks.perceptual import SharedFeatures
+from ..networks.perceptual import SharedFeatures, pick, read_tensors
 from .config import TrainConfig
 
 View = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 
-def new_discriminator(config: TrainConfig, guide: Guide | None) -> nn.Module:
+FILE = "discriminator.safetensors"  # in the run's folder, beside the model
+
+
+def first_discriminator(config: TrainConfig, guide: Guide | None) -> nn.Module:
+    """The discriminator as a run begins with it: that of an earlier run, or a new one.
+
+    Raises:
+        CheckpointError: `discriminator_weights` are damaged or of another discriminator.
+        ConfigError: `semantic` without a guide.
+    """
+    discriminator = _build(config, guide)
+    if path := config.discriminator_weights:
+        tensors, needed = read_tensors(path, "discriminator weights"), discriminator.state_dict()
+        wanted = f"weights of {config.discriminator} with {config.discriminator_features} features"
+        discriminator.load_state_dict({name: pick(tensors, name, x.shape, path, wanted) for name, x in needed.items()})
+    return discriminator
+
+
+def save_discriminator(discriminator: nn.Module, folder: Path) -> None:
+    """Write `discriminator.safetensors`: a run that goes on from this one's generator should not begin without it."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in discriminator.state_dict().items()}
+    save_file(tensors, folder / FILE)
+
+
+def _build(config: TrainConfig, guide: Guide | None) -> nn.Module:
     """The discriminator that the config names; `semantic` is built for what the guide sees."""
     if config.discriminator != "semantic":
         return build_discriminator(config.discriminator, config.discriminator_features)

@@ -10,6 +10,7 @@ from ..data.tables import fingerprint, load_pairs, load_pictures, open_cell, ope
 from ..degradation import load_degradation
 from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
+from ..networks.perceptual import read_tensors
 from .config import TrainConfig
 
 CHECKED_LABELS = 200  # of each table; the others are checked when they are read
@@ -20,10 +21,13 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
 
     Raises:
         ConfigError: one that is missing or incomplete, before the first step instead of hours after it.
+        CheckpointError: weights of a discriminator that are damaged.
     """
     for name, value in config:
         if isinstance(value, Path) and name not in ("output_dir", "data_root") and not value.is_file():
             raise ConfigError(f"{name}: there is no file {value}. Correct the path, or leave the key out.")
+    if config.discriminator_weights:
+        read_tensors(config.discriminator_weights, "discriminator weights")
     load_degradation(config.degradation)
     entries = [*config.guide_data, *config.target, *config.dev_lr, *filter(None, (config.dev_hr, config.dev_labeled))]
     for entry in {*config.guide_data, *filter(None, [config.dev_labeled])}:

@@ -88,6 +88,9 @@ class TrainConfig(BaseModel):
     adversarial_weight: float = Field(default=0.1, ge=0)
     discriminator: Literal["unet", "patch", "features", "semantic"] = "unet"
     discriminator_features: int = Field(default=32, gt=0)
+    discriminator_weights: Path | None = Field(
+        default=None, description="of an earlier run, its discriminator.safetensors; else a new one"
+    )
     discriminator_lr: float = Field(default=1e-4, gt=0)
     discriminator_warmup_steps: int = Field(
         default=0, ge=0, description="first steps of the stage, in which the discriminator alone is trained"
