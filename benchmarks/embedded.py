@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor, nn
 
 from ssg_hub.loading import EMBEDDED, load_model
 from ssg_hub.model import SSGModel
@@ -43,13 +44,17 @@ def main() -> None:
 
 def join_generators(base: str, clean: list[str], grain: str | None) -> SSGModel:
     """The base model with another generator: the mean of `clean`, and `grain`, if any, as the second set of weights."""
-    model, sources = load_model(base), [load_model(where) for where in clean]
-    states = [source.generator.float().state_dict() for source in sources]
-    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
-    model.generator.float().load_state_dict(mean)
+    model = load_model(base)
+    model.generator.float().load_state_dict(mean_weights([load_model(where).generator for where in clean]))
     if grain is not None:
         model.set_denoise_weights(load_model(grain).generator.float().state_dict())
     return model.set_calibration(None)  # it was the other generator's: run `python -m benchmarks.calibration fit`
+
+
+def mean_weights(networks: list[nn.Module]) -> dict[str, Tensor]:
+    """The mean of the weights of networks of one architecture, in float32."""
+    states = [network.float().state_dict() for network in networks]
+    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
 
 
 if __name__ == "__main__":
