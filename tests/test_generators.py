@@ -39,6 +39,15 @@ def test_compact_adds_to_the_enlarged_input():
     assert torch.equal(network(lr), lr.repeat_interleave(4, -1).repeat_interleave(4, -2))
 
 
+@pytest.mark.parametrize("convs", [2, 16, 32])
+def test_a_new_compact_network_sees_the_picture(convs):
+    """However deep, its residual depends on the picture: otherwise training from scratch never begins."""
+    torch.manual_seed(0)
+    network = SRVGGNetCompact(32, convs)
+    a, b = (network.body(torch.rand(1, 3, 12, 12)) for _ in range(2))
+    assert 0.001 < (a - b).std() < 0.2
+
+
 def test_dense_block_against_its_definition():
     from ssg_hub.networks.rrdb import ResidualDenseBlock
 

@@ -12,6 +12,8 @@ from .registry import Generator, NcnnLayer
 if TYPE_CHECKING:
     from .int8 import Int8
 
+PRELU = 0.25  # the slope of torch's PReLU at first
+
 
 class SRVGGNetCompact(Generator, name="compact"):
     """Real-ESRGAN's compact network (Wang et al., ICCV-W 2021): plain convolutions in LR space, then pixel shuffle.
@@ -36,10 +38,23 @@ class SRVGGNetCompact(Generator, name="compact"):
             layers += [nn.Conv2d(features, features, 3, padding=1), nn.PReLU(features)]
         layers.append(nn.Conv2d(features, 3 * scale**2, 3, padding=1))
         self.body = nn.Sequential(*layers)
+        self._set_initial_weights()
 
     def forward(self, lr: Tensor) -> Tensor:
         residual = F.pixel_shuffle(self.body(lr), self.scale)
         return residual + F.interpolate(lr, scale_factor=self.scale, mode="nearest")
+
+    def _set_initial_weights(self) -> None:
+        """He initialisation for PReLU, biases zero, and a small residual at first.
+
+        PyTorch's own initialisation shrinks the signal to two fifths in each layer. After 18 layers the picture has no
+        influence on the residual, and training from scratch never begins.
+        """
+        convs = [layer for layer in self.body if isinstance(layer, nn.Conv2d)]
+        for conv in convs:
+            nn.init.kaiming_normal_(conv.weight, a=PRELU)
+            nn.init.zeros_(cast(Tensor, conv.bias))
+        convs[-1].weight.data.mul_(0.1)
 
     @property
     def last_layer(self) -> nn.Parameter:
