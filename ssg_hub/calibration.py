@@ -110,7 +110,7 @@ class Calibration:
         return cls(ordered, tuple(map(float, terms)), _read_thresholds(thresholds), config["verified"])
 
 
-def _read_thresholds(thresholds: object) -> dict[float, float]:
+def _read_thresholds(thresholds: Any) -> dict[float, float]:
     try:
         found = {float(risk): threshold for risk, threshold in thresholds.items()}
         if _all_finite(found.values()) and all(0 < risk < 1 and 0 <= found[risk] <= 1 for risk in found):

@@ -43,7 +43,7 @@ class PlainModel(Upscaler):
         self._device = torch.device("cpu")
 
     @cached_property
-    def guide(self) -> Guide | None:
+    def guide(self) -> Guide | None:  # type: ignore[override]  # mypy takes a cached property for read-only
         guide = self._make_guide()
         return guide and guide.to(self._device)
 

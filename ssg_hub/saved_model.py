@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
@@ -26,7 +27,7 @@ LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offlo
 class SavedModel(ModelMixin, ConfigMixin):
     """diffusers' model base with our checks before a file is read, our card, and all-or-nothing saving."""
 
-    config_name = "config.json"
+    config_name = "config.json"  # type: ignore[assignment]  # in diffusers None, which subclasses replace
     if TYPE_CHECKING:  # diffusers calls it a dict; its values are attributes too
         config: Any
 
@@ -35,13 +36,13 @@ class SavedModel(ModelMixin, ConfigMixin):
         """The model of a config without memory for its weights; raises ConfigError where it could not run."""
         raise NotImplementedError
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]  # diffusers' wrapper hides what it takes
         """Move or cast, as for any module."""
         with _quiet_diffusers():  # it warns of modules kept in float32, also when there are none
             return super().to(*args, **kwargs)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # has a default; takes no other path than str and Path
         cls,
         pretrained_model_name_or_path: str | Path | None = None,
         *,
@@ -110,7 +111,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         int8.attach(model.generator, folder)
         return model
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]  # takes no other path than str and Path
         self,
         save_directory: str | Path,
         *,
@@ -151,10 +152,15 @@ class SavedModel(ModelMixin, ConfigMixin):
         folder = Path(save_directory).expanduser()
         self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size)
         if push_to_hub:
-            shown = {"variant": variant, "pictures": pictures, "max_shard_size": max_shard_size}
-            self.push_to_hub(repo_id or folder.resolve().name, **shown, **push_options)
+            self.push_to_hub(
+                repo_id or folder.resolve().name,
+                variant=variant,
+                pictures=pictures,
+                max_shard_size=max_shard_size,
+                **push_options,
+            )
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]  # all but the name by keyword; returns the commit, which is its URL too
         self,
         repo_id: str,
         *,

@@ -17,12 +17,14 @@ from ..degradation.learning.estimate import learn_from
 from ..degradation.learning.pictures import read_pictures
 from ..errors import ConfigError, HubError, ImageError
 from ..loading import EMBEDDED, load_guide, load_model
+from ..networks.guide import Guide
+from ..networks.registry import Generator
 from ..training.script import check_installed, load_script
 from .exam import FIGURES, MARGIN, Exam, count_points, find_measures, is_better
 from .inspection import look, too_few
 from .materials import Materials, cut_own, cut_sharp
 from .plan import Request, list_found, read_plan, write_plan
-from .recipe import GENERIC_SHARE, build_config, default_minutes
+from .recipe import GENERIC_SHARE, build_config, default_minutes, trainable_scale
 from .report import write_report
 from .together import Team
 from .words import tell_camera
@@ -107,8 +109,8 @@ def adapt(
     if not minutes > 0:
         raise ConfigError(f"minutes is {minutes}; it must be more than 0.")
     team, folder = Team(), Path(output)
-    names = [None if name is None else str(name) for name in (model, hr, guide)]
-    request = Request(str(pictures), list_found(Path(pictures)), *names, seed, anyway)
+    sharp, reader = (None if name is None else str(name) for name in (hr, guide))
+    request = Request(str(pictures), list_found(Path(pictures)), str(model), sharp, reader, seed, anyway)
     vgg = team.by_one(lambda: find_vgg(perceptual_weights))
     tell = tell if team.leads else lambda line: None
     plan = team.by_one(lambda: prepare(folder, request, vgg, lpips, tell))
@@ -130,6 +132,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
         return plan
     began = time.monotonic()
     start, guide = _load_networks(request)
+    scale = trainable_scale(start)
     pictures = read_pictures(request.pictures)
     notes = [f"left out: {count} {reason}" for reason, count in pictures.skipped.items()]
     _object([few] if (few := too_few(len(pictures.pixels))) else [], request, notes)
@@ -138,7 +141,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
             f"{request.pictures} has {len(pictures.pixels)} usable pictures; 3 is the very least. Add some."
         )
     tell(f"learning the camera from {len(pictures.pixels)} pictures")
-    bank = learn_from(pictures, start.scale, seed=request.seed)
+    bank = learn_from(pictures, scale, seed=request.seed)
     _object(look(pictures, bank), request, notes)
     for line in tell_camera(bank):
         tell(line)
@@ -246,7 +249,7 @@ def _object(objections: list[str], request: Request, notes: list[str]) -> None:
     notes += objections
 
 
-def _load_networks(request: Request) -> tuple:
+def _load_networks(request: Request) -> "tuple[SSGModel, Guide | None]":
     """The model to start with, and the guide."""
     start = load_model(request.model)
     return start, start.guide if request.guide is None else load_guide(request.guide)
@@ -256,11 +259,13 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _ready(model: "SSGModel") -> torch.nn.Module:
+def _ready(model: "SSGModel") -> Generator:
     return model.generator.to(_device()).eval()
 
 
-def _on_device(measures: dict, guide) -> tuple[dict, object]:
+def _on_device(
+    measures: dict[str, torch.nn.Module], guide: Guide | None
+) -> tuple[dict[str, torch.nn.Module], Guide | None]:
     device = _device()
     return {name: network.to(device) for name, network in measures.items()}, guide and guide.to(device).eval()
 

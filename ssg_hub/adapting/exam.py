@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..evaluation.metrics import color_drift, flat_noise
 from ..networks.guide import Guide
+from ..networks.registry import Generator
 from ..training.losses import pseudo_labels
 from .materials import Materials, read_pieces
 
@@ -69,7 +70,7 @@ class Exam:
         self.own, self.distances, self.teacher = read_pieces(materials.own), distances, teacher
 
     @torch.inference_mode()
-    def sit(self, generator: nn.Module) -> dict[str, float]:
+    def sit(self, generator: Generator) -> dict[str, float]:
         """The figures of a generator, by the names of FIGURES; those that cannot be measured are left out."""
         device, scale = next(generator.parameters()).device, generator.scale
         found: dict[str, list[float]] = {}
@@ -112,7 +113,7 @@ def is_better(points: Mapping[str, float]) -> bool:
     return sum(points.values()) >= MARGIN
 
 
-def _upscale(generator: nn.Module, lr: Tensor) -> Tensor:
+def _upscale(generator: Generator, lr: Tensor) -> Tensor:
     """SR in the 256 levels that a picture file has."""
     return (generator(lr).float().clamp(0, 1) * 255).round() / 255
 
@@ -133,7 +134,7 @@ def _compare_readings(note, teacher: Guide, sr: Tensor, lr: Tensor, scale: int) 
         note("disagreement", 100 * (logits.argmax(1) != wanted)[counted].float().mean())
 
 
-def _worst_constant(generator: nn.Module, device: torch.device) -> float:
+def _worst_constant(generator: Generator, device: torch.device) -> float:
     """By how many levels the worst pixel of the worst one-colour picture is off, its edge left out."""
     flat = torch.tensor(COLORS, device=device).view(-1, 3, 1, 1).expand(-1, -1, FLAT_SIDE, FLAT_SIDE) / 255
     sr = _upscale(generator, flat)
@@ -146,6 +147,6 @@ def find_measures(vgg: Path, where: str | None) -> dict[str, nn.Module]:
     from ..evaluation.distances import find_distances
     from ..networks.perceptual import DISTS
 
-    found = {"dists": DISTS(weights=vgg)}
+    found: dict[str, nn.Module] = {"dists": DISTS(weights=vgg)}
     lpips = find_distances(where).get("lpips")
     return {"lpips": lpips, **found} if lpips is not None else found

@@ -2,18 +2,34 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
+from ..errors import ConfigError
 from .materials import Materials
 
 if TYPE_CHECKING:
     from ..model import SSGModel
-    from ..training.config import TrainConfig
+    from ..training.config import Scale, TrainConfig
 
 GENERIC_SHARE = 0.25  # of the source pairs that the generic prior makes: what the pictures did not show
 GPU_MINUTES, CPU_MINUTES, SLOW_MINUTES = 5.0, 10.0, 20.0  # the budget, where none is given
+
+
+def trainable_scale(model: "SSGModel") -> "Scale":
+    """How many times a model enlarges.
+
+    Raises:
+        ConfigError: the training has no such scale.
+    """
+    from ..training.config import Scale
+
+    for scale in get_args(Scale):
+        if scale == model.scale:
+            return scale
+    known = ", ".join(map(str, get_args(Scale)))
+    raise ConfigError(f"the model enlarges {model.scale} times; adapting is for {known}. Start with another model.")
 
 
 def default_minutes() -> float:
@@ -61,7 +77,7 @@ def build_config(
     return TrainConfig(
         output_dir=output,
         seed=seed,
-        scale=start.scale,
+        scale=trainable_scale(start),
         generator_weights=model,
         guide_model=guide,
         void_id=255,

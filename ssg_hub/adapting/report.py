@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..degradation.bank import DegradationBank
 from ..degradation.contact_sheet import draw_contact_sheet
+from ..networks.registry import Generator
 from .exam import FIGURES, MARGIN
 from .materials import PHOTOGRAPHS, read_pieces
 from .words import tell_camera
@@ -41,7 +42,7 @@ def write_report(
     notes: list[str],
     bank: DegradationBank,
     figures: tuple[Mapping[str, float], Mapping[str, float], Mapping[str, float]],
-    generators: tuple[nn.Module, nn.Module],
+    generators: tuple[Generator, Generator],
     shown: Path,
 ) -> None:
     """Write the report.
@@ -78,9 +79,9 @@ def write_report(
 
 
 @torch.inference_mode()
-def _row(lr: Tensor, generators: tuple[nn.Module, nn.Module]) -> str:
+def _row(lr: Tensor, generators: tuple[Generator, Generator]) -> str:
     device, scale = next(generators[0].parameters()).device, generators[0].scale
-    size = tuple(scale * side for side in lr.shape[:1:-1])
+    size = (scale * lr.shape[3], scale * lr.shape[2])
     images = [_to_image(lr).resize(size, Image.Resampling.BICUBIC), *(_to_image(g(lr.to(device))) for g in generators)]
     titles = ("your picture", "before", "after")
     return f'<div class="row">{"".join(_figure(image, name) for image, name in zip(images, titles, strict=True))}</div>'

@@ -43,7 +43,8 @@ def archive_route(cache: Path) -> Route:
 
 def write_zip(files: list[Path]) -> Iterator[bytes]:
     """The bytes of a ZIP of these files, stored as they are; files of one name are numbered."""
-    sink, names = _Sink(), set()
+    sink = _Sink()
+    names: set[str] = set()
     with zipfile.ZipFile(sink, "w") as archive:
         for path in files:
             if not path.is_file():
@@ -76,6 +77,9 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
     def take(self) -> bytes:

@@ -12,7 +12,7 @@ A clip waits in the same line as the pictures, in the same cache, behind the sam
 
 import importlib.util
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -277,7 +277,7 @@ class ClipRoom:
     def _work(self, path: str, model: str, wanted: ClipRequest, compared: bool) -> ClipRun:
         return ClipRun(self.workshop, self.line, self.ledger, path, model, wanted, compared)
 
-    async def _follow(self, work: ClipRun, ticket: Ticket) -> AsyncIterator[Ticket]:
+    async def _follow(self, work: ClipRun, ticket: Ticket) -> AsyncGenerator[Ticket, None]:
         """Hand in step after step; yields the ticket every moment."""
         try:
             while not work.done:

@@ -283,4 +283,10 @@ def _rehearse(path: str, max_pixels: int, **options) -> int:
     return clip_reading.rehearse(path, **options)
 
 
-TASKS = {"size": _size, "read": _read, "preview": _preview, "clip": _clip, "rehearse": _rehearse}
+TASKS: dict[str, Callable[..., Any]] = {
+    "size": _size,
+    "read": _read,
+    "preview": _preview,
+    "clip": _clip,
+    "rehearse": _rehearse,
+}

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import gradio as gr
 from gradio import state_holder
+from gradio.block_function import BlockFunction
 from gradio.data_classes import FileData, ImageData
 from gradio_client.utils import is_http_url_like
 
@@ -25,21 +27,21 @@ def picture_input(fetch: Callable[[str], Awaitable[str]], **options) -> gr.Image
         options: as of `gr.Image`.
     """
     component = gr.Image(type="filepath", image_mode=None, format="png", **options)
-    component.preprocess = _uploaded_path
-    component.async_move_resource_to_block_cache = partial(
-        _to_cache, component.async_move_resource_to_block_cache, fetch
-    )
+    _take_uploads(component, fetch)
     return component
 
 
 def file_input(fetch: Callable[[str], Awaitable[str]], **options) -> gr.File:
     """A `gr.File` whose value is the path of the upload, or None; arguments as for `picture_input`."""
     component = gr.File(type="filepath", **options)
-    component.preprocess = _uploaded_path
-    component.async_move_resource_to_block_cache = partial(
-        _to_cache, component.async_move_resource_to_block_cache, fetch
-    )
+    _take_uploads(component, fetch)
     return component
+
+
+def _take_uploads(component: gr.Image | gr.File, fetch: Callable[[str], Awaitable[str]]) -> None:
+    move = component.async_move_resource_to_block_cache
+    component.preprocess = _uploaded_path  # type: ignore[method-assign, assignment]  # on purpose
+    component.async_move_resource_to_block_cache = partial(_to_cache, move, fetch)  # type: ignore[method-assign]
 
 
 async def _to_cache(move, fetch, source: str | Path | None) -> str | None:
@@ -62,7 +64,8 @@ def strengths_input(**options) -> gr.JSON:
     Gradio's own description, "type": {}, is no valid JSON schema, and MCP refuses every call of a tool that has it.
     """
     component = gr.JSON({}, **options)
-    component.api_info = lambda: {"type": "object", "additionalProperties": {"type": "number"}}
+    described = {"type": "object", "additionalProperties": {"type": "number"}}
+    component.api_info = lambda: described  # type: ignore[method-assign]  # on purpose
     return component
 
 
@@ -74,12 +77,13 @@ def fill_in_missing(demo: gr.Blocks, endpoint: str) -> None:
     """
     check = demo.validate_inputs
 
-    def filled(fn, inputs: list) -> None:
-        if fn.api_name == endpoint:
-            inputs.extend(component.value for component in fn.inputs[len(inputs) :])
-        check(fn, inputs)
+    def filled(block_fn: BlockFunction, inputs: list) -> None:
+        if block_fn.api_name == endpoint:
+            left = block_fn.inputs[len(inputs) :]
+            inputs.extend(component.value for component in left if isinstance(component, gr.components.Component))
+        check(block_fn, inputs)
 
-    demo.validate_inputs = filled
+    demo.validate_inputs = filled  # type: ignore[method-assign]  # on purpose
 
 
 def count_from(demo: gr.Blocks, number: int) -> None:
@@ -101,7 +105,7 @@ def mend_mcp() -> None:
     async def outputs(self, job) -> list:
         return list(await run_sync(job.result))  # our one tool has several
 
-    GradioMCPServer._execute_tool_without_progress = outputs
+    GradioMCPServer._execute_tool_without_progress = outputs  # type: ignore[method-assign]  # on purpose
 
 
 class LightSession(state_holder.SessionState):
@@ -112,7 +116,8 @@ class LightSession(state_holder.SessionState):
     """
 
     def __init__(self, blocks: gr.Blocks):
-        super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks=()))
+        bare = SimpleNamespace(default_config=blocks.default_config, blocks=())
+        super().__init__(cast(gr.Blocks, bare))  # it reads nothing else
 
     def _update_config(self, key: int) -> None:
         pass
@@ -123,4 +128,4 @@ class LightSession(state_holder.SessionState):
 
 def lighten_sessions() -> None:
     """Let all sessions that begin from now on be light ones."""
-    state_holder.SessionState = LightSession
+    state_holder.SessionState = LightSession  # type: ignore[misc]  # on purpose

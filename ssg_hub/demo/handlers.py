@@ -288,7 +288,7 @@ class Handlers:
                 result = self.workshop.run(model, picture, wanted, ticket.watch)
                 ticket.enter("writing")
                 files = write_files(result, Path(image).name, folder, wanted)
-            return str(files.picture), files.mask and str(files.mask), result.report
+            return str(files.picture), str(files.mask) if files.mask else None, result.report
 
         with plain_errors(image, "en"), self.line.visit():
             check_request(wanted)

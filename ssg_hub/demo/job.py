@@ -42,7 +42,7 @@ class Request:
 
     def options(self, labels: list[str]) -> dict:
         """The arguments of `model.upscale`; a class's strength is relative to the overall one."""
-        strength = self.strength
+        strength: float | dict[str, float] = self.strength
         if self.class_strength:
             by_class = {**dict.fromkeys(labels, 1.0), **self.class_strength}
             strength = {name: _product(value, self.strength) for name, value in by_class.items()}

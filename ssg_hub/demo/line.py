@@ -5,7 +5,7 @@ import contextlib
 import contextvars
 import gc
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -87,7 +87,7 @@ class Line:
         # With the request's context: on ZeroGPU it says whose GPU time this is.
         return self._worker.submit(contextvars.copy_context().run, self._serve, task, ticket)
 
-    async def follow(self, task: Callable[[Ticket], Any], ticket: Ticket) -> AsyncIterator[Ticket]:
+    async def follow(self, task: Callable[[Ticket], Any], ticket: Ticket) -> AsyncGenerator[Ticket, None]:
         """Hand in a task and yield its ticket every moment until it is done. Closed before that, it stops the ticket.
 
         A ticket may go with several tasks, one after the other.

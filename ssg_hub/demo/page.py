@@ -2,8 +2,10 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.i18n import I18nData
 from gradio.utils import get_upload_folder
 
 from ..loading import load_model
@@ -24,12 +26,28 @@ from .workshop import Workshop
 SIZES = (1, 2, 3, 4, 6, 8)
 FORMAT_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 TILES = (64, 128, 256)
-HEAVY = {"concurrency_limit": None, "show_progress": "hidden"}  # our own line lets one picture in at a time
+# our own line lets one picture in at a time
+HEAVY: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 ENDPOINT = 13  # the number of `/upscale`, whatever else the page gets: programs may have written it down
-LIGHT = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # works when the line is full, too
+# works when the line is full, too
+LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
+if TYPE_CHECKING:
+
+    class Page(gr.Blocks):
+        """The page, and what it runs on."""
+
+        i18n: gr.I18n
+        settings: Settings
+        workshop: Workshop
+        line: Line
+        ledger: Ledger
+else:
+    Page = gr.Blocks  # Gradio writes a .pyi file beside the source of a subclass
+
+
+def build_demo(model, settings: Settings | None = None) -> Page:
     """The page on a loaded model.
 
     Args:
@@ -41,8 +59,8 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
     ledger = Ledger(Path(get_upload_folder()), to_bytes(settings.max_stored))
     handlers = Handlers(workshop, Line(settings.queue_size), ledger)
     clips = ClipRoom(workshop, handlers.line, ledger)
-    with gr.Blocks(title="ssg-hub", analytics_enabled=False, fill_width=True) as demo:
-        part = {"made": gr.State(), "classes": gr.State([]), "class_strength": gr.State({})}
+    with Page(title="ssg-hub", analytics_enabled=False, fill_width=True) as demo:
+        part: dict = {"made": gr.State(), "classes": gr.State([]), "class_strength": gr.State({})}
         with gr.Row(elem_id="title"):
             gr.Markdown("# ssg-hub")
             gr.Markdown(label("tagline"))
@@ -140,14 +158,15 @@ def _details(part: dict, workshop: Workshop) -> None:
             named, label=label("segment"), info=label("segment_info"), interactive=named, visible=named
         )
         part["color_fix"] = gr.Checkbox(False, label=label("color_fix"), info=label("color_fix_info"))
-        tiles = [(label("tile_auto"), "auto"), (label("tile_none"), "none"), *((f"{n} px", str(n)) for n in TILES)]
+        tiles: list[tuple[str | I18nData, str]] = [(label("tile_auto"), "auto"), (label("tile_none"), "none")]
+        tiles += [(f"{n} px", str(n)) for n in TILES]
         part["tile"] = gr.Dropdown(tiles, value="auto", label=label("tile_size"), info=label("tile_info"))
         gr.Markdown(label("per_class"), visible=named)
         gr.Markdown(label("per_class_info"), elem_classes="hint", visible=named)
         _class_sliders(part)
 
 
-def _models(workshop: Workshop) -> list[tuple]:
+def _models(workshop: Workshop) -> list[tuple[str | I18nData, str]]:
     """The models as a choice: what the page calls them, and their names."""
     keys = {name: workshop.title(name) for name in workshop.names}
     return [(label(key) if key else name, name) for name, key in keys.items()]

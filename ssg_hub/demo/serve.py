@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 # Before gradio reads them. Its statistics are of use to nobody here, and it makes them anew after each request.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -26,7 +27,7 @@ from .cache import swept
 from .gradio_fixes import lighten_sessions, mend_mcp
 from .guard import RequestLimits
 from .line import Ticket, settle
-from .page import build_demo
+from .page import Page, build_demo
 from .programs import has_mcp
 
 __all__ = ["build_demo", "launch", "main"]
@@ -44,7 +45,7 @@ def main(**options) -> None:
     launch(build_demo(load_model(settings.model), settings), **options)
 
 
-def launch(demo: gr.Blocks, **options):
+def launch(demo: Page, **options):
     """Serve the page with its theme, texts and limits; `options` go to `gr.Blocks.launch`, whose result is returned."""
     settings, ledger = demo.settings, demo.ledger
     limits = Middleware(
@@ -64,26 +65,24 @@ def launch(demo: gr.Blocks, **options):
         mend_mcp()
     else:
         print('* MCP is off: it needs gradio\'s extra mcp (pip install "gradio[mcp]")')
-    return demo.launch(
-        **{
-            "theme": theme(),
-            "css_paths": [viewer.ROOM / "style.css", viewer.ROOM / "clips.css"],
-            "i18n": demo.i18n,
-            "max_file_size": settings.max_file_size,
-            "app_kwargs": {
-                "lifespan": lambda app: swept(ledger.folder, settings.keep_seconds, (), ledger),
-                "middleware": [limits],
-                "routes": [archive_route(Path(ledger.folder)), *statics],
-            },
-            "mcp_server": has_mcp(),
-            "state_session_capacity": SESSIONS,
-            "max_threads": settings.queue_size + THREADS,
-            "run_history": False,
-            "footer_links": ["api"],
-            "ssr_mode": False,
-        }
-        | options
-    )
+    usual: dict[str, Any] = {
+        "theme": theme(),
+        "css_paths": [viewer.ROOM / "style.css", viewer.ROOM / "clips.css"],
+        "i18n": demo.i18n,
+        "max_file_size": settings.max_file_size,
+        "app_kwargs": {
+            "lifespan": lambda app: swept(ledger.folder, settings.keep_seconds, (), ledger),
+            "middleware": [limits],
+            "routes": [archive_route(Path(ledger.folder)), *statics],
+        },
+        "mcp_server": has_mcp(),
+        "state_session_capacity": SESSIONS,
+        "max_threads": settings.queue_size + THREADS,
+        "run_history": False,
+        "footer_links": ["api"],
+        "ssr_mode": False,
+    }
+    return demo.launch(**(usual | options))
 
 
 def theme() -> gr.themes.Base:

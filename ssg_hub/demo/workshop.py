@@ -19,6 +19,7 @@ from .refusals import Refused
 from .settings import DEFAULT, LARGE_COST, LENT, MEGA, Settings, on_lent_gpu
 
 if TYPE_CHECKING:
+    from ..model import SSGModel
     from ..video.upscale_video import VideoResult
 
 log = logging.getLogger("ssg_hub.demo")
@@ -28,7 +29,7 @@ WARM_UP_SIDE = 96  # pixels of the first small run
 class Workshop:
     """The models that a visitor may choose from."""
 
-    def __init__(self, settings: Settings, model, load: Callable[[str], object]):
+    def __init__(self, settings: Settings, model: "SSGModel", load: Callable[[str], "SSGModel"]):
         self.settings = settings
         self.names = [DEFAULT, *settings.other_models]
         self._models = {DEFAULT: model.to(settings.device)}
@@ -39,7 +40,7 @@ class Workshop:
             for name in self.names:
                 self.model(name)
 
-    def model(self, name: str):
+    def model(self, name: str) -> "SSGModel":
         """The model of that name.
 
         Raises:

@@ -2,9 +2,12 @@
 
 import copy
 import threading
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Blender:
@@ -14,14 +17,14 @@ class Blender:
         self._lock = threading.Lock()
         self._last: tuple[tuple, nn.Module] | None = None  # what it was made from, and the network
 
-    def blend(self, first: nn.Module, second: nn.Module, share: float) -> nn.Module:
+    def blend(self, first: Network, second: Network, share: float) -> Network:
         """`blend_weights`, or what it last returned when nothing has changed since."""
         tensors = [*first.state_dict().values(), *second.state_dict().values()]
         key = (first, second, share, [_version_of(tensor) for tensor in tensors])
         with self._lock:
             if self._last is None or self._last[0] != key:
                 self._last = (key, blend_weights(first, second, share))
-            return self._last[1]
+            return cast(Network, self._last[1])  # the key has `first`, of whose class it is
 
     def forget(self) -> None:
         """Drop what is kept."""
@@ -32,7 +35,7 @@ class Blender:
         return Blender, ()  # a copy keeps nothing: it is asked about other networks
 
 
-def blend_weights(first: nn.Module, second: nn.Module, share: float) -> nn.Module:
+def blend_weights(first: Network, second: Network, share: float) -> Network:
     """A network whose weights lie between those of two others of the same architecture.
 
     Networks that were fine-tuned from one another can be interpolated weight by weight, and their pictures change

@@ -15,14 +15,14 @@ from ..errors import CheckpointError, ConfigError
 # how it registers parameters, its default dtype); two threads that load at once must not see each other's changes.
 ONE_AT_A_TIME = threading.RLock()
 MOST_LAYERS = 10_000  # parameters and submodules; the largest guides have some thousands
-Network = TypeVar("Network", bound=nn.Module)
+Networks = TypeVar("Networks")  # one, or a tuple of several
 
 
-def sketch(build: Callable[[], Network]) -> Network:
-    """Build a network on the "meta" device: its names, shapes and types, without the memory for its weights.
+def sketch(build: Callable[[], Networks]) -> Networks:
+    """Build networks on the "meta" device: their names, shapes and types, without memory for their weights.
 
     Raises:
-        ConfigError: it has more than MOST_LAYERS parts; and whatever `build` raises.
+        ConfigError: they have more than MOST_LAYERS parts; and whatever `build` raises.
     """
     with ONE_AT_A_TIME, torch.device("meta"), _counting():
         return build()

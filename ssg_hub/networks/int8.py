@@ -74,7 +74,7 @@ class Int8Compact(Generator):
     OPTIONS = SRVGGNetCompact.OPTIONS
     title = "SRVGGNetCompact in int8"
 
-    def __init__(self, generator: SRVGGNetCompact, int8: Int8):
+    def __init__(self, generator: Generator, int8: Int8):
         super().__init__(**generator.options)
         self.plain = SRVGGNetCompact(**generator.options)
         self.plain.load_state_dict(generator.state_dict())

@@ -109,7 +109,8 @@ def _fit_levels(inputs: list[Tensor], low: float, high: float, weight: Tensor) -
 def _fit_weights(layer: Layer, inputs: list[Tensor], targets: list[Tensor]) -> Layer:
     """The layer with its weights on their grid, where it is quantised, and the bias that gives the targets' mean."""
     weight, pixels = layer.weight.flatten(1), 0
-    gram, seen, wanted = torch.zeros(weight.shape[1], weight.shape[1]), 0, 0
+    rows, columns = weight.shape
+    gram, seen, wanted = torch.zeros(columns, columns), torch.zeros(columns), torch.zeros(rows)
     for x, target in zip(inputs, targets, strict=True):
         patches = F.unfold(x, 3, padding=1)[0]
         gram += patches @ patches.T

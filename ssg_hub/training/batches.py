@@ -11,6 +11,8 @@ from ..networks.guide import Guide
 from .config import TrainConfig
 from .losses import SourcePair, sharpened, with_grain
 
+Crops = SourceCrops | PairedCrops | TargetCrops | LabeledCrops
+
 
 def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
     """Crops of source HR, alone or with their true LR."""
@@ -21,18 +23,18 @@ def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
     return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed, config.flat_share)
 
 
-def adversarial_crops(config: TrainConfig, guide: Guide | None) -> dict:
-    """What a step reads: source HR; real LR where a loss has use for it; HR with labels if a guide is trained too."""
-    crops = {"source": (source_crops(config), config.batch)}
-    known = guide and {*range(len(guide.labels)), config.void_id}
+def adversarial_crops(config: TrainConfig, guide: Guide | None) -> dict[str, tuple[Crops, int]]:
+    """What a step reads, and how much: source HR; real LR where a loss has use for it; HR with labels for a guide."""
+    crops: dict[str, tuple[Crops, int]] = {"source": (source_crops(config), config.batch)}
+    known = None if guide is None else {*range(len(guide.labels)), config.void_id}
     guided = guide is not None and config.guided
     if guided or (config.target and config.consistency_weight):
         table = load_pictures(config.target, config.data_root, labels=(guided and config.target_labels) or False)
         target = TargetCrops(table, config.target_crop, config.seed, config.scale, config.void_id, known)
         crops["target"] = (target, config.target_batch)
     if guided and config.guide == "joint":
-        labeled = load_pictures(config.guide_data, config.data_root, labels=True)
-        labeled = LabeledCrops(labeled, config.target_crop, config.seed, known_ids=known)
+        table = load_pictures(config.guide_data, config.data_root, labels=True)
+        labeled = LabeledCrops(table, config.target_crop, config.seed, known_ids=known)
         crops["labeled"] = (labeled, config.target_batch)
     return crops
 

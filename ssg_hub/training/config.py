@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 from ..errors import ConfigError
 from ..networks.registry import check_options
 
+Scale = Literal[1, 2, 4]
+
 
 class TrainConfig(BaseModel):
     """Every key that a training YAML may hold. Data entries are relative to `data_root`.
@@ -26,7 +28,7 @@ class TrainConfig(BaseModel):
     seed: int = 0
 
     # --- networks
-    scale: Literal[1, 2, 4] = 4
+    scale: Scale = 4
     generator_type: str = Field(default="rrdb", description="rrdb, compact, span: see ssg_hub/networks")
     generator_config: dict[str, Any] = Field(default_factory=dict, description="features, blocks, growth, convs")
     generator_weights: str | None = Field(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
 
@@ -21,7 +22,7 @@ class Learner:
 
     network: nn.Module
     bare: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: AcceleratedOptimizer
     rate: float
     begins: int = 0
 

@@ -62,7 +62,7 @@ class SourceLosses:
         memory = torch.channels_last if config.channels_last else torch.preserve_format
         for network in (self.vgg, *networks.values()):
             if network is not None:
-                network.to(device, memory_format=memory)
+                network.to(device, memory_format=memory)  # type: ignore[call-overload]  # torch's stub lacks it
         self.networks = networks
 
     def __call__(

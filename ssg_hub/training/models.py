@@ -2,12 +2,13 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from ..loading import load_guide, load_model
 from ..model import SSGModel
 from ..networks.guide import Guide
@@ -28,7 +29,7 @@ def first_guide(config: TrainConfig) -> Guide | None:
 
 def new_guide(config: TrainConfig) -> Guide:
     """The light segmentation network, its trunk started from ImageNet where weights are given."""
-    options = {
+    options: dict[str, Any] = {
         "width": config.guide_width,
         "trunk": config.guide_trunk,
         "id2label": dict(enumerate(config.class_names)),
@@ -53,6 +54,11 @@ def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
         options = {"scale": config.scale, **config.generator_config}
         return SSGModel.from_components(config.generator_type, guide, options)
     start = load_model(config.generator_weights)
+    if start.scale != config.scale:
+        raise ConfigError(
+            f"generator_weights {config.generator_weights} enlarges {start.scale} times, but scale is {config.scale}. "
+            f"Set scale to {start.scale}, or use other weights."
+        )
     model = SSGModel.from_components(start.config.generator_type, guide, start.config.generator_config)
     model.generator = start.generator
     return model.describe(generator_weights=Path(config.generator_weights).name)
@@ -72,7 +78,9 @@ def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
 
 def in_memory_format(network: nn.Module, config: TrainConfig) -> nn.Module:
     """Channels last where the config says so."""
-    return network.to(memory_format=torch.channels_last) if config.channels_last else network
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    return network
 
 
 def start_generator(generator: nn.Module, run: Run) -> tuple[nn.Module, AveragedModel]:

@@ -115,4 +115,4 @@ def describe_changes(before: dict, now: dict) -> str:
 
 def _stage_of(path: Path) -> str | None:
     match = re.fullmatch(rf"({'|'.join(STAGES)})-\d+", path.resolve().name)
-    return match and match[1]
+    return match[1] if match else None

@@ -209,6 +209,6 @@ class Stage:
         """Write a checkpoint and prune old ones."""
         save_checkpoint(self.accelerator, self.run.checkpoints, self._checkpoint_name(self.step), self.run.settings())
         if self.accelerator.is_main_process:
-            best = self.best and self.best["name"]
+            best = self.best["name"] if self.best else None
             prune_checkpoints(self.run.checkpoints, self.name, self.config.checkpoints_kept, best)
         self.accelerator.wait_for_everyone()

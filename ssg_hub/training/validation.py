@@ -80,8 +80,8 @@ class DevSet:
                 f"{self.scale} times LR, and at least {SMALLEST} pixels a side. Correct dev_lr, dev_hr or scale."
             )
 
-    def _read_pair(self, lr: dict, hr: dict) -> tuple[Tensor, Tensor]:
-        lr, hr = _read(lr), _read(hr)
+    def _read_pair(self, lr_cell: dict, hr_cell: dict) -> tuple[Tensor, Tensor]:
+        lr, hr = _read(lr_cell), _read(hr_cell)
         height, width = (self.scale * side for side in lr.shape[-2:])
         return lr, hr[..., :height, :width]
 
@@ -90,7 +90,7 @@ class DevSet:
         """Means `psnr_CAMERA`, `ssim_CAMERA`, `lpips_CAMERA`, and `lpips` over the cameras; split over processes."""
         own = self.pairs[accelerator.process_index :: accelerator.num_processes]
         found = gather_object([(camera, self._score(generator, lr, hr)) for camera, lr, hr in own])
-        scores = {}
+        scores: dict[str, float] = {}
         for camera in dict.fromkeys(camera for camera, _, _ in self.pairs):
             values = [value for name, value in found if name == camera]
             scores |= {f"{name}_{camera}": float(np.mean([value[name] for value in values])) for name in values[0]}
@@ -98,8 +98,8 @@ class DevSet:
             scores["lpips"] = float(np.mean([value for name, value in scores.items() if name.startswith("lpips_")]))
         return scores
 
-    def _score(self, generator: nn.Module, lr: dict, hr: dict) -> dict[str, float]:
-        lr, hr = self._read_pair(lr, hr)
+    def _score(self, generator: nn.Module, lr_cell: dict, hr_cell: dict) -> dict[str, float]:
+        lr, hr = self._read_pair(lr_cell, hr_cell)
         sr = _upscale(generator, lr)
         scores = {"psnr": psnr_y(sr, hr).item(), "ssim": ssim_y(sr, hr).item()}
         return scores | ({"lpips": self.lpips(sr, hr).item()} if self.lpips else {})

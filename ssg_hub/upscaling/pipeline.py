@@ -209,7 +209,8 @@ def finish_colors(job: Job, sr: Tensor, strength: float | Tensor, rows: Span, co
             bottom / ratio_y - rows[0],
         )
         limits = (sr.shape[2], sr.shape[1]) * 2
-        box = tuple(min(max(edge * scale, 0), limit) for edge, limit in zip(edges, limits, strict=True))
+        x0, y0, x1, y1 = (min(max(edge * scale, 0), limit) for edge, limit in zip(edges, limits, strict=True))
+        box = (x0, y0, x1, y1)
         sr = resize_lanczos(sr, size, box).clamp_(0, 1)
         if isinstance(strength, Tensor):
             strength = resize_lanczos(strength, size, box).clamp_(0, 1)

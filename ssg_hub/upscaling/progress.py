@@ -45,7 +45,7 @@ class Tracker:
     def __init__(self, on_progress: Callable[[int, int], None] | None = None, watch: Watch | None = None):
         self._on_progress, self._watch = on_progress, watch
         self._stage, self._said, self._fraction = "reading", 0.0, 0.0
-        self._sizes: list[int] = []  # megapixels of each tile
+        self._sizes: list[float] = []  # megapixels of each tile
         self._done = 0  # tiles
         self._known: float | None = None  # seconds per megapixel, of earlier runs
         self._computed = 0.0  # seconds, in finished tiles

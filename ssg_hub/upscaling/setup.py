@@ -2,14 +2,16 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..calibration import Calibration
 from ..errors import ConfigError
 from ..images.picture import Picture
+from ..networks.guide import Guide
+from ..networks.registry import Generator
 from .engines.base import Engine
 from .engines.choice import open_engine
 from .options import check_options, output_size
@@ -22,6 +24,21 @@ NOTES = {
     "tile_halved": "Memory ran out {times} time(s); those tiles were redone in parts.",
     "float32_redo": "Half precision did not suffice {times} time(s); that was redone in float32.",
 }
+
+
+class Networks(Protocol):
+    """What is asked of a model, whatever its class."""
+
+    @property
+    def generator(self) -> Generator:
+        """LR to SR."""
+
+    @property
+    def guide(self) -> Guide | None:
+        """Names what is in a picture; or None."""
+
+    def generator_for(self, denoise: float = 1.0) -> Generator:
+        """The generator for a denoise strength; asked where it is not 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +125,7 @@ class Setup:
 
 
 def prepare(
-    model: Any,
+    model: Networks,
     outscale: float = 4,
     tile: str | int | None = "auto",
     segment: bool = True,
@@ -133,7 +150,7 @@ def prepare(
     segments = segment and guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
-    generator: nn.Module = model.generator if denoise == 1 else model.generator_for(denoise)
+    generator = model.generator if denoise == 1 else model.generator_for(denoise)
     runner = open_engine(generator, guide, engine, device, dtype)
     return Setup(
         runner,
@@ -153,7 +170,7 @@ def prepare(
 
 def plan_tiles(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:
     """The tiles of a picture of (width, height)."""
-    side = choose_tile(engine.budget, engine.bytes_per_pixel) if tile == "auto" else tile
+    side = choose_tile(engine.budget, engine.bytes_per_pixel) if isinstance(tile, str) else tile
     return plan_grid(size[1], size[0], side, engine.context)
 
 

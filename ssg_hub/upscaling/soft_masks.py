@@ -95,6 +95,7 @@ class MaskSheet:
 
     def to_image(self, palette: list[tuple[int, int, int]]) -> Image.Image:
         """The mask as an indexed picture, with the colour of *uncertain* after those of the classes."""
+        assert isinstance(self.ids, np.ndarray)  # what is drawn into a file is not kept
         image = Image.fromarray(self.ids)
         image.putpalette(mask_palette(palette).ravel().tolist())
         return image

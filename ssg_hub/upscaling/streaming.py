@@ -20,7 +20,7 @@ from ..images.writing import planes_of
 from .pipeline import Job, run_job
 from .progress import Tracker, Watch
 from .result import ColorSheet
-from .setup import prepare
+from .setup import Networks, prepare
 from .soft_masks import mask_palette
 
 ROWS = 256  # of the drift or of a bicubic picture that are made at a time
@@ -42,7 +42,7 @@ class FileResult:
 
 
 def upscale_file(
-    model: Any,
+    model: Networks,
     source: str | os.PathLike,
     target: str | os.PathLike | None,
     mask: str | os.PathLike | None = None,
@@ -80,7 +80,8 @@ def upscale_file(
     setup = prepare(model, segment=bool(asked), **options)
     if asked and not setup.segments:
         raise ConfigError(f"this model has no guide, so there is no {' and no '.join(asked)}. Leave it out.")
-    tracker, notes = Tracker(on_progress, watch), []
+    tracker = Tracker(on_progress, watch)
+    notes: list[str] = []
     tracker.enter("reading")
     with ExitStack() as stack:
         job = setup.plan(stack.enter_context(open_rows(source, max_pixels)))

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import nn
 
 from ..images.reading import MAX_PIXELS, read_picture
 from .engines.choice import open_engine
@@ -15,7 +14,7 @@ from .pace import known_pace
 from .pipeline import name_kind, run_job
 from .progress import Tracker, Watch
 from .result import UpscaleResult
-from .setup import longest_side, plan_tiles, prepare
+from .setup import Networks, longest_side, plan_tiles, prepare
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Prediction:
 
 
 def predict(
-    model: nn.Module,
+    model: Networks,
     size: tuple[int, int],
     outscale: float = 4,
     tile: str | int | None = "auto",
@@ -64,7 +63,7 @@ def predict(
 
 
 def upscale(
-    model: nn.Module,
+    model: Networks,
     image: Any,
     outscale: float = 4,
     tile: str | int | None = "auto",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -197,7 +198,7 @@ class Clip:
         self.end = None if self.duration is None else self.origin + exactly(self.duration)
 
     def _read_turn(self, frame: av.VideoFrame) -> Turn:
-        data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+        data = frame.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]  # PyAV's stub lacks it
         turn = Turn() if data is None else read_turn(bytes(data))
         if turn is None:
             self.notes.append("The clip asks to be shown turned by an odd angle; that was left out.")
@@ -272,6 +273,6 @@ def deinterlaced(frames: Iterator[av.VideoFrame], stream) -> Iterator[av.VideoFr
         source.push(frame)
         while True:
             try:
-                yield sink.pull()
+                yield cast(av.VideoFrame, sink.pull())  # as all that was pushed
             except (av.error.BlockingIOError, av.error.EOFError):
                 break

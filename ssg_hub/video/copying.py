@@ -18,8 +18,10 @@ IN_TRANSPORT_STREAMS = {
     *("mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m"),
     *("dvb_subtitle", "dvb_teletext", "klv", "scte_35", "timed_id3", "h264", "hevc", "mpeg2video", "mpeg1video"),
 }
-STALE = ("encoder", "duration", "rotate", "vendor_id", "bps", "number_of_", "_statistics", "source_id", "major_brand")
-STALE += ("minor_version", "compatible_brands", "creation_time_", "handler_vendor")
+STALE = (
+    *("encoder", "duration", "rotate", "vendor_id", "bps", "number_of_", "_statistics", "source_id", "major_brand"),
+    *("minor_version", "compatible_brands", "creation_time_", "handler_vendor"),
+)
 
 
 def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str]]:
@@ -29,7 +31,8 @@ def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str
         (number of a stream → None to copy it, or the encoder that its sound has to go through; notes about what is
         not kept as it is).
     """
-    kept, notes = {}, []
+    kept: dict[int, str | None] = {}
+    notes: list[str] = []
     with clip.open() as source:
         chapters = bool(source.chapters())
         for stream in source.streams:

@@ -176,8 +176,10 @@ class StreamWriter:
     """
 
     def __init__(self, file, encoding: Encoding, muxer: str = "mp4"):
-        self.encoding, self.stamps = encoding, []
-        self._first, self._shown = None, []
+        self.encoding = encoding
+        self.stamps: list[int] = []
+        self._first: int | None = None
+        self._shown: list[int] = []
         self._converter = ColorConverter()
         # Python's own file: its errors (a full disk) come out of every write, and it can be synchronised.
         self._file = file if hasattr(file, "write") else open(file, "w+b")  # noqa: SIM115
@@ -188,7 +190,7 @@ class StreamWriter:
             self._file.close()
             raise VideoError(f"the encoder {CODECS[encoding.codec].encoder} refuses to start: {error}.") from error
 
-    def _add_stream(self, muxer: str):
+    def _add_stream(self, muxer: str) -> av.VideoStream:
         encoding, kind = self.encoding, CODECS[self.encoding.codec]
         options = dict(kind.options)
         if kind.quality is not None:
@@ -196,6 +198,7 @@ class StreamWriter:
         if kind.preset is not None:
             options["preset"] = encoding.preset or kind.preset
         stream = self._container.add_stream(kind.encoder, rate=encoding.rate or Fraction(25), options=options)
+        assert isinstance(stream, av.VideoStream)  # all of CODECS encode pictures
         context, (right, below) = stream.codec_context, encoding.padding
         context.width, context.height = encoding.size[0] + right, encoding.size[1] + below
         context.pix_fmt, context.thread_count = encoding.pixels, THREADS

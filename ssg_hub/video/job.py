@@ -9,12 +9,12 @@ from typing import Any
 
 import av
 import cv2
-from torch import nn
 
 from ..errors import ConfigError, VideoError
 from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..upscaling.options import output_size
+from ..upscaling.setup import Networks
 from ..upscaling.upscale import upscale
 from .clip import Clip
 from .copying import plan_copies
@@ -118,7 +118,7 @@ class Job:
     notes: list[str]
 
 
-def plan_job(model: nn.Module, request: Request, overwrite: bool = False) -> Job:
+def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     """Refuse what cannot be done, and decide what is written.
 
     Raises:
@@ -151,7 +151,7 @@ def plan_job(model: nn.Module, request: Request, overwrite: bool = False) -> Job
         outputs.append(Output(track, path, encoding, "matroska" if track in ("mask", "drift") else muxer))
         check_encoding(encoding)
     notes = source.notes + _say_changes(outputs[0].encoding, facts)
-    copies = {}
+    copies: dict[int, str | None] = {}
     if isinstance(source, Clip):
         copies, left_out = plan_copies(source, muxer)
         notes += left_out
@@ -173,7 +173,7 @@ def open_source(
     return Clip(source, start, duration)
 
 
-def describe_job(model: nn.Module, job: Job) -> dict:
+def describe_job(model: Networks, job: Job) -> dict:
     """What decides the frames, as JSON holds it: a run continues only what the same request began."""
     request, encodings = job.request, [output.encoding for output in job.outputs]
     asked = {
@@ -226,7 +226,7 @@ def _check_target(target: Path, source: Path, overwrite: bool) -> None:
         check_target(first, overwrite=True)
 
 
-def _fingerprint(model: nn.Module, denoise: float) -> str:
+def _fingerprint(model: Networks, denoise: float) -> str:
     """A hash of all weights that are used."""
     digest = hashlib.sha256()
     generator = model.generator if denoise == 1 else model.generator_for(denoise)

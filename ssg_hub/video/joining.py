@@ -52,7 +52,8 @@ def join(
         packets = stamped(read_packets(files, video), stamps, segments[-1].end, encoding.time_base)
         lost = 0
         if clip is None:
-            out.mux(packets)
+            for packet in packets:
+                out.mux(packet)
         else:
             with clip.open() as source:
                 lost = _mux_with(out, packets, source, clip, copies)

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 NUMBER = re.compile(r"%(0?)(\d*)d")
-READABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv")
-READABLE += (".asf", ".flv", ".3gp", ".ogv", ".mxf", ".dv", ".nut", ".y4m")
+READABLE = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv"),
+    *(".asf", ".flv", ".3gp", ".ogv", ".mxf", ".dv", ".nut", ".y4m"),
+)
 MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
 
 

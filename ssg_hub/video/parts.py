@@ -88,7 +88,7 @@ class Parts:
         with explained(self.folder):
             if state is not None:
                 with whole_file(self._state_place(segment.number)) as file:
-                    np.savez(file, **state)
+                    np.savez(file, **state)  # type: ignore[arg-type]  # numpy's stub takes any name for `allow_pickle`
             with whole_file(self.folder / f"{segment.number:05d}.json") as file:
                 file.write(json.dumps(segment.__dict__).encode())
             if segment.number:

@@ -105,10 +105,10 @@ def plan_regions(changed: np.ndarray, strongly: np.ndarray) -> list[Box] | None:
         when the whole frame is less work.
     """
     height, width = changed.shape
-    blocks = (_count_in_blocks(changed) > FEW) | (_count_in_blocks(strongly) > 0)
-    blocks = cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8))
+    marked = (_count_in_blocks(changed) > FEW) | (_count_in_blocks(strongly) > 0)
+    blocks = cv2.dilate(marked.astype(np.uint8), np.ones((3, 3), np.uint8))
     _, _, found, _ = cv2.connectedComponentsWithStats(blocks, connectivity=8)
-    boxes = [_box(*region[:4], width, height) for region in found[1:].tolist()]
+    boxes = [_box(x, y, columns, rows, width, height) for x, y, columns, rows, _ in found[1:].tolist()]
     if len(boxes) > MOST_REGIONS:
         left, top, right, bottom = zip(*boxes, strict=True)
         boxes = [(min(left), min(top), max(right), max(bottom))]

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
 from ..errors import VideoError
 from ..images.picture import Picture
 from ..images.writing import write_picture
 from ..upscaling.options import output_size
 from ..upscaling.result import UpscaleResult
-from ..upscaling.setup import HONESTY
+from ..upscaling.setup import HONESTY, Networks
 from ..upscaling.upscale import upscale
 from .clip import Clip
 from .encoding import StreamWriter
@@ -51,7 +50,7 @@ class VideoResult:
 
 
 def upscale_video(
-    model: nn.Module,
+    model: Networks,
     source: str | os.PathLike,
     target: str | os.PathLike,
     overwrite: bool = False,
@@ -108,7 +107,7 @@ class Run:
         on_progress: as for `upscale_video`.
     """
 
-    def __init__(self, model: nn.Module, job: Job, parts: Parts, on_progress: Progress):
+    def __init__(self, model: Networks, job: Job, parts: Parts, on_progress: Progress):
         self.model, self.job, self.parts, self.on_progress = model, job, parts, on_progress
         request = job.request
         self.steady = Steady() if request.temporal == "auto" else None
@@ -175,8 +174,10 @@ class Run:
     def _write_picture(self, output: Output, picture: Picture | Image.Image, frame: Frame, count: int) -> None:
         """Write a numbered picture, over what an interrupted run may have left."""
         source = self.job.source
-        numbered = isinstance(source, PictureSequence)  # then numbers, and gaps in them, are kept
-        number = source.first_number + frame.pts if numbered else 1 + self.parts.frames + count
+        if isinstance(source, PictureSequence):
+            number = source.first_number + frame.pts  # numbers, and gaps in them, are kept
+        else:
+            number = 1 + self.parts.frames + count
         write_picture(picture, name_picture(output.path, number), overwrite=True)
 
     def _tell(self, count: int = 0) -> None:

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, SSGError
+from ...networks.guide import Guide
+from ...networks.registry import Generator
 from ..options import SMALLEST_TILE
 from ..progress import Tracker
 from ..tiling import OVERLAP
@@ -46,7 +48,7 @@ class Engine(ABC):
         allows_int8: whether a generator may be run in 8-bit integers, where it has them and the engine can.
     """
 
-    name: ClassVar[str]
+    name: str
     title: ClassVar[str]
 
     @classmethod
@@ -54,7 +56,7 @@ class Engine(ABC):
         """Why this engine cannot be used here, as the rest of a sentence; None when it can."""
         return None
 
-    def __init__(self, generator: nn.Module, guide: nn.Module | None, device: torch.device, dtype: torch.dtype):
+    def __init__(self, generator: Generator, guide: Guide | None, device: torch.device, dtype: torch.dtype):
         self.generator, self.guide = generator, guide
         self.device, self.dtype = device, dtype
         self.fallbacks: Counter[str] = Counter()
@@ -184,7 +186,7 @@ class Engine(ABC):
                 if not is_out_of_memory(error):
                     raise
             self.free_memory()  # only here, outside of the handler, the failed attempt's tensors are released
-            smallest = round(SMALLEST_TILE * max(1, 1 / ratio))
+            smallest = round(SMALLEST_TILE * max(Fraction(1), 1 / ratio))
             if side // 2 < smallest:
                 raise SSGError(
                     f"the {network} ran out of memory on {self.device} with a tile of {side} pixels, the smallest "

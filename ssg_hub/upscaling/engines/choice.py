@@ -3,9 +3,10 @@
 import importlib
 
 import torch
-from torch import nn
 
 from ...errors import ConfigError
+from ...networks.guide import Guide
+from ...networks.registry import Generator
 from ..options import ENGINES, choose_engine, dtype_name
 from .base import Engine
 
@@ -13,8 +14,8 @@ ALWAYS = "torch"  # can be used everywhere
 
 
 def open_engine(
-    generator: nn.Module,
-    guide: nn.Module | None,
+    generator: Generator,
+    guide: Guide | None,
     engine: str | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype | str | None = None,

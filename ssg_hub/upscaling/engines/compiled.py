@@ -137,7 +137,7 @@ def fingerprint(module: nn.Module) -> str:
     digest.update(f"{sorted(sources)} {list(configs.values())}".encode())
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().contiguous().numpy())
+        digest.update(tensor.detach().contiguous().numpy().data)
     return digest.hexdigest()[:32]
 
 
@@ -150,9 +150,8 @@ def _compile(module: nn.Module, key: str, dtype: torch.dtype, examples: list[tup
             return _build(folder / "model.xml", dtype, folder)
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        rounded = isinstance(module, Int8Compact)
-        model = _convert(module.plain if rounded else module, examples[0])
-        if rounded:
+        model = _convert(module.plain if isinstance(module, Int8Compact) else module, examples[0])
+        if isinstance(module, Int8Compact):
             _quantise(model, module.layers)
         compiled = _build(model, torch.float32)
         _compare(compiled, module, examples)

@@ -5,6 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from ...networks.guide import Guide
 from ...networks.int8 import Int8, Int8Compact
 from ...networks.registry import Generator
 from . import compiled
@@ -38,7 +39,7 @@ class OpenVINOEngine(Engine):
             return "finds no bfloat16 in this CPU"
         return None
 
-    def __init__(self, generator: nn.Module, guide: nn.Module | None, device: torch.device, dtype: torch.dtype):
+    def __init__(self, generator: Generator, guide: Guide | None, device: torch.device, dtype: torch.dtype):
         super().__init__(generator, guide, device, dtype)
         self._torch = TorchEngine(generator, guide, device, dtype)
         self._source = TorchEngine(generator, guide, device, torch.float32)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from ...networks.guide import Guide
+from ...networks.registry import Generator
 from .base import Engine, Finish
 
 
@@ -17,7 +19,7 @@ class TorchEngine(Engine):
 
     name, title = "torch", "torch"
 
-    def __init__(self, generator: nn.Module, guide: nn.Module | None, device: torch.device, dtype: torch.dtype):
+    def __init__(self, generator: Generator, guide: Guide | None, device: torch.device, dtype: torch.dtype):
         super().__init__(generator, guide, device, dtype)
         self._placed: dict[str, nn.Module] = {}
 
