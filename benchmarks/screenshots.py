@@ -79,7 +79,7 @@ def shoot_opening(browser: Browser, url: str, folder: Path) -> None:
 def shoot(browser: Browser, url: str, view: dict, modes: dict[str, str], folder: Path) -> None:
     """Upload, upscale once, and take a picture of what is seen without scrolling, in each mode."""
     page = visit(browser, url, view)
-    page.set_input_files("#picker input", EXAMPLE)
+    page.set_input_files("#picker label input", EXAMPLE)
     page.wait_for_selector("#forecast .status")
     page.click("#run")
     page.wait_for_selector(".viewer[data-state=done] .downloads a")

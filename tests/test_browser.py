@@ -89,7 +89,7 @@ def make_model(seed: int = 0):
 
 
 def choose(page, *paths: Path) -> None:
-    page.set_input_files("#picker input", paths)
+    page.set_input_files("#picker label input", paths)
     page.wait_for_selector("#forecast .status")
 
 
@@ -226,7 +226,7 @@ def test_what_cannot_be_done_is_said_where_it_is_chosen(visit, tmp_path):
     assert page.is_disabled("#run") and "not a picture" in page.inner_text(".message")
     choose(page, tmp_path / "large.png")
     page.wait_for_selector("#forecast:has-text('at most 0.1 are taken here')")
-    page.set_input_files("#picker input", tmp_path / "heavy.png")
+    page.set_input_files("#picker label input", tmp_path / "heavy.png")
     page.wait_for_selector(".fault:has-text('heavy.png is larger than what is taken here')")
 
 
@@ -245,7 +245,7 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
     (tmp_path / "letter.png").write_text("Dear Sir or Madam")
     photos = [make_photo(tmp_path / f"{number}.png", seed=number) for number in range(3)]
     page = visit()
-    page.set_input_files("#picker input", [photos[0], tmp_path / "letter.png", *photos[1:], photos[0]])
+    page.set_input_files("#picker label input", [photos[0], tmp_path / "letter.png", *photos[1:], photos[0]])
     page.wait_for_selector(".fault:has-text('At most 4')")
     page.wait_for_selector("#forecast:has-text('4 photographs')")
     assert "1 of them cannot be done" in page.inner_text("#forecast")
@@ -262,6 +262,40 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
     assert {f"{number}_x4.png" for number in range(3)} <= set(archive.namelist())
     wanted = upscale_one(make_model(), photos[1]).image
     assert np.array_equal(Image.open(io.BytesIO(archive.read("1_x4.png"))), wanted)
+
+
+def test_a_folder_gives_its_pictures_and_what_lies_below_it(visit, tmp_path):
+    album = tmp_path / "album"
+    (album / "deep/er").mkdir(parents=True)
+    for name in ("10.png", "9.png", "deep/er/a.png", ".hidden.png"):
+        make_photo(album / name)
+    (album / "notes.txt").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.txt").write_text("no picture")
+    expected = ["9.png", "10.png", "a.png"]  # by number, as people read them
+    page = visit()
+    with page.expect_file_chooser() as asked:
+        page.click("#picker .folder")
+    asked.value.set_files(album)
+    page.wait_for_selector("#forecast:has-text('3 photographs')")
+    assert page.locator(".strip .name").all_inner_texts() == expected
+    page.set_input_files("#picker .folder + input", tmp_path / "empty")
+    page.wait_for_selector(".fault:has-text('no pictures in this folder')")
+    for folder, words in ((album, "3 photographs"), (tmp_path / "empty", None)):
+        page.reload()
+        page.wait_for_selector(".viewer .modes button")
+        drag(page, folder)
+        page.wait_for_selector(f"#forecast:has-text('{words}')" if words else ".fault:has-text('no pictures')")
+        if words:
+            assert page.locator(".strip .name").all_inner_texts() == expected
+
+
+def drag(page, path: Path) -> None:
+    """Drag a file or a folder onto the page, as the desktop does."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
 
 
 def test_two_models_and_bicubic_can_be_compared(visit, photo):
@@ -288,7 +322,7 @@ def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp
     upscale(page)
     assert np.array_equal(fetch(page, ".sheet .after").convert("RGB"), make_model(seed=1).upscale(photo).image)
     Image.new("RGB", (60, 50)).save(tmp_path / "wide.png")
-    page.set_input_files("#picker input", tmp_path / "wide.png")
+    page.set_input_files("#picker label input", tmp_path / "wide.png")
     page.wait_for_selector("#forecast:has-text('Best quality takes pictures of at most 0.002 megapixels')")
     page.get_by_role("radio", name="Fast").check()
     page.wait_for_selector("#forecast:has-text('60 × 50 → 240 × 200')")

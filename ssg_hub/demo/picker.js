@@ -1,10 +1,12 @@
-// Choosing pictures: by click, by a drop anywhere on the page, or from the clipboard. Each is uploaded at once.
+// Choosing pictures: by click, by a drop anywhere on the page, or from the clipboard; files, or a folder with all below it.
+// Each is uploaded at once.
 //
 // The value is {files: [{path, name}], of: number}; the server checks that each path is an upload of its own.
 const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 const t = props.texts[lang];
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const input = element.querySelector("input");
+const MOST_ENTRIES = 2000; // of a folder that are looked at
 const title = element.querySelector(".title"), hint = element.querySelector(".hint"), fault = element.querySelector(".fault");
 document.body.dataset.dropHere = t.drop_here;
 
@@ -14,6 +16,8 @@ const say = () => {
   hint.textContent = files.length ? t.choose_others : t.limits;
   title.textContent = files.length > 1 ? fill(t.n_pictures, { n: files.length }) : files[0]?.name ?? t.choose;
 };
+const isPicture = file => !file.name.startsWith(".") && (file.type.startsWith("image/") || /\.(tiff?|avif)$/i.test(file.name));
+const byName = (a, b) => a.localeCompare(b, undefined, { numeric: true });
 const complain = sentence => { fault.textContent = sentence; fault.hidden = !sentence; };
 
 let turn = 0;
@@ -42,7 +46,45 @@ const take = async chosen => {
   say();
 };
 
+// What is in a folder beside pictures is passed over in silence; a folder without any is not.
+const takeFolder = files => (files.length ? take(files) : complain(t.empty_folder));
+// The pictures of a drop. The list of what was dropped is empty after the event, so that it is read at once.
+const gather = async transfer => {
+  const entries = [...transfer.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some(entry => entry.isDirectory)) return take(transfer.files);
+  const found = [];
+  let looked = 0;
+  const walk = async list => {
+    for (const entry of list.sort((a, b) => byName(a.name, b.name))) {
+      if (found.length > props.most || (looked += 1) > MOST_ENTRIES) return;
+      if (entry.isFile) {
+        const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+        if (isPicture(file)) found.push(file);
+        continue;
+      }
+      const reader = entry.createReader(), inside = [];
+      for (let part; part === undefined || part.length;) {
+        part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+        inside.push(...part);
+      }
+      await walk(inside);
+    }
+  };
+  await walk(entries);
+  return takeFolder(found);
+};
+
 input.addEventListener("change", () => { take(input.files); input.value = ""; });
+if (props.most > 1) {
+  const all = Object.assign(document.createElement("input"), { type: "file", webkitdirectory: true, hidden: true });
+  all.addEventListener("change", () => {
+    takeFolder([...all.files].filter(isPicture).sort((a, b) => byName(a.webkitRelativePath, b.webkitRelativePath)));
+    all.value = "";
+  });
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "folder", textContent: t.choose_folder });
+  button.addEventListener("click", () => all.click());
+  element.querySelector("label").after(button, all);
+}
 // Only drags that bring files are ours.
 const bringsFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
 let depth = 0;
@@ -57,7 +99,7 @@ window.addEventListener("drop", event => {
   event.preventDefault();
   depth = 0;
   dropping(false);
-  take(event.dataTransfer.files);
+  gather(event.dataTransfer).catch(error => complain(String(error?.message || t.failed).slice(0, 300)));
 });
 window.addEventListener("paste", event => { if (here() && event.clipboardData?.files.length) take(event.clipboardData.files); });
 watch("value", () => { complain(""); say(); });

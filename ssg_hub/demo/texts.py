@@ -17,6 +17,8 @@ TEXTS = {
         "tagline": "Sharpens blurred, noisy and small photographs, and shows where detail may be invented.",
         "choose": "Choose photographs",
         "choose_others": "Choose others",
+        "choose_folder": "or a whole folder",
+        "empty_folder": "There are no pictures in this folder.",
         "drop_here": "Drop to upscale",
         "limits": "Drop them anywhere on the page, or paste. Up to {most}, each up to {mp_in} megapixels and "
         "{file_size}: PNG, JPEG, WebP, {avif}TIFF. Deleted after {minutes} minutes.",
@@ -149,6 +151,8 @@ TEXTS = {
         "tagline": "让模糊的照片变清晰，并标出哪些细节可能是编造的。",
         "choose": "选择照片",
         "choose_others": "选择其他照片",
+        "choose_folder": "或选择整个文件夹",
+        "empty_folder": "这个文件夹里没有图片。",
         "drop_here": "松开即可上传",
         "limits": "可拖到页面任意位置，或直接粘贴。最多 {most} 张，每张不超过 {mp_in} 百万像素、{file_size}；"
         "支持 PNG、JPEG、WebP、{avif}TIFF。{minutes} 分钟后删除。",
@@ -303,8 +307,8 @@ MORE_EXAMPLES = {
 }
 # What the page's own scripts say; sentences with gaps that the server knows are filled in `page_texts`.
 PICKER = (
-    *("choose", "choose_others", "drop_here", "limits", "uploading", "uploading_n", "n_pictures"),
-    *("file_too_large", "too_many", "failed"),
+    *("choose", "choose_others", "choose_folder", "empty_folder", "drop_here", "limits", "uploading", "uploading_n"),
+    *("n_pictures", "file_too_large", "too_many", "failed"),
 )
 VIEWER = (
     *("views", "compare", "side", "mask", "drift", "zoom", "zoom_in", "zoom_out", "fit", "opacity", "on_the_left"),
