@@ -75,6 +75,7 @@ def test_bfloat16_only_where_the_machine_computes_in_it(monkeypatch):
 
 def test_the_precision_is_that_of_pictures_clips_estimates_and_the_first_run(tiny_model, monkeypatch):
     from ssg_hub.demo import workshop
+    from ssg_hub.upscaling.upscale import Prediction
 
     asked = []
 
@@ -92,6 +93,7 @@ def test_the_precision_is_that_of_pictures_clips_estimates_and_the_first_run(tin
 
     def predict(model, size, outscale, **how):
         asked.append(("estimate", how["dtype"]))
+        return Prediction(4, 4, 1, 1)
 
     picture = read_picture(Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)))
     with monkeypatch.context() as patch:

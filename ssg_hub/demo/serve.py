@@ -68,8 +68,8 @@ def check_address(host: str | None, port: int | None) -> None:
     """
     host = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
     try:
-        family, *_, address = socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM)[0]
-        socket.create_server(address[:2], family=family).close()
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)[0]
+        socket.create_server((address[0], port or 0), family=family).close()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         where = host if port is None else f"{host}, port {port}"
