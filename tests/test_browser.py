@@ -35,6 +35,7 @@ def url(tmp_path_factory):
             "max_files": 4,
             "queue_size": 1,
             "max_large_pixels": 2000,
+            "max_output_pixels": 500_000,
         }
         demo = app.build_demo(
             make_model(), Settings(**limits, other_models={"large": str(second), "plain": str(second)})
@@ -218,16 +219,44 @@ def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_pictu
 
 def test_what_cannot_be_done_is_said_where_it_is_chosen(visit, tmp_path):
     (tmp_path / "letter.png").write_text("Dear Sir or Madam")
-    Image.new("RGB", (400, 300)).save(tmp_path / "large.png")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (330, 330, 3), np.uint8)).save(tmp_path / "heavy.png")
+    (tmp_path / "heavy.tif").write_bytes(bytes(301 * 1024))
+    Image.new("RGB", (100, 90)).save(tmp_path / "small.png")
     page = visit()
     choose(page, tmp_path / "letter.png")
-    page.wait_for_selector("#forecast:has-text('not a picture')")
+    page.wait_for_selector("#forecast [role=alert]:has-text('not a picture')")
     assert page.is_disabled("#run") and "not a picture" in page.inner_text(".message")
-    choose(page, tmp_path / "large.png")
-    page.wait_for_selector("#forecast:has-text('at most 0.1 are taken here')")
-    page.set_input_files("#picker label input", tmp_path / "heavy.png")
-    page.wait_for_selector(".fault:has-text('heavy.png is larger than what is taken here')")
+    page.set_input_files("#picker label input", tmp_path / "heavy.tif")
+    page.wait_for_selector(".fault:has-text('heavy.tif is larger than what is taken here')")
+    choose(page, tmp_path / "small.png")
+    page.get_by_role("radio", name="8×").check()
+    page.wait_for_selector("#forecast [role=alert]:has-text('at most 0.5 are made here')")
+    assert page.is_disabled("#run"), "a press would end in the same sentence"
+    page.get_by_role("radio", name="4×").check()
+    page.wait_for_selector("#forecast [role=status]:has-text('400 × 360')")
+    assert page.is_enabled("#run")
+
+
+def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_path):
+    """A phone's photograph has more pixels than a page takes; it is turned upright before that."""
+    wide = Image.linear_gradient("L").resize((600, 400)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    wide.save(tmp_path / "phone.jpg", exif=exif)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (316, 316, 4), np.uint8)).save(tmp_path / "heavy.png")
+    page = visit()
+    choose(page, tmp_path / "phone.jpg")
+    page.wait_for_selector(".note:has-text('phone.jpg was too large for this page, so it was reduced to 258 × 387.')")
+    assert page.inner_text("#forecast").startswith("258 × 387 →")
+    shown = np.asarray(fetch(page, ".sheet .after").convert("L")).astype(float)
+    expected = np.asarray(wide.convert("L").rotate(-90, expand=True).resize(shown.shape[::-1]))
+    assert np.abs(shown - expected).mean() < 3
+    choose(page, tmp_path / "heavy.png")  # few pixels, many bytes
+    page.wait_for_selector(".headline:has-text('heavy.jpg · 316 × 316')")
+    assert "heavy.jpg" in page.inner_text(".note")
+    Image.new("RGB", (100, 90)).save(tmp_path / "small.png")
+    choose(page, tmp_path / "small.png")
+    page.wait_for_selector(".headline:has-text('small.png · 100 × 90')")
+    assert not page.is_visible(".note"), "what was said of another picture stays"
 
 
 def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_there(visit, tmp_path, monkeypatch):
@@ -324,8 +353,10 @@ def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp
     Image.new("RGB", (60, 50)).save(tmp_path / "wide.png")
     page.set_input_files("#picker label input", tmp_path / "wide.png")
     page.wait_for_selector("#forecast:has-text('Best quality takes pictures of at most 0.002 megapixels')")
+    assert page.is_disabled("#run")
     page.get_by_role("radio", name="Fast").check()
     page.wait_for_selector("#forecast:has-text('60 × 50 → 240 × 200')")
+    assert page.is_enabled("#run")
 
 
 def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(visit, photo, monkeypatch):

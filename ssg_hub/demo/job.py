@@ -7,7 +7,7 @@ from ..images.formats import WRITTEN
 from ..images.picture import Picture
 from ..upscaling.options import output_size
 from .refusals import Refused
-from .settings import DEFAULT, MEGA, Settings
+from .settings import MEGA, Settings
 
 VIEW_PIXELS = 16 * MEGA  # above it the page shows a smaller view, to spare the browser
 ALLOWANCE = 2**18  # bytes of a result for what compresses badly, and small files beside the pictures
@@ -84,7 +84,7 @@ def check_size(width: int, height: int, outscale: float, settings: Settings, *mo
         raise Refused("too_large_in", mp=f"{mega_in:.1f}", limit=f"{settings.max_pixels / MEGA:g}")
     if any(width * height > settings.most_pixels(name) for name in models):
         limit = f"{settings.max_large_pixels / MEGA:g}"
-        raise Refused("too_large_for_best", mp=f"{mega_in:.2f}", limit=limit, name=DEFAULT)
+        raise Refused("too_large_for_best", mp=f"{mega_in:.2f}", limit=limit)
     if mega_out > settings.max_output_pixels / MEGA:
         raise Refused("too_large_out", mp=f"{mega_out:.1f}", limit=f"{settings.max_output_pixels / MEGA:g}")
 

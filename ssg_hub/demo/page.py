@@ -50,7 +50,7 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
         with gr.Row(elem_id="main", equal_height=False):
             with gr.Column(elem_id="stage", min_width=280):
                 part["viewer"] = viewer.viewer(viewer.opening_value(), elem_id="viewer")
-            with gr.Column(elem_id="panel", min_width=280):
+            with gr.Column(elem_id="panel", elem_classes="choices", min_width=280):
                 _outcome(part, workshop)
                 _details(part, workshop)
         with gr.Column(elem_id="try"):
@@ -77,10 +77,15 @@ def build_demo(model, settings: Settings | None = None) -> gr.Blocks:
 
 
 def _outcome(part: dict, workshop: Workshop) -> None:
-    """The main controls: the pictures, and how to process them."""
+    """The main controls: the pictures, the button, and the choices below it, so that no window is too low for it."""
     denoise = workshop.denoise(DEFAULT)
     part["picked"] = viewer.picker(workshop.settings, "avif" in PAGE_FORMATS, elem_id="picker")
-    part["forecast"] = gr.HTML(elem_id="forecast")
+    part["forecast"] = gr.HTML(elem_id="forecast", elem_classes="line forecast")
+    with gr.Column(elem_classes="go"):
+        with gr.Row():
+            part["run"] = gr.Button(label("run"), variant="primary", size="lg", interactive=False, elem_id="run")
+            part["cancel"] = gr.Button(label("cancel"), size="lg", visible=False, min_width=90, elem_id="cancel")
+        part["status"] = gr.HTML(elem_id="status", elem_classes="line")
     models, devices = _models(workshop), [workshop.settings.device, *workshop.settings.other_devices]
     part["model"] = gr.Radio(
         models,
@@ -117,11 +122,6 @@ def _outcome(part: dict, workshop: Workshop) -> None:
         elem_id="device",
         elem_classes="pills",
     )
-    with gr.Column(elem_id="go"):
-        with gr.Row():
-            part["run"] = gr.Button(label("run"), variant="primary", size="lg", interactive=False, elem_id="run")
-            part["cancel"] = gr.Button(label("cancel"), size="lg", visible=False, min_width=90, elem_id="cancel")
-        part["status"] = gr.HTML(elem_id="status")
 
 
 def _details(part: dict, workshop: Workshop) -> None:
@@ -177,7 +177,7 @@ def _wire(handlers: Handlers, part: dict) -> None:
         [aim.change for aim in aims],
         handlers.forecast,
         [part["made"], *aims],
-        part["forecast"],
+        [part["forecast"], part["run"]],
         **LIGHT,
     )
     part["model"].change(handlers.choose_model, part["model"], part["denoise"], **LIGHT)

@@ -53,7 +53,10 @@ def main(**options) -> None:
     if not LENT:
         choose_device(torch.device("cpu"), settings.device)
     check_address(options.get("server_name"), options.get("server_port"))
-    launch(build_demo(load_model(settings.model), settings), **options)
+    demo = build_demo(load_model(settings.model), settings)
+    _, url, _ = launch(demo, quiet=True, prevent_thread_lock=True, **options)
+    print(f"* The page is at {url} (Ctrl+C ends it)", flush=True)
+    demo.block_thread()
 
 
 def check_address(host: str | None, port: int | None) -> None:
