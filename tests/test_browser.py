@@ -246,7 +246,8 @@ def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_pat
     page = visit()
     choose(page, tmp_path / "phone.jpg")
     page.wait_for_selector(".note:has-text('phone.jpg was too large for this page, so it was reduced to 258 × 387.')")
-    assert page.inner_text("#forecast").startswith("258 × 387 →")
+    page.wait_for_selector("#forecast:has-text('258 × 387 → 516 × 774')")
+    assert page.get_by_role("radio", name="2×").is_checked() and page.is_enabled("#run"), "4× would be refused"
     shown = np.asarray(fetch(page, ".sheet .after").convert("L")).astype(float)
     expected = np.asarray(wide.convert("L").rotate(-90, expand=True).resize(shown.shape[::-1]))
     assert np.abs(shown - expected).mean() < 3

@@ -17,7 +17,7 @@ from ..images.picture import Picture
 from . import decoding, viewer
 from .archive import archive_url
 from .cache import Ledger, owned_files
-from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, room_needed
+from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, fitting_factor, room_needed
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
 from .results import estimate, make_item, progress_of, waiting_item, write_files
@@ -28,7 +28,7 @@ from .workshop import Workshop
 AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
 PREVIEW_SIDE = 1280  # pixels
 # What the events fill, by the names that `page.py` gives the components.
-OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength")
+OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength", "outscale")
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,17 @@ class Handlers:
         self._looking = anyio.CapacityLimiter(AT_ONCE)
 
     async def choose(self, picked: dict | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
-        """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones."""
+        """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones.
+
+        Where the results would be larger than what is made here, a smaller factor is set.
+        """
         lang = language(request)
         if ticket := self._tickets.pop(request.session_hash, None):
             ticket.stop()  # of a run of the pictures before
         looked = [await self._in_thread(self._look, path, lang) for path in self._own(picked)]
         made = Made(picked.get("of") if looked else None, looked)
-        words, possible = self._forecast(made.items, model, outscale, device, lang)
+        factor = fitting_factor([item["input"] for item in looked if item["input"]], outscale, self.settings)
+        words, possible = self._forecast(made.items, model, factor, device, lang)
         return outputs(
             viewer=made.value() if made.items else viewer.opening_value(),
             forecast=words,
@@ -126,6 +130,7 @@ class Handlers:
             made=made,
             classes=[],
             class_strength={},
+            outscale=gr.skip() if factor == outscale else factor,
         )
 
     def choose_model(self, model: str, request: gr.Request) -> dict:

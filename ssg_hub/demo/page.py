@@ -13,7 +13,7 @@ from .clips import ClipRoom, switch
 from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
 from .guard import fetch_picture
 from .handlers import OUTPUTS, Choices, Handlers
-from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY
+from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY, SIZES
 from .line import Line
 from .programs import explain
 from .results import device_name
@@ -21,7 +21,6 @@ from .settings import DEFAULT, Settings, from_environment, to_bytes
 from .texts import label, make_i18n
 from .workshop import Workshop
 
-SIZES = (1, 2, 3, 4, 6, 8)
 FORMAT_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 TILES = (64, 128, 256)
 HEAVY = {"concurrency_limit": None, "show_progress": "hidden"}  # our own line lets one picture in at a time
