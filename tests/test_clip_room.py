@@ -240,7 +240,7 @@ def page(browser, serve_url, tiny_model):
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
     page.click("#rooms [data-room=clips]")
-    page.wait_for_selector("#clip-run")
+    page.wait_for_selector("#clip-run", state="attached")
     yield page
     context.close()
     assert errors == []

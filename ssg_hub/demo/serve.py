@@ -100,8 +100,6 @@ def launch(demo: gr.Blocks, **options):
     demo.line.hand_in(lambda ticket: demo.workshop.warm_up(), Ticket())
     if has_mcp():
         mend_mcp()
-    else:
-        print('* MCP is off: it needs gradio\'s extra mcp (pip install "gradio[mcp]")')
     return demo.launch(
         **{
             "theme": theme(),
