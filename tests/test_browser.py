@@ -19,6 +19,8 @@ from ssg_hub.upscaling.progress import Progress  # noqa: E402
 
 PATIENCE = 120_000  # ms; only the slowest machine needs it
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE_DARK = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"}
+PHONE_ZH = {"viewport": PHONE, "has_touch": True, "locale": "zh-CN"}
 DONE = ".viewer[data-state=done] .downloads a"
 
 
@@ -243,7 +245,7 @@ def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_pat
     exif[0x0112] = 6  # to be turned clockwise
     wide.save(tmp_path / "phone.jpg", exif=exif)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (316, 316, 4), np.uint8)).save(tmp_path / "heavy.png")
-    page = visit()
+    page = visit(viewport=PHONE, has_touch=True)
     choose(page, tmp_path / "phone.jpg")
     page.wait_for_selector(".note:has-text('phone.jpg was too large for this page, so it was reduced to 258 × 387.')")
     page.wait_for_selector("#forecast:has-text('258 × 387 → 516 × 774')")
@@ -260,10 +262,13 @@ def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_pat
     assert not page.is_visible(".note"), "what was said of another picture stays"
 
 
-def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_there(visit, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("lang", "look"), [("en", WIDE_DARK), ("zh", PHONE_ZH)])
+def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_there(
+    visit, tmp_path, monkeypatch, lang, look
+):
     from ssg_hub.model import SSGModel
 
-    upscale_one, runs = SSGModel.upscale, []
+    upscale_one, runs, said = SSGModel.upscale, [], TEXTS[lang]
 
     def counted(self, image, **options):
         runs.append(options["outscale"])
@@ -271,22 +276,29 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
             raise RuntimeError("a fault of ours")
         return upscale_one(self, image, **options)
 
+    def states() -> list[str]:
+        words = {said[key]: key for key in ("chosen", "working", "done", "failed_state")}
+        return [words[state] for state in page.locator(".strip .state").all_inner_texts()]
+
+    def finished(count: int) -> str:
+        return said["finished_many"].format(done=count, n=4, seconds="|").partition("|")[0].strip()
+
     monkeypatch.setattr(SSGModel, "upscale", counted)
     (tmp_path / "letter.png").write_text("Dear Sir or Madam")
     photos = [make_photo(tmp_path / f"{number}.png", seed=number) for number in range(3)]
-    page = visit()
+    page = visit(**look)
     page.set_input_files("#picker label input", [photos[0], tmp_path / "letter.png", *photos[1:], photos[0]])
-    page.wait_for_selector(".fault:has-text('At most 4')")
-    page.wait_for_selector("#forecast:has-text('4 photographs')")
-    assert "1 of them cannot be done" in page.inner_text("#forecast")
-    assert page.locator(".strip .state").all_inner_texts() == ["ready", "failed", "ready", "ready"]
+    page.wait_for_selector(f".fault:has-text('{said['too_many'].format(n=4)}')")
+    page.wait_for_selector(f"#forecast:has-text('{said['forecast_many'].format(n=4)}')")
+    assert said["forecast_refused"].format(n=1) in page.inner_text("#forecast")
+    assert states() == ["chosen", "failed_state", "chosen", "chosen"]
     page.click("#run")
-    page.wait_for_selector("#status:has-text('2 of 4 done')")
-    assert page.locator(".strip .state").all_inner_texts() == ["done", "failed", "failed", "done"]
+    page.wait_for_selector(f"#status:has-text('{finished(2)}')")
+    assert states() == ["done", "failed_state", "failed_state", "done"]
     page.click(".strip button >> nth=2")
     assert page.inner_text(".message, .headline >> nth=0") and len(runs) == 3
     page.click("#run")
-    page.wait_for_selector("#status:has-text('3 of 4 done')")
+    page.wait_for_selector(f"#status:has-text('{finished(3)}')")
     assert len(runs) == 4, "what was there already was computed again"
     archive = zipfile.ZipFile(io.BytesIO(download(page, "zip_of_all")))
     assert {f"{number}_x4.png" for number in range(3)} <= set(archive.namelist())
@@ -328,8 +340,21 @@ def drag(page, path: Path) -> None:
         session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
 
 
+def test_the_button_is_in_view_on_a_low_screen(visit, photo):
+    page = visit(viewport={"width": 1366, "height": 600})
+    assert not page.is_visible("#run"), "there is nothing to upscale yet"
+    choose(page, photo)
+    for state in ("chosen", "done"):
+        box = page.locator("#run").bounding_box()
+        assert box["y"] + box["height"] < 600, state
+        if state == "chosen":
+            upscale(page)
+    box = page.locator(DONE).first.bounding_box()
+    assert box["y"] + box["height"] <= 600, "what was made cannot be taken without scrolling"
+
+
 def test_two_models_and_bicubic_can_be_compared(visit, photo):
-    page = visit()
+    page = visit(**WIDE_DARK)
     choose(page, photo)
     page.click("#advanced button")
     page.get_by_label("Compare with a second model").click()
@@ -345,8 +370,9 @@ def test_two_models_and_bicubic_can_be_compared(visit, photo):
         assert np.array_equal(fetch(page, f".lens img >> nth={number}").convert("RGB"), wanted)
 
 
-def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp_path):
-    page = visit()
+@pytest.mark.parametrize("look", [WIDE_DARK, {"viewport": PHONE, "has_touch": True}])
+def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp_path, look):
+    page = visit(**look)
     choose(page, photo)
     page.get_by_role("radio", name="Best quality").check()
     upscale(page)
@@ -371,7 +397,7 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
         release.wait(PATIENCE / 1000)
         return upscale_one(self, image, **options)
 
-    pages = [visit() for _ in range(3)]
+    pages, zh = [visit(), visit(**PHONE_ZH), visit(**WIDE_DARK)], TEXTS["zh"]
     for page in pages:
         choose(page, photo)
     monkeypatch.setattr(SSGModel, "upscale", slow)
@@ -379,11 +405,11 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
     pages[0].wait_for_selector("#status:has-text('Upscaling')")
     assert pages[0].is_disabled("#run") and began.wait(60)
     pages[1].click("#run")
-    pages[1].wait_for_selector("#status:has-text('you are next')")
+    pages[1].wait_for_selector(f"#status:has-text('{zh['waiting_next']}')")
     pages[2].click("#run")
     pages[2].wait_for_selector("#status [role=alert]:has-text('Too many pictures')")
     pages[1].click("#cancel")
-    pages[1].wait_for_selector("#status:has-text('Cancelled')")
+    pages[1].wait_for_selector(f"#status:has-text('{zh['cancelled']}')")
     pages[0].click("#cancel")
     pages[0].wait_for_selector("#status:has-text('Cancelled')")  # though its work has not ended yet
     assert not pages[0].is_visible("#cancel") and pages[0].is_enabled("#run")
@@ -418,7 +444,7 @@ def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, mo
 
 
 def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
-    page = visit()
+    page = visit(**WIDE_DARK)
     choose(page, photo)
     upscale(page)
     expected = make_model().upscale(photo)
@@ -438,7 +464,7 @@ def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
 
 
 def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, photo):
-    page = visit(viewport=PHONE, has_touch=True, locale="zh-CN")
+    page = visit(**PHONE_ZH)
     assert not page.is_visible("#run"), "a button that does nothing covers the page"
     assert page.text_content("#run").strip() == "放大" and page.inner_text("#picker .title") == "选择照片"
     zh = TEXTS["zh"]
