@@ -1,8 +1,8 @@
-"""A newcomer's first picture, timed in a real Chromium: from the command to the page, and from the page to the download.
+"""A newcomer's first picture, timed in a real Chromium: from the command to the page, and on to the download.
 
 python -m benchmarks.first_steps [--photo PHOTO] [--rounds 3] "a wheel=/tmp/env/bin/ssg demo" "a clone=python app.py"
 
-Each command is run as it stands, in the current folder, on a free port; the table of medians is printed, for docs/demo.md.
+Each command is run as it stands, in the current folder, on a free port. The table of medians is for docs/demo.md.
 """
 
 import argparse
