@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -35,12 +35,17 @@ def main() -> None:
     url = args.url or start_demo()
     args.to.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
-        chromium = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium")
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = open_browser(driver)
         shoot_opening(browser, url, args.to)
         for view, modes in VISITS:
             shoot(browser, url, view, modes, args.to)
         browser.close()
+
+
+def open_browser(driver: Playwright) -> Browser:
+    """The Chromium that the tests use."""
+    chromium = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium")
+    return driver.chromium.launch(executable_path=chromium, args=FLAGS)
 
 
 def start_demo() -> str:
@@ -79,7 +84,7 @@ def shoot_opening(browser: Browser, url: str, folder: Path) -> None:
 def shoot(browser: Browser, url: str, view: dict, modes: dict[str, str], folder: Path) -> None:
     """Upload, upscale once, and take a picture of what is seen without scrolling, in each mode."""
     page = visit(browser, url, view)
-    page.set_input_files("#picker input", EXAMPLE)
+    page.set_input_files("#picker label input", EXAMPLE)
     page.wait_for_selector("#forecast .status")
     page.click("#run")
     page.wait_for_selector(".viewer[data-state=done] .downloads a")

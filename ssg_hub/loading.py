@@ -36,7 +36,7 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
     """Load a model by its name, in evaluation mode.
 
     Args:
-        name: "embedded" (fast), "large" (best quality, some fourteen times the work), a folder, a Hub id, or a file
+        name: "embedded" (fast), "large" (best quality, some sixteen times the time), a folder, a Hub id, or a file
             with a published generator's weights, which becomes a model without a guide.
         hub_options: `revision`, `token`, `local_files_only`, … as `SSGModel.from_pretrained` takes them.
 

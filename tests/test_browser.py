@@ -19,6 +19,8 @@ from ssg_hub.upscaling.progress import Progress  # noqa: E402
 
 PATIENCE = 120_000  # ms; only the slowest machine needs it
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE_DARK = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"}
+PHONE_ZH = {"viewport": PHONE, "has_touch": True, "locale": "zh-CN"}
 DONE = ".viewer[data-state=done] .downloads a"
 
 
@@ -35,6 +37,7 @@ def url(tmp_path_factory):
             "max_files": 4,
             "queue_size": 1,
             "max_large_pixels": 2000,
+            "max_output_pixels": 500_000,
         }
         demo = app.build_demo(
             make_model(), Settings(**limits, other_models={"large": str(second), "plain": str(second)})
@@ -89,7 +92,7 @@ def make_model(seed: int = 0):
 
 
 def choose(page, *paths: Path) -> None:
-    page.set_input_files("#picker input", paths)
+    page.set_input_files("#picker label input", paths)
     page.wait_for_selector("#forecast .status")
 
 
@@ -218,22 +221,54 @@ def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_pictu
 
 def test_what_cannot_be_done_is_said_where_it_is_chosen(visit, tmp_path):
     (tmp_path / "letter.png").write_text("Dear Sir or Madam")
-    Image.new("RGB", (400, 300)).save(tmp_path / "large.png")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (330, 330, 3), np.uint8)).save(tmp_path / "heavy.png")
+    (tmp_path / "heavy.tif").write_bytes(bytes(301 * 1024))
+    Image.new("RGB", (100, 90)).save(tmp_path / "small.png")
     page = visit()
     choose(page, tmp_path / "letter.png")
-    page.wait_for_selector("#forecast:has-text('not a picture')")
+    page.wait_for_selector("#forecast [role=alert]:has-text('not a picture')")
     assert page.is_disabled("#run") and "not a picture" in page.inner_text(".message")
-    choose(page, tmp_path / "large.png")
-    page.wait_for_selector("#forecast:has-text('at most 0.1 are taken here')")
-    page.set_input_files("#picker input", tmp_path / "heavy.png")
-    page.wait_for_selector(".fault:has-text('heavy.png is larger than what is taken here')")
+    page.set_input_files("#picker label input", tmp_path / "heavy.tif")
+    page.wait_for_selector(".fault:has-text('heavy.tif is larger than what is taken here')")
+    choose(page, tmp_path / "small.png")
+    page.get_by_role("radio", name="8×").check()
+    page.wait_for_selector("#forecast [role=alert]:has-text('at most 0.5 are made here')")
+    assert page.is_disabled("#run"), "a press would end in the same sentence"
+    page.get_by_role("radio", name="4×").check()
+    page.wait_for_selector("#forecast [role=status]:has-text('400 × 360')")
+    assert page.is_enabled("#run")
 
 
-def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_there(visit, tmp_path, monkeypatch):
+def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_path):
+    """A phone's photograph has more pixels than a page takes; it is turned upright before that."""
+    wide = Image.linear_gradient("L").resize((600, 400)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    wide.save(tmp_path / "phone.jpg", exif=exif)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (316, 316, 4), np.uint8)).save(tmp_path / "heavy.png")
+    page = visit(viewport=PHONE, has_touch=True)
+    choose(page, tmp_path / "phone.jpg")
+    page.wait_for_selector(".note:has-text('phone.jpg was too large for this page, so it was reduced to 258 × 387.')")
+    page.wait_for_selector("#forecast:has-text('258 × 387 → 516 × 774')")
+    assert page.get_by_role("radio", name="2×").is_checked() and page.is_enabled("#run"), "4× would be refused"
+    shown = np.asarray(fetch(page, ".sheet .after").convert("L")).astype(float)
+    expected = np.asarray(wide.convert("L").rotate(-90, expand=True).resize(shown.shape[::-1]))
+    assert np.abs(shown - expected).mean() < 3
+    choose(page, tmp_path / "heavy.png")  # few pixels, many bytes
+    page.wait_for_selector(".headline:has-text('heavy.jpg · 316 × 316')")
+    assert "heavy.jpg" in page.inner_text(".note")
+    Image.new("RGB", (100, 90)).save(tmp_path / "small.png")
+    choose(page, tmp_path / "small.png")
+    page.wait_for_selector(".headline:has-text('small.png · 100 × 90')")
+    assert not page.is_visible(".note"), "what was said of another picture stays"
+
+
+@pytest.mark.parametrize(("lang", "look"), [("en", WIDE_DARK), ("zh", PHONE_ZH)])
+def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_there(
+    visit, tmp_path, monkeypatch, lang, look
+):
     from ssg_hub.model import SSGModel
 
-    upscale_one, runs = SSGModel.upscale, []
+    upscale_one, runs, said = SSGModel.upscale, [], TEXTS[lang]
 
     def counted(self, image, **options):
         runs.append(options["outscale"])
@@ -241,22 +276,29 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
             raise RuntimeError("a fault of ours")
         return upscale_one(self, image, **options)
 
+    def states() -> list[str]:
+        words = {said[key]: key for key in ("chosen", "working", "done", "failed_state")}
+        return [words[state] for state in page.locator(".strip .state").all_inner_texts()]
+
+    def finished(count: int) -> str:
+        return said["finished_many"].format(done=count, n=4, seconds="|").partition("|")[0].strip()
+
     monkeypatch.setattr(SSGModel, "upscale", counted)
     (tmp_path / "letter.png").write_text("Dear Sir or Madam")
     photos = [make_photo(tmp_path / f"{number}.png", seed=number) for number in range(3)]
-    page = visit()
-    page.set_input_files("#picker input", [photos[0], tmp_path / "letter.png", *photos[1:], photos[0]])
-    page.wait_for_selector(".fault:has-text('At most 4')")
-    page.wait_for_selector("#forecast:has-text('4 photographs')")
-    assert "1 of them cannot be done" in page.inner_text("#forecast")
-    assert page.locator(".strip .state").all_inner_texts() == ["ready", "failed", "ready", "ready"]
+    page = visit(**look)
+    page.set_input_files("#picker label input", [photos[0], tmp_path / "letter.png", *photos[1:], photos[0]])
+    page.wait_for_selector(f".fault:has-text('{said['too_many'].format(n=4)}')")
+    page.wait_for_selector(f"#forecast:has-text('{said['forecast_many'].format(n=4)}')")
+    assert said["forecast_refused"].format(n=1) in page.inner_text("#forecast")
+    assert states() == ["chosen", "failed_state", "chosen", "chosen"]
     page.click("#run")
-    page.wait_for_selector("#status:has-text('2 of 4 done')")
-    assert page.locator(".strip .state").all_inner_texts() == ["done", "failed", "failed", "done"]
+    page.wait_for_selector(f"#status:has-text('{finished(2)}')")
+    assert states() == ["done", "failed_state", "failed_state", "done"]
     page.click(".strip button >> nth=2")
     assert page.inner_text(".message, .headline >> nth=0") and len(runs) == 3
     page.click("#run")
-    page.wait_for_selector("#status:has-text('3 of 4 done')")
+    page.wait_for_selector(f"#status:has-text('{finished(3)}')")
     assert len(runs) == 4, "what was there already was computed again"
     archive = zipfile.ZipFile(io.BytesIO(download(page, "zip_of_all")))
     assert {f"{number}_x4.png" for number in range(3)} <= set(archive.namelist())
@@ -264,8 +306,55 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
     assert np.array_equal(Image.open(io.BytesIO(archive.read("1_x4.png"))), wanted)
 
 
-def test_two_models_and_bicubic_can_be_compared(visit, photo):
+def test_a_folder_gives_its_pictures_and_what_lies_below_it(visit, tmp_path):
+    album = tmp_path / "album"
+    (album / "deep/er").mkdir(parents=True)
+    for name in ("10.png", "9.png", "deep/er/a.png", ".hidden.png"):
+        make_photo(album / name)
+    (album / "notes.txt").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.txt").write_text("no picture")
+    expected = ["9.png", "10.png", "a.png"]  # by number, as people read them
     page = visit()
+    with page.expect_file_chooser() as asked:
+        page.click("#picker .folder")
+    asked.value.set_files(album)
+    page.wait_for_selector("#forecast:has-text('3 photographs')")
+    assert page.locator(".strip .name").all_inner_texts() == expected
+    page.set_input_files("#picker .folder + input", tmp_path / "empty")
+    page.wait_for_selector(".fault:has-text('no pictures in this folder')")
+    for folder, words in ((album, "3 photographs"), (tmp_path / "empty", None)):
+        page.reload()
+        page.wait_for_selector(".viewer .modes button")
+        drag(page, folder)
+        page.wait_for_selector(f"#forecast:has-text('{words}')" if words else ".fault:has-text('no pictures')")
+        if words:
+            assert page.locator(".strip .name").all_inner_texts() == expected
+
+
+def drag(page, path: Path) -> None:
+    """Drag a file or a folder onto the page, as the desktop does."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+
+
+def test_the_button_is_in_view_on_a_low_screen(visit, photo):
+    page = visit(viewport={"width": 1366, "height": 600})
+    assert not page.is_visible("#run"), "there is nothing to upscale yet"
+    choose(page, photo)
+    for state in ("chosen", "done"):
+        box = page.locator("#run").bounding_box()
+        assert box["y"] + box["height"] < 600, state
+        if state == "chosen":
+            upscale(page)
+    box = page.locator(DONE).first.bounding_box()
+    assert box["y"] + box["height"] <= 600, "what was made cannot be taken without scrolling"
+
+
+def test_two_models_and_bicubic_can_be_compared(visit, photo):
+    page = visit(**WIDE_DARK)
     choose(page, photo)
     page.click("#advanced button")
     page.get_by_label("Compare with a second model").click()
@@ -281,17 +370,20 @@ def test_two_models_and_bicubic_can_be_compared(visit, photo):
         assert np.array_equal(fetch(page, f".lens img >> nth={number}").convert("RGB"), wanted)
 
 
-def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp_path):
-    page = visit()
+@pytest.mark.parametrize("look", [WIDE_DARK, {"viewport": PHONE, "has_touch": True}])
+def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp_path, look):
+    page = visit(**look)
     choose(page, photo)
     page.get_by_role("radio", name="Best quality").check()
     upscale(page)
     assert np.array_equal(fetch(page, ".sheet .after").convert("RGB"), make_model(seed=1).upscale(photo).image)
     Image.new("RGB", (60, 50)).save(tmp_path / "wide.png")
-    page.set_input_files("#picker input", tmp_path / "wide.png")
+    page.set_input_files("#picker label input", tmp_path / "wide.png")
     page.wait_for_selector("#forecast:has-text('Best quality takes pictures of at most 0.002 megapixels')")
+    assert page.is_disabled("#run")
     page.get_by_role("radio", name="Fast").check()
     page.wait_for_selector("#forecast:has-text('60 × 50 → 240 × 200')")
+    assert page.is_enabled("#run")
 
 
 def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(visit, photo, monkeypatch):
@@ -305,7 +397,7 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
         release.wait(PATIENCE / 1000)
         return upscale_one(self, image, **options)
 
-    pages = [visit() for _ in range(3)]
+    pages, zh = [visit(), visit(**PHONE_ZH), visit(**WIDE_DARK)], TEXTS["zh"]
     for page in pages:
         choose(page, photo)
     monkeypatch.setattr(SSGModel, "upscale", slow)
@@ -313,11 +405,11 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
     pages[0].wait_for_selector("#status:has-text('Upscaling')")
     assert pages[0].is_disabled("#run") and began.wait(60)
     pages[1].click("#run")
-    pages[1].wait_for_selector("#status:has-text('you are next')")
+    pages[1].wait_for_selector(f"#status:has-text('{zh['waiting_next']}')")
     pages[2].click("#run")
     pages[2].wait_for_selector("#status [role=alert]:has-text('Too many pictures')")
     pages[1].click("#cancel")
-    pages[1].wait_for_selector("#status:has-text('Cancelled')")
+    pages[1].wait_for_selector(f"#status:has-text('{zh['cancelled']}')")
     pages[0].click("#cancel")
     pages[0].wait_for_selector("#status:has-text('Cancelled')")  # though its work has not ended yet
     assert not pages[0].is_visible("#cancel") and pages[0].is_enabled("#run")
@@ -352,7 +444,7 @@ def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, mo
 
 
 def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
-    page = visit()
+    page = visit(**WIDE_DARK)
     choose(page, photo)
     upscale(page)
     expected = make_model().upscale(photo)
@@ -372,7 +464,7 @@ def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
 
 
 def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, photo):
-    page = visit(viewport=PHONE, has_touch=True, locale="zh-CN")
+    page = visit(**PHONE_ZH)
     assert not page.is_visible("#run"), "a button that does nothing covers the page"
     assert page.text_content("#run").strip() == "放大" and page.inner_text("#picker .title") == "选择照片"
     zh = TEXTS["zh"]

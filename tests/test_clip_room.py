@@ -15,7 +15,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 from made_clips import Recipe, decode, make_clip, probe  # noqa: E402
 
-from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
+from ssg_hub.demo import clip_reading, clip_work, decoding, texts  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
 from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
@@ -229,18 +229,24 @@ def test_a_language_model_finds_the_tool(demo_of_all):
 
 
 @pytest.fixture
-def page(browser, serve_url, tiny_model):
+def look() -> dict:
+    """How the browser is set; a test may say otherwise."""
+    return {"locale": "en-US", "viewport": {"width": 1280, "height": 900}}
+
+
+@pytest.fixture
+def page(browser, serve_url, tiny_model, look):
     """The page in Chromium, in its room for clips; script errors fail the test."""
     settings = Settings(max_clip_seconds=2, max_clip_frames=30, max_clip_pixels=4000)
     url, errors = serve_url(tiny_model, settings), []
-    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+    context = browser.new_context(**look)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
     page.click("#rooms [data-room=clips]")
-    page.wait_for_selector("#clip-run")
+    page.wait_for_selector("#clip-run", state="attached")
     yield page
     context.close()
     assert errors == []
@@ -292,6 +298,30 @@ def test_in_the_browser_before_and_after_play_in_step(page, clip):
     with page.expect_download() as waiting:
         page.click(".player [data-get=get_report]")
     assert json.loads(Path(waiting.value.path()).read_text())["frames"] == 30
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        {"locale": "zh-CN", "viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"},
+        {"locale": "en-US", "viewport": {"width": 1440, "height": 900}},
+    ],
+)
+def test_in_the_browser_a_clip_is_one_press_away_at_any_width(page, clip, look):
+    said = texts.TEXTS["zh" if look["locale"] == "zh-CN" else "en"]
+    width, height = (look["viewport"][side] for side in ("width", "height"))
+    assert not page.is_visible("#clip-run") and said["clip_empty"] in page.inner_text("#player")
+    choose(page, clip)
+    assert page.inner_text("#clip-picker .hint") == said["choose_other_clip"]
+    page.click("#clip-run")
+    page.wait_for_selector(".player[data-state=done] .downloads a")
+    page.wait_for_timeout(700)  # it scrolls smoothly
+    area, button = (page.locator(name).bounding_box() for name in (".player .area", "#clip-run"))
+    assert area["y"] >= 0 and area["y"] + area["height"] / 2 < height, "the result is out of view"
+    assert button["y"] + button["height"] <= height
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert all(shape.bounding_box()["width"] > 8 for shape in page.locator(".player .controls path").all())
+    assert said["clip_honesty"] in page.inner_text("#player") and "ssg_" not in page.inner_text("body")
 
 
 def test_in_the_browser_a_limit_is_said_before_the_click_and_cancel_stops(page, clip, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page until it is interrupted.
 
     Raises:
-        ConfigError: gradio is not installed, or a setting is impossible.
+        ConfigError: gradio is not installed, a setting is impossible, or the address is not free.
         HubError: the model is on the Hub, which refused or is out of reach.
     """
     if importlib.util.find_spec("gradio") is None:
@@ -42,8 +42,5 @@ def run(args: argparse.Namespace) -> int:
     seek_model(os.environ.get("SSG_MODEL") or EMBEDDED)  # before gradio is imported
     from ..demo.serve import main
 
-    try:
-        main(server_name=args.host, server_port=args.port, inbrowser=args.open)
-    except ValueError as error:  # of the environment's variables
-        raise ConfigError(str(error)) from error
+    main(server_name=args.host, server_port=args.port, inbrowser=args.open)
     return 0

@@ -6,13 +6,13 @@ CLIP_TEXTS = {
         "room_pictures": "Photographs",
         "room_clips": "Clips",
         "choose_clip": "Choose a clip",
+        "choose_other_clip": "Choose another",
         "clip_limits": "Drop it anywhere on the page. The first {seconds} seconds, or {frames} frames, from where you "
         "start; frames of at most {mp_in} megapixels, results of at most {mp_out}; {file_size}. MP4, MOV, WebM, MKV, "
         "AVI, TS. Sound is kept. Deleted after {minutes} minutes.",
         "clip_start": "Begin at (seconds)",
         "temporal": "Steady",
         "temporal_info": "Removes noise along the motion, so that the clip does not flicker",
-        "run_clip": "Upscale the clip",
         "play": "Play",
         "pause": "Pause",
         "position": "Position",
@@ -20,7 +20,7 @@ CLIP_TEXTS = {
         "step_on": "One frame on",
         "get_clip": "Download clip",
         "get_report": "Report",
-        "clip_empty": "Choose a clip; before and after will play here side by side, in step.",
+        "clip_empty": "Choose a clip; before and after will play here in step, with a slider between them.",
         "clip_honesty": "Every frame is an estimate. Plates, faces and text may be invented, in the same way in every "
         "frame. It is not evidence.",
         "clip_forecast": "{w} × {h} → {ow} × {oh} · {frames} frames",
@@ -46,13 +46,13 @@ CLIP_TEXTS = {
         "room_pictures": "照片",
         "room_clips": "视频",
         "choose_clip": "选择视频",
+        "choose_other_clip": "选择其他视频",
         "clip_limits": "可拖到页面任意位置。从起点开始，最多 {seconds} 秒或 {frames} 帧；"
         "每帧不超过 {mp_in} 百万像素，结果每帧不超过 {mp_out} 百万像素；文件不超过 {file_size}。"
         "支持 MP4、MOV、WebM、MKV、AVI、TS。保留声音。{minutes} 分钟后删除。",
         "clip_start": "起点（秒）",
         "temporal": "稳定",
         "temporal_info": "沿运动方向去除噪点，使画面不闪烁",
-        "run_clip": "放大视频",
         "play": "播放",
         "pause": "暂停",
         "position": "位置",
@@ -60,7 +60,7 @@ CLIP_TEXTS = {
         "step_on": "下一帧",
         "get_clip": "下载视频",
         "get_report": "报告",
-        "clip_empty": "请选择视频；放大前后的画面会在这里同步播放。",
+        "clip_empty": "请选择视频；放大前后的画面会在这里同步播放，中间有滑块。",
         "clip_honesty": "每一帧都只是估计。车牌、人脸和文字可能是编造的，而且每一帧都以同样的方式编造，不能作为证据。",
         "clip_forecast": "{w} × {h} → {ow} × {oh} · {frames} 帧",
         "clip_cut": "取 {whole} 中的 {seconds}",

@@ -24,17 +24,23 @@ const tags = [el("span", { className: "tag left" }), el("span", { className: "ta
 const screen = el("div", { className: "screen" }, poster, after, before, keys, grip, ...tags);
 const message = el("p", { className: "message" });
 const area = el("div", { className: "area" }, screen, message);
+const SHAPES = { // on a square of 24; no font is sure to have these signs
+  play: "M8 5v14l11-7z", pause: "M7 5h4v14H7zM13 5h4v14h-4z", back: "M6 5h3v14H6zM19 5v14l-9-7z", on: "M15 5h3v14h-3zM5 5v14l9-7z",
+};
+const draw = (button, shape) => { button.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${SHAPES[shape]}"/></svg>`; };
 const play = el("button", { type: "button", className: "play", on: { click: () => (after.paused ? after.play() : after.pause()) } });
-const back = el("button", { type: "button", textContent: "⏮", aria: { label: t.step_back }, on: { click: () => step(-1) } });
-const on = el("button", { type: "button", textContent: "⏭", aria: { label: t.step_on }, on: { click: () => step(1) } });
+const back = el("button", { type: "button", aria: { label: t.step_back }, on: { click: () => step(-1) } });
+const on = el("button", { type: "button", aria: { label: t.step_on }, on: { click: () => step(1) } });
 const place = el("input", { type: "range", min: 0, max: 1000, value: 0, className: "place", aria: { label: t.position }, on: { input: () => seek(after.duration * place.value / 1000) } });
 const clock = el("output", { className: "clock" });
+draw(back, "back");
+draw(on, "on");
 const controls = el("div", { className: "controls" }, play, back, on, place, clock);
 const headline = el("p", { className: "headline" });
 const facts = el("p", { className: "facts" }), notes = el("ul", { className: "notes" });
 const honesty = el("p", { className: "honesty", textContent: t.clip_honesty });
 const downloads = el("div", { className: "downloads" });
-const player = el("section", { className: "player", aria: { label: t.compare } }, headline, area, controls,
+const player = el("section", { className: "player", aria: { label: t.compare } }, el("div", { className: "bar" }, headline), area, controls,
   el("div", { className: "foot" }, el("div", { className: "words" }, facts, notes, honesty), downloads));
 element.append(player);
 
@@ -49,7 +55,7 @@ const tick = () => {
   clock.textContent = after.duration ? `${after.currentTime.toFixed(2)} / ${after.duration.toFixed(2)} s` : "";
   if (!after.paused) requestAnimationFrame(tick);
 };
-const label = () => { play.textContent = after.paused ? "▶" : "⏸"; play.setAttribute("aria-label", after.paused ? t.play : t.pause); };
+const label = () => { draw(play, after.paused ? "play" : "pause"); play.setAttribute("aria-label", after.paused ? t.play : t.pause); };
 after.addEventListener("play", () => { before.play().catch(() => {}); label(); tick(); });
 after.addEventListener("pause", () => { before.pause(); follow(); label(); });
 for (const name of ["seeked", "timeupdate", "loadedmetadata", "ratechange"]) after.addEventListener(name, () => { before.playbackRate = after.playbackRate; if (after.paused) { follow(); tick(); } });
@@ -79,10 +85,12 @@ player.addEventListener("keydown", event => {
 const put = (node, name, value) => { if (value && node.getAttribute(name) !== value) node.setAttribute(name, value); else if (!value) node.removeAttribute(name); };
 const lay_out = () => {
   const { width, height } = props.value ?? {};
-  if (!width) return;
   const narrow = matchMedia("(max-width: 900px)").matches;
-  const most = narrow ? innerHeight * 0.6 : clamp(innerHeight - 320, 320, 820);
-  const fit = Math.min(area.clientWidth / width, most / height);
+  const most = narrow ? innerHeight * 0.6 : clamp(innerHeight - 290, 320, 900);
+  const room = width ? Math.min(most, area.clientWidth * height / width) : Math.min(most, area.clientWidth / 1.5);
+  area.style.height = `${Math.round(room)}px`;
+  if (!width) return;
+  const fit = Math.min(area.clientWidth / width, room / height);
   screen.style.width = `${Math.round(width * fit)}px`;
   screen.style.height = `${Math.round(height * fit)}px`;
 };

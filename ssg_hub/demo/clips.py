@@ -38,7 +38,7 @@ PLAYER = (
     *("play", "pause", "position", "step_back", "step_on", "compare", "on_the_left", "get_clip", "get_report"),
     *("clip_empty", "clip_honesty"),
 )
-PICKER = ("choose_clip", "choose_others", "drop_here", "clip_limits", "uploading", "file_too_large", "failed")
+PICKER = ("choose_clip", "choose_other_clip", "drop_here", "clip_limits", "uploading", "file_too_large", "failed")
 OUTPUTS = ("player", "forecast", "status", "run", "cancel")
 EMPTY = {"state": "empty"}
 ROOMS = ("pictures", "clips")
@@ -103,9 +103,18 @@ class ClipRoom:
         with gr.Row(elem_id="clips", equal_height=False):
             with gr.Column(elem_classes="clip-stage", min_width=280):
                 part["player"] = _player(elem_id="player")
-            with gr.Column(elem_classes="clip-panel", min_width=280):
+            with gr.Column(elem_classes="choices", min_width=280):
                 part["picked"] = _picker(self.settings, elem_id="clip-picker")
-                part["forecast"] = gr.HTML(elem_classes="line quiet", elem_id="clip-forecast")
+                part["forecast"] = gr.HTML(elem_id="clip-forecast", elem_classes="line forecast")
+                with gr.Column(elem_classes="go"):
+                    with gr.Row():
+                        part["run"] = gr.Button(
+                            label("run"), variant="primary", size="lg", interactive=False, elem_id="clip-run"
+                        )
+                        part["cancel"] = gr.Button(
+                            label("cancel"), size="lg", visible=False, min_width=90, elem_id="clip-cancel"
+                        )
+                    part["status"] = gr.HTML(elem_classes="line", elem_id="clip-status")
                 sizes = [(f"{size}×", size) for size in SIZES]
                 part["outscale"] = gr.Radio(
                     sizes, value=2, label=label("outscale"), elem_id="clip-size", elem_classes="pills"
@@ -119,15 +128,6 @@ class ClipRoom:
                     visible=denoise is not None,
                 )
                 part["steady"] = gr.Checkbox(True, label=label("temporal"), info=label("temporal_info"))
-                with gr.Column(elem_classes="clip-go"):
-                    with gr.Row():
-                        part["run"] = gr.Button(
-                            label("run_clip"), variant="primary", size="lg", interactive=False, elem_id="clip-run"
-                        )
-                        part["cancel"] = gr.Button(
-                            label("cancel"), size="lg", visible=False, min_width=90, elem_id="clip-cancel"
-                        )
-                    part["status"] = gr.HTML(elem_classes="line", elem_id="clip-status")
 
     def wire(self, demo: gr.Blocks, light: dict, heavy: dict) -> None:
         """Connect the events, and make the endpoint `/upscale_clip`.
@@ -401,7 +401,8 @@ def _picker(settings: Settings, **options) -> gr.HTML:
         "minutes": round(settings.keep_seconds / 60) or 1,
     }
     for lang, texts in words.items():
-        texts |= {"limits": text("clip_limits", lang, **values), "choose": texts["choose_clip"]}
+        texts |= {"limits": text("clip_limits", lang, **values)}
+        texts |= {"choose": texts["choose_clip"], "choose_others": texts["choose_other_clip"]}
     return viewer.component(
         {"files": [], "of": 0},
         "picker.js",
@@ -411,6 +412,7 @@ def _picker(settings: Settings, **options) -> gr.HTML:
         texts=words,
         most=1,
         max_bytes=to_bytes(settings.max_file_size),
+        max_pixels=0,  # a browser reduces no clips
         room="clips",
         **options,
     )

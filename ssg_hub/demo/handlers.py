@@ -17,7 +17,7 @@ from ..images.picture import Picture
 from . import decoding, viewer
 from .archive import archive_url
 from .cache import Ledger, owned_files
-from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, room_needed
+from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, fitting_factor, room_needed
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
 from .results import estimate, make_item, progress_of, waiting_item, write_files
@@ -28,7 +28,7 @@ from .workshop import Workshop
 AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
 PREVIEW_SIDE = 1280  # pixels
 # What the events fill, by the names that `page.py` gives the components.
-OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength")
+OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength", "outscale")
 
 
 @dataclass(frozen=True)
@@ -110,21 +110,27 @@ class Handlers:
         self._looking = anyio.CapacityLimiter(AT_ONCE)
 
     async def choose(self, picked: dict | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
-        """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones."""
+        """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones.
+
+        Where the results would be larger than what is made here, a smaller factor is set.
+        """
         lang = language(request)
         if ticket := self._tickets.pop(request.session_hash, None):
             ticket.stop()  # of a run of the pictures before
         looked = [await self._in_thread(self._look, path, lang) for path in self._own(picked)]
         made = Made(picked.get("of") if looked else None, looked)
+        factor = fitting_factor([item["input"] for item in looked if item["input"]], outscale, self.settings)
+        words, possible = self._forecast(made.items, model, factor, device, lang)
         return outputs(
             viewer=made.value() if made.items else viewer.opening_value(),
-            forecast=self._forecast(made.items, model, outscale, device, lang),
+            forecast=words,
             status="",
-            run=gr.update(interactive=any(item["state"] == "chosen" for item in made.items)),
+            run=gr.update(interactive=possible),
             cancel=gr.update(visible=False),
             made=made,
             classes=[],
             class_strength={},
+            outscale=gr.skip() if factor == outscale else factor,
         )
 
     def choose_model(self, model: str, request: gr.Request) -> dict:
@@ -136,9 +142,10 @@ class Handlers:
         value = 1 if denoise is None else denoise
         return gr.update(visible=denoise is not None, interactive=True, value=value, info=text("denoise_info", lang))
 
-    def forecast(self, made: Made | None, model: str, outscale: float, device: str, request: gr.Request) -> str:
-        """What pressing the button would give, with other choices."""
-        return self._forecast(made.items if made else [], model, outscale, device, language(request))
+    def forecast(self, made: Made | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
+        """What pressing the button would give, with other choices; the button rests where that is nothing."""
+        words, possible = self._forecast(made.items if made else [], model, outscale, device, language(request))
+        return words, gr.skip() if request.session_hash in self._tickets else gr.update(interactive=possible)
 
     def take_example(self, event: gr.EventData, request: gr.Request) -> dict:
         """An example becomes the visitor's picture: a copy of it, as if it had been uploaded."""
@@ -262,8 +269,8 @@ class Handlers:
             class_strength: strength for single classes, such as {"car": 0.5, "sky": 0}; times `strength`.
             color_fix: hold the colours of the result to those of the input.
             segment: also return the semantic mask.
-            model: "default"; "large" for the best quality, at some fourteen times the time and for smaller pictures; or
-                another model that this server offers.
+            model: "default" (fast); "large" for the best quality, at some sixteen times the time and for smaller
+                pictures; or another model that this server offers.
             denoise: from 0 (keep the grain) to 1 (remove it), where the model has that choice; null is its default.
             format: of the picture: png, jpeg, webp, avif or tiff.
             quality: 1 to 100, for jpeg, webp and avif.
@@ -319,11 +326,12 @@ class Handlers:
             return waiting_item(name, "failed", sentence_for(error, path, lang))
         return waiting_item(name, "chosen", size=size, view=view)
 
-    def _forecast(self, items: list[dict], model: str, outscale: float, device: str, lang: str) -> str:
-        """One line: the sizes of input and result, and about how long it takes; or why it would be refused."""
+    def _forecast(self, items: list[dict], model: str, outscale: float, device: str, lang: str) -> tuple[str, bool]:
+        """One line: the sizes of input and result, and about how long it takes, or why it would be refused; and whether
+        any of them can be done."""
         predict = partial(self.workshop.predict, model, self.workshop.device(device))
-        words = estimate(items, model, outscale, predict, self.settings, lang)
-        return viewer.status_line(words)
+        words, possible = estimate(items, model, outscale, predict, self.settings, lang)
+        return viewer.status_line(words, alarm=not possible), possible
 
     def _check(self, path: str, outscale: float = 1, models: Iterable[str] = ()) -> tuple[int, int]:
         """A picture's size, when it is one and within the limits, those of these models included."""

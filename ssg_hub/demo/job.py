@@ -7,13 +7,14 @@ from ..images.formats import WRITTEN
 from ..images.picture import Picture
 from ..upscaling.options import output_size
 from .refusals import Refused
-from .settings import DEFAULT, MEGA, Settings
+from .settings import MEGA, Settings
 
 VIEW_PIXELS = 16 * MEGA  # above it the page shows a smaller view, to spare the browser
 ALLOWANCE = 2**18  # bytes of a result for what compresses badly, and small files beside the pictures
 # What a result can be written as. TIFF is for those who ask for it by name; the page offers what browsers show.
 OUTPUT_FORMATS = tuple(name for name in ("png", "jpeg", "webp", "avif", "tiff") if f".{name}" in WRITTEN)
 PAGE_FORMATS = tuple(name for name in OUTPUT_FORMATS if name != "tiff")
+SIZES = (1, 2, 3, 4, 6, 8)  # factors that the page offers
 QUALITY = 90  # of the formats that lose something
 
 
@@ -84,9 +85,22 @@ def check_size(width: int, height: int, outscale: float, settings: Settings, *mo
         raise Refused("too_large_in", mp=f"{mega_in:.1f}", limit=f"{settings.max_pixels / MEGA:g}")
     if any(width * height > settings.most_pixels(name) for name in models):
         limit = f"{settings.max_large_pixels / MEGA:g}"
-        raise Refused("too_large_for_best", mp=f"{mega_in:.2f}", limit=limit, name=DEFAULT)
+        raise Refused("too_large_for_best", mp=f"{mega_in:.2f}", limit=limit)
     if mega_out > settings.max_output_pixels / MEGA:
         raise Refused("too_large_out", mp=f"{mega_out:.1f}", limit=f"{settings.max_output_pixels / MEGA:g}")
+
+
+def fitting_factor(sizes: list[tuple[int, int]], outscale: float, settings: Settings) -> float:
+    """The factor itself, or the largest one below it that the page offers and that one of these pictures can have.
+
+    Args:
+        sizes: (width, height) of the pictures.
+        outscale: what is chosen.
+        settings: the limits.
+    """
+    least = min((width * height for width, height in sizes), default=0)
+    fits = (size for size in sorted({*SIZES, outscale}, reverse=True) if size <= outscale)
+    return next((size for size in fits if least * size**2 <= settings.max_output_pixels), outscale)
 
 
 def room_needed(picture: Picture, outscale: float, views: int) -> int:

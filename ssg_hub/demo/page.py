@@ -15,7 +15,7 @@ from .clips import ClipRoom, switch
 from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
 from .guard import fetch_picture
 from .handlers import OUTPUTS, Choices, Handlers
-from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY
+from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY, SIZES
 from .line import Line
 from .programs import explain
 from .results import device_name
@@ -23,7 +23,6 @@ from .settings import DEFAULT, Settings, from_environment, to_bytes
 from .texts import label, make_i18n
 from .workshop import Workshop
 
-SIZES = (1, 2, 3, 4, 6, 8)
 FORMAT_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 TILES = (64, 128, 256)
 # our own line lets one picture in at a time
@@ -68,7 +67,7 @@ def build_demo(model, settings: Settings | None = None) -> Page:
         with gr.Row(elem_id="main", equal_height=False):
             with gr.Column(elem_id="stage", min_width=280):
                 part["viewer"] = viewer.viewer(viewer.opening_value(), elem_id="viewer")
-            with gr.Column(elem_id="panel", min_width=280):
+            with gr.Column(elem_id="panel", elem_classes="choices", min_width=280):
                 _outcome(part, workshop)
                 _details(part, workshop)
         with gr.Column(elem_id="try"):
@@ -95,10 +94,15 @@ def build_demo(model, settings: Settings | None = None) -> Page:
 
 
 def _outcome(part: dict, workshop: Workshop) -> None:
-    """The main controls: the pictures, and how to process them."""
+    """The main controls: the pictures, the button, and the choices below it, so that no window is too low for it."""
     denoise = workshop.denoise(DEFAULT)
     part["picked"] = viewer.picker(workshop.settings, "avif" in PAGE_FORMATS, elem_id="picker")
-    part["forecast"] = gr.HTML(elem_id="forecast")
+    part["forecast"] = gr.HTML(elem_id="forecast", elem_classes="line forecast")
+    with gr.Column(elem_classes="go"):
+        with gr.Row():
+            part["run"] = gr.Button(label("run"), variant="primary", size="lg", interactive=False, elem_id="run")
+            part["cancel"] = gr.Button(label("cancel"), size="lg", visible=False, min_width=90, elem_id="cancel")
+        part["status"] = gr.HTML(elem_id="status", elem_classes="line")
     models, devices = _models(workshop), [workshop.settings.device, *workshop.settings.other_devices]
     part["model"] = gr.Radio(
         models,
@@ -135,11 +139,6 @@ def _outcome(part: dict, workshop: Workshop) -> None:
         elem_id="device",
         elem_classes="pills",
     )
-    with gr.Column(elem_id="go"):
-        with gr.Row():
-            part["run"] = gr.Button(label("run"), variant="primary", size="lg", interactive=False, elem_id="run")
-            part["cancel"] = gr.Button(label("cancel"), size="lg", visible=False, min_width=90, elem_id="cancel")
-        part["status"] = gr.HTML(elem_id="status")
 
 
 def _details(part: dict, workshop: Workshop) -> None:
@@ -196,7 +195,7 @@ def _wire(handlers: Handlers, part: dict) -> None:
         [aim.change for aim in aims],
         handlers.forecast,
         [part["made"], *aims],
-        part["forecast"],
+        [part["forecast"], part["run"]],
         **LIGHT,
     )
     part["model"].change(handlers.choose_model, part["model"], part["denoise"], **LIGHT)

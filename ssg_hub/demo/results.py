@@ -19,7 +19,7 @@ from .job import VIEW_PIXELS, Request, check_size
 from .line import Ticket
 from .refusals import Refused, sentence_for
 from .settings import Settings
-from .texts import class_name, duration, text
+from .texts import class_name, duration, listed, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
 TRUSTED = 0.1  # the risk for which the page says how much of a picture is trusted
@@ -130,7 +130,7 @@ def what_is_in_it(result: UpscaleResult, classes: list[str], lang: str) -> dict:
     ]
     unsure = sum(label["share"] for label in result.labels if label["id"] == uncertain)
     names = [class_name(name, lang) for name in classes]
-    known = _listed(names, lang)
+    known = _first_of(names, lang)
     return {
         "legend": legend,
         "classes": names,
@@ -158,8 +158,10 @@ def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | 
     return item | {"input": size}
 
 
-def estimate(items: list[dict], model: str, outscale: float, predict: Callable, settings: Settings, lang: str) -> str:
-    """One line on what to expect: sizes and time, or why it would be refused.
+def estimate(
+    items: list[dict], model: str, outscale: float, predict: Callable, settings: Settings, lang: str
+) -> tuple[str, bool]:
+    """One line on what to expect: sizes and time, or why it would be refused; and whether any picture can be done.
 
     Args:
         items: of the viewer.
@@ -184,14 +186,14 @@ def estimate(items: list[dict], model: str, outscale: float, predict: Callable, 
         parts = [text("forecast", lang, w=width, h=height, ow=expected.width, oh=expected.height)]
         seconds.append(expected.seconds)
     if len(items) == 1 and refused:
-        return f"⚠️ {refused[0]}"
+        return f"⚠️ {refused[0]}", False
     if len(items) > 1:
         parts = [text("forecast_many", lang, n=len(items))]
     if seconds and None not in seconds:
         parts.append(text("about", lang, seconds=duration(sum(seconds), lang)))
     if refused:
         parts.append("⚠️ " + text("forecast_refused", lang, n=len(refused)))
-    return " · ".join(parts)
+    return " · ".join(parts), bool(seconds)
 
 
 def progress_of(ticket: Ticket, lang: str, index: int, count: int) -> tuple[float | None, str]:
@@ -248,12 +250,11 @@ def _view(image: Image.Image, path: Path) -> Path:
     return path
 
 
-def _listed(names: list[str], lang: str) -> str:
-    """Names as a sentence holds them, the first of many."""
-    comma = "、" if lang == "zh" else ", "
+def _first_of(names: list[str], lang: str) -> str:
+    """The names as a sentence holds them, the first of many."""
     if len(names) <= NAMED:
-        return comma.join(names)
-    return text("and_more", lang, names=comma.join(names[:NAMED]), n=len(names) - NAMED)
+        return listed(names, lang)
+    return text("and_more", lang, names=listed(names[:NAMED], lang), n=len(names) - NAMED)
 
 
 def _percent(share: float) -> str:

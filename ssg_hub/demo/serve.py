@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 
 from .cache import own_cache
-from .settings import from_environment, to_bytes  # on ZeroGPU before torch
+from .settings import LENT, from_environment, to_bytes  # on ZeroGPU before torch
 
 os.environ["GRADIO_TEMP_DIR"] = own_cache()  # before gradio reads it
 
 import gradio as gr
+import torch
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from ..errors import ConfigError
 from ..loading import load_model
 from ..memory import return_large_blocks
+from ..upscaling.engines.choice import choose_device
 from . import decoding, viewer
 from .archive import archive_route
 from .cache import swept
@@ -37,12 +41,46 @@ SESSIONS = 2000  # visitors and calls of programs whose state is kept; the one t
 
 
 def main(**options) -> None:
-    """Serve the page until the process is ended; settings come from the environment, `options` go to `launch`."""
+    """Serve the page until the process is ended; settings come from the environment, `options` go to `launch`.
+
+    Raises:
+        SSGError: a setting is impossible, this machine lacks the device, the address is not free, or the model cannot
+            be loaded.
+    """
     # As a container ends it: Gradio then closes in order, and the cache is emptied.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return_large_blocks()
     settings = from_environment()
-    launch(build_demo(load_model(settings.model), settings), **options)
+    if not LENT:
+        choose_device(torch.device("cpu"), settings.device)
+    check_address(options.get("server_name"), options.get("server_port"))
+    demo = build_demo(load_model(settings.model), settings)
+    _, url, _ = launch(demo, quiet=True, prevent_thread_lock=True, **options)
+    print(f"* The page is at {url} (Ctrl+C ends it)", flush=True)
+    demo.block_thread()
+
+
+def check_address(host: str | None, port: int | None) -> None:
+    """Find out whether the page can be served there, before a model is loaded.
+
+    Args:
+        host: None is what Gradio's environment variable says, or this machine alone.
+        port: None is any that is free.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    host = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    try:
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)[0]
+        socket.create_server((address[0], port or 0), family=family).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        where = host if port is None else f"{host}, port {port}"
+        raise ConfigError(
+            f"the page cannot be served at {where} ({reason}). Choose another host or port, or leave the port out for "
+            "the next one that is free."
+        ) from None
 
 
 def launch(demo: Page, **options):
@@ -63,8 +101,6 @@ def launch(demo: Page, **options):
     demo.line.hand_in(lambda ticket: demo.workshop.warm_up(), Ticket())
     if has_mcp():
         mend_mcp()
-    else:
-        print('* MCP is off: it needs gradio\'s extra mcp (pip install "gradio[mcp]")')
     usual: dict[str, Any] = {
         "theme": theme(),
         "css_paths": [viewer.ROOM / "style.css", viewer.ROOM / "clips.css"],

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import ConfigError
 from ..loading import EMBEDDED, LARGE
 
 MEGA = 1_000_000
 DEFAULT = "default"  # the name of the model that the page starts with
-LARGE_COST = 14  # how many times the work of the embedded model a pixel is for the large one
+PRECISIONS = ("float32", "bfloat16")
+LARGE_COST = 16  # how many times as long a pixel takes with the large model: float32 in OpenVINO, docs/performance.md
 LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 if LENT:
     import spaces  # before torch, parts of which it replaces; every ZeroGPU Space has it
@@ -38,6 +40,7 @@ class Settings:
     keep_seconds: int = 3600  # how long uploads and results stay on the disk
     device: str = "cpu"
     other_devices: tuple[str, ...] = ()  # that a visitor may choose beside it
+    precision: str = "float32"  # one of PRECISIONS, in which `device` computes
 
     @property
     def offers_large(self) -> bool:
@@ -56,10 +59,10 @@ class Settings:
 def from_environment() -> Settings:
     """Read SSG_MODEL, SSG_MODELS, SSG_MAX_PIXELS, SSG_MAX_LARGE_PIXELS, SSG_MAX_OUTPUT_PIXELS, SSG_MAX_FILE_SIZE,
     SSG_MAX_FILES, SSG_MAX_STORED, SSG_MAX_CLIP_SECONDS, SSG_MAX_CLIP_FRAMES, SSG_MAX_CLIP_PIXELS,
-    SSG_MAX_CLIP_OUTPUT_PIXELS, SSG_QUEUE_SIZE, SSG_KEEP_SECONDS and SSG_DEVICE.
+    SSG_MAX_CLIP_OUTPUT_PIXELS, SSG_QUEUE_SIZE, SSG_KEEP_SECONDS, SSG_DEVICE and SSG_DTYPE.
 
     Raises:
-        ValueError: an invalid number or size, or two models of one name.
+        ConfigError: an invalid number or size, two models of one name, or a precision that this machine lacks.
     """
     default = Settings()
     device = os.environ.get("SSG_DEVICE") or best_device()
@@ -87,6 +90,7 @@ def from_environment() -> Settings:
         keep_seconds=_number("SSG_KEEP_SECONDS", default.keep_seconds),
         device=device,
         other_devices=("cpu",) if free and device != "cpu" else (),
+        precision=_precision(device),
     )
 
 
@@ -104,14 +108,14 @@ def parse_models(text: str) -> dict[str, str]:
     sees its path.
 
     Raises:
-        ValueError: two models of one name.
+        ConfigError: two models of one name.
     """
     models: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, _, source = (part.strip() for part in entry.rpartition("="))
         name = name or (Path(source).stem if Path(source).exists() else source)
         if name in models or name == DEFAULT:
-            raise ValueError(f"SSG_MODELS has {name!r} twice. Give one of them another name: name={source}")
+            raise ConfigError(f"SSG_MODELS has {name!r} twice. Give one of them another name: name={source}")
         models[name] = source
     return models
 
@@ -125,6 +129,23 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def why_not_bfloat16(device: str) -> str | None:
+    """Why bfloat16 would gain nothing on this machine's device, in words; None where it does."""
+    import torch
+
+    from ..upscaling.engines import compiled
+    from ..upscaling.options import choose_engine
+
+    if device.startswith("cuda"):
+        known = LENT or torch.cuda.is_bf16_supported(including_emulation=False)
+        return None if known else "this GPU does not compute in it"
+    if device != "cpu":
+        return f"it is for CPUs and CUDA GPUs, not for {device}"
+    if choose_engine(None) == "torch" or not compiled.is_installed():
+        return "on a CPU it needs OpenVINO (pip install openvino, and SSG_ENGINE other than torch)"
+    return None if compiled.has_bfloat16() else "this CPU does not compute in it (it has neither AVX-512 BF16 nor AMX)"
+
+
 def megapixels(pixels: int) -> str:
     """4000000 as people write it: "4"."""
     return f"{pixels / MEGA:g}"
@@ -134,27 +155,36 @@ def to_bytes(size: str) -> int:
     """How many bytes "40mb" are.
 
     Raises:
-        ValueError: not a size.
+        ConfigError: not a size.
     """
     parts = re.fullmatch(r"(\d+)\s*(kb|mb|gb)", size.strip().lower())
     if not parts:
-        raise ValueError(f"{size!r} is not a size; it needs a form like 40mb.")
+        raise ConfigError(f"{size!r} is not a size; it needs a form like 40mb.")
     return int(parts[1]) * UNITS[parts[2]]
 
 
 def _number(name: str, default: int, least: int = 1) -> int:
     value = os.environ.get(name) or str(default)
     if not value.replace("_", "").isdigit() or int(value) < least:
-        raise ValueError(f"{name} is {value!r}; it needs a whole number from {least} on.")
+        raise ConfigError(f"{name} is {value!r}; it needs a whole number from {least} on.")
     return int(value)
+
+
+def _precision(device: str) -> str:
+    value = os.environ.get("SSG_DTYPE") or PRECISIONS[0]
+    if value not in PRECISIONS:
+        raise ConfigError(f"SSG_DTYPE is {value!r}; choose one of {', '.join(PRECISIONS)}.")
+    if value == "bfloat16" and (reason := why_not_bfloat16(device)):
+        raise ConfigError(f"SSG_DTYPE is bfloat16, but {reason}. Leave it out to compute in float32.")
+    return value
 
 
 def _size(name: str, default: str) -> str:
     value = os.environ.get(name) or default
     try:
         to_bytes(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
     return value
 
 

@@ -17,12 +17,16 @@ TEXTS = {
         "tagline": "Sharpens blurred, noisy and small photographs, and shows where detail may be invented.",
         "choose": "Choose photographs",
         "choose_others": "Choose others",
+        "choose_folder": "or a whole folder",
+        "empty_folder": "There are no pictures in this folder.",
         "drop_here": "Drop to upscale",
-        "limits": "Drop them anywhere on the page, or paste. Up to {most}, each up to {mp_in} megapixels and "
-        "{file_size}: PNG, JPEG, WebP, {avif}TIFF. Deleted after {minutes} minutes.",
+        "limits": "Drop them anywhere on the page, or paste. Up to {most}: {formats}. "
+        "Above {mp_in} megapixels or {file_size} they are reduced first. Deleted after {minutes} minutes.",
         "uploading": "Uploading…",
         "uploading_n": "Uploading {n} of {of}…",
         "n_pictures": "{n} photographs",
+        "reduced": "{name} was too large for this page, so it was reduced to {w} × {h}.",
+        "reduced_many": "{n} photographs were too large for this page, so they were reduced.",
         "file_too_large": "{name} is larger than what is taken here. Reduce it, or save it as JPEG, first.",
         "too_many": "At most {n} are accepted at once; the first {n} were added.",
         "outscale": "Size",
@@ -39,7 +43,7 @@ TEXTS = {
         "this_model": "ssg-hub",
         "fast": "Fast",
         "best": "Best quality",
-        "model_info": "Best quality takes some 14 times as long",
+        "model_info": "Best quality takes some 16 times as long",
         "denoise_none": "Best quality always cleans",
         "device": "Compute on",
         "second": "Compare with a second model",
@@ -126,7 +130,7 @@ TEXTS = {
         "bad_title": "This did not work",
         "too_large_in": "This picture has {mp} megapixels; at most {limit} are taken here. Reduce it first.",
         "too_large_for_best": "Best quality takes pictures of at most {limit} megapixels; this one has {mp}. "
-        "Choose Fast (model {name}), or reduce it first.",
+        "Choose Fast, or reduce it first.",
         "clips_are_fast": "Clips are not made in best quality: it would take too long. Use the model {name}.",
         "too_large_out": "The result would have {mp} megapixels; at most {limit} are made here. "
         "Choose a smaller factor.",
@@ -149,12 +153,16 @@ TEXTS = {
         "tagline": "让模糊的照片变清晰，并标出哪些细节可能是编造的。",
         "choose": "选择照片",
         "choose_others": "选择其他照片",
+        "choose_folder": "或选择整个文件夹",
+        "empty_folder": "这个文件夹里没有图片。",
         "drop_here": "松开即可上传",
-        "limits": "可拖到页面任意位置，或直接粘贴。最多 {most} 张，每张不超过 {mp_in} 百万像素、{file_size}；"
-        "支持 PNG、JPEG、WebP、{avif}TIFF。{minutes} 分钟后删除。",
+        "limits": "可拖到页面任意位置，或直接粘贴。最多 {most} 张，支持 {formats}。"
+        "超过 {mp_in} 百万像素或 {file_size} 的会先缩小。{minutes} 分钟后删除。",
         "uploading": "正在上传…",
         "uploading_n": "正在上传第 {n} 张，共 {of} 张…",
         "n_pictures": "{n} 张照片",
+        "reduced": "{name} 对本页面来说太大，已缩小为 {w} × {h}。",
+        "reduced_many": "{n} 张照片对本页面来说太大，已先缩小。",
         "file_too_large": "{name} 超出了这里接受的大小。请先缩小图片，或另存为 JPEG。",
         "too_many": "一次最多 {n} 张，已取前 {n} 张。",
         "outscale": "放大倍数",
@@ -171,7 +179,7 @@ TEXTS = {
         "this_model": "ssg-hub",
         "fast": "快速",
         "best": "最佳质量",
-        "model_info": "最佳质量用时约为 14 倍",
+        "model_info": "最佳质量用时约为 16 倍",
         "denoise_none": "最佳质量总是降噪",
         "device": "计算设备",
         "second": "与另一个模型比较",
@@ -253,7 +261,7 @@ TEXTS = {
         "bad_title": "无法完成",
         "too_large_in": "这张图片有 {mp} 百万像素，这里最多接受 {limit} 百万像素。请先缩小图片。",
         "too_large_for_best": "最佳质量最多接受 {limit} 百万像素，这张图片有 {mp} 百万像素。"
-        "请选择“快速”（模型 {name}），或先缩小图片。",
+        "请选择“快速”，或先缩小图片。",
         "clips_are_fast": "视频不支持最佳质量：耗时太长。请使用模型 {name}。",
         "too_large_out": "结果将有 {mp} 百万像素，这里最多生成 {limit} 百万像素。请选择较小的倍数。",
         "no_picture": "这个文件不是可读取的图片。请选择 PNG、JPEG、WebP 或 TIFF 文件。",
@@ -303,8 +311,8 @@ MORE_EXAMPLES = {
 }
 # What the page's own scripts say; sentences with gaps that the server knows are filled in `page_texts`.
 PICKER = (
-    *("choose", "choose_others", "drop_here", "limits", "uploading", "uploading_n", "n_pictures"),
-    *("file_too_large", "too_many", "failed"),
+    *("choose", "choose_others", "choose_folder", "empty_folder", "drop_here", "limits", "uploading", "uploading_n"),
+    *("n_pictures", "reduced", "reduced_many", "file_too_large", "too_many", "failed"),
 )
 VIEWER = (
     *("views", "compare", "side", "mask", "drift", "zoom", "zoom_in", "zoom_out", "fit", "opacity", "on_the_left"),
@@ -335,11 +343,12 @@ def make_i18n() -> "gr.I18n":
 
 
 def page_texts(keys: tuple[str, ...], **values) -> dict[str, dict[str, str]]:
-    """Sentences for the page's own scripts, by language; `values` fill the gaps of "limits"."""
+    """Sentences for the page's own scripts, by language; `values` fill the gaps of "limits", lists joined as there."""
     filled = {lang: {key: texts[key] for key in keys} for lang, texts in TEXTS.items()}
     for lang, texts in filled.items():
         if "limits" in texts:
-            texts["limits"] = text("limits", lang, **values)
+            joined = {key: listed(value, lang) for key, value in values.items() if isinstance(value, list)}
+            texts["limits"] = text("limits", lang, **values | joined)
         if "chosen" in texts:  # the states of a picture
             texts |= {"failed": TEXTS[lang]["failed_state"], "waiting": TEXTS[lang]["chosen"]}
             texts |= {"cancelled": TEXTS[lang]["cancelled"].rstrip(".。")}
@@ -371,6 +380,11 @@ def text(key: str, lang: str, **values) -> str:
 def class_name(name: str, lang: str) -> str:
     """A class of the guide in a visitor's language, where that is known."""
     return CLASSES_ZH.get(name, name) if lang == "zh" else name
+
+
+def listed(names: list[str], lang: str) -> str:
+    """Names as a sentence holds them."""
+    return ("、" if lang == "zh" else ", ").join(names)
 
 
 def duration(seconds: float, lang: str) -> str:

@@ -154,7 +154,7 @@ const lay_out = () => {
   if (!shown?.width) return void (area.style.height = ""); // a sentence needs little room
   const narrow = matchMedia("(max-width: 900px)").matches;
   const room = area.clientWidth;
-  const most = narrow ? innerHeight * 0.68 : clamp(innerHeight - 230, 340, 1000);
+  const most = narrow ? innerHeight * 0.68 : clamp(innerHeight - (strip.hidden ? 230 : 360), 340, 1000);
   const height = clamp(room * shown.height / shown.width, narrow ? 160 : 340, most);
   area.style.height = state.mode === "side" ? "" : `${height}px`;
   const fit = Math.min(room / shown.width, height / shown.height, shown.pictures[1] ? LARGEST_FIT.result : LARGEST_FIT.original) * state.zoom.compare;

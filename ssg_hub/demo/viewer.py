@@ -34,6 +34,7 @@ PICKER_TEMPLATE = """
 <div class="picker">
   <label><input type="file" multiple accept="image/*,.tif,.tiff,.avif">
   <span class="title"></span><span class="hint"></span></label>
+  <p class="note" role="status" hidden></p>
   <p class="fault" role="alert" hidden></p>
 </div>
 """
@@ -65,7 +66,7 @@ def picker(settings: Settings, avif: bool, **options) -> gr.HTML:
         "mp_in": megapixels(settings.max_pixels),
         "file_size": file_size(settings.max_file_size),
         "minutes": round(settings.keep_seconds / 60) or 1,
-        "avif": "AVIF, " if avif else "",
+        "formats": ["PNG", "JPEG", "WebP", *(["AVIF"] if avif else []), "TIFF"],
     }
     return component(
         {"files": [], "of": 0},
@@ -74,6 +75,7 @@ def picker(settings: Settings, avif: bool, **options) -> gr.HTML:
         texts=page_texts(PICKER, **values),
         most=settings.max_files,
         max_bytes=to_bytes(settings.max_file_size),
+        max_pixels=settings.max_pixels,
         room="pictures",
         **options,
     )

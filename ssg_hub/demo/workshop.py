@@ -69,6 +69,10 @@ class Workshop:
         """A device that a visitor chose, if it may be chosen; None is the usual one."""
         return name if name in self.settings.other_devices else None
 
+    def precision(self, device: str | None) -> str | None:
+        """In which precision a device computes, None being the usual one; others compute in that of the model."""
+        return self.settings.precision if device is None else None
+
     def denoise(self, name: str) -> float | None:
         """A model's default denoise strength; None if it gives no choice."""
         config = getattr(self.model(name), "config", None)
@@ -76,7 +80,8 @@ class Workshop:
 
     def run(self, name: str, picture: Picture, request: Request, watch: Watch) -> UpscaleResult:
         """Upscale one picture; `watch` receives the progress."""
-        options = request.options(self.model(name).labels) | {"max_pixels": self.settings.max_pixels}
+        options = request.options(self.model(name).labels)
+        options |= {"max_pixels": self.settings.max_pixels, "dtype": self.precision(request.device)}
         if not LENT:  # a function does not go from process to process
             options["watch"] = watch
         result = self._compute(name, picture, options)
@@ -93,13 +98,14 @@ class Workshop:
 
     def run_clip(self, name: str, source: str, target: Path, **options) -> "VideoResult":
         """Upscale a clip from file to file; see `ssg_hub.video.upscale_video`."""
-        return self.model(name).upscale_video(source, target, max_pixels=self.settings.max_clip_pixels, **options)
+        options |= {"max_pixels": self.settings.max_clip_pixels, "dtype": self.precision(None)}
+        return self.model(name).upscale_video(source, target, **options)
 
     def warm_up(self) -> None:
         """A first small run: it prepares the networks, and gives the first estimate of time where there was none."""
         noise = Image.effect_noise((WARM_UP_SIDE, WARM_UP_SIDE), 60).convert("RGB")
         try:
-            self.model(DEFAULT).upscale(noise)
+            self.model(DEFAULT).upscale(noise, dtype=self.precision(None))
         except Exception:
             log.exception("the first small run failed")
 
@@ -113,9 +119,10 @@ class Workshop:
         Raises:
             ConfigError: an impossible outscale.
         """
-        expected = predict(self.model(name), size, outscale, segment=segment, device=device)
+        how = {"segment": segment, "device": device, "dtype": self.precision(device)}
+        expected = predict(self.model(name), size, outscale, **how)
         if expected.seconds is None and self.settings.is_large(name):  # it has not run on this machine yet
-            usual = predict(self.model(DEFAULT), size, outscale, segment=segment, device=device).seconds
+            usual = predict(self.model(DEFAULT), size, outscale, **how).seconds
             expected = replace(expected, seconds=usual and usual * LARGE_COST)
         return expected
 
