@@ -9,7 +9,8 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from ssg_hub.video.steady import MOVING, STILL, Steady, warp
+from ssg_hub.video.motion import warp
+from ssg_hub.video.steady import MOVING, STILL, Steady
 from ssg_hub.video.stills import BLOCK, CHANGE, CONTEXT, Stills, can_reuse, plan_regions
 
 SIGMA = 6.0
