@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -35,12 +35,17 @@ def main() -> None:
     url = args.url or start_demo()
     args.to.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
-        chromium = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium")
-        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = launch(driver)
         shoot_opening(browser, url, args.to)
         for view, modes in VISITS:
             shoot(browser, url, view, modes, args.to)
         browser.close()
+
+
+def launch(driver: Playwright) -> Browser:
+    """Chromium as it is installed here, or the one that SSG_CHROMIUM names."""
+    chromium = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium")
+    return driver.chromium.launch(executable_path=chromium, args=FLAGS)
 
 
 def start_demo() -> str:

@@ -16,7 +16,8 @@ from .motion import Flow, follow, leads_inside, warp
 MOVING = 4  # frames averaged at most where the picture moves
 STILL = 32  # and where it does not
 STANDS = 0.2  # pixels of motion that may be noise, where
-EXPLAINED = 1.3  # the disagreement is no more than so many times the frame's usual one
+EXPLAINED = 1.3  # the disagreement is no more than so many times the frame's usual one,
+UNSEEN = 1.5  # and so many levels more: where H.264 repeats pixels the usual one is 0
 SMALLEST = 32  # pixels a side that the flow needs
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
 STEADY_EXPOSURE = 0.004  # change of brightness from frame to frame that is taken for noise
@@ -107,7 +108,7 @@ def _prefer_motion(still: np.ndarray, moving: np.ndarray, flow: np.ndarray) -> n
         flow: (H, W, 2).
     """
     usual = float(np.median(np.minimum(still, moving)))
-    stands = (np.linalg.norm(flow, axis=-1) < STANDS) & (still < EXPLAINED * usual + 0.5)
+    stands = (np.linalg.norm(flow, axis=-1) < STANDS) & (still < EXPLAINED * usual + UNSEEN)
     return (moving < 0.97 * still) & ~stands
 
 
