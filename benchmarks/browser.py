@@ -66,6 +66,7 @@ def measure(browser: Browser, server: SiteServer, model, pictures: list[Path]) -
     page, errors, asked = visit(browser, f"{server.url}?engine=wasm")
     page.wait_for_selector("#offline:has-text('without a network')")
     page.wait_for_function("crossOriginIsolated")
+    page.wait_for_timeout(3000)  # the browser asks once more for the service worker
     asked.clear()
     server.asked.clear()
     rows = {}

@@ -348,6 +348,10 @@ def test_nine_pictures_and_their_masks_come_out_as_from_python(browser, real_sit
     page.wait_for_selector("#run:not([disabled])")
     page.click("#run")
     page.wait_for_selector("#status:has-text('9 of 9 done')")
+    pace = page.evaluate(
+        "Object.keys(localStorage).filter(key => key.startsWith('ssg')).map(key => +localStorage[key])"
+    )
+    assert len(pace) == 1 and pace[0] < 600, "one pixel says nothing about the time that a megapixel takes"
     for number, path in enumerate(pictures):
         page.click(f".strip button >> nth={number}")
         page.wait_for_selector(f".headline:has-text('{path.name}')")
