@@ -68,7 +68,7 @@ def psnr(found: np.ndarray, expected: np.ndarray) -> float:
 
 def visit(browser, url: str, **options):
     """A page of the site, with what went wrong on it and every address that it asked for."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", **options)
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-US", **options})
     page, errors, asked = context.new_page(), [], []
     page.set_default_timeout(MINUTES)
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -18,6 +18,7 @@ STILL = 32  # and where it does not
 STANDS = 0.2  # pixels of motion that may be noise, where
 EXPLAINED = 1.3  # the disagreement is no more than so many times the frame's usual one,
 UNSEEN = 1.5  # and so many levels more: where H.264 repeats pixels the usual one is 0
+REGION = 9  # pixels a side that decide together whether the picture moves there
 SMALLEST = 32  # pixels a side that the flow needs
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
 STEADY_EXPOSURE = 0.004  # change of brightness from frame to frame that is taken for noise
@@ -99,9 +100,9 @@ class Steady:
 
 
 def _prefer_motion(still: np.ndarray, moving: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Where the flow explains the frame and standing still does not: (H, W), bool.
+    """Where the flow explains the frame and standing still does not, in most pixels around: (H, W), bool.
 
-    Nothing is resampled without need: flow finds small motions in mere noise.
+    Nothing is resampled without need: flow finds small motions in mere noise, here and there.
 
     Args:
         still, moving: the disagreements without and with the flow.
@@ -109,7 +110,8 @@ def _prefer_motion(still: np.ndarray, moving: np.ndarray, flow: np.ndarray) -> n
     """
     usual = float(np.median(np.minimum(still, moving)))
     stands = (np.linalg.norm(flow, axis=-1) < STANDS) & (still < EXPLAINED * usual + UNSEEN)
-    return (moving < 0.97 * still) & ~stands
+    moves = (moving < 0.97 * still) & ~stands
+    return cv2.blur(moves.astype(np.float32), (REGION, REGION)) > 0.5
 
 
 def _exposure(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
