@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'ssg-hub[export]')")
@@ -111,13 +112,21 @@ def test_a_site_holds_the_page_the_networks_and_what_the_page_must_know(archive,
     card = (done.folder / "README.md").read_text()
     assert "sdk: static" in card and "app_file: index.html" in card and "custom_headers" in card
     page = (done.folder / "index.html").read_text()
-    assert "connect-src 'self'" in page and "Street" in page and "{{" not in page
+    assert f'content="{site.POLICY}"' in page and "Street" in page and "{{" not in page
     for path in done.folder.rglob("*"):
         if path.suffix in (".html", ".js", ".json", ".css", ".md"):
             assert "http://" not in path.read_text().replace("http://www.w3.org", ""), path
     listed = (done.folder / "files.js").read_text()
     assert all(name in listed for name in names - {"README.md", "sw.js", "files.js", "runtime/LICENSE.txt"})
     assert max(done.difference.values()) < 0.02
+
+
+def test_any_title_is_text_on_the_page_and_in_the_card(archive, tmp_path):
+    title = 'Night: <b>"A & B"</b>'
+    done = site.export_site(make_model(False), tmp_path / "out", archive, title=title)
+    head = (done.folder / "README.md").read_text().split("---")[1]
+    assert yaml.safe_load(head)["title"] == title
+    assert "<h1>Night: &lt;b&gt;" in (done.folder / "index.html").read_text()
 
 
 def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
@@ -436,4 +445,23 @@ def test_the_site_works_without_a_network_cancels_and_knows_the_denoise_strength
     page.click("#run")  # with a new worker
     page.wait_for_selector(".viewer[data-state=done]")
     assert errors == [] and all(address.startswith((url, "blob:")) for address in asked)
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_neither_the_page_nor_its_worker_can_reach_another_host(browser, real_site, tmp_path):
+    _, url = real_site
+    elsewhere = SiteServer(tmp_path)
+    page, errors, _ = visit(browser, url)
+    page.wait_for_selector("#offline:has-text('without a network')")
+    page.set_input_files("#files", make_pictures(tmp_path)[0])
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#run")
+    page.wait_for_selector(".viewer[data-state=done]")
+    assert errors == []
+    ask = "address => fetch(address, {mode: 'no-cors'}).then(() => 'through', () => 'refused')"
+    for place in (page, *page.workers):
+        assert place.evaluate(ask, elsewhere.url) == "refused"
+    assert elsewhere.asked == [] and len(page.workers) >= 1
+    elsewhere.shutdown()
     page.context.close()
