@@ -1,9 +1,7 @@
 """The model as a web site: what is written, and what the page computes, held against Python on the same pictures."""
 
 import base64
-import functools
 import hashlib
-import http.server
 import io
 import itertools
 import json
@@ -11,17 +9,18 @@ import os
 import shutil
 import subprocess
 import tarfile
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'ssg-hub[export]')")
 pytest.importorskip("onnx", reason="onnx is not installed (pip install 'ssg-hub[export]')")
 
+from benchmarks.site_visits import SiteServer, download, make_pictures, psnr, visit
 from ssg_hub.calibration import Calibration
 from ssg_hub.cli import main
 from ssg_hub.demo import views
@@ -33,9 +32,6 @@ from ssg_hub.networks.guide import Guide
 from ssg_hub.upscaling import tiling
 from ssg_hub.upscaling.soft_masks import MaskSheet
 from ssg_hub.web import runtime, site, weights
-
-MINUTES = 600_000  # ms
-TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
 
 def make_model(grain: bool = True) -> SSGModel:
@@ -70,23 +66,14 @@ def archive(tmp_path, monkeypatch) -> Path:
     return path
 
 
-class Files(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, **TYPES}
-
-    def log_message(self, *args) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def serve():
     """Serve a folder on this machine; yields a function folder -> address."""
     running = []
 
     def start(folder: Path) -> str:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=str(folder)))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        running.append(server)
-        return f"http://127.0.0.1:{server.server_port}/"
+        running.append(SiteServer(folder))
+        return running[-1].url
 
     yield start
     for server in running:
@@ -125,13 +112,21 @@ def test_a_site_holds_the_page_the_networks_and_what_the_page_must_know(archive,
     card = (done.folder / "README.md").read_text()
     assert "sdk: static" in card and "app_file: index.html" in card and "custom_headers" in card
     page = (done.folder / "index.html").read_text()
-    assert "connect-src 'self'" in page and "Street" in page and "{{" not in page
+    assert f'content="{site.POLICY}"' in page and "Street" in page and "{{" not in page
     for path in done.folder.rglob("*"):
         if path.suffix in (".html", ".js", ".json", ".css", ".md"):
             assert "http://" not in path.read_text().replace("http://www.w3.org", ""), path
     listed = (done.folder / "files.js").read_text()
     assert all(name in listed for name in names - {"README.md", "sw.js", "files.js", "runtime/LICENSE.txt"})
     assert max(done.difference.values()) < 0.02
+
+
+def test_any_title_is_text_on_the_page_and_in_the_card(archive, tmp_path):
+    title = 'Night: <b>"A & B"</b>'
+    done = site.export_site(make_model(False), tmp_path / "out", archive, title=title)
+    head = (done.folder / "README.md").read_text().split("---")[1]
+    assert yaml.safe_load(head)["title"] == title
+    assert "<h1>Night: &lt;b&gt;" in (done.folder / "index.html").read_text()
 
 
 def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
@@ -353,59 +348,6 @@ def real_site(tmp_path_factory, serve):
     return model, serve(folder / "out")
 
 
-def make_pictures(folder: Path) -> list[Path]:
-    """Ten pictures: odd sizes, alpha, gray, turned by EXIF, one pixel, four megapixels."""
-    from skimage import data
-
-    photo = Image.fromarray(data.astronaut())
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    hole = np.asarray(photo.resize((150, 110)).convert("RGBA")).copy()
-    hole[..., 3] = np.clip(np.hypot(*np.mgrid[-55:55, -75:75]) * 6, 0, 255)
-    pictures = {
-        "odd.png": photo.resize((101, 67)),
-        "tall.webp": photo.resize((37, 411)),
-        "tiles.png": photo.resize((413, 402)),
-        "alpha.png": Image.fromarray(hole),
-        "gray.png": photo.convert("L").resize((90, 61)),
-        "gray.jpg": photo.convert("L").resize((75, 82)),
-        "turned.jpg": photo.resize((96, 60)),
-        "one.png": photo.resize((1, 1)),
-        "indexed.png": photo.resize((64, 64)).quantize(32),
-        "large.jpg": photo.resize((2304, 1736)),
-    }
-    for name, picture in pictures.items():
-        lossless = {"lossless": True} if name.endswith("webp") else {"quality": 92} if name.endswith("jpg") else {}
-        picture.save(folder / name, **lossless, **({"exif": turned} if name == "turned.jpg" else {}))
-    return [folder / name for name in pictures]
-
-
-def psnr(found: np.ndarray, expected: np.ndarray) -> float:
-    strips = (slice(start, start + 256) for start in range(0, len(found), 256))  # a whole large one is gigabytes
-    error = sum(float(np.square(found[rows].astype(np.float64) - expected[rows]).sum()) for rows in strips) / found.size
-    return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
-
-
-def visit(browser, url: str, **options):
-    """A page of the site, with what went wrong on it and every address that it asked for."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", **options)
-    page, errors, asked = context.new_page(), [], []
-    page.set_default_timeout(MINUTES)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    context.on("request", lambda request: asked.append(request.url))
-    page.goto(url)
-    return page, errors, asked
-
-
-def download(page, key: str) -> Image.Image:
-    with page.expect_download() as waiting:
-        page.click(f".downloads [data-get={key}]")
-    image = Image.open(waiting.value.path())
-    image.load()
-    return image
-
-
 @pytest.mark.slow
 def test_nine_pictures_and_their_masks_come_out_as_from_python(browser, real_site, tmp_path):
     model, url = real_site
@@ -415,6 +357,10 @@ def test_nine_pictures_and_their_masks_come_out_as_from_python(browser, real_sit
     page.wait_for_selector("#run:not([disabled])")
     page.click("#run")
     page.wait_for_selector("#status:has-text('9 of 9 done')")
+    pace = page.evaluate(
+        "Object.keys(localStorage).filter(key => key.startsWith('ssg')).map(key => +localStorage[key])"
+    )
+    assert len(pace) == 1 and pace[0] < 600, "one pixel says nothing about the time that a megapixel takes"
     for number, path in enumerate(pictures):
         page.click(f".strip button >> nth={number}")
         page.wait_for_selector(f".headline:has-text('{path.name}')")
@@ -499,4 +445,23 @@ def test_the_site_works_without_a_network_cancels_and_knows_the_denoise_strength
     page.click("#run")  # with a new worker
     page.wait_for_selector(".viewer[data-state=done]")
     assert errors == [] and all(address.startswith((url, "blob:")) for address in asked)
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_neither_the_page_nor_its_worker_can_reach_another_host(browser, real_site, tmp_path):
+    _, url = real_site
+    elsewhere = SiteServer(tmp_path)
+    page, errors, _ = visit(browser, url)
+    page.wait_for_selector("#offline:has-text('without a network')")
+    page.set_input_files("#files", make_pictures(tmp_path)[0])
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#run")
+    page.wait_for_selector(".viewer[data-state=done]")
+    assert errors == []
+    ask = "address => fetch(address, {mode: 'no-cors'}).then(() => 'through', () => 'refused')"
+    for place in (page, *page.workers):
+        assert place.evaluate(ask, elsewhere.url) == "refused"
+    assert elsewhere.asked == [] and len(page.workers) >= 1
+    elsewhere.shutdown()
     page.context.close()

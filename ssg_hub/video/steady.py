@@ -1,9 +1,9 @@
 """Steady LR: each frame is averaged with the same places in earlier frames, so that noise does not flicker.
 
-Recursive temporal filtering along the motion: the running mean of the frames before is brought onto the frame by dense
-optical flow (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016), and each pixel of the frame
-is added to it with the weight 1 / n, n being how many frames agree there. Where the flow is not consistent forth and
-back, or the frame differs from the mean by more than noise, n starts again at 1: what is new is shown as it is.
+Temporal filtering along the motion, in two ways. Where the picture is still, a running mean: each pixel of the frame is
+added with the weight 1 / n, n being how many frames agree there. Where it moves, the mean of the frame and the few
+before it, each brought onto it along the flow in one step: a running mean would be resampled in every frame, which
+softens it. Where nothing agrees with the frame, n starts again at 1: what is new is shown as it is.
 """
 
 from dataclasses import dataclass, field
@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-MOVING = 4  # frames averaged at most where the picture moves: each step resamples the mean and softens it
+from .motion import Flow, follow, leads_inside, warp
+
+MOVING = 4  # frames averaged at most where the picture moves
 STILL = 32  # and where it does not
 STANDS = 0.2  # pixels of motion that may be noise, where
-EXPLAINED = 1.3  # the disagreement is no more than so many times the frame's usual one
+EXPLAINED = 1.3  # the disagreement is no more than so many times the frame's usual one,
+UNSEEN = 1.5  # and so many levels more: where H.264 repeats pixels the usual one is 0
+REGION = 9  # pixels a side that decide together whether the picture moves there
 SMALLEST = 32  # pixels a side that the flow needs
-CONSISTENT = 0.6  # pixels by which the way forth and back may miss its start
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
 STEADY_EXPOSURE = 0.004  # change of brightness from frame to frame that is taken for noise
-PRESMOOTHING = 0.8  # sigma in pixels, of what the flow sees
+LITTLE = 1e-3  # weight of the frame before where no frame agrees, so that there is something to compare with
 
 
 @dataclass
@@ -27,7 +30,9 @@ class Steady:
     """The filter and its memory.
 
     Attributes:
-        arrays: "mean", float32 (H, W, 3) in levels of 255, and "count", float32 (H, W); empty before the first frame.
+        arrays: empty before the first frame, then "mean", float32 (H, W, 3) in levels of 255: the last frame steadied;
+            "count", float32 (H, W): of how many frames; "frames" (n, H, W, 3): the last n as they came, latest first;
+            "flows", float32 (n - 1, H, W, 2): from the latest of them to each other.
         cut: whether the last frame began another scene.
     """
 
@@ -35,7 +40,7 @@ class Steady:
     cut: bool = False
 
     def __post_init__(self):
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = Flow()
 
     def __call__(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take the next frame.
@@ -48,72 +53,65 @@ class Steady:
         """
         unit = 1 if values.dtype == np.uint8 else 257
         lr = values.astype(np.float32) / unit
-        mean, count, agreeing = self._predict(lr) if self.arrays else (lr, np.zeros(lr.shape[:2], np.float32), 1.0)
+        flows = self._follow_motion(lr)
+        mean, weight, agreeing = self._predict(lr, flows, unit) if self.arrays else (lr, np.zeros_like(lr[..., 0]), 1.0)
         self.cut = agreeing < CUT
         if self.cut:
-            count = np.zeros_like(count)
-        total = count + 1
-        mean = (mean * count[..., None] + lr) / total[..., None]
-        self.arrays = {"mean": mean, "count": total}
+            weight, flows = np.zeros_like(weight), flows[:0]
+        total = weight + 1
+        mean = (mean * weight[..., None] + lr) / total[..., None]
+        flows = flows[: MOVING - 2]
+        frames = np.stack([values, *self.arrays["frames"][: len(flows)]]) if len(flows) else values[None]
+        self.arrays = {"mean": mean, "count": total, "frames": frames, "flows": flows}
         return np.rint(mean * unit).clip(0, 255 * unit).astype(values.dtype), total
 
-    def _predict(self, lr: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """(the mean on the frame's place, how many frames of it count, the share of pixels that agree)."""
-        mean, count = self.arrays["mean"], self.arrays["count"]
-        mean = mean * _exposure(lr, mean)
-        still = _disagreement(lr, mean)
-        most = np.full(count.shape, STILL - 1, np.float32)
-        trusted = np.ones(count.shape, bool)
-        if min(count.shape) >= SMALLEST:
-            flow, trusted = self._find_flow(lr, mean)
-            moved = warp(mean, flow, cv2.INTER_LANCZOS4)
-            moves = _prefer_motion(still, _disagreement(lr, moved), flow)
+    def _follow_motion(self, lr: np.ndarray) -> np.ndarray:
+        """The flows to the frames before, latest first: (n, H, W, 2)."""
+        if not self.arrays or min(lr.shape[:2]) < SMALLEST:
+            return np.empty((0, *lr.shape[:2], 2), np.float32)
+        mean = self.arrays["mean"]
+        flow = self._flow(lr, mean * _exposure(lr, mean))  # the mean lies as the last frame does, with less noise
+        return np.stack([flow, *(follow(flow, further) for further in self.arrays["flows"])])
+
+    def _predict(self, lr: np.ndarray, flows: np.ndarray, unit: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """(what earlier frames show in the frame's place, how many of them count, the share of pixels that agree)."""
+        mean = self.arrays["mean"] * _exposure(lr, self.arrays["mean"])
+        agreement = _agreement(lr, mean)
+        weight = np.minimum(self.arrays["count"], STILL - 1) * agreement
+        if len(flows):
+            moved, weights = self._average(lr, flows, unit)
+            moves = _prefer_motion(_disagreement(lr, mean), _disagreement(lr, moved), flows[0])
             mean = np.where(moves[..., None], moved, mean)
-            count = np.where(moves, warp(count, flow, cv2.INTER_LINEAR), count)
-            trusted |= ~moves
-            most[moves] = MOVING - 1
-        agreement = _agreement(lr, mean) * trusted
-        return mean, np.minimum(count * agreement, most), float(np.mean(agreement > 0.5))
+            weight = np.where(moves, weights.sum(axis=0), weight)
+            agreement = np.where(moves, weights.max(axis=0), agreement)
+        return mean, weight, float(np.mean(agreement > 0.5))
 
-    def _find_flow(self, lr: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(flow from the frame to the mean (H, W, 2) as (x, y), where it can be relied on (H, W))."""
-        now, before = _to_gray(lr), _to_gray(mean)
-        flow, back = self._flow.calc(now, before, None), self._flow.calc(before, now, None)
-        miss = np.linalg.norm(flow + warp(back, flow, cv2.INTER_LINEAR), axis=-1)
-        height, width = now.shape
-        x, y = _coordinates(height, width)
-        x, y = x + flow[..., 0], y + flow[..., 1]
-        inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        return flow, inside & (miss < CONSISTENT)
-
-
-def warp(values: np.ndarray, flow: np.ndarray, interpolation: int) -> np.ndarray:
-    """`values` at the places that `flow` points to: result[y, x] = values[y + flow_y, x + flow_x]."""
-    x, y = _coordinates(*flow.shape[:2])
-    return cv2.remap(values, x + flow[..., 0], y + flow[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
-
-
-def _to_gray(values: np.ndarray) -> np.ndarray:
-    gray = cv2.cvtColor(np.rint(values.clip(0, 255)).astype(np.uint8), cv2.COLOR_RGB2GRAY)
-    return cv2.GaussianBlur(gray, (0, 0), PRESMOOTHING)
+    def _average(self, lr: np.ndarray, flows: np.ndarray, unit: int) -> tuple[np.ndarray, np.ndarray]:
+        """(the mean of the frames before, each along its flow and where it agrees; their weights (n, H, W))."""
+        total, weights = 0, []
+        for earlier, flow in zip(self.arrays["frames"], flows, strict=True):
+            earlier = earlier.astype(np.float32) / unit
+            moved = warp(earlier * _exposure(lr, earlier), flow, cv2.INTER_LANCZOS4)
+            weights.append(_agreement(lr, moved) * leads_inside(flow))
+            total += moved * (weights[-1] if len(weights) > 1 else np.maximum(weights[-1], LITTLE))[..., None]
+        weights = np.stack(weights)
+        divisor = weights[1:].sum(axis=0) + np.maximum(weights[0], LITTLE)
+        return total / divisor[..., None], weights
 
 
 def _prefer_motion(still: np.ndarray, moving: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Where the flow explains the frame and standing still does not: (H, W), bool.
+    """Where the flow explains the frame and standing still does not, in most pixels around: (H, W), bool.
 
-    Nothing is resampled without need: flow finds small motions in mere noise.
+    Nothing is resampled without need: flow finds small motions in mere noise, here and there.
 
     Args:
         still, moving: the disagreements without and with the flow.
         flow: (H, W, 2).
     """
     usual = float(np.median(np.minimum(still, moving)))
-    stands = (np.linalg.norm(flow, axis=-1) < STANDS) & (still < EXPLAINED * usual + 0.5)
-    return (moving < 0.97 * still) & ~stands
+    stands = (np.linalg.norm(flow, axis=-1) < STANDS) & (still < EXPLAINED * usual + UNSEEN)
+    moves = (moving < 0.97 * still) & ~stands
+    return cv2.blur(moves.astype(np.float32), (REGION, REGION)) > 0.5
 
 
 def _exposure(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -129,7 +127,7 @@ def _exposure(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def _disagreement(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Mean absolute difference around each pixel, in levels: (H, W)."""
-    return cv2.blur(np.abs(lr - mean).mean(axis=-1), (7, 7))
+    return cv2.blur(_mean_of_channels(np.abs(lr - mean)), (7, 7))
 
 
 def _agreement(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -140,8 +138,15 @@ def _agreement(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """
     difference = lr - mean
     high = difference - cv2.blur(difference, (3, 3))
-    sigma = 1.57 * float(np.median(np.abs(high)))  # 1.4826 for a normal distribution, and what the 3x3 mean took away
-    shift = np.abs(cv2.blur(difference, (5, 5))).max(axis=-1)
-    spread = cv2.blur(np.abs(difference).mean(axis=-1), (5, 5))
+    some = np.abs(high[::2, ::2])  # a quarter of the pixels is enough
+    sigma = 1.57 * float(np.median(some))  # 1.4826 for a normal distribution, and what the 3x3 mean took away
+    red, green, blue = cv2.split(np.abs(cv2.blur(difference, (5, 5))))
+    shift = np.maximum(np.maximum(red, green), blue)
+    spread = cv2.blur(_mean_of_channels(np.abs(difference)), (5, 5))
     within = np.minimum(2 - shift / (1.6 * sigma + 1), 2 - spread / (1.4 * sigma + 1))
     return within.clip(0, 1)
+
+
+def _mean_of_channels(values: np.ndarray) -> np.ndarray:
+    """(H, W, 3) → (H, W)."""
+    return cv2.transform(values, np.full((1, 3), 1 / 3, np.float32))

@@ -5,6 +5,7 @@ for each; what the page computes with them is compared with Python by `tests/tes
 """
 
 import hashlib
+import html
 import json
 import shutil
 import tempfile
@@ -33,8 +34,14 @@ UNCERTAIN_BELOW = 0.5  # the default of `upscale`
 MOST_PIXELS = 16_000_000  # of a picture: its result has 256 megapixels, about what a browser's memory holds
 SIZES = ((64, 96), (101, 67))  # (h, w) at which the packed networks are compared
 BOUND = {"generator": 4e-3, "guide": 2e-2}  # one grey level; and of the guide's logits
+# Content Security Policy of the page and, by the service worker, of its workers, which do not inherit the page's:
+# the page's own files, and no connection to anywhere else.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'"
+)
 CARD = """---
-title: {title}
+title: {quoted}
 emoji: 🔭
 colorFrom: green
 colorTo: blue
@@ -109,7 +116,8 @@ def export_site(
             networks, difference = _write_networks(model, draft, Path(place))
             (draft / "model.json").write_text(json.dumps(describe(model, networks, title)), encoding="utf-8")
             (draft / "README.md").write_text(_card(model, title), encoding="utf-8")
-            page = (draft / "index.html").read_text(encoding="utf-8").replace("{{ title }}", title)
+            page = (draft / "index.html").read_text(encoding="utf-8")
+            page = page.replace("{{ title }}", html.escape(title)).replace("{{ policy }}", POLICY)
             (draft / "index.html").write_text(page, encoding="utf-8")
             _list_files(draft)
             if folder.exists():
@@ -195,7 +203,13 @@ def _list_files(folder: Path) -> None:
     runtimes = {"wasm": [f"runtime/{n}" for n in runtime.WASM], "webgpu": [f"runtime/{n}" for n in runtime.WEBGPU]}
     page = [name for name in names if name.endswith((".html", ".js", ".css", ".json", ".svg", ".webmanifest"))]
     own = [name for name in names if name not in page and not name.startswith("runtime/")]
-    listed = {"version": digest.hexdigest()[:16], "page": ["./", *page], "model": own, "runtime": runtimes}
+    listed = {
+        "version": digest.hexdigest()[:16],
+        "policy": POLICY,
+        "page": ["./", *page],
+        "model": own,
+        "runtime": runtimes,
+    }
     (folder / "files.js").write_text(f"self.SITE = {json.dumps(listed)};\n", encoding="utf-8")
 
 
@@ -217,4 +231,7 @@ def _check_folder(folder: Path, overwrite: bool) -> None:
 def _card(model: "SSGModel", title: str) -> str:
     facts = dict(model.config.trained_on or {})
     note = facts.get("license_note") or "The weights carry the terms of the data they were trained on."
-    return CARD.format(title=title, license=model.config.license, scale=model.scale, honesty=HONESTY, note=note)
+    quoted = json.dumps(title, ensure_ascii=False)  # as YAML takes any text
+    return CARD.format(
+        title=title, quoted=quoted, license=model.config.license, scale=model.scale, honesty=HONESTY, note=note
+    )

@@ -6,6 +6,7 @@ const $ = id => document.getElementById(id);
 const site = await (await fetch("model.json")).json();
 const viewer = new Viewer($("stage"));
 const prefer = new URLSearchParams(location.search).get("engine") === "wasm" ? "wasm" : "auto"; // to compare them
+const TIMED = 2e4; // pixels from which a picture tells how long a megapixel takes: with fewer, most of it is preparation
 const VIEW_PIXELS = 16e6; // above it the page shows a smaller view, to spare the browser
 const state = { items: [], at: null, worker: null, engine: null, run: 0, job: null };
 
@@ -118,7 +119,7 @@ const work = (item, turn) => new Promise((resolve, reject) => {
 });
 const finish = async (item, result) => {
   const { size, input: from } = result, stem = item.name.replace(/\.[^.]*$/, ""), name = `${stem}_x${site.scale}`;
-  localStorage.setItem(paceKey(), (result.seconds / (from[0] * from[1])) * 1e6);
+  if (from[0] * from[1] >= TIMED) localStorage.setItem(paceKey(), (result.seconds / (from[0] * from[1])) * 1e6);
   const url = blob => URL.createObjectURL(blob);
   for (const key of ["after", "mask", "drift", "file", "ids"]) if (item.urls[key]) URL.revokeObjectURL(item.urls[key]);
   item.urls = { before: item.urls.before, file: url(result.picture), after: url(await view(result.picture, size)) };

@@ -1,8 +1,9 @@
-// The service worker: keeps the site for use without a network, and isolates the page, which then may use threads.
+// The service worker: keeps the site for use without a network, isolates the page, which then may use threads, and gives
+// the page's workers its policy: connections to this host only.
 importScripts("./files.js"); // SITE; it changes with any file, and so does this worker
 
 const CACHE = `ssg ${self.registration.scope} ${self.SITE.version}`;
-const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Resource-Policy": "same-origin" };
+const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Resource-Policy": "same-origin", "Content-Security-Policy": self.SITE.policy };
 
 const keep = async names => {
   const cache = await caches.open(CACHE);
