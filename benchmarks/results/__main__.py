@@ -18,7 +18,7 @@ from benchmarks.peers import PEERS
 from benchmarks.results.aims import tell_aims
 from benchmarks.results.measuring import JUDGE, SHOWN_PEERS, Measurements
 from benchmarks.results.tables import tell_camvid, tell_colors, tell_guides, tell_kodak, tell_models, tell_times
-from ssg_hub.loading import EMBEDDED, load_model
+from ssg_hub.loading import EMBEDDED, LARGE, load_model
 
 PARTS = {
     "models": tell_models,
@@ -33,7 +33,9 @@ PARTS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.partition("\n")[0])
-    parser.add_argument("--candidates", nargs="+", default=[f"{EMBEDDED}={EMBEDDED}"], metavar="NAME=MODEL")
+    parser.add_argument(
+        "--candidates", nargs="+", default=[f"{name}={name}" for name in (LARGE, EMBEDDED)], metavar="NAME=MODEL"
+    )
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=SHOWN_PEERS)
     parser.add_argument("--dev", action="store_true", help="choose on CamVid's dev part; writes nothing")
     parser.add_argument("--cameras", nargs="+", choices=CAMERAS, default=list(CAMERAS))
@@ -49,7 +51,7 @@ def main() -> int:
         print(texts[-1], end="\n\n", flush=True)
     everything = (options.only, options.peers, options.cameras) == (list(PARTS), SHOWN_PEERS, list(CAMERAS))
     if everything and not options.dev and options.candidates[-1].endswith(f"={EMBEDDED}"):
-        write_section("embedded checkpoint", "## The embedded checkpoint\n\n" + "\n\n".join(texts))
+        write_section("embedded checkpoint", "## The shipped checkpoints\n\n" + "\n\n".join(texts))
     return 0
 
 

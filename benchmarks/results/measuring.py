@@ -17,11 +17,13 @@ from benchmarks.document import ROOT
 from benchmarks.evaluation_data import HR_PARTS, SCALE, VOID, PictureSet, camvid_sets, kodak_sets
 from benchmarks.peers import missing, peer_folder, weights_file
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.methods import FromFolder, FromModel, Method, bicubic
+from ssg_hub.evaluation.methods import FromFolder, Method, bicubic, index_pictures
 from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
 from ssg_hub.loading import load_guide, load_model
+from ssg_hub.networks.int8 import hash_weights
 
 JUDGE = ROOT / "runs/judge/guide"
+CANDIDATES = ROOT / "runs/candidates"
 YARDSTICK = "x4plus"
 SHOWN_PEERS = ["general-x4v3", "general-wdn-x4v3", YARDSTICK]
 COLORS = {
@@ -94,7 +96,7 @@ class Measurements:
                     f"{len(left)} pictures of {peer} are missing, such as {left[0][1]}: python -m benchmarks.peers"
                 )
             methods[peer] = FromFolder(peer_folder(peer, pictures.name))
-        return methods | {name: FromModel(model, segment=False) for name, model in self.models.items()}
+        return methods | {name: FromFolder(make(name, model, pictures)) for name, model in self.models.items()}
 
     def _deviations(self) -> dict[str, dict[str, int]]:
         """Row -> colour -> how far a picture of that colour alone comes out of it: the worst channel and pixel."""
@@ -115,8 +117,8 @@ class Measurements:
                 continue
             found[name] = {"HR": self._read_hr(model.guide, sets[0])}
             measures = Measures(SCALE, judge=model.guide, labels=model.labels, void=VOID)
-            methods = {name: FromModel(model, segment=False)}
             for pictures in sets:
+                methods = {name: FromFolder(make(name, model, pictures))}
                 scores = evaluate_folder(pictures.lr, methods, None, pictures.labels, measures).scores
                 found[name][pictures.lr.name] = scores[name]["miou"]
         return found
@@ -139,6 +141,18 @@ class Measurements:
             for name, network in networks.items():
                 spent[name].append(time_one(lambda network=network: network(lr)))
         return {name: median(seconds[1:]) for name, seconds in spent.items()}
+
+
+def make(name: str, model: nn.Module, pictures: PictureSet) -> Path:
+    """The folder of what a candidate makes of a set; what these weights have made before is not made again."""
+    folder = CANDIDATES / f"{name}-{hash_weights(model.generator)[:12]}" / pictures.name
+    folder.mkdir(parents=True, exist_ok=True)
+    work = [(lr, folder / f"{stem}.png") for stem, lr in index_pictures(pictures.lr).items()]
+    for lr, sr in tqdm(
+        [pair for pair in work if not pair[1].is_file()], desc=f"{name}, {pictures.title}", disable=None
+    ):
+        model.upscale(lr, outscale=SCALE, segment=False).save(sr)
+    return folder
 
 
 def time_one(action: Callable) -> float:
