@@ -138,6 +138,16 @@ def push_adapted(folder: str, repo_id: str) -> dict:
     return {"same": all(torch.equal(loaded[name], own[name]) for name in own)}
 
 
+def test_a_model_whose_scale_no_training_has_is_refused_at_once(given, tmp_path, monkeypatch):
+    from ssg_hub.adapting import adapt as module
+
+    monkeypatch.setattr(module, "read_pictures", lambda folder: pytest.fail("the pictures were read before"))
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1, "scale": 3})
+    model.save_pretrained(tmp_path / "x3")
+    with pytest.raises(ConfigError, match="enlarges 3 times; adapting is for 1, 2, 4"):
+        run(given, tmp_path / "camera", model=tmp_path / "x3")
+
+
 def test_a_result_is_pushed_without_the_users_pictures(hub, client, tmp_path):
     hub.users = {TOKEN: "ann"}
     assert client.run(push_adapted, folder=str(tmp_path / "given"), repo_id="ann/camera") == {"same": True}

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, weights, write_config
 
-from ssg_hub import cli
+from ssg_hub import SSGModel, cli
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
@@ -270,6 +270,13 @@ def test_a_generator_that_is_not_finite_stops_at_once(data, tmp_path, tiny_model
     save_file(state, tmp_path / "generator.safetensors")
     config = write_config(tmp_path, data, generator_weights=str(tmp_path / "generator.safetensors"))
     refuse(config, CheckpointError, "conv_last.bias")
+
+
+def test_a_generator_of_another_scale_is_refused(data, tmp_path):
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1, "scale": 2})
+    model.save_pretrained(tmp_path / "x2")
+    config = write_config(tmp_path, data, generator_weights=str(tmp_path / "x2"))
+    refuse(config, ConfigError, "x2 enlarges 2 times, but scale is 4. Set scale to 2")
 
 
 def test_a_discriminator_that_cannot_be_gone_on_with_is_refused(finished, data, tmp_path):

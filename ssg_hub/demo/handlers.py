@@ -86,7 +86,8 @@ class Made:
 
     def __post_init__(self):
         self.items = list(self.looked)
-        self.keys, self.tokens = ([None] * len(self.looked) for _ in range(2))
+        self.keys = [None] * len(self.looked)
+        self.tokens = [None] * len(self.looked)
 
     def value(self) -> dict:
         """For the viewer."""

@@ -19,7 +19,7 @@ class Flow:
     """
 
     def __init__(self):
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, lr: np.ndarray, earlier: np.ndarray) -> np.ndarray:
         """The flow from a frame to an earlier one, both RGB (H, W, 3) in levels; only where the way back agrees."""

@@ -88,13 +88,13 @@ class Steady:
 
     def _average(self, lr: np.ndarray, flows: np.ndarray, unit: int) -> tuple[np.ndarray, np.ndarray]:
         """(the mean of the frames before, each along its flow and where it agrees; their weights (n, H, W))."""
-        total, weights = 0, []
+        total, found = 0, []
         for earlier, flow in zip(self.arrays["frames"], flows, strict=True):
             earlier = earlier.astype(np.float32) / unit
             moved = warp(earlier * _exposure(lr, earlier), flow, cv2.INTER_LANCZOS4)
-            weights.append(_agreement(lr, moved) * leads_inside(flow))
-            total += moved * (weights[-1] if len(weights) > 1 else np.maximum(weights[-1], LITTLE))[..., None]
-        weights = np.stack(weights)
+            found.append(_agreement(lr, moved) * leads_inside(flow))
+            total += moved * (found[-1] if len(found) > 1 else np.maximum(found[-1], LITTLE))[..., None]
+        weights = np.stack(found)
         divisor = weights[1:].sum(axis=0) + np.maximum(weights[0], LITTLE)
         return total / divisor[..., None], weights
 

@@ -44,6 +44,7 @@ class LinearGenerator(nn.Module):
         """(13, 13) that all layers amount to."""
         x = torch.ones(1, 1, 1, 1)
         for layer in self.layers:
+            assert isinstance(layer, nn.Conv2d)
             # full convolution of what was collapsed so far with this layer
             side = layer.kernel_size[0]
             x = F.conv2d(F.pad(x, [side - 1] * 4), layer.weight.flip((-2, -1)))
