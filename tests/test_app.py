@@ -93,6 +93,14 @@ def test_a_call_over_plain_http_may_leave_out_the_last_values_and_keeps_its_numb
     assert np.array_equal(got, tiny_model.upscale(photo, outscale=2).image)
 
 
+def test_the_page_itself_is_sent_compressed(demo_of_all):
+    import httpx
+
+    plain, packed = (httpx.get(demo_of_all[0], headers={"accept-encoding": name}) for name in ("identity", "gzip"))
+    assert packed.headers["content-encoding"] == "gzip" and packed.text.startswith("<!doctype html>")
+    assert int(packed.headers["content-length"]) * 4 < int(plain.headers["content-length"]) == len(plain.content)
+
+
 def test_a_visitor_takes_little_memory(tiny_model, demo_of_all):
     """Each call of a program is a visitor to Gradio, which remembers thousands."""
     from gradio import state_holder

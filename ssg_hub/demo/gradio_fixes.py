@@ -11,8 +11,24 @@ from gradio import state_holder
 from gradio.block_function import BlockFunction
 from gradio.data_classes import FileData, ImageData
 from gradio_client.utils import is_http_url_like
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 CACHE_ROUTE = "/gradio_api/file="  # how Gradio addresses a file of its cache; it has no name for it
+
+
+class CompressedPage:
+    """Middleware that sends the page itself compressed.
+
+    Gradio compresses its own scripts only; the page, which holds ours and all texts, was 218 KB instead of 42.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self.app, self.compressed = app, GZipMiddleware(app, compresslevel=6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = scope["type"] == "http" and scope["path"] == "/"
+        await (self.compressed if page else self.app)(scope, receive, send)
 
 
 def picture_input(fetch: Callable[[str], Awaitable[str]], **options) -> gr.Image:

@@ -28,7 +28,7 @@ from ..upscaling.engines.choice import choose_device
 from . import decoding, viewer
 from .archive import archive_route
 from .cache import swept
-from .gradio_fixes import lighten_sessions, mend_mcp
+from .gradio_fixes import CompressedPage, lighten_sessions, mend_mcp
 from .guard import RequestLimits
 from .line import Ticket, settle
 from .page import Page, build_demo
@@ -108,7 +108,7 @@ def launch(demo: Page, **options):
         "max_file_size": settings.max_file_size,
         "app_kwargs": {
             "lifespan": lambda app: swept(ledger.folder, settings.keep_seconds, (), ledger),
-            "middleware": [limits],
+            "middleware": [limits, Middleware(CompressedPage)],
             "routes": [archive_route(Path(ledger.folder)), *statics],
         },
         "mcp_server": has_mcp(),

@@ -119,14 +119,10 @@ class Workshop:
         Raises:
             ConfigError: an impossible outscale.
         """
-
-        def expect(name: str) -> Prediction:
-            precision = self.precision(device)
-            return predict(self.model(name), size, outscale, segment=segment, device=device, dtype=precision)
-
-        expected = expect(name)
+        dtype = self.precision(device)
+        expected = predict(self.model(name), size, outscale, segment=segment, device=device, dtype=dtype)
         if expected.seconds is None and self.settings.is_large(name):  # it has not run on this machine yet
-            usual = expect(DEFAULT).seconds
+            usual = predict(self.model(DEFAULT), size, outscale, segment=segment, device=device, dtype=dtype).seconds
             expected = replace(expected, seconds=usual and usual * LARGE_COST)
         return expected
 
