@@ -29,7 +29,7 @@ export const duration = seconds => (seconds < 3 ? `${seconds.toFixed(1)} s` : se
 
 /** What computes, and how fast. */
 export const machine = ({ engine, threads, perMegapixel }) => {
-  const what = engine === "webgpu" ? "Computes on your graphics card (WebGPU)" : threads > 1
-    ? `Computes on ${threads} cores (WebAssembly); this browser offers no WebGPU` : "Computes on one core (WebAssembly); this browser offers no WebGPU, or this host no threads";
-  return `${what}: about ${duration(perMegapixel)} for a megapixel.`;
+  const one = crossOriginIsolated ? "one core (WebAssembly), all that this machine has" : "one core (WebAssembly): here a page may use no more";
+  const what = engine === "webgpu" ? "your graphics card (WebGPU)" : `${threads > 1 ? `${threads} cores (WebAssembly)` : one}; this browser offers no WebGPU`;
+  return `Computes on ${what}. About ${duration(perMegapixel)} for a megapixel.`;
 };
