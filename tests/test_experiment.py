@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from argparse import Namespace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -204,7 +203,8 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(protocol, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "RESULTS_PAGE", tmp_path / "docs/results.md")
-    monkeypatch.setattr(report, "write_section", partial(write_section, path=tmp_path / "docs/results.md"))
+    page = tmp_path / "docs/results.md"
+    monkeypatch.setattr(report, "write_section", lambda name, text, path=page: write_section(name, text, path))
     (tmp_path / "docs/images").mkdir(parents=True)
     return tmp_path
 

@@ -148,9 +148,9 @@ def build_essence(rows: dict[str, Scored]) -> str:
             cells = (f"{rows[name].value(figure):.{COLUMNS[figure][1]}f}" for figure in IN_ESSENCE)
             table.append([TITLES[name] + mark, *cells])
     parts = [
-        "An experiment with a [protocol](docs/experiment.md) written beforehand: the same light generator from the "
-        f"same start,\n{STEPS:,} steps a row, the {camera} camera. mIoU is that of a segmenter that was not used in training;"
-        " flat noise\nis in grey levels.",
+        "An experiment with a [protocol](docs/experiment.md) written beforehand. All rows: the same light generator\n"
+        f"from the same start, {STEPS:,} steps, the {camera} camera. mIoU is that of a segmenter that was not used\n"
+        "in training; flat noise is in grey levels.",
         f"![Crops of Kodak, degraded by the bank: LR, bicubic interpolation, and five rows](docs/{path})"
         if (ROOT / "docs" / path).exists()
         else "",
