@@ -268,6 +268,8 @@ def test_a_training_that_diverged_is_marked(results, checks, marked):
     text = report.build_section(found, "phone", 2)
     assert f"{checks[0]:.3f}, {checks[1]:.3f}{' **diverged** (seed 0)' if marked else ''} |" in text
     assert ("since a training diverged: bank." in text) == marked and "at step 600 and 1,200" in text
+    essence = report.build_essence(found)
+    assert ("the estimated bank (diverged) |" in essence) == ("(but a training diverged: bank)" in essence) == marked
 
 
 def test_one_seed_of_three_that_diverged_is_named(results):
@@ -297,13 +299,13 @@ def test_gradient_shares_are_parts_of_a_hundred_over_time(results):
 def test_mixtures_stand_by_the_share_of_the_bank(results):
     write_rows(2, generic=0.4, mixed25=0.45, mixed=0.5, generic_guide=0.6)
     write_rows(2, seed=1, generic_guide=0.2)  # one seed for all: the first
-    text = why.mixture_text(rows.load_rows("phone", 2))
+    text = why.mixture_text(rows.load_rows("phone", 2), "phone")
     lines = dict(line.strip("| ").split(" | ", 1) for line in text.splitlines() if line.startswith("| "))
     assert lines["1"] == "missing | missing | missing | missing"
     assert lines["0"].count("(") == 4 and "0.400 (0.400–0.400)" in lines["0"]  # LPIPS is 1 - share in these records
     assert lines["½"].startswith(f"{0.5 / 1.5:.2f}") and lines["½"].endswith("missing | missing")
     write_rows(4, generic=0.4, ssg=0.7)
-    assert why.mixture_text(rows.load_rows("phone", 4)) == ""
+    assert why.mixture_text(rows.load_rows("phone", 4), "phone") == ""
 
 
 def test_both_guides_read_what_a_method_makes(tmp_path, tiny_model):

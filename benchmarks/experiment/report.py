@@ -155,10 +155,19 @@ def build_essence(rows: dict[str, Scored]) -> str:
         if (ROOT / "docs" / path).exists()
         else "",
         markdown_table(table),
-        "\n".join(f"- ({name}) {CLAIMS[name].title}: **{v.outcome}**" for name, v in judge_claims(rows).items()),
+        "\n".join(
+            f"- ({name}) {CLAIMS[name].title}: **{verdict.outcome}**"
+            + (f" (but a training diverged: {', '.join(bad)})" if (bad := diverged_rows(rows, name, camera)) else "")
+            for name, verdict in judge_claims(rows).items()
+        ),
         "See [all figures](docs/results.md), with intervals, seeds, and what explains them.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def diverged_rows(rows: dict[str, Scored], claim: str, camera: str) -> list[str]:
+    """Of the rows that a claim compares, those of which a training diverged."""
+    return [row for row in CLAIMS[claim].rows if row in rows and rows[row].diverged(camera)]
 
 
 def describe_missing(camera: str, steps: int) -> str:
@@ -243,7 +252,7 @@ def claims_text(verdicts: dict[str, Verdict], rows: dict[str, Scored], camera: s
     lines = []
     for name, verdict in verdicts.items():
         used = [row for row in CLAIMS[name].rows if row in rows]
-        missing, diverged = missing_rows(rows, name), [row for row in used if rows[row].diverged(camera)]
+        missing, diverged = missing_rows(rows, name), diverged_rows(rows, name, camera)
         seeds = ", ".join(f"{row} {rows[row].seeds}" for row in used) or "none"
         lines.append(f"**({name}) {CLAIMS[name].title}: {verdict.outcome}** (seeds: {seeds}).")
         if missing:

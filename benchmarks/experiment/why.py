@@ -33,12 +33,12 @@ ENLARGED = {
 
 def build_why(rows: dict[str, Scored], camera: str, steps: int) -> str:
     """The section, of what has been measured; empty where nothing has."""
-    parts = [mixture_text(rows), gradient_text(rows), guides_text(camera, steps)]
+    parts = [mixture_text(rows, camera), gradient_text(rows), guides_text(camera, steps)]
     parts = [part for part in parts if part]
     return "\n\n".join(["### Why", *parts]) if parts else ""
 
 
-def mixture_text(rows: dict[str, Scored]) -> str:
+def mixture_text(rows: dict[str, Scored], camera: str) -> str:
     """mIoU and LPIPS by the bank's share, without and with the guide; empty with fewer than two rows of a kind."""
     table = [
         [
@@ -48,11 +48,17 @@ def mixture_text(rows: dict[str, Scored]) -> str:
     ]
     found = {name: seed for name, row in rows.items() if (seed := row.seed(SEED))}
     for share, pair in MIXTURES.items():
-        cells = [with_interval(found[n], f) if n in found else "missing" for n in pair for f in ("miou", "lpips")]
+        cells = [mixture_cell(found.get(name), figure, camera) for name in pair for figure in ("miou", "lpips")]
         table.append([share, *cells])
     if max(sum(pair[kind] in found for pair in MIXTURES.values()) for kind in (0, 1)) < 2:
         return ""
     return f"By the share of the bank in generic (seed {SEED}):\n\n{markdown_table(table)}"
+
+
+def mixture_cell(row: Scored | None, figure: str, camera: str) -> str:
+    if row is None:
+        return "missing"
+    return with_interval(row, figure) + (" **diverged**" if row.diverged(camera) else "")
 
 
 def gradient_shares(curves: dict[str, Curve]) -> dict[str, Curve]:
