@@ -26,6 +26,18 @@ def write_section(name: str, text: str, path: Path = RESULTS) -> None:
     path.write_text(content, encoding="utf-8")
 
 
+def remove_section(name: str, path: Path = RESULTS) -> None:
+    """Take a section out with its markers, if it is there."""
+    content = path.read_text(encoding="utf-8")
+    before, found, rest = content.partition(f"<!-- {name} -->")
+    _, closed, after = rest.partition(f"<!-- /{name} -->")
+    if found and not closed:
+        raise SystemExit(f"{path} has <!-- {name} --> but no <!-- /{name} -->. Mend it by hand.")
+    if found:
+        after = after.lstrip("\n")
+        path.write_text(before.rstrip() + ("\n\n" + after if after else "\n"), encoding="utf-8")
+
+
 def markdown_table(rows: list[list[str]]) -> str:
     """A table from its heading row and its rows."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]

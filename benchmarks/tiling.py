@@ -1,6 +1,6 @@
 """Measure tiling: how tiled and untiled output differ, whether seams show, and the memory that a large picture takes.
 
-    python benchmarks/tiling.py [--model FOLDER_OR_HUB_ID]
+    python -m benchmarks.tiling [--model FOLDER_OR_HUB_ID]
 
 Prints two tables and writes them into docs/results.md.
 
@@ -24,9 +24,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from document import describe_machine, markdown_table, write_section
 from PIL import Image
 
+from benchmarks.document import describe_machine, markdown_table, write_section
 from ssg_hub.images.reading import Picture, write_picture
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.guide import Guide
@@ -55,7 +55,7 @@ def main() -> None:
     measured = measure_memory()
     memory = f"{markdown_table(memory_rows(measured))}\n\n{growth(measured)}"
     text = (
-        f"On: {describe_machine()}. By: `python benchmarks/tiling.py`.\n\n"
+        f"On: {describe_machine()}. By: `python -m benchmarks.tiling`.\n\n"
         f"Tiled (at most {TILE} LR pixels a side) against untiled, {name}; differences in grey levels of 255, "
         f"ratio of gradients across the joins:\n\n{seams}\n\n"
         f"Peak memory above the model's own need, tiles of at most {MEMORY_TILE} LR pixels a side, a small generator "
@@ -165,7 +165,7 @@ def growth(measured: dict[tuple[int, int], tuple[int, int]]) -> str:
 
 def measure(side: int, bits: int) -> int:
     """Peak resident set, in bytes, of a process of its own, whose allocator returns at once what is freed."""
-    command = [sys.executable, __file__, "--child", str(side), str(bits)]
+    command = [sys.executable, "-m", "benchmarks.tiling", "--child", str(side), str(bits)]
     frank = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "65536"}
     frank |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **frank})

@@ -1,12 +1,13 @@
 """The benchmarks' way of writing into a document: sections come, are replaced, and leave the rest alone."""
 
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.document import markdown_table, write_section
+from benchmarks.document import ROOT, markdown_table, remove_section, write_section
 
 
 def test_sections_are_replaced_in_place(tmp_path):
@@ -21,6 +22,19 @@ def test_sections_are_replaced_in_place(tmp_path):
     assert path.read_text() == before.replace("first figures", "second figures")
 
 
+def test_a_section_that_is_removed_leaves_the_rest(tmp_path):
+    path = tmp_path / "results.md"
+    for name in ("one", "two", "three"):
+        write_section(name, f"figures of {name}", path)
+    before = path.read_text()
+    remove_section("four", path)
+    assert path.read_text() == before
+    remove_section("two", path)
+    assert path.read_text() == before.replace("<!-- two -->\nfigures of two\n<!-- /two -->\n\n", "")
+    remove_section("three", path)
+    assert path.read_text().endswith("<!-- /one -->\n") and path.read_text().count("figures") == 1
+
+
 def test_a_lost_marker_stops_the_writing(tmp_path):
     path = tmp_path / "results.md"
     path.write_text("<!-- one -->\nfigures and what follows them")
@@ -31,3 +45,21 @@ def test_a_lost_marker_stops_the_writing(tmp_path):
 
 def test_tables():
     assert markdown_table([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "benchmarks").rglob("*.py")
+    if path.name not in ("__init__.py", "__main__.py")
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_benchmarks_are_found_as_the_documents_name_them(module):
+    """`python -m benchmarks.NAME` works from a clone; only what somebody else makes may be missing."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        ours = {name.rpartition(".")[2] for name in MODULES} | {"ssg_hub", "benchmarks"}
+        assert error.name.partition(".")[0] not in ours
+        pytest.skip(str(error))

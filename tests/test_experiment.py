@@ -7,17 +7,20 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_run import ROOT, make_data, write_config
 
 sys.path.insert(0, str(ROOT))
 from standins import Difference
 
-from benchmarks.experiment import jobs, protocol, report, run, score
+from benchmarks.document import write_section
+from benchmarks.experiment import guides, jobs, protocol, report, rows, run, score, why
 from benchmarks.experiment.bootstrap import block_weights, interval, weighted_mean, weighted_miou
 from benchmarks.experiment.claims import CLAIMS, Comparison
+from benchmarks.pictures import experiment
 from ssg_hub.evaluation import metrics
-from ssg_hub.evaluation.methods import FromFolder
-from ssg_hub.evaluation.scoring import Measures, summarize
+from ssg_hub.evaluation.methods import FromFolder, Result
+from ssg_hub.evaluation.scoring import Measures, evaluate_folder, summarize
 from ssg_hub.training.config import parse_config
 
 
@@ -56,7 +59,7 @@ def differences(**changed):
     """Every comparison clearly good for the first row, but for those named FIRST_SECOND_FIGURE."""
 
     def difference(a, b, figure, variant="plain"):
-        up = report.COLUMNS[figure][0].endswith("↑")
+        up = rows.COLUMNS[figure][0].endswith("↑")
         value = changed.get(f"{a}_{b}_{figure}".replace("-", ""), changed.get(variant, 0.05))
         value = value if up else -value
         return Comparison(value, value - 0.02, value + 0.02, higher_is_better=up)
@@ -162,21 +165,21 @@ def test_scores_survive_the_way_into_the_file_and_back(tmp_path, tiny_model):
     measures = Measures(scale=4, distances={"lpips": Difference()}, judge=guide, labels=guide.labels, void=11)
     folders = (data / "lr", data / "hr/images", data / "hr/labels")
     scores = score.score(FromFolder(data / "hr/images"), *folders, measures, Difference())
-    row = report.read_row({"0": json.loads(json.dumps(score.pack(scores)))})
+    row = rows.read_row({"0": json.loads(json.dumps(score.pack(scores)))})
     assert set(row.counts) == {"plain", "shifted", "jpeg"}
     whole = np.ones((1, 3), int)
     for variant, by_stem in scores.items():
         expected = summarize(list(by_stem.values()), guide.labels)["miou"]
-        assert report.figure_draws(row, "miou", variant, whole)[0] == pytest.approx(expected, abs=1e-4)
+        assert rows.figure_draws(row, "miou", variant, whole)[0] == pytest.approx(expected, abs=1e-4)
     expected = {"flat_noise": 0, "ssim_y": 1, "lpips": 0, "dists": 0}  # SR is HR here
     expected["boundary_f"] = summarize(list(scores["plain"].values()), guide.labels)["boundary_f"]
     for figure, value in expected.items():
-        assert report.figure_draws(row, figure, "plain", whole)[0] == pytest.approx(value, abs=1e-4)
+        assert rows.figure_draws(row, figure, "plain", whole)[0] == pytest.approx(value, abs=1e-4)
     assert np.isnan(row.values["psnr_y"]).all() and np.isfinite(row.values["dists"]).tolist() == [True, False, False]
-    assert report.compare(row, row, "miou").value == 0
+    assert rows.compare(row, row, "miou").value == 0
 
 
-def write_rows(steps, frames=30, **shares):
+def write_rows(steps, frames=30, camera="phone", seed=0, curves=None, **shares):
     """Result files as `score` keeps them: each row labels its share of the pixels rightly."""
     rng = np.random.default_rng(0)
     hard = rng.uniform(-0.05, 0.05, frames)
@@ -184,34 +187,182 @@ def write_rows(steps, frames=30, **shares):
         hits = [[int(1000 * (share + h)), int(500 * (share + h))] for h in hard]
         record = {
             "training": {"seconds": 60, "machine": "this"},
-            "figures": {name: [1 - share] * frames for name in report.FIGURES},
+            "curves": curves or {},
+            "figures": {name: [1 - share] * frames for name in rows.FIGURES},
             "labelled": [[1000, 500]] * frames,
             "counts": {name: [[hit, [1000, 500]] for hit in hits] for name in ("plain", "shifted", "jpeg")},
         }
-        file = protocol.Training(row.replace("_", "-"), "phone", 0, steps).result
+        file = protocol.Training(row.replace("_", "-"), camera, seed, steps).result
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record))
 
 
-def test_the_report_says_what_is_there_and_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(protocol, "RESULTS", tmp_path)
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Results and documents of the report's own, below tmp_path."""
+    monkeypatch.setattr(protocol, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "RESULTS_PAGE", tmp_path / "docs/results.md")
+    page = tmp_path / "docs/results.md"
+    monkeypatch.setattr(report, "write_section", lambda name, text, path=page: write_section(name, text, path))
+    (tmp_path / "docs/images").mkdir(parents=True)
+    return tmp_path
+
+
+def test_the_report_says_what_is_there_and_what_is_missing(results):
     write_rows(2, bank=0.6, ssg=0.7, bicubic=0.4)
     protocol.state_file(2).write_text(json.dumps({"2-steps/phone/generic-seed0": "cut short at step 1 of 2"}))
-    rows = report.load_rows("phone", 2)
-    text = report.build_section(rows, "phone", 2)
-    assert list(rows) == ["bicubic", "bank", "ssg"] and "3 trainings took 3 minutes of CPU time" in text
+    found = rows.load_rows("phone", 2)
+    text = report.build_section(found, "phone", 2)
+    assert list(found) == ["bicubic", "bank", "ssg"] and "3 trainings took 3 minutes of CPU time" in text
     assert "generic seed 0 (cut short at step 1 of 2)" in text and "ssg seed 1 (not scored)" in text
     assert "ssg seed 0" not in text
-    verdicts = report.judge_claims(rows)
-    assert verdicts["a"].outcome == verdicts["b"].outcome == "not tested: rows are missing"
-    gain = report.compare(rows["ssg"], rows["bank"], "miou")
+    verdicts = report.judge_claims(found)
+    assert verdicts["a"].outcome == verdicts["b"].outcome == "undecided: rows missing"
+    assert verdicts["c"].outcome in ("supported", "not supported", "undecided")
+    assert (
+        "complement each other: undecided: rows missing** (seeds: ssg 1, bank 1).\n\nRows missing: bicubic-guide."
+        in text
+    )
+    gain = rows.compare(found["ssg"], found["bank"], "miou")
     iou = [np.mean([share / (2 - share)]) for share in (0.6, 0.7)]
     assert gain.low < gain.value < gain.high and gain.value == pytest.approx(iou[1] - iou[0], abs=0.01)
-    assert gain.better and not report.compare(rows["bank"], rows["ssg"], "miou").better
+    assert gain.better and not rows.compare(found["bank"], found["ssg"], "miou").better
+
+
+FIRST_ROWS = {"bicubic": 0.3, "generic": 0.4, "bank": 0.45, "bicubic_guide": 0.5, "generic_guide": 0.6}
+
+
+def test_readme_keeps_the_edition_before_until_the_claims_can_be_tested(results, capsys):
+    readme, page = results / "README.md", results / "docs/results.md"
+    before = "# A\n\n<!-- experiment -->\nsecond edition\n<!-- /experiment -->\n\n## B\n"
+    readme.write_text(before)
+    page.write_text("# Results\n\n<!-- experiment phone 1500 -->\nold\n<!-- /experiment phone 1500 -->\n")
+    old = results / "docs" / protocol.picture("phone", 1500)
+    old.write_bytes(b"png")
+    write_rows(protocol.STEPS, **FIRST_ROWS)
+    report.run(Namespace(steps=protocol.STEPS))
+    assert readme.read_text() == before and "old" in page.read_text() and old.exists()
+    assert "<!-- experiment phone 1200 -->" in page.read_text()
+    assert "undecided, rows missing: ssg." in capsys.readouterr().out
+    write_rows(protocol.STEPS, ssg=0.7)
+    report.run(Namespace(steps=protocol.STEPS))
+    assert "second edition" not in readme.read_text() and "phone 1500" not in page.read_text() and not old.exists()
+    assert "- (a) the guide loss makes training on real LR pictures work: **supported**" in readme.read_text()
+    assert "**undecided: rows missing**" in readme.read_text()  # the control, which has no row yet
+    after = readme.read_text(), page.read_text()
+    report.run(Namespace(steps=protocol.STEPS))
+    assert (readme.read_text(), page.read_text()) == after and readme.read_text().endswith("\n\n## B\n")
+
+
+@pytest.mark.parametrize(
+    ("checks", "marked"),
+    [([0.45, 0.40], False), ([0.49, 0.817], True), ([0.775, 0.499], False), ([0.72, 0.71], True), ([0.40, 0.46], True)],
+)
+def test_a_training_that_diverged_is_marked(results, checks, marked):
+    """By LPIPS on dev at its checks: at the end above bicubic's, or clearly above what it had been."""
+    write_rows(2, curves={rows.DEV: list(zip([600, 1200], checks, strict=True))}, bank=0.6)
+    write_rows(2, ssg=0.7)
+    found = rows.load_rows("phone", 2)
+    assert found["bank"].diverged("phone") == (["0"] if marked else []) and not found["ssg"].diverged("phone")
+    text = report.build_section(found, "phone", 2)
+    assert f"{checks[0]:.3f}, {checks[1]:.3f}{' **diverged** (seed 0)' if marked else ''} |" in text
+    assert ("since a training diverged: bank." in text) == marked and "at step 600 and 1,200" in text
+    essence = report.build_essence(found)
+    assert ("the estimated bank (diverged) |" in essence) == ("(but a training diverged: bank)" in essence) == marked
+
+
+def test_one_seed_of_three_that_diverged_is_named(results):
+    for seed, last in enumerate((0.41, 0.9, 0.43)):
+        write_rows(2, seed=seed, curves={rows.DEV: [(600, 0.44), (1200, last)]}, ssg=0.7)
+    row = rows.load_rows("phone", 2)["ssg"]
+    assert row.diverged("phone") == ["1"] and row.seed("2").diverged("phone") == []
+    assert report.dev_cell(row, "phone") == "0.440, 0.580 **diverged** (seed 1)"
+
+
+def test_gradient_shares_are_parts_of_a_hundred_over_time(results):
+    steps = [50, 100, 150]
+    curves = {
+        "adversarial/gradient_l1": list(zip(steps, [1, 1, 1], strict=True)),
+        "adversarial/gradient_guide": list(zip(steps, [1, 3, 9], strict=True)),
+        "adversarial/l1": [(50, 7.0)],
+    }
+    shares = why.gradient_shares(curves)
+    assert shares == {"l1": [(50, 50), (100, 25), (150, 10)], "guide": [(50, 50), (100, 75), (150, 90)]}
+    assert why.gradient_shares({"adversarial/l1": [(50, 7.0)]}) == {}
+    write_rows(2, curves=curves, ssg=0.7)
+    write_rows(2, bank=0.6)
+    text = why.gradient_text(rows.load_rows("phone", 2))
+    assert "| **DA + guide (SSG)** | 50 · 25 · 10 | – | – | 50 · 75 · 90 | – |" in text and "DA:" not in text
+
+
+def test_mixtures_stand_by_the_share_of_the_bank(results):
+    write_rows(2, generic=0.4, mixed25=0.45, mixed=0.5, generic_guide=0.6)
+    write_rows(2, seed=1, generic_guide=0.2)  # one seed for all: the first
+    text = why.mixture_text(rows.load_rows("phone", 2), "phone")
+    lines = dict(line.strip("| ").split(" | ", 1) for line in text.splitlines() if line.startswith("| "))
+    assert lines["1"] == "missing | missing | missing | missing"
+    assert lines["0"].count("(") == 4 and "0.400 (0.400–0.400)" in lines["0"]  # LPIPS is 1 - share in these records
+    assert lines["½"].startswith(f"{0.5 / 1.5:.2f}") and lines["½"].endswith("missing | missing")
+    write_rows(4, generic=0.4, ssg=0.7)
+    assert why.mixture_text(rows.load_rows("phone", 4), "phone") == ""
+
+
+def test_both_guides_read_what_a_method_makes(tmp_path, tiny_model):
+    """HR is read as the guide reads it; the limit takes the first pictures alone."""
+    data = make_data(tmp_path / "data", pictures=3)
+    folders, guide = (data / "lr", data / "hr/labels"), tiny_model.guide
+    read = guides.read_by({"guide": guide, "embedded": guide}, FromFolder(data / "hr/images"), *folders)
+    measures = Measures(scale=4, judge=guide, labels=guide.labels, void=11)
+    expected = evaluate_folder(data / "lr", {"hr": FromFolder(data / "hr/images")}, None, folders[1], measures)
+    assert read["guide"] == read["embedded"] == pytest.approx(expected.scores["hr"]["miou"], abs=1e-5)
+    with score.first_pictures(data / "lr", 2) as some:
+        assert [path.name for path in sorted(some.iterdir())] == [
+            path.name for path in sorted((data / "lr").iterdir())
+        ][:2]
+    with score.first_pictures(data / "lr", None) as whole:
+        assert whole == data / "lr"
+
+
+def test_the_guides_table_names_what_they_read(results):
+    assert why.guides_text("phone", 2) == ""
+    file = protocol.guides_file("phone", 2)
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        json.dumps({"ssg": {"guide": 0.31, "embedded": 0.42}, "target LR": {"guide": 0.2, "embedded": 0.3}})
+    )
+    lines = why.guides_text("phone", 2).splitlines()
+    assert lines[-2:] == [
+        "| the target's LR, enlarged bicubically (148 frames) | 0.200 | 0.300 |",
+        "| **DA + guide (SSG)** | 0.310 | 0.420 |",
+    ]
+
+
+def test_crops_are_those_where_the_compared_rows_differ(tmp_path):
+    """The second sheet is cut where SSG and generic + guide differ, wherever the other rows do."""
+    lr, hr = tmp_path / "lr", tmp_path / "hr"
+    picture = np.full((384, 384, 3), 128, np.uint8)
+    for folder, shown in ((lr, picture[::4, ::4]), (hr, picture)):
+        folder.mkdir()
+        Image.fromarray(shown).save(folder / "a.png")
+
+    def method(x=0, y=0, grey=0.5):
+        def make(case, lr, size):
+            pixels = np.full((384, 384, 3), 0.5, np.float32)
+            pixels[y : y + 96, x : x + 96] = grey
+            return Result(pixels)
+
+        return make
+
+    methods = {"bicubic": method(0, 0, 1.0), "bank": method(), "generic-guide": method(), "ssg": method(288, 192, 0.8)}
+    found = experiment.find_crops(lr, hr, methods)
+    assert found[""][0].corner == (0, 0) and found["guided"][0].corner == (288, 192)
+    assert list(found["guided"][0].views) == ["LR", "generic-guide", "ssg", "HR"]
+    assert "guided" not in experiment.find_crops(lr, hr, {"bicubic": methods["bicubic"], "ssg": methods["ssg"]})
 
 
 def scored(**options):
-    return Namespace(steps=2, part="val", partial=False, cameras=["phone"], **options)
+    return Namespace(**{"steps": 2, "part": "val", "partial": False, "cameras": ["phone"], "limit": None} | options)
 
 
 def test_val_is_not_read_before_all_rows_are_finished(tmp_path, monkeypatch, capsys):
@@ -221,6 +372,12 @@ def test_val_is_not_read_before_all_rows_are_finished(tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit, match="rows are missing"):
         score.run(scored())
     assert "phone/bank-seed0: cut short at step 1 of 2" in capsys.readouterr().out
+
+
+def test_val_is_read_whole(monkeypatch):
+    monkeypatch.setattr(score, "load_guide", lambda name: pytest.fail("went on to the pictures"))
+    with pytest.raises(SystemExit, match="whole. For a try: --part dev"):
+        score.run(scored(limit=2, partial=True))
 
 
 def counting_jobs(folder, ticks):

@@ -3,6 +3,7 @@
     python -m benchmarks.experiment run [--minutes N]   # or goes on with what is left
     python -m benchmarks.experiment state               # what is finished, cut short, not begun
     python -m benchmarks.experiment score               # reads val, once
+    python -m benchmarks.experiment guides              # what both guides recognise on dev
     python -m benchmarks.experiment report              # docs/results.md, README.md, and the curves
 
 All need the folder of data beside the repository.
@@ -10,7 +11,7 @@ All need the folder of data beside the repository.
 
 from benchmarks.subjects import parse_subject
 
-SUBJECTS = ("run", "state", "score", "report")
+SUBJECTS = ("run", "state", "score", "guides", "report")
 
 if __name__ == "__main__":
     options = parse_subject("benchmarks.experiment", __doc__, SUBJECTS)

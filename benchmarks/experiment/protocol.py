@@ -133,3 +133,13 @@ def untrained_result(row: str, camera: str) -> Path:
 def state_file(steps: int) -> Path:
     """Which rows were missing when `val` was read, and how far they were."""
     return RESULTS / f"{steps}-steps" / "missing.json"
+
+
+def guides_file(camera: str, steps: int) -> Path:
+    """Where the guides' mIoU is kept."""
+    return RESULTS / f"{steps}-steps" / camera / "guides.json"
+
+
+def picture(camera: str, steps: int, kind: str = "") -> Path:
+    """A picture of the experiment as seen from docs/: crops of five rows, of the two "guided" ones, or the "curves"."""
+    return Path("images") / f"experiment_{camera}_{steps}{kind and '_' + kind}.png"

@@ -2,6 +2,7 @@
 
     python -m benchmarks.experiment score              # every row of the protocol, interpolation, start, peers
     python -m benchmarks.experiment score --partial    # the series ends here: what is finished; the rest is named
+    python -m benchmarks.experiment score --part dev --limit 3   # a try: three frames of dev; keeps nothing
 
 `val` is read once: nothing before all trainings are finished, or the series is ended. What is scored is not scored
 again; several of these commands share the work. The code is that of `ssg evaluate`. The judge reads each result as it
@@ -11,11 +12,14 @@ is, moved by one pixel, and after JPEG: a pattern made for one network does not 
 import argparse
 import io
 import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -37,18 +41,26 @@ from benchmarks.experiment.protocol import (
     trainings,
     untrained_result,
 )
-from benchmarks.experiment.report import FIGURES, is_curve
+from benchmarks.experiment.rows import FIGURES, is_curve
 from benchmarks.peers import peer_folder
 from ssg_hub.evaluation import metrics
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.methods import Case, FromFolder, FromModel, Method, Result, bicubic, to_bytes, to_pixels
+from ssg_hub.evaluation.methods import (
+    Case,
+    FromFolder,
+    FromModel,
+    Method,
+    Result,
+    bicubic,
+    index_pictures,
+    to_bytes,
+    to_pixels,
+)
 from ssg_hub.evaluation.scoring import Measures, PictureScore, evaluate_folder, pair_files, summarize
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_guide, load_model
 
 HR_FOLDERS = {"val": "val", "dev": "train"}
-
-
 DISTS_EVERY = 4  # frames: VGG16 on whole frames takes longer than everything else together
 
 
@@ -59,10 +71,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part", choices=("val", "dev"), default="val", help="dev: a look while choosing; keeps nothing"
     )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N frames of dev, for a try")
 
 
 @torch.no_grad()
 def run(options: argparse.Namespace) -> None:
+    if options.limit is not None and options.part == "val":
+        sys.exit("val is read once, and whole. For a try: --part dev --limit N")
     jobs = row_jobs(options.steps)
     missing = {str(job.folder.relative_to(RUNS)): job.state for job in jobs if not job.finished}
     for name, state in missing.items():
@@ -75,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
         sys.exit(f"no judge at {JUDGE}. Train it: python train_accelerate.py --config configs/experiment/judge.yaml")
     judge, distances = load_guide(str(ROOT / JUDGE)), find_distances(str(ROOT / "../shared/weights"))
     measures = Measures(scale=4, distances={"lpips": distances["lpips"]}, judge=judge, labels=judge.labels, void=VOID)
-    scorer = Scorer(measures, distances["dists"], options.part)
+    scorer = Scorer(measures, distances["dists"], options.part, options.limit)
     for camera in options.cameras:
         for row in UNTRAINED:
             scorer.keep(untrained_result(row, camera), camera, partial(untrained_method, row, camera, options.part))
@@ -95,11 +110,13 @@ class Scorer:
         measures: of `ssg evaluate`, with the judge.
         dists: DISTS, of every fourth frame.
         part: "val" or "dev".
+        limit: how many frames, from the first; None: all.
     """
 
     measures: Measures
     dists: nn.Module
     part: str
+    limit: int | None = None
 
     def keep(
         self, file: Path, camera: str, make: Callable[[], Method | None], facts: Callable[[], dict] = dict
@@ -121,7 +138,20 @@ class Scorer:
 
     def score(self, method: Method, camera: str) -> dict[str, dict[str, PictureScore]]:
         hr, labels = (DATA / HR_FOLDERS[self.part] / kind for kind in ("images", "labels"))
-        return score(method, DATA / f"{self.part}_lr" / camera, hr, labels, self.measures, self.dists)
+        with first_pictures(DATA / f"{self.part}_lr" / camera, self.limit) as lr:
+            return score(method, lr, hr, labels, self.measures, self.dists)
+
+
+@contextmanager
+def first_pictures(folder: Path, limit: int | None) -> Iterator[Path]:
+    """A folder with the first pictures of another alone; the folder itself where there is no limit."""
+    if limit is None:
+        yield folder
+        return
+    with TemporaryDirectory() as some:
+        for path in list(index_pictures(folder).values())[:limit]:
+            shutil.copy(path, some)
+        yield Path(some)
 
 
 def untrained_method(row: str, camera: str, part: str) -> Method | None:

@@ -3,7 +3,7 @@
 python -m benchmarks.pictures readme                         # docs/images/readme.png
 python -m benchmarks.pictures examples [--blender FOLDER]    # the demo's examples
 python -m benchmarks.pictures opening                        # ssg_hub/demo/opening, what the page opens with
-python -m benchmarks.pictures experiment                     # docs/images/experiment.png
+python -m benchmarks.pictures experiment                     # docs/images/experiment_phone_1200.png, …_guided.png
 python -m benchmarks.pictures crops                          # docs/images/crops.webp and failures.webp
 """
 

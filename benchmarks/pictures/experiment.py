@@ -1,7 +1,8 @@
-"""Show what the experiment's rows make of pictures that are free to show: docs/images/experiment.png, from Kodak.
+"""Show what the experiment's rows make of pictures that are free to show: docs/images/experiment_*.png, from Kodak.
 
-The LR pictures are made by the camera's estimated bank, so that they resemble what the rows were trained on; CamVid
-itself must not be shown. Needs the models that `benchmarks.experiment run` has left in runs/.
+Two sheets: the crops where five rows differ most, and those where SSG and generic + guide do. A row that is not trained
+is left out and named. The LR pictures are made by the camera's estimated bank, so that they resemble what the rows were
+trained on; CamVid itself must not be shown. Needs the models that `benchmarks.experiment run` has left in runs/.
 """
 
 import argparse
@@ -14,15 +15,18 @@ from PIL import Image
 
 from benchmarks.evaluation_data import find_shared
 from benchmarks.experiment.jobs import MODEL
-from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, Training
+from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, Training, picture
 from ssg_hub.degradation import load_degradation
-from ssg_hub.evaluation.methods import FromModel, bicubic, index_pictures, to_bytes, to_pixels
-from ssg_hub.evaluation.picture_sheet import draw_sheet
+from ssg_hub.evaluation.methods import FromModel, Method, bicubic, index_pictures, to_bytes, to_pixels
+from ssg_hub.evaluation.picture_sheet import Crop, draw_sheet
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_model
 
-SHOWN = ["bicubic", "bank", "generic-guide", "mixed-guide", "ssg"]
+SHEETS = {  # kind -> rows; the first also shows interpolation
+    "": ("bicubic", "bank", "generic-guide", "mixed-guide", "ssg"),
+    "guided": ("generic-guide", "ssg"),
+}
 CROPS = 4
 
 
@@ -32,18 +36,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    methods = {"interpolation": bicubic}
-    for row in SHOWN:
-        model = ROOT / Training(row, options.camera, 0, options.steps).folder / "model"
-        if (model / MODEL).is_file():
-            methods[row] = FromModel(load_model(str(model)), segment=False)
     kodak = find_shared() / "data/kodak"
+    models = {row: ROOT / Training(row, options.camera, 0, options.steps).folder / "model" for row in SHEETS[""]}
+    trained = {row: model for row, model in models.items() if (model / MODEL).is_file()}
+    if missing := [row for row in models if row not in trained]:
+        print(f"not trained, and so not shown: {', '.join(missing)}")
+    methods = {row: FromModel(load_model(str(model)), segment=False) for row, model in trained.items()}
     with tempfile.TemporaryDirectory() as lr:
         degrade(index_pictures(kodak), ROOT / "banks" / options.camera, Path(lr))
-        evaluation = evaluate_folder(lr, methods, kodak, measures=Measures(scale=4), crops=CROPS)
-    path = ROOT / "docs/images/experiment.png"
-    draw_sheet(evaluation.crops).save(path, optimize=True)
-    print(f"wrote {path.relative_to(ROOT)}")
+        for kind, crops in find_crops(Path(lr), kodak, methods).items():
+            path = ROOT / "docs" / picture(options.camera, options.steps, kind)
+            draw_sheet(crops).save(path, optimize=True)
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+def find_crops(lr: Path, hr: Path, methods: dict[str, Method]) -> dict[str, list[Crop]]:
+    """The crops of each sheet that has at least two rows to compare, by its kind."""
+    found = {}
+    for kind, rows in SHEETS.items():
+        compared = {row: methods[row] for row in rows if row in methods}
+        if len(compared) > 1:
+            shown = compared if kind else {"interpolation": bicubic} | compared
+            found[kind] = evaluate_folder(lr, shown, hr, measures=Measures(scale=4), crops=CROPS).crops
+    return found
 
 
 @torch.inference_mode()

@@ -88,6 +88,9 @@ class SPAN(Generator, name="span"):
         self.conv_cat = nn.Conv2d(4 * features, features, 1)
         self.upsampler = nn.Sequential(nn.Conv2d(features, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
         self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+        if norm:  # the trunk works in the input's range, SR is in [0, 1]: otherwise a new network begins with +-20
+            for parameter in self.upsampler.parameters():
+                parameter.data.div_(RANGE)
 
     def forward(self, lr: Tensor) -> Tensor:
         shallow = self.conv_1((lr - self.mean) * RANGE if self.norm else lr)
