@@ -23,6 +23,7 @@ from ssg_hub.loading import EMBEDDED, load_model
 from ssg_hub.web.site import TILE, export_site
 
 DONE = ".viewer[data-state=done]"
+HOUR = 3_600_000  # ms; four megapixels on one core take a quarter of it
 SHOTS = [("browser", {"viewport": DESK}, "compare"), ("browser-phone", {"viewport": PHONE}, "mask")]
 
 
@@ -57,7 +58,7 @@ def upscale_on_page(page: Page, path: Path) -> float:
     page.wait_for_selector("#run:not([disabled])")
     began = time.perf_counter()
     page.click("#run")
-    page.wait_for_selector(DONE)
+    page.wait_for_selector(DONE, timeout=HOUR)
     return time.perf_counter() - began
 
 
@@ -106,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=EMBEDDED, help=f"as for ssg upscale (default {EMBEDDED})")
     parser.add_argument("--site", type=Path, help="a folder for the site; what is there is taken")
-    parser.add_argument("--pictures", nargs="*", help="names of the ten, without them all")
+    parser.add_argument("--pictures", nargs="*", help="names of some of the ten (default all)")
     parser.add_argument("--shots", type=Path, metavar="FOLDER", help="also take screenshots, into this folder")
     args = parser.parse_args()
     model = load_model(args.model)
