@@ -215,8 +215,8 @@ def test_the_report_says_what_is_there_and_what_is_missing(results):
     found = rows.load_rows("phone", 2)
     text = report.build_section(found, "phone", 2)
     assert list(found) == ["bicubic", "bank", "ssg"] and "3 trainings took 3 minutes of CPU time" in text
-    assert "generic seed 0 (cut short at step 1 of 2)" in text and "ssg seed 1 (not scored)" in text
-    assert "ssg seed 0" not in text
+    assert "\n- cut short at step 1 of 2: generic (0)\n" in text and "; ssg (1, 2)" in text
+    assert "Of one seed, so that the variation between trainings is unknown: ssg, bank, bicubic." in text  # of (c)
     verdicts = report.judge_claims(found)
     assert verdicts["a"].outcome == verdicts["b"].outcome == "undecided: rows missing"
     assert verdicts["c"].outcome in ("supported", "not supported", "undecided")

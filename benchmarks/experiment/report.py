@@ -174,12 +174,18 @@ def describe_missing(camera: str, steps: int) -> str:
     """Which trainings of the protocol have no figures, and why; empty where none is missing."""
     file = state_file(steps)
     states = json.loads(file.read_text()) if file.exists() else {}
-    missing = []
+    missing: dict[str, dict[str, list[str]]] = {}  # state -> row -> seeds
     for training in trainings(steps):
         if training.camera == camera and not training.result.exists():
             state = states.get(f"{steps}-steps/{camera}/{training.result.stem}", "not scored")
-            missing.append(f"{training.row} seed {training.seed} ({state})")
-    return f"Missing, neither scored nor compared: {', '.join(missing)}." if missing else ""
+            missing.setdefault(state, {}).setdefault(training.row, []).append(str(training.seed))
+    if not missing:
+        return ""
+    lines = [
+        f"- {state}: " + "; ".join(f"{row} ({', '.join(seeds)})" for row, seeds in rows.items())
+        for state, rows in missing.items()
+    ]
+    return "Rows that are missing, neither scored nor compared, with their seeds:\n\n" + "\n".join(lines)
 
 
 def describe_cost(rows: dict[str, Scored]) -> str:
@@ -255,6 +261,9 @@ def claims_text(verdicts: dict[str, Verdict], rows: dict[str, Scored], camera: s
         missing, diverged = missing_rows(rows, name), diverged_rows(rows, name, camera)
         seeds = ", ".join(f"{row} {rows[row].seeds}" for row in used) or "none"
         lines.append(f"**({name}) {CLAIMS[name].title}: {verdict.outcome}** (seeds: {seeds}).")
+        single = [row for row in used if rows[row].seeds == 1]
+        if verdict.comparisons and single:
+            lines.append(f"Of one seed, so that the variation between trainings is unknown: {', '.join(single)}.")
         if missing:
             lines.append(f"Rows missing: {', '.join(missing)}.")
         if diverged:
