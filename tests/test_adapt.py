@@ -138,6 +138,13 @@ def push_adapted(folder: str, repo_id: str) -> dict:
     return {"same": all(torch.equal(loaded[name], own[name]) for name in own)}
 
 
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_impossible_minutes_are_refused_at_once(given, tmp_path, minutes):
+    with pytest.raises(ConfigError, match="minutes is"):
+        run(given, tmp_path / "camera", minutes=minutes)
+    assert not (tmp_path / "camera").exists()
+
+
 def test_a_model_whose_scale_no_training_has_is_refused_at_once(given, tmp_path, monkeypatch):
     from ssg_hub.adapting import adapt as module
 

@@ -47,6 +47,9 @@ def test_values_arrive_typed(tmp_path):
         ({"adversarial_steps": 1, "l1_weight": 0, "perceptual_weight": 0, "adversarial_weight": 0}, "nothing"),
         ({"source_lr": "lr", "streaming": True}, "source_lr"),
         ({"source_lr": "lr", "keep_grain": 0.5}, "keep_grain"),
+        ({"lr": float("inf")}, "lr.*finite"),
+        ({"guide_weight": float("nan")}, "guide_weight.*finite"),
+        ({"max_grad_norm": float("nan")}, "max_grad_norm"),
     ],
 )
 def test_impossible_configurations_are_explained(tmp_path, arguments, words):

@@ -358,6 +358,13 @@ def test_a_device_that_is_not_there():
         upscale(make_model(), PHOTO, device="cuda")
 
 
+@pytest.mark.parametrize("device", ["hpu", "privateuseone", "meta", "nonsense", "cpu:x", "", True])
+def test_what_is_no_device_to_compute_on(device):
+    with pytest.raises(ConfigError, match="cannot be used here") as caught:
+        upscale(make_model(), PHOTO, device=device)
+    assert "\n" not in str(caught.value)
+
+
 def test_errors_of_reading_come_through():
     with pytest.raises(ImageError, match="max_pixels"):
         upscale(make_model(), PHOTO, max_pixels=100)

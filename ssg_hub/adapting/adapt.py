@@ -1,6 +1,7 @@
 """From one folder of a camera's pictures to a model for that camera: look, learn, train, compare, hand over."""
 
 import logging
+import math
 import shutil
 import signal
 import time
@@ -106,8 +107,8 @@ def adapt(
     """
     check_installed()
     minutes = default_minutes() if minutes is None else minutes
-    if not minutes > 0:
-        raise ConfigError(f"minutes is {minutes}; it must be more than 0.")
+    if not 0 < minutes < math.inf:
+        raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
     team, folder = Team(), Path(output)
     sharp, reader = (None if name is None else str(name) for name in (hr, guide))
     request = Request(str(pictures), list_found(Path(pictures)), str(model), sharp, reader, seed, anyway)

@@ -21,7 +21,7 @@ class TrainConfig(BaseModel):
     folder of pictures, or a Hub dataset id; `FOLDER#LIST.txt` takes only the pictures whose stems are in the list.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     output_dir: Path = Field(description="checkpoints, logs and the finished model go here")
     data_root: Path = Field(default=Path(), description="folder against which data entries are resolved")
@@ -113,7 +113,7 @@ class TrainConfig(BaseModel):
         default="stop", description="SIGINT, SIGTERM: stop with a checkpoint, or finish with the model as it is then"
     )
     gradient_accumulation: int = Field(default=1, gt=0)
-    max_grad_norm: float = Field(default=1.0, gt=0, description="of each network")
+    max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True, description="of each network; .inf: any")
     max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(lambda value: value or "no")] = Field(
         default="no", description="bf16 also helps CPUs that have it"

@@ -60,14 +60,15 @@ def choose_device(current: torch.device, device: str | torch.device | None) -> t
     """The device to compute on: the model's own unless another one is asked for.
 
     Raises:
-        ConfigError: a name that torch does not know, or a device that this machine lacks.
+        ConfigError: a name that torch does not know, a device that this machine lacks, or one without values (meta).
     """
     if device is None:
         return current
     try:
+        torch.zeros(1, device=device).item()
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # each of torch's backends refuses in its own way, some by a missing module
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}). Use device='cpu'.") from error
 
 
