@@ -189,15 +189,11 @@ def _wire(handlers: Handlers, part: dict) -> None:
     """Connect the events."""
     filled = [part[name] for name in OUTPUTS]
     aims = [part[name] for name in ("model", "outscale", "device")]
-    part["picked"].change(handlers.choose, [part["picked"], *aims], filled, **LIGHT)
+    foreseen = {"inputs": [part["made"], *aims], "outputs": [part["forecast"], part["run"]]}
+    chosen = part["picked"].change(handlers.choose, [part["picked"], *aims], filled, **LIGHT)
+    chosen.then(handlers.forecast, **foreseen, **LIGHT)  # a choice may have changed while the pictures were looked at
     part["examples"].select(handlers.take_example, None, part["picked"], **LIGHT)
-    gr.on(
-        [aim.change for aim in aims],
-        handlers.forecast,
-        [part["made"], *aims],
-        [part["forecast"], part["run"]],
-        **LIGHT,
-    )
+    gr.on([aim.change for aim in aims], handlers.forecast, **foreseen, **LIGHT)
     part["model"].change(handlers.choose_model, part["model"], part["denoise"], **LIGHT)
     part["format"].change(lambda name: gr.update(visible=name != "png"), part["format"], part["quality"], **LIGHT)
     choices = [part[name] for name in Choices.__dataclass_fields__]
