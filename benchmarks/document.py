@@ -11,31 +11,28 @@ DEGRADATION = ROOT / "docs" / "degradation.md"
 
 def write_section(name: str, text: str, path: Path = RESULTS) -> None:
     """Replace the section between `<!-- name -->` and `<!-- /name -->`, or append it; the rest stays as it is."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    section = f"{begin}\n{text.strip()}\n{end}"
+    section = f"<!-- {name} -->\n{text.strip()}\n<!-- /{name} -->"
     content = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
-    before, found, rest = content.partition(begin)
-    if found:
-        inside, closed, after = rest.partition(end)
-        if not closed:
-            raise SystemExit(f"{path} has {begin} but no {end}. Mend it by hand.")
-        content = before + section + after
-    else:
-        content = f"{content.rstrip()}\n\n{section}\n"
+    around = _split_at(name, content, path)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(content, encoding="utf-8")
+    path.write_text(section.join(around) if around else f"{content.rstrip()}\n\n{section}\n", encoding="utf-8")
 
 
 def remove_section(name: str, path: Path = RESULTS) -> None:
     """Take a section out with its markers, if it is there."""
-    content = path.read_text(encoding="utf-8")
-    before, found, rest = content.partition(f"<!-- {name} -->")
-    _, closed, after = rest.partition(f"<!-- /{name} -->")
+    if around := _split_at(name, path.read_text(encoding="utf-8"), path):
+        before, after = around[0].rstrip(), around[1].lstrip("\n")
+        path.write_text(f"{before}\n\n{after}" if after else f"{before}\n", encoding="utf-8")
+
+
+def _split_at(name: str, content: str, path: Path) -> tuple[str, str] | None:
+    """What stands before and after a section with its markers; None if it is not there."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = content.partition(begin)
+    _, closed, after = rest.partition(end)
     if found and not closed:
-        raise SystemExit(f"{path} has <!-- {name} --> but no <!-- /{name} -->. Mend it by hand.")
-    if found:
-        after = after.lstrip("\n")
-        path.write_text(before.rstrip() + ("\n\n" + after if after else "\n"), encoding="utf-8")
+        raise SystemExit(f"{path} has {begin} but no {end}. Mend it by hand.")
+    return (before, after) if found else None
 
 
 def markdown_table(rows: list[list[str]]) -> str:

@@ -62,7 +62,11 @@ def peer_folder(peer: str, set_name: str) -> Path:
 
 def missing(peer: str, pictures: PictureSet) -> list[tuple[Path, Path]]:
     """(LR file, SR file) of what a peer has still to make of a set."""
-    folder = peer_folder(peer, pictures.name)
+    return unmade(peer_folder(peer, pictures.name), pictures)
+
+
+def unmade(folder: Path, pictures: PictureSet) -> list[tuple[Path, Path]]:
+    """(LR file, SR file) of a set's pictures whose SR is not in a folder, or older than its LR."""
     pairs = [(lr, folder / f"{stem}.png") for stem, lr in index_pictures(pictures.lr).items()]
     return [(lr, sr) for lr, sr in pairs if not sr.is_file() or sr.stat().st_mtime < lr.stat().st_mtime]
 

@@ -1,5 +1,6 @@
 """The benchmark behind docs/results.md: the sets it makes, what its peers have still to do, and its tables."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def small_shared(tmp_path, monkeypatch):
     monkeypatch.setenv("SSG_SHARED", str(tmp_path / "shared"))
     monkeypatch.setattr(evaluation_data, "MADE", tmp_path / "sets")
     monkeypatch.setattr(peers, "OUTPUT", tmp_path / "peers")
+    monkeypatch.setattr(measuring, "CANDIDATES", tmp_path / "candidates")
     monkeypatch.setattr(measuring, "find_distances", lambda where: {"lpips": Difference(), "dists": Difference()})
     return tmp_path / "shared"
 
@@ -78,6 +80,19 @@ def test_peers_make_what_is_missing_and_stop_by_the_clock(small_shared, tiny_mod
     assert np.array_equal(np.asarray(Image.open(sr)), np.asarray(expected))
     lr.touch()
     assert peers.missing("tiny", bicubic) == [(lr, sr)]
+
+
+def test_a_candidate_makes_each_picture_once_and_again_when_lr_is_newer(small_shared, tiny_model):
+    bicubic = evaluation_data.kodak_sets(small_shared)[0]
+    made = sorted(measuring.make("tiny", tiny_model, bicubic).glob("*.png"))
+    assert [path.name for path in made] == ["01.png", "02.png"]
+    made[0].write_bytes(b"kept")
+    measuring.make("tiny", tiny_model, bicubic)
+    assert made[0].read_bytes() == b"kept"
+    os.utime(made[0], (0, 0))
+    measuring.make("tiny", tiny_model, bicubic)
+    expected = tiny_model.upscale(bicubic.lr / "01.png", segment=False).image
+    assert np.array_equal(np.asarray(Image.open(made[0])), np.asarray(expected))
 
 
 def test_the_report_has_every_row_and_its_ratio_with_the_yardstick(

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from benchmarks.document import ROOT
 from benchmarks.evaluation_data import HR_PARTS, SCALE, VOID, PictureSet, camvid_sets, kodak_sets
-from benchmarks.peers import missing, peer_folder, weights_file
+from benchmarks.peers import missing, peer_folder, unmade, weights_file
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.methods import FromFolder, Method, bicubic, index_pictures
+from ssg_hub.evaluation.methods import FromFolder, Method, bicubic
 from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
 from ssg_hub.loading import load_guide, load_model
 from ssg_hub.networks.int8 import hash_weights
@@ -147,11 +147,8 @@ def make(name: str, model: nn.Module, pictures: PictureSet) -> Path:
     """The folder of what a candidate makes of a set; what these weights have made before is not made again."""
     folder = CANDIDATES / f"{name}-{hash_weights(model.generator)[:12]}" / pictures.name
     folder.mkdir(parents=True, exist_ok=True)
-    work = [(lr, folder / f"{stem}.png") for stem, lr in index_pictures(pictures.lr).items()]
-    for lr, sr in tqdm(
-        [pair for pair in work if not pair[1].is_file()], desc=f"{name}, {pictures.title}", disable=None
-    ):
-        model.upscale(lr, outscale=SCALE, segment=False).save(sr)
+    for lr, sr in tqdm(unmade(folder, pictures), desc=f"{name}, {pictures.title}", disable=None):
+        model.upscale(lr, outscale=SCALE, segment=False).save(sr, overwrite=True)
     return folder
 
 

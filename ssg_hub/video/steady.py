@@ -53,8 +53,13 @@ class Steady:
         """
         unit = 1 if values.dtype == np.uint8 else 257
         lr = values.astype(np.float32) / unit
-        flows = self._follow_motion(lr)
-        mean, weight, agreeing = self._predict(lr, flows, unit) if self.arrays else (lr, np.zeros_like(lr[..., 0]), 1.0)
+        if self.arrays:
+            last = self.arrays["mean"] * _exposure(lr, self.arrays["mean"])
+            flows = self._follow_motion(lr, last)
+            mean, weight, agreeing = self._predict(lr, last, flows, unit)
+        else:
+            flows = np.empty((0, *lr.shape[:2], 2), np.float32)
+            mean, weight, agreeing = lr, np.zeros_like(lr[..., 0]), 1.0
         self.cut = agreeing < CUT
         if self.cut:
             weight, flows = np.zeros_like(weight), flows[:0]
@@ -65,17 +70,17 @@ class Steady:
         self.arrays = {"mean": mean, "count": total, "frames": frames, "flows": flows}
         return np.rint(mean * unit).clip(0, 255 * unit).astype(values.dtype), total
 
-    def _follow_motion(self, lr: np.ndarray) -> np.ndarray:
-        """The flows to the frames before, latest first: (n, H, W, 2)."""
-        if not self.arrays or min(lr.shape[:2]) < SMALLEST:
+    def _follow_motion(self, lr: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """The flows to the frames before, latest first: (n, H, W, 2); `last` is the last frame steadied, as bright."""
+        if min(lr.shape[:2]) < SMALLEST:
             return np.empty((0, *lr.shape[:2], 2), np.float32)
-        mean = self.arrays["mean"]
-        flow = self._flow(lr, mean * _exposure(lr, mean))  # the mean lies as the last frame does, with less noise
+        flow = self._flow(lr, last)
         return np.stack([flow, *(follow(flow, further) for further in self.arrays["flows"])])
 
-    def _predict(self, lr: np.ndarray, flows: np.ndarray, unit: int) -> tuple[np.ndarray, np.ndarray, float]:
+    def _predict(
+        self, lr: np.ndarray, mean: np.ndarray, flows: np.ndarray, unit: int
+    ) -> tuple[np.ndarray, np.ndarray, float]:
         """(what earlier frames show in the frame's place, how many of them count, the share of pixels that agree)."""
-        mean = self.arrays["mean"] * _exposure(lr, self.arrays["mean"])
         agreement = _agreement(lr, mean)
         weight = np.minimum(self.arrays["count"], STILL - 1) * agreement
         if len(flows):
