@@ -49,7 +49,7 @@ class UpscaleExamples:
 
         if mask in (image, into) or ERROR in (image, into, mask):
             raise ConfigError(f"the columns {image}, {into} and {mask} must differ, and none be {ERROR}. Rename one.")
-        checked = ("outscale", "tile", "strength", "uncertain_below", "engine", "dtype", "denoise")
+        checked = ("outscale", "tile", "strength", "uncertain_below", "engine", "dtype", "denoise", "color_fix")
         check_options(**{name: options[name] for name in checked if name in options})
         self.image, self.into, self.mask, self.keep_going, self.options = image, into, mask, keep_going, options
         self._given = model

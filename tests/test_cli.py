@@ -100,12 +100,19 @@ def test_results_of_an_earlier_run_are_no_inputs(photos, saved):
 
 def test_one_file_to_one_file_with_options(photos, saved, tmp_path, tiny_model):
     out = tmp_path / "result.tif"
-    options = ["--outscale", "2.5", "--strength", "car=0.5,sky=0", "--tile", "16", "--color-fix"]
+    options = ["--outscale", "2.5", "--strength", "car=0.5,sky=0", "--tile", "16", "--no-color-fix"]
     assert ssg("upscale", photos / "a.png", "-o", out, "--model", saved, *options) == 0
     expected = tiny_model.upscale(
-        photos / "a.png", outscale=2.5, strength={"car": 0.5, "sky": 0}, tile=16, color_fix=True
+        photos / "a.png", outscale=2.5, strength={"car": 0.5, "sky": 0}, tile=16, color_fix=False
     )
     assert np.array_equal(Image.open(out), expected.image)
+
+
+@pytest.mark.parametrize("options", [[], ["--color-fix"]])
+def test_colours_are_held_unless_that_is_switched_off(options, photos, saved, tmp_path, tiny_model):
+    assert ssg("upscale", photos / "a.png", "-o", tmp_path / "a.png", "--model", saved, *options) == 0
+    held, free = (tiny_model.upscale(photos / "a.png", **more).image for more in ({}, {"color_fix": False}))
+    assert np.array_equal(Image.open(tmp_path / "a.png"), held) and not np.array_equal(held, free)
 
 
 def test_a_community_file_is_a_model_too(photos, tmp_path, tiny_model):

@@ -13,6 +13,7 @@ from torch import nn
 
 from ssg_hub.errors import ConfigError, ImageError, SSGError
 from ssg_hub.images.reading import Picture, read_picture
+from ssg_hub.images.resampling import pull_colors
 from ssg_hub.networks.registry import build_generator
 from ssg_hub.upscaling.options import output_size
 from ssg_hub.upscaling.pipeline import MARGIN
@@ -81,7 +82,7 @@ def test_strength_1_is_the_generator(tile):
 def test_strength_1_equals_the_generators_own_output():
     """Of the picture continued beyond its edges."""
     generator = build_generator("compact", {"features": 8, "convs": 2})
-    result = upscale(make_model(generator), PHOTO, tile=None)
+    result = upscale(make_model(generator), PHOTO, tile=None, color_fix=False)
     lr = torch.from_numpy(PHOTO).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         sr = generator.eval()(F.pad(lr, [MARGIN] * 4, mode="reflect"))[0].clamp(0, 1).permute(1, 2, 0)
@@ -140,7 +141,8 @@ def test_generators_of_any_scale(scale):
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2)])
 def test_extreme_shapes(size):
     values = RNG.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    result = upscale(make_model(guide=ColorGuide()), values, strength={"red thing": 0.5}, color_fix=True)
+    model = make_model(Shifted((0.1, 0.0, -0.1)), ColorGuide())
+    result = upscale(model, values, strength={"red thing": 0.5})
     assert result.image.size == result.mask.size == result.drift.size == (4 * size[0], 4 * size[1])
 
 
@@ -152,13 +154,34 @@ def test_extreme_shapes_through_the_real_networks(tiny_model):
 # ---------------------------------------------------------------- colours, alpha, depth
 
 
-def test_colour_fix_takes_back_a_shift_of_colour():
-    smooth = np.asarray(Image.fromarray(PHOTO[:4, :5] // 2 + 64).resize((64, 48), BICUBIC))
+@pytest.mark.parametrize("size", [(64, 48), (1, 1), (3, 2)])
+def test_a_shift_of_colour_is_taken_back_unless_that_is_switched_off(size):
+    smooth = np.asarray(Image.fromarray(PHOTO[:4, :5] // 2 + 64).resize(size, BICUBIC))
     model = make_model(Shifted((0.1, 0.0, -0.1)))
-    plain = array(upscale(model, smooth, tile=32).image)
-    fixed = array(upscale(model, smooth, tile=32, color_fix=True).image)
-    assert np.abs((plain - repeat(smooth)).mean((0, 1)) - (25.5, 0, -25.5)).max() < 1
-    assert np.abs(fixed - repeat(smooth)).max() <= 1
+    plain, fixed = upscale(model, smooth, tile=32, color_fix=False), upscale(model, smooth, tile=32)
+    assert np.abs((array(plain.image) - repeat(smooth)).mean((0, 1)) - (25.5, 0, -25.5)).max() < 1
+    assert np.abs(array(fixed.image) - repeat(smooth)).max() <= 1
+    assert (plain.report["color_fix"], fixed.report["color_fix"]) == (False, True)
+
+
+def test_the_colour_fix_leaves_noise_and_detail_alone():
+    """What alternates from pixel to pixel is neither brought back from the LR nor taken from the SR."""
+    checks = np.indices((40, 48)).sum(0) % 2 * 80 - 40
+    lr, sr = torch.full((3, 40, 48), 0.5), torch.full((3, 160, 192), 0.4)
+    lr[:, :, :] += torch.from_numpy(checks) / 255
+    sr += torch.from_numpy(np.indices((160, 192)).sum(0) % 2 * 60 - 30) / 255
+    assert torch.allclose(pull_colors(sr, lr), sr + 0.1, atol=0.5 / 255)
+
+
+def test_tiles_do_not_show_with_the_colour_fix():
+    """A generator that sees little beyond a pixel, and has colours wrong everywhere: tiles overlap by what the fix sees."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = build_generator("compact", {"features": 8, "convs": 2}).eval()
+    noisy = np.asarray(Image.fromarray(PHOTO).resize((150, 110), BICUBIC))
+    whole, tiled = (upscale(make_model(generator), noisy, tile=tile) for tile in (None, 64))
+    assert tiled.report["tiles"] > 4
+    assert np.abs(array(whole.image) - array(tiled.image)).max() <= 1
 
 
 def disk(inside: tuple, outside: tuple) -> np.ndarray:
@@ -207,8 +230,9 @@ def test_half_transparent_colours_stay_as_they_are():
 
 def test_gray_stays_gray():
     gray = PHOTO[..., 0]
-    result = upscale(make_model(Shifted((0.2, 0.0, 0.0)), ColorGuide()), gray, tile=16)
-    assert result.image.mode == "L"
+    model = make_model(Shifted((0.2, 0.0, 0.0)), ColorGuide())
+    result = upscale(model, gray, tile=16, color_fix=False)
+    assert result.image.mode == upscale(model, gray, tile=16).image.mode == "L"
     expected = np.minimum(repeat(gray) + 0.2 * 255, 255) * 0.299 + repeat(gray) * 0.701  # BT.601
     assert np.abs(array(result.image) - expected).max() <= 0.51
 
@@ -273,10 +297,11 @@ def test_notes_of_reading_reach_the_report():
 
 
 @pytest.mark.parametrize("tile", [None, "auto", 16, 32, 33])
-def test_prediction_holds(tile):
-    model = make_model()
-    expected = predict(model, (50, 37), outscale=2.5, tile=tile)
-    result = upscale(model, PHOTO, outscale=2.5, tile=tile)
+@pytest.mark.parametrize("color_fix", [True, False])
+def test_prediction_holds(tile, color_fix):
+    model = make_model(build_generator("compact", {"features": 4, "convs": 1}))
+    expected = predict(model, (50, 37), outscale=2.5, tile=tile, color_fix=color_fix)
+    result = upscale(model, PHOTO, outscale=2.5, tile=tile, color_fix=color_fix)
     assert result.image.size == (expected.width, expected.height)
     assert (result.report["tile"], result.report["tiles"]) == (expected.tile, expected.tiles)
     assert isinstance(tile, str) or tile is None or expected.tile <= tile
@@ -339,6 +364,7 @@ def test_another_precision_is_computed_on_a_copy():
         ({"strength": {"Red thin": 0.5}}, ["'Red thin'", "mean 'red thing'", "red thing, green thing, blue thing"]),
         ({"strength": {"xyz": 0.5}}, ["'xyz'", "red thing, green thing, blue thing"]),
         ({"uncertain_below": 2}, ["2"]),
+        ({"color_fix": "no"}, ["'no'", "False"]),
         ({"device": "abacus"}, ["'abacus'"]),
         ({"dtype": "int8"}, ["'int8'", "float16"]),
     ],

@@ -161,14 +161,19 @@ def untrained_method(row: str, camera: str, part: str) -> Method | None:
     if row == "hr":
         return FromFolder(DATA / HR_FOLDERS[part] / "images")
     if row == "start":
-        return FromModel(load_model(str(ROOT / START)), segment=False)
+        return generated(START)
     folder = peer_folder(row, f"camvid-{part}-{camera}")
     made = {path.stem for path in folder.glob("*.png")}
     return FromFolder(folder) if made >= {path.stem for path in (DATA / f"{part}_lr" / camera).iterdir()} else None
 
 
 def trained_method(job: Job) -> Method:
-    return FromModel(load_model(str(ROOT / job.folder / "model")), segment=False)
+    return generated(job.folder / "model")
+
+
+def generated(folder: Path) -> Method:
+    """What a generator itself makes, without the correction of colours that `upscale` adds."""
+    return FromModel(load_model(str(ROOT / folder)), segment=False, color_fix=False)
 
 
 def score(

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
-from ..upscaling.options import DTYPES, ENGINES, check_options
+from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
 from .common import load_model, picture_options, say
@@ -50,7 +50,12 @@ def add_parser(subparsers) -> None:
         metavar="D",
         help="1 gives clean pictures, 0 keeps the grain, where the model has both (default: the model's own)",
     )
-    add("--color-fix", action="store_true", help="hold the colours of the result to those of the input")
+    add(
+        "--color-fix",
+        action=argparse.BooleanOptionalAction,
+        default=COLOR_FIX,
+        help="hold the broad colours of the result to those of the input (default: on)",
+    )
     add("--mask", action="store_true", help="also write NAME_mask.png (.mkv for clips): class ids, with a palette")
     add("--overlay", action="store_true", help="also write NAME_overlay.png: the mask over the result")
     add("--format", choices=["same", *FORMATS], help="of the results (default png); 'same' keeps each input's")

@@ -14,6 +14,7 @@ import gradio as gr
 from PIL import Image
 
 from ..images.picture import Picture
+from ..upscaling.options import COLOR_FIX
 from . import decoding, viewer
 from .archive import archive_url
 from .cache import Ledger, owned_files
@@ -252,7 +253,7 @@ class Handlers:
         outscale: float = 4.0,
         strength: float = 1.0,
         class_strength: dict | None = None,
-        color_fix: bool = False,
+        color_fix: bool = COLOR_FIX,
         segment: bool = True,
         model: str = DEFAULT,
         denoise: float | None = None,
@@ -268,7 +269,7 @@ class Handlers:
             outscale: how many times larger, for instance 2, 2.5 or 4.
             strength: from 0 (plain bicubic enlargement, nothing invented) to 1 (all the detail of the network).
             class_strength: strength for single classes, such as {"car": 0.5, "sky": 0}; times `strength`.
-            color_fix: hold the colours of the result to those of the input.
+            color_fix: hold the broad colours of the result to those of the input.
             segment: also return the semantic mask.
             model: "default" (fast); "large" for the best quality, at some sixteen times the time and for smaller
                 pictures; or another model that this server offers.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..images.formats import WRITTEN
 from ..images.picture import Picture
-from ..upscaling.options import output_size
+from ..upscaling.options import COLOR_FIX, output_size
 from .refusals import Refused
 from .settings import MEGA, Settings
 
@@ -33,7 +33,7 @@ class Request:
     outscale: float = 4.0
     strength: float = 1.0
     class_strength: dict[str, float] = field(default_factory=dict)
-    color_fix: bool = False
+    color_fix: bool = COLOR_FIX
     segment: bool = True
     tile: str | int | None = "auto"
     denoise: float | None = None

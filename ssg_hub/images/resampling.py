@@ -10,6 +10,9 @@ from torch import Tensor
 
 from .picture import Picture
 
+COLOR_SIGMA = 4.0  # LR pixels: below it lie the broad colours, above it noise and detail
+COLOR_RADIUS = 10  # LR pixels at which the Gaussian of that width ends
+COLOR_REACH = COLOR_RADIUS + 1  # LR pixels around a pixel that its correction is taken from; 1 for the enlargement
 MARGIN = 4  # source pixels around a window; bicubic enlargement reads 2
 Window = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
 
@@ -128,7 +131,7 @@ def _push_pull(color: Tensor, weight: Tensor) -> Tensor:
 def pull_colors(sr: Tensor, lr: Tensor) -> Tensor:
     """Hold the SR's broad colours to those of the LR: add back what differs at low frequencies.
 
-    The residual LR - downscale(SR) is smoothed (Gaussian, sigma 4 LR pixels) so that neither the LR's noise nor the
+    The residual LR - downscale(SR) is smoothed (Gaussian, sigma COLOR_SIGMA) so that neither the LR's noise nor the
     SR's detail is touched, then enlarged and added.
 
     Args:
@@ -139,14 +142,13 @@ def pull_colors(sr: Tensor, lr: Tensor) -> Tensor:
         The corrected SR in [0, 1].
     """
     residual = lr - F.adaptive_avg_pool2d(sr, (lr.shape[-2], lr.shape[-1]))
-    smooth = _blur(residual[:, None], sigma=4.0)
+    smooth = _blur(residual[:, None], COLOR_SIGMA, COLOR_RADIUS)
     shift = F.interpolate(smooth, size=sr.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     return shift.add_(sr).clamp_(0, 1)
 
 
-def _blur(planes: Tensor, sigma: float) -> Tensor:
+def _blur(planes: Tensor, sigma: float, radius: int) -> Tensor:
     """Gaussian blur of (N, 1, H, W), edges repeated."""
-    radius = round(2.5 * sigma)
     taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=planes.dtype) / sigma) ** 2)
     taps /= taps.sum()
     planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="replicate"), taps.view(1, 1, -1, 1))

@@ -11,6 +11,7 @@ LARGEST_OUTSCALE = 16
 SMALLEST_TILE = 16
 ENGINES = ("auto", "torch", "openvino")  # modules of `engines`; "auto" takes the last of them that can be used
 DTYPES = ("float32", "float16", "bfloat16")
+COLOR_FIX = True  # broad colours are the input's where nobody says otherwise: in Python, the command, clips and the pages
 
 
 def check_options(
@@ -21,6 +22,7 @@ def check_options(
     engine: Any = None,
     dtype: Any = None,
     denoise: Any = 1.0,
+    color_fix: Any = COLOR_FIX,
 ) -> None:
     """Check the options that need neither the picture nor the model; arguments are those of `upscale`.
 
@@ -39,6 +41,8 @@ def check_options(
     if not _is_fraction(uncertain_below):
         raise ConfigError(f"uncertain_below is {uncertain_below!r}; it must be a number from 0 to 1.")
     check_denoise(denoise)
+    if not isinstance(color_fix, bool):
+        raise ConfigError(f"color_fix is {color_fix!r}; it must be True (hold the input's broad colours) or False.")
     choose_engine(engine)
     dtype_name(dtype)
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from ..calibration import Calibration
 from ..errors import ConfigError
 from ..images.picture import Picture
+from ..images.resampling import COLOR_REACH
 from ..networks.guide import Guide
 from ..networks.registry import Generator
 from .engines.base import Engine
 from .engines.choice import open_engine
-from .options import check_options, output_size
+from .options import COLOR_FIX, check_options, output_size
 from .pipeline import Job, Outcome
 from .soft_masks import parse_strength
 from .tiling import Grid, choose_tile, plan_grid
@@ -71,11 +72,10 @@ class Setup:
 
     def plan(self, picture: Picture) -> Job:
         """The run for a picture."""
-        size, grid = output_size(picture.size, self.outscale), plan_tiles(self.engine, picture.size, self.tile)
         return Job(
             picture,
-            size,
-            grid,
+            output_size(picture.size, self.outscale),
+            plan_tiles(self.engine, picture.size, self.tile, self.color_fix),
             self.engine,
             self.by_class,
             self.color_fix,
@@ -131,7 +131,7 @@ def prepare(
     segment: bool = True,
     strength: float | dict[str, float] = 1.0,
     denoise: float = 1.0,
-    color_fix: bool = False,
+    color_fix: bool = COLOR_FIX,
     uncertain_below: float = 0.5,
     engine: str | None = None,
     device: str | torch.device | None = None,
@@ -143,7 +143,7 @@ def prepare(
         ConfigError: an option is unknown or impossible.
     """
     started = time.perf_counter()
-    check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise)
+    check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise, color_fix)
     guide = model.guide if segment or isinstance(strength, dict) else None  # not made where it is not needed
     labels = [] if guide is None else list(guide.labels)
     by_class = parse_strength(strength, labels)
@@ -168,10 +168,10 @@ def prepare(
     )
 
 
-def plan_tiles(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:
+def plan_tiles(engine: Engine, size: tuple[int, int], tile: str | int | None, color_fix: bool) -> Grid:
     """The tiles of a picture of (width, height)."""
     side = choose_tile(engine.budget, engine.bytes_per_pixel) if isinstance(tile, str) else tile
-    return plan_grid(size[1], size[0], side, engine.context)
+    return plan_grid(size[1], size[0], side, engine.context + COLOR_REACH * color_fix)
 
 
 def longest_side(grid: Grid) -> int:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..images.reading import MAX_PIXELS, read_picture
 from .engines.choice import open_engine
-from .options import check_options, output_size
+from .options import COLOR_FIX, check_options, output_size
 from .pace import known_pace
 from .pipeline import name_kind, run_job
 from .progress import Tracker, Watch
@@ -41,6 +41,7 @@ def predict(
     outscale: float = 4,
     tile: str | int | None = "auto",
     segment: bool = True,
+    color_fix: bool = COLOR_FIX,
     engine: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -49,14 +50,14 @@ def predict(
 
     Args:
         size: (width, height) of the input, upright.
-        model, outscale, tile, segment, engine, device, dtype: as for `upscale`.
+        model, outscale, tile, segment, color_fix, engine, device, dtype: as for `upscale`.
 
     Raises:
         ConfigError: as `upscale`.
     """
-    check_options(outscale=outscale, tile=tile)
+    check_options(outscale=outscale, tile=tile, color_fix=color_fix)
     runner = open_engine(model.generator, model.guide, engine, device, dtype)
-    grid = plan_tiles(runner, size, tile)
+    grid = plan_tiles(runner, size, tile, color_fix)
     pace = known_pace(name_kind(runner, True, segment and model.guide is not None, False))
     seconds = None if pace is None else pace * sum(grid.areas()) / 1e6
     return Prediction(*output_size(size, outscale), longest_side(grid), len(grid), seconds)
@@ -70,7 +71,7 @@ def upscale(
     segment: bool = True,
     strength: float | dict[str, float] = 1.0,
     denoise: float = 1.0,
-    color_fix: bool = False,
+    color_fix: bool = COLOR_FIX,
     uncertain_below: float = 0.5,
     engine: str | None = None,
     device: str | torch.device | None = None,
@@ -93,7 +94,8 @@ def upscale(
         strength: 1 is the generator, 0 Pillow's bicubic to the byte; or {class name: strength}, through the soft mask.
         denoise: 1 gives clean pictures, 0 keeps the grain, where the model has two sets of weights
             (`SSGModel.generator_for`); through `model.upscale` the model's own default.
-        color_fix: hold the broad colours to those of the input.
+        color_fix: hold the broad colours to those of the input (`ssg_hub.images.resampling.pull_colors`); False leaves
+            them to the generator.
         uncertain_below: confidence of the guide, 0 to 1, under which a pixel is marked uncertain.
         engine: what computes: "torch"; "openvino", on a CPU; "auto" uses OpenVINO on a CPU where it can and torch
             elsewhere; None means what the environment variable `SSG_ENGINE` says, or "auto".

@@ -23,7 +23,7 @@ from .frames import Facts
 from .names import is_pattern, name_companion, name_picture
 from .sequences import PictureSequence
 
-FORMAT = 2  # of the parts folder and of what decides the frames; another number starts again
+FORMAT = 3  # of the parts folder and of what decides the frames; another number starts again
 COMPANIONS = ("mask", "drift", "overlay")
 TEMPORAL = ("auto", "off")
 # Options of `upscale` that are set here.
