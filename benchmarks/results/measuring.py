@@ -21,6 +21,7 @@ from ssg_hub.evaluation.methods import FromFolder, Method, bicubic
 from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
 from ssg_hub.loading import load_guide, load_model
 from ssg_hub.networks.int8 import hash_weights
+from ssg_hub.upscaling.options import COLOR_FIX
 
 JUDGE = ROOT / "runs/judge/guide"
 CANDIDATES = ROOT / "runs/candidates"
@@ -145,7 +146,8 @@ class Measurements:
 
 def make(name: str, model: nn.Module, pictures: PictureSet) -> Path:
     """The folder of what a candidate makes of a set; what these weights have made before is not made again."""
-    folder = CANDIDATES / f"{name}-{hash_weights(model.generator)[:12]}" / pictures.name
+    made_by = f"{name}-{hash_weights(model.generator)[:12]}{'-colors' * COLOR_FIX}"
+    folder = CANDIDATES / made_by / pictures.name
     folder.mkdir(parents=True, exist_ok=True)
     for lr, sr in tqdm(unmade(folder, pictures), desc=f"{name}, {pictures.title}", disable=None):
         model.upscale(lr, outscale=SCALE, segment=False).save(sr, overwrite=True)

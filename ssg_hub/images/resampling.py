@@ -12,9 +12,9 @@ from .picture import Picture
 
 COLOR_SIGMA = 4.0  # LR pixels: below it lie the broad colours, above it noise and detail
 COLOR_RADIUS = 10  # LR pixels at which the Gaussian of that width ends
-COLOR_REACH = COLOR_RADIUS + 1  # LR pixels around a pixel that its correction is taken from; 1 for the enlargement
 MARGIN = 4  # source pixels around a window; bicubic enlargement reads 2
 Window = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
+Sides = tuple[int, int, int, int]  # pixels at the left, right, top and bottom
 
 
 def resize_bicubic(picture: Picture, size: tuple[int, int], window: Window | None = None) -> Picture:
@@ -128,7 +128,7 @@ def _push_pull(color: Tensor, weight: Tensor) -> Tensor:
     return torch.where(weight > 0, color, coarse)
 
 
-def pull_colors(sr: Tensor, lr: Tensor) -> Tensor:
+def pull_colors(sr: Tensor, lr: Tensor, ignored: Sides = (0, 0, 0, 0)) -> Tensor:
     """Hold the SR's broad colours to those of the LR: add back what differs at low frequencies.
 
     The residual LR - downscale(SR) is smoothed (Gaussian, sigma COLOR_SIGMA) so that neither the LR's noise nor the
@@ -137,12 +137,17 @@ def pull_colors(sr: Tensor, lr: Tensor) -> Tensor:
     Args:
         sr: (3, s*H, s*W), [0, 1], float32 on the CPU.
         lr: (3, H, W), likewise.
+        ignored: pixels at the LR's left, right, top and bottom whose SR is not to be relied upon. The inside is corrected
+            as if it ended there.
 
     Returns:
         The corrected SR in [0, 1].
     """
-    residual = lr - F.adaptive_avg_pool2d(sr, (lr.shape[-2], lr.shape[-1]))
-    smooth = _blur(residual[:, None], COLOR_SIGMA, COLOR_RADIUS)
+    height, width = lr.shape[-2:]
+    left, right, top, bottom = ignored
+    residual = lr - F.adaptive_avg_pool2d(sr, (height, width))
+    inside = residual[:, None, top : height - bottom, left : width - right]
+    smooth = F.pad(_blur(inside, COLOR_SIGMA, COLOR_RADIUS), ignored, mode="replicate")
     shift = F.interpolate(smooth, size=sr.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     return shift.add_(sr).clamp_(0, 1)
 

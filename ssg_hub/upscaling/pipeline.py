@@ -148,7 +148,7 @@ def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tenso
     """
     engine, strength = job.engine, job.strength
     rows, columns = job.grid.rows[row], job.grid.columns[column]
-    sr = generate_tile(job, opaque, rows, columns) if job.generates else None
+    sr = generate_tile(job, opaque, row, column) if job.generates else None
     bicubic = _bicubic_tile(job, opaque, rows, columns) if job.segment else None
     if isinstance(strength, Tensor):
         strength = _spread_strength(strength, engine.segment(_as_rgb(sr)), sr)
@@ -166,11 +166,12 @@ def process_tile(job: Job, opaque: Picture, row: int, column: int) -> list[Tenso
     return parts
 
 
-def generate_tile(job: Job, opaque: Picture, rows: Span, columns: Span) -> Tensor:
+def generate_tile(job: Job, opaque: Picture, row: int, column: int) -> Tensor:
     """SR (C, s*h, s*w) in [0, 1] of a tile; C is 1 for gray, 3 for RGB.
 
     Where the tile touches the picture's edge, the generator sees the picture mirrored beyond it.
     """
+    rows, columns = job.grid.rows[row], job.grid.columns[column]
     lr = to_floats(opaque.values[slice(*rows), slice(*columns)])
     rgb, scale = _as_rgb(lr), job.engine.scale
     sides = zip((columns, rows), opaque.size, strict=True)
@@ -182,7 +183,7 @@ def generate_tile(job: Job, opaque: Picture, rows: Span, columns: Span) -> Tenso
     sr = job.engine.generate(padded)
     sr = sr[:, scale * top : sr.shape[1] - scale * bottom, scale * left : sr.shape[2] - scale * right]
     if job.color_fix:
-        sr = pull_colors(sr, rgb)
+        sr = pull_colors(sr, rgb, job.grid.dropped(row, column))
     return sr if len(lr) == 3 else (sr * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from ..calibration import Calibration
 from ..errors import ConfigError
 from ..images.picture import Picture
-from ..images.resampling import COLOR_REACH
 from ..networks.guide import Guide
 from ..networks.registry import Generator
 from .engines.base import Engine
@@ -75,7 +74,7 @@ class Setup:
         return Job(
             picture,
             output_size(picture.size, self.outscale),
-            plan_tiles(self.engine, picture.size, self.tile, self.color_fix),
+            plan_tiles(self.engine, picture.size, self.tile),
             self.engine,
             self.by_class,
             self.color_fix,
@@ -168,10 +167,10 @@ def prepare(
     )
 
 
-def plan_tiles(engine: Engine, size: tuple[int, int], tile: str | int | None, color_fix: bool) -> Grid:
+def plan_tiles(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:
     """The tiles of a picture of (width, height)."""
     side = choose_tile(engine.budget, engine.bytes_per_pixel) if isinstance(tile, str) else tile
-    return plan_grid(size[1], size[0], side, engine.context + COLOR_REACH * color_fix)
+    return plan_grid(size[1], size[0], side, engine.context)
 
 
 def longest_side(grid: Grid) -> int:

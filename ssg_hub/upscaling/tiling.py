@@ -33,6 +33,10 @@ class Grid:
         """Pixels of every tile, row by row."""
         return [(bottom - top) * (right - left) for top, bottom in self.rows for left, right in self.columns]
 
+    def dropped(self, row: int, column: int) -> tuple[int, int, int, int]:
+        """Pixels at a tile's left, right, top and bottom of which `Feather` keeps nothing."""
+        return (*_dropped(self.columns, column), *_dropped(self.rows, row))
+
     def scaled(self, rows: "Scale", columns: "Scale") -> "Grid":
         """The same tiles on a canvas of another size."""
         return Grid([rows(*span) for span in self.rows], [columns(*span) for span in self.columns])
@@ -137,6 +141,14 @@ def cross_fade(shared: int) -> Tensor:
     """Weights of the later of two tiles over the pixels they share: 0 in the first quarter, 1 in the last."""
     position = (torch.arange(shared) + 0.5) / max(shared, 1)
     return ((position - 0.25) * 2).clamp_(0, 1)
+
+
+def _dropped(spans: list[Span], index: int) -> tuple[int, int]:
+    """A quarter of what a span shares with its neighbours: before it, and after it."""
+    start, stop = spans[index]
+    before = spans[index - 1][1] - start if index else 0
+    after = stop - spans[index + 1][0] if index + 1 < len(spans) else 0
+    return before // 4, after // 4
 
 
 def choose_tile(budget: int, bytes_per_pixel: int) -> int:

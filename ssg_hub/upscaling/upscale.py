@@ -41,7 +41,6 @@ def predict(
     outscale: float = 4,
     tile: str | int | None = "auto",
     segment: bool = True,
-    color_fix: bool = COLOR_FIX,
     engine: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -50,14 +49,14 @@ def predict(
 
     Args:
         size: (width, height) of the input, upright.
-        model, outscale, tile, segment, color_fix, engine, device, dtype: as for `upscale`.
+        model, outscale, tile, segment, engine, device, dtype: as for `upscale`.
 
     Raises:
         ConfigError: as `upscale`.
     """
-    check_options(outscale=outscale, tile=tile, color_fix=color_fix)
+    check_options(outscale=outscale, tile=tile)
     runner = open_engine(model.generator, model.guide, engine, device, dtype)
-    grid = plan_tiles(runner, size, tile, color_fix)
+    grid = plan_tiles(runner, size, tile)
     pace = known_pace(name_kind(runner, True, segment and model.guide is not None, False))
     seconds = None if pace is None else pace * sum(grid.areas()) / 1e6
     return Prediction(*output_size(size, outscale), longest_side(grid), len(grid), seconds)
