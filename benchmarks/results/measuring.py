@@ -100,13 +100,17 @@ class Measurements:
         return methods | {name: FromFolder(make(name, model, pictures)) for name, model in self.models.items()}
 
     def _deviations(self) -> dict[str, dict[str, int]]:
-        """Row -> colour -> how far a picture of that colour alone comes out of it: the worst channel and pixel."""
+        """Row -> colour -> how far a picture of that colour alone comes out of it: the worst channel and pixel.
+
+        The peers' as their networks make it, as in all tables; ours as `upscale` returns it.
+        """
         found: dict[str, dict[str, int]] = {}
         for name, model in self.networks().items():
             found[name] = {}
             for title, color in COLORS.items():
                 flat = Image.new("RGB", (FLAT_SIDE, FLAT_SIDE), color)
-                sr = model.upscale(flat, outscale=SCALE, segment=False).image
+                own = name in self.models and COLOR_FIX
+                sr = model.upscale(flat, outscale=SCALE, segment=False, color_fix=own).image
                 found[name][title] = int(np.abs(np.asarray(sr, int) - color).max())
         return found
 

@@ -74,7 +74,8 @@ def worse_than_bicubic(evaluation: Evaluation, row: str) -> list[str]:
 def tell_colors(found: Measurements) -> str:
     rows = [["levels of 255", *COLORS]]
     rows += [[name, *map(str, deviations.values())] for name, deviations in found.deviations().items()]
-    return f"Flat pictures of {FLAT_SIDE}x{FLAT_SIDE}, largest deviation:\n\n{markdown_table(rows)}"
+    what = f"Flat pictures of {FLAT_SIDE}x{FLAT_SIDE}, largest deviation, the peers' without the colour fix"
+    return f"{what}:\n\n{markdown_table(rows)}"
 
 
 def tell_guides(found: Measurements) -> str:

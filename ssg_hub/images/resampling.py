@@ -137,8 +137,8 @@ def pull_colors(sr: Tensor, lr: Tensor, ignored: Sides = (0, 0, 0, 0)) -> Tensor
     Args:
         sr: (3, s*H, s*W), [0, 1], float32 on the CPU.
         lr: (3, H, W), likewise.
-        ignored: pixels at the LR's left, right, top and bottom whose SR is not to be relied upon. The inside is corrected
-            as if it ended there.
+        ignored: pixels at the LR's left, right, top and bottom whose SR is not to be relied upon. The inside is
+            corrected as if the picture ended there.
 
     Returns:
         The corrected SR in [0, 1].
