@@ -26,7 +26,7 @@ from ssg_hub.cli import main
 from ssg_hub.demo import views
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.images.picture import Picture
-from ssg_hub.images.resampling import fill_transparent, resize_bicubic
+from ssg_hub.images.resampling import COLOR_RADIUS, COLOR_SIGMA, fill_transparent, pull_colors, resize_bicubic
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.guide import Guide
 from ssg_hub.upscaling import tiling
@@ -108,6 +108,7 @@ def test_a_site_holds_the_page_the_networks_and_what_the_page_must_know(archive,
     assert {"generator.onnx", "generator.clean.f16", "generator.grain.f16", "guide.onnx", "guide.f16"} <= names
     said = json.loads((done.folder / "model.json").read_text())
     assert said["palette"] == [list(color) for color in model.palette] and said["labels"] == model.labels
+    assert said["color_fix"] == {"sigma": COLOR_SIGMA, "radius": COLOR_RADIUS}
     assert said["scale"] == 4 and said["denoise"] == 1 and said["tiling"]["overlap"] == tiling.OVERLAP
     card = (done.folder / "README.md").read_text()
     assert "sdk: static" in card and "app_file: index.html" in card and "custom_headers" in card
@@ -229,6 +230,35 @@ def test_the_feather_is_pythons(scripts, context):
         {"grid": {"rows": grid.rows, "columns": grid.columns}, "tiles": tiles, "context": context},
     )
     assert np.allclose(np.reshape(found, expected.shape), expected, atol=1e-6)
+
+
+def test_the_sides_that_the_feather_drops_are_pythons(scripts):
+    grid = tiling.plan_grid(500, 193, 130, 34)
+    script = (
+        "(m, grid) => grid.rows.flatMap((_, row) => grid.columns.map((_, column) => m.droppedSides(grid, row, column)))"
+    )
+    names = ("left", "right", "top", "bottom")
+    expected = [dict(zip(names, grid.dropped(*place), strict=True)) for place in grid]
+    assert scripts(script, {"rows": grid.rows, "columns": grid.columns}) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "ignored"), [((31, 26), (0, 0, 0, 0)), ((31, 26), (3, 8, 0, 5)), ((5, 3), (0,) * 4), ((1, 1), (0,) * 4)]
+)
+def test_broad_colours_are_held_as_in_python(scripts, size, ignored):
+    random, (width, height) = np.random.default_rng(0), size
+    lr, sr = random.random((3, height, width), np.float32), random.random((3, 4 * height, 4 * width), np.float32)
+    script = """(m, {lr, sr, width, height, ignored, numbers}) => {
+          const found = new m.Block(3, 4 * height, 4 * width, Float32Array.from(sr));
+          m.pullColors(found, new m.Block(3, height, width, Float32Array.from(lr)), ignored, numbers);
+          return [...found.data];
+        }"""
+    sides = dict(zip(("left", "right", "top", "bottom"), ignored, strict=True))
+    given = {"lr": lr.ravel().tolist(), "sr": sr.ravel().tolist(), "width": width, "height": height, "ignored": sides}
+    found = scripts(script, given | {"numbers": {"sigma": COLOR_SIGMA, "radius": COLOR_RADIUS}})
+    expected = pull_colors(torch.from_numpy(sr), torch.from_numpy(lr), ignored)
+    assert not np.allclose(expected, sr, atol=0.05)
+    assert np.allclose(np.reshape(found, expected.shape), expected, atol=1e-5)
 
 
 def test_bicubic_is_pillows_to_the_byte(scripts):

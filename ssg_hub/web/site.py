@@ -17,8 +17,10 @@ from ..demo import views
 from ..errors import CheckpointError, ImageError
 from ..exporting import export_onnx
 from ..images.levels import LUMA
+from ..images.resampling import COLOR_RADIUS, COLOR_SIGMA
 from ..upscaling import tiling
 from ..upscaling.engines.base import CELL, SMALLEST_SEEN
+from ..upscaling.options import COLOR_FIX
 from ..upscaling.pipeline import MARGIN
 from ..upscaling.setup import HONESTY
 from ..upscaling.soft_masks import UNCERTAIN, UNCERTAIN_COLOR
@@ -138,6 +140,7 @@ def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
         "tile": TILE,
         "tiling": {"align": tiling.ALIGN, "overlap": tiling.OVERLAP},
         "margin": MARGIN,
+        "color_fix": {"sigma": COLOR_SIGMA, "radius": COLOR_RADIUS} if COLOR_FIX else None,
         "cell": CELL,
         "smallest_seen": SMALLEST_SEEN,
         "most_pixels": MOST_PIXELS,

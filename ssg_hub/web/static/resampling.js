@@ -1,4 +1,5 @@
-// Resampling as Python does it: Pillow's bicubic to the byte, torch's resizing of soft labels, and colours under alpha.
+// Resampling as Python does it: Pillow's bicubic to the byte, torch's resizing of soft labels, colours under alpha, and
+// broad colours held to the input's.
 import { Block } from "./tiling.js";
 
 const BITS = 22; // of Pillow's fixed-point weights for 8-bit pictures (ImagingResample)
@@ -55,23 +56,53 @@ export function resizeBicubic(picture, size, window = [0, 0, ...size]) {
   return { channels, height: down.length, width: columns, data: result };
 }
 
-/** Soft labels at another size, as torch's bilinear interpolation with antialiasing. */
+/** Weighted sums along the rows of a block, or down its columns; `list` has the taps of each of the result's places. */
+function along(block, list, down) {
+  const result = down ? new Block(block.channels, list.length, block.width) : new Block(block.channels, block.height, list.length);
+  const stride = down ? block.width : 1;
+  for (let channel = 0, to = 0; channel < block.channels; channel++)
+    for (let y = 0; y < result.height; y++)
+      for (let x = 0; x < result.width; x++, to++) {
+        const { first, weights } = list[down ? y : x];
+        let place = (channel * block.height + (down ? first : y)) * block.width + (down ? x : first), sum = 0;
+        for (let tap = 0; tap < weights.length; tap++, place += stride) sum += block.data[place] * weights[tap];
+        result.data[to] = sum;
+      }
+  return result;
+}
+
+/** A block at another size, as torch's bilinear interpolation with antialiasing. */
 export function resizeLinear(block, height, width) {
-  const along = (source, length, target, vertical) => {
-    const list = taps(length, target, 0, target, triangle, 1);
-    const result = vertical ? new Block(source.channels, target, source.width) : new Block(source.channels, source.height, target);
-    const stride = vertical ? source.width : 1;
-    for (let channel = 0, to = 0; channel < source.channels; channel++)
-      for (let y = 0; y < result.height; y++)
-        for (let x = 0; x < result.width; x++, to++) {
-          const { first, weights } = list[vertical ? y : x];
-          let place = (channel * source.height + (vertical ? first : y)) * source.width + (vertical ? x : first), sum = 0;
-          for (let tap = 0; tap < weights.length; tap++, place += stride) sum += source.data[place] * weights[tap];
-          result.data[to] = sum;
-        }
-    return result;
-  };
-  return along(along(block, block.width, width, false), block.height, height, true);
+  const list = (length, target) => taps(length, target, 0, target, triangle, 1);
+  return along(along(block, list(block.width, width), false), list(block.height, height), true);
+}
+
+/** Hold the SR's broad colours to those of the LR, in place, as `pull_colors` in ssg_hub/images/resampling.py.
+ * @param ignored {left, right, top, bottom}: LR pixels whose SR is not to be relied upon
+ * @param numbers {sigma, radius} of the Gaussian, in LR pixels
+ */
+export function pullColors(sr, lr, ignored, numbers) {
+  const residual = new Block(lr.channels, lr.height, lr.width, lr.data.slice()), scale = sr.width / lr.width;
+  for (let channel = 0, at = 0; channel < sr.channels; channel++)
+    for (let y = 0; y < sr.height; y++) {
+      const to = (channel * lr.height + Math.floor(y / scale)) * lr.width;
+      for (let x = 0; x < sr.width; x++, at++) residual.data[to + Math.floor(x / scale)] -= sr.data[at] / scale ** 2;
+    }
+  const across = gaussianTaps(lr.width, ignored.left, ignored.right, numbers), down = gaussianTaps(lr.height, ignored.top, ignored.bottom, numbers);
+  const shift = resizeLinear(along(along(residual, across, false), down, true), sr.height, sr.width);
+  for (let at = 0; at < sr.data.length; at++) sr.data[at] = Math.min(1, Math.max(0, sr.data[at] + shift.data[at]));
+}
+
+/** A Gaussian over 0…length that reads only what lies inside of `before` and `after`, whose ends are repeated. */
+function gaussianTaps(length, before, after, { sigma, radius }) {
+  const inside = at => Math.min(Math.max(at, before), length - after - 1);
+  const shares = Float64Array.from({ length: 2 * radius + 1 }, (_, tap) => Math.exp(-0.5 * ((tap - radius) / sigma) ** 2));
+  const sum = shares.reduce((total, share) => total + share, 0);
+  return Array.from({ length }, (_, index) => {
+    const start = inside(index) - radius, first = inside(start), weights = new Float64Array(inside(start + 2 * radius) - first + 1);
+    shares.forEach((share, tap) => (weights[inside(start + tap) - first] += share / sum));
+    return { first, weights };
+  });
 }
 
 /** Probabilities over the channels, in place. */

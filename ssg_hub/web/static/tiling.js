@@ -45,6 +45,16 @@ export function planGrid(height, width, tile, context, numbers) {
   return { rows: planSpans(height, tile, context, numbers), columns: planSpans(width, tile, context, numbers) };
 }
 
+/** Pixels at a tile's sides of which `Feather` keeps nothing: a quarter of what it shares with its neighbours. */
+export function droppedSides({ rows, columns }, row, column) {
+  const sides = (spans, index) => [
+    index ? Math.floor((spans[index - 1][1] - spans[index][0]) / 4) : 0,
+    index + 1 < spans.length ? Math.floor((spans[index][1] - spans[index + 1][0]) / 4) : 0,
+  ];
+  const [[left, right], [top, bottom]] = [sides(columns, column), sides(rows, row)];
+  return { left, right, top, bottom };
+}
+
 /** The same tiles on a canvas `scale` times as large, in cells of `cell` of its pixels. */
 export function scaleGrid({ rows, columns }, scale, cell = 1) {
   const convert = ([start, stop]) => [Math.floor((start * scale) / cell), Math.ceil((stop * scale) / cell)];

@@ -3,9 +3,9 @@ import { readPicture } from "./decode.js";
 import { Engine } from "./engine.js";
 import { driftLayer, maskLayer } from "./layers.js";
 import { encodePng } from "./png.js";
-import { calibrate, fillTransparent, resizeBicubic, totalVariation } from "./resampling.js";
+import { calibrate, fillTransparent, pullColors, resizeBicubic, totalVariation } from "./resampling.js";
 import { ColorSheet, DriftSheet, MaskSheet } from "./sheets.js";
-import { Block, Feather, planGrid, scaleGrid } from "./tiling.js";
+import { Block, Feather, droppedSides, planGrid, scaleGrid } from "./tiling.js";
 
 const say = (type, values) => self.postMessage({ type, ...values });
 let opening;
@@ -40,7 +40,7 @@ async function upscale({ id, file, denoise, segment }) {
   for (const [row, [top, bottom]] of grid.rows.entries())
     for (const [column, [left, right]] of grid.columns.entries()) {
       say("progress", { id, stage: "upscaling", done, total, pixels: (bottom - top) * (right - left) });
-      const sr = await generateTile(engine, opaque, picture, { top, bottom, left, right });
+      const sr = await generateTile(engine, opaque, picture, grid, row, column);
       const seen = picture.gray ? asGray(sr, site.luma) : sr;
       if (reads) {
         const window = [left, top, right, bottom].map(edge => edge * scale);
@@ -68,14 +68,17 @@ async function upscale({ id, file, denoise, segment }) {
 }
 
 /** SR of a tile; where it touches the picture's edge, the generator sees the picture mirrored beyond it. */
-async function generateTile(engine, color, { width, height }, { top, bottom, left, right }) {
-  const { scale, margin } = engine.site, above = top ? 0 : margin, before = left ? 0 : margin;
+async function generateTile(engine, color, { width, height }, grid, row, column) {
+  const [top, bottom] = grid.rows[row], [left, right] = grid.columns[column];
+  const { scale, margin, color_fix: fix } = engine.site, above = top ? 0 : margin, before = left ? 0 : margin;
   const below = bottom < height ? 0 : margin, after = right < width ? 0 : margin;
   const seen = { top: top - above, bottom: bottom + below, left: left - before, right: right + after };
   const mirrors = Math.min(width, height) > margin;
-  const sr = await engine.generate(cutPicture(color, { width, height }, seen, mirrors));
-  const start = { y: scale * above, x: scale * before };
-  return sr.cut(start.y, start.y + scale * (bottom - top), start.x, start.x + scale * (right - left));
+  const padded = cutPicture(color, { width, height }, seen, mirrors);
+  const cut = (block, ratio) => block.cut(ratio * above, ratio * (above + bottom - top), ratio * before, ratio * (before + right - left));
+  const sr = cut(await engine.generate(padded), scale);
+  if (fix) pullColors(sr, cut(padded, 1), droppedSides(grid, row, column), fix);
+  return sr;
 }
 
 /** A window of interleaved RGB bytes as planes in [0, 1]; beyond the picture it is mirrored, or its outermost pixels repeated. */
