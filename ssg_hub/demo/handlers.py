@@ -16,7 +16,7 @@ from PIL import Image
 from ..images.picture import Picture
 from . import decoding, viewer
 from .archive import archive_url
-from .cache import Ledger, owned_files
+from .cache import Ledger, choice_of, owned_files
 from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, fitting_factor, room_needed
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
@@ -110,27 +110,32 @@ class Handlers:
         self._tickets: dict[str, Ticket] = {}
         self._looking = anyio.CapacityLimiter(AT_ONCE)
 
-    async def choose(self, picked: dict | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
-        """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones.
-
-        Where the results would be larger than what is made here, a smaller factor is set.
-        """
-        lang = language(request)
+    def clear(self, picked: dict | None, request: gr.Request) -> tuple:
+        """Other pictures are chosen: end the run of those before, and take back what was said of them."""
         if ticket := self._tickets.pop(request.session_hash, None):
-            ticket.stop()  # of a run of the pictures before
-        looked = [await self._in_thread(self._look, path, lang) for path in self._own(picked)]
-        made = Made(picked.get("of") if looked else None, looked)
-        factor = fitting_factor([item["input"] for item in looked if item["input"]], outscale, self.settings)
-        words, possible = self._forecast(made.items, model, factor, device, lang)
+            ticket.stop()
         return outputs(
-            viewer=made.value() if made.items else viewer.opening_value(),
-            forecast=words,
+            forecast=self._reading(picked, language(request)),
             status="",
-            run=gr.update(interactive=possible),
+            run=gr.update(interactive=False),
             cancel=gr.update(visible=False),
-            made=made,
             classes=[],
             class_strength={},
+        )
+
+    async def look(self, picked: dict | None, request: gr.Request) -> Made:
+        """Look at what is chosen. It takes a moment, so that it reads nothing that may be changed meanwhile."""
+        lang = language(request)
+        looked = [await self._in_thread(self._look, path, lang) for path in self._own(picked)]
+        return Made(choice_of(picked), looked)
+
+    def show(self, picked: dict | None, made: Made, outscale: float) -> tuple:
+        """Show what was looked at; where the results would be larger than what is made here, set a smaller factor."""
+        if made.of != choice_of(picked):  # others have been chosen meanwhile, and will be shown
+            return outputs()
+        factor = fitting_factor([item["input"] for item in made.items if item["input"]], outscale, self.settings)
+        return outputs(
+            viewer=made.value() if made.items else viewer.opening_value(),
             outscale=gr.skip() if factor == outscale else factor,
         )
 
@@ -143,9 +148,18 @@ class Handlers:
         value = 1 if denoise is None else denoise
         return gr.update(visible=denoise is not None, interactive=True, value=value, info=text("denoise_info", lang))
 
-    def forecast(self, made: Made | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
-        """What pressing the button would give, with other choices; the button rests where that is nothing."""
-        words, possible = self._forecast(made.items if made else [], model, outscale, device, language(request))
+    def forecast(
+        self, picked: dict | None, made: Made | None, model: str, outscale: float, device: str, request: gr.Request
+    ) -> tuple:
+        """What pressing the button would give; the button rests where that is nothing.
+
+        Asked whenever something that it depends on has changed.
+        """
+        lang, possible = language(request), False
+        if made is None or made.of != choice_of(picked):
+            words = self._reading(picked, lang)
+        else:
+            words, possible = self._forecast(made.items, model, outscale, device, lang)
         return words, gr.skip() if request.session_hash in self._tickets else gr.update(interactive=possible)
 
     def take_example(self, event: gr.EventData, request: gr.Request) -> dict:
@@ -162,8 +176,11 @@ class Handlers:
         """Upscale what is chosen, one after the other; yields the values of OUTPUTS as they come."""
         lang, session, choices = language(request), request.session_hash, Choices(*values)
         paths = self._own(picked)
-        if not paths or made is None or len(made.items) != len(paths):
-            yield outputs(status=viewer.status_line(text("need_picture", lang), alarm=True))
+        if made is None or made.of != choice_of(picked):
+            yield outputs()  # the press was faster than the look at them
+            return
+        if not paths or len(made.items) != len(paths):
+            yield outputs(status=viewer.status_line(text("gone" if made.items else "need_picture", lang), alarm=True))
             return
         ticket = self._tickets[session] = Ticket()
         began = time.monotonic()
@@ -201,6 +218,7 @@ class Handlers:
         wanted, key = choices.request(denoises, self.workshop.device(choices.device)), repr(choices)
         todo = [index for index in range(len(paths)) if made.keys[index] != key or not self._still_there(made, index)]
         for index in todo or range(len(paths)):  # where all is there, once more
+            ticket.check()
             made.items[index] = {**made.items[index], "state": "working", "note": ""}
             yield outputs(viewer=made.value())
             made.keys[index] = made.tokens[index] = None
@@ -313,6 +331,10 @@ class Handlers:
 
     def _own(self, picked: dict | None) -> list[str]:
         return owned_files(picked, self.ledger.folder, self.settings.max_files)
+
+    def _reading(self, picked: dict | None, lang: str) -> str:
+        """The forecast while pictures are looked at."""
+        return viewer.status_line(text("looking", lang)) if self._own(picked) else ""
 
     def _look(self, path: str, lang: str) -> dict:
         """The item of a picture that was chosen."""

@@ -207,9 +207,7 @@ def progress_of(ticket: Ticket, lang: str, index: int, count: int) -> tuple[floa
     now = ticket.progress
     words = [text("which", lang, n=index + 1, of=count)] if count > 1 else []
     if ticket.before or now.stage == "waiting":
-        before = max(1, ticket.before)
-        words.append(text("waiting_next", lang) if before == 1 else text("waiting", lang, n=before))
-        return (index / count if index else None), " · ".join(words)
+        return (index / count if index else None), " · ".join([*words, waiting(ticket, lang)])
     if now.stage == "upscaling" and now.tiles > 1:
         words.append(text("upscaling_tile", lang, done=min(now.tiles_done + 1, now.tiles), total=now.tiles))
     else:
@@ -218,6 +216,13 @@ def progress_of(ticket: Ticket, lang: str, index: int, count: int) -> tuple[floa
         words.append(text("left_over", lang, seconds=duration(round(now.seconds_left), lang)))
     share = WRITING if now.stage == "writing" else READ + (WRITING - READ) * now.fraction
     return (index + share) / count, " · ".join(words)
+
+
+def waiting(ticket: Ticket, lang: str) -> str:
+    """Why a ticket waits: others are before it, or the networks are not ready yet."""
+    if not ticket.before:
+        return text("preparing", lang)
+    return text("waiting_next", lang) if ticket.before == 1 else text("waiting", lang, n=ticket.before)
 
 
 def facts(report: dict, lang: str) -> str:
