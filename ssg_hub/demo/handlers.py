@@ -22,7 +22,7 @@ from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
 from .results import estimate, make_item, progress_of, waiting_item, write_files
 from .settings import DEFAULT
-from .texts import duration, language, text
+from .texts import class_name, duration, language, text
 from .workshop import Workshop
 
 AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
@@ -74,7 +74,7 @@ class Made:
         items: what the viewer is told now.
         keys: what each result was made by, so that a second run does only what is missing; None without a result.
         tokens: the names of the results' folders; None without a result.
-        classes: the classes that the last result has.
+        classes: the classes that the last result has, each with what the page calls it.
     """
 
     of: Any
@@ -82,7 +82,7 @@ class Made:
     items: list[dict] = field(init=False)
     keys: list[str | None] = field(init=False)
     tokens: list[str | None] = field(init=False)
-    classes: list[str] = field(default_factory=list)
+    classes: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self):
         self.items = list(self.looked)
@@ -244,7 +244,7 @@ class Handlers:
                 made.items[index] = {**made.looked[index], "state": "failed", "note": sentence}
 
     def _make_page(self, path: str, choices: Choices, wanted: Request, lang: str, ticket: Ticket):
-        """Do the work of a ticket: the viewer's item, the token of its folder, and the names of its classes."""
+        """Do the work of a ticket: the viewer's item, the token of its folder, and its classes as in `Made`."""
         check_request(wanted)
         both = bool(choices.second) and choices.second != choices.model
         models = [choices.model] + [choices.second] * both
@@ -262,7 +262,8 @@ class Handlers:
             files = write_files(result, name, folder, wanted)
             item = make_item(name, picture, result, files, others, self.workshop.model(choices.model).labels, lang)
         uncertain = result.report.get("uncertain_id")
-        return item, folder.name, [label["name"] for label in result.labels if label["id"] != uncertain]
+        names = [label["name"] for label in result.labels if label["id"] != uncertain]
+        return item, folder.name, [(name, class_name(name, lang)) for name in names]
 
     async def upscale(
         self,

@@ -176,13 +176,13 @@ def _class_sliders(part: dict) -> None:
     """One slider for each class that the last run found; their values are kept in the visitor's state."""
 
     @gr.render(inputs=[part["classes"], part["class_strength"]], triggers=[part["classes"].change])
-    def render(classes: list[str], values: dict[str, float]):
-        for name in classes:
+    def render(classes: list[tuple[str, str]], values: dict[str, float]):
+        for name, shown in classes:
 
             def remember(value: float, values: dict[str, float], name: str = name) -> dict[str, float]:
                 return {**values, name: value}
 
-            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=name, interactive=True, key=f"class-{name}")
+            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=shown, interactive=True, key=f"class-{name}")
             slider.release(remember, [slider, part["class_strength"]], part["class_strength"], **LIGHT)
 
 

@@ -19,7 +19,7 @@ from .job import VIEW_PIXELS, Request, check_size
 from .line import Ticket
 from .refusals import Refused, sentence_for
 from .settings import Settings
-from .texts import class_name, duration, listed, text
+from .texts import class_name, duration, listed, sentences, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
 TRUSTED = 0.1  # the risk for which the page says how much of a picture is trusted
@@ -147,7 +147,7 @@ def what_may_be_invented(result: UpscaleResult, lang: str) -> str:
     if TRUSTED not in result.calibration.thresholds:
         return sentence
     share = _percent(result.trust(TRUSTED).mean())
-    return f"{sentence} {text('trusted', lang, share=share, risk=_percent(TRUSTED))}"
+    return sentences((sentence, text("trusted", lang, share=share, risk=_percent(TRUSTED))), lang)
 
 
 def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | None = None, view: Path | None = None):

@@ -1,6 +1,6 @@
 """Every sentence of the demo, in English and Chinese."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .clip_texts import CLIP_TEXTS
@@ -188,7 +188,7 @@ TEXTS = {
         "second_info": "两个模型都会运行，需要更多时间",
         "second_none": "无",
         "segment": "识别画面内容",
-        "segment_info": "给出掩码和“可能是编造的”区域图",
+        "segment_info": "给出掩码和“可能编造”区域图",
         "color_fix": "保持原图颜色",
         "color_fix_info": "修正网络可能带来的偏色",
         "tile_size": "分块大小",
@@ -206,7 +206,7 @@ TEXTS = {
         "compare": "前后对比",
         "side": "并排比较",
         "mask": "画面内容",
-        "drift": "可能是编造的",
+        "drift": "可能编造",
         "zoom": "缩放",
         "zoom_in": "放大显示",
         "zoom_out": "缩小显示",
@@ -396,6 +396,11 @@ def duration(seconds: float, lang: str) -> str:
     if seconds < 90:
         return text("seconds", lang, n=f"{seconds:.1f}" if seconds < 3 else f"{seconds:.0f}")
     return text("minutes", lang, n=round(seconds / 60))
+
+
+def sentences(parts: Iterable[str], lang: str) -> str:
+    """Sentences one after the other; Chinese ones stand without a space, and empty ones are left out."""
+    return ("" if lang == "zh" else " ").join(part for part in parts if part)
 
 
 def file_size(size: str) -> str:

@@ -124,7 +124,7 @@ const words = (shown, done) => {
   [scale.firstChild.textContent, scale.lastChild.textContent] = shown.chance ? ["0 %", "100 %"] : [t.same, t.other];
   fader.hidden = state.mode !== "mask";
   unsure.textContent = state.mode === "side" ? "" : shown.unsure ?? "";
-  explanation.textContent = { mask: [t.mask_explained, shown.hatched].filter(Boolean).join(" "), drift: shown.chance || t.drift_explained,
+  explanation.textContent = { mask: [t.mask_explained, shown.hatched].filter(Boolean).join(lang === "zh" ? "" : " "), drift: shown.chance || t.drift_explained,
     side: t.side_explained }[state.mode] ?? "";
   facts.textContent = shown.facts ?? "";
   notes.replaceChildren(...(shown.notes ?? []).map(note => el("li", { textContent: note })));
