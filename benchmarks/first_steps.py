@@ -62,6 +62,7 @@ def visit(browser: Browser, command: list[str], photo: Path) -> tuple[float, flo
     page.set_default_timeout(PATIENCE)
     url, began = f"http://127.0.0.1:{port}/", time.perf_counter()
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
+    environment.pop("PYTHONPATH", None)  # what is installed is meant
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         while not answers(url):

@@ -1,7 +1,11 @@
-"""The demo in a real browser: what a visitor does, sees and takes home. Needs Chromium and the playwright package."""
+"""The demo in a real browser: what a visitor does, sees and takes home. Needs Chromium and the playwright package.
+
+What the server answers is waited for (`expect`, `wait_for`), never read right away: no test depends on who is faster.
+"""
 
 import io
 import json
+import re
 import threading
 import zipfile
 from pathlib import Path
@@ -11,6 +15,7 @@ import pytest
 from PIL import Image
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
+expect = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed").expect
 
 import app  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
@@ -22,6 +27,7 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 WIDE_DARK = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"}
 PHONE_ZH = {"viewport": PHONE, "has_touch": True, "locale": "zh-CN"}
 DONE = ".viewer[data-state=done] .downloads a"
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +66,7 @@ def visit(browser, url):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
-        page.wait_for_selector(".viewer .modes button")
-        page.wait_for_selector("#run", state="attached")
+        await_scripts(page)
         return page
 
     yield open_page
@@ -91,9 +96,29 @@ def make_model(seed: int = 0):
     return SSGModel.from_components("compact", guide=guide, generator_config={"features": 8, "convs": 2})
 
 
-def choose(page, *paths: Path) -> None:
+def await_scripts(page) -> None:
+    """Wait until the page hears what is done to it."""
+    page.wait_for_selector(".viewer .modes button")
+    page.wait_for_selector("#picker .folder", state="attached")
+    page.wait_for_selector("#run", state="attached")
+
+
+def hand_over(page, *paths: Path) -> None:
+    """Give files to the picker."""
     page.set_input_files("#picker label input", paths)
-    page.wait_for_selector("#forecast .status")
+
+
+def choose(page, path: Path) -> None:
+    """Choose a picture that can be upscaled, and wait until the page has looked at it and says what to expect."""
+    hand_over(page, path)
+    await_forecast(page, path)
+
+
+def await_forecast(page, path: Path) -> None:
+    width, height = Image.open(path).size
+    expect(page.locator("#viewer .headline")).to_have_text(f"{path.name} · {width} × {height}")
+    expect(page.locator("#forecast [role=status]")).to_contain_text(f"{width} × {height} → ")
+    expect(page.locator("#run")).to_be_enabled()
 
 
 def drop(page, selector: str, path: Path) -> None:
@@ -111,13 +136,14 @@ def drop(page, selector: str, path: Path) -> None:
     assert page.evaluate("document.body.classList.contains('dropping')")
     page.dispatch_event(selector, "drop", {"dataTransfer": data})
     assert not page.evaluate("document.body.classList.contains('dropping')")
-    page.wait_for_selector("#forecast .status")
 
 
 def upscale(page) -> None:
     page.click("#run")
     page.wait_for_selector(DONE)
-    page.wait_for_selector("#run:not([disabled])")
+    expect(page.locator("#status")).to_contain_text("Done in")
+    expect(page).to_have_title(re.compile("Done in .* · ssg-hub"))
+    expect(page.locator("#run")).to_be_enabled()
 
 
 def mode(page, name: str) -> None:
@@ -139,12 +165,12 @@ def fetch(page, selector: str) -> Image.Image:
 def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     page = visit()
     assert page.locator(".sheet .after").evaluate("image => image.decode().then(() => image.naturalWidth)") == 960
-    assert page.is_visible(".sheet .before") and page.is_disabled("#run")
-    box = page.locator("#viewer .area").bounding_box()
+    expect(page.locator(".sheet .before")).to_be_visible()
+    expect(page.locator("#run")).to_be_disabled()
+    area = page.locator("#viewer .area")
+    box = area.bounding_box()
     assert box["width"] * box["height"] > 0.3 * DESK["width"] * DESK["height"], "the picture is small"
-    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.up()
+    area.click(position={"x": box["width"] * 0.2, "y": 50})
     assert page.evaluate("parseFloat(document.querySelector('.sheet').style.getPropertyValue('--split'))") < 25
     page.focus(".keys")
     before = int(page.input_value(".keys"))
@@ -155,7 +181,7 @@ def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     shares = page.locator(".legend b").all_inner_texts()
     assert sum(float(share.strip("<% ")) for share in shares) == pytest.approx(100, abs=len(shares))
     assert page.is_visible("text=Hatched: no class reaches 50%") and page.is_visible(".legend .uncertain i")
-    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.9)
+    area.hover(position={"x": box["width"] * 0.4, "y": box["height"] * 0.9})
     page.wait_for_selector(".tip:has-text('%')")
     name, probability = page.inner_text(".tip").split(" · ")
     assert page.inner_text(".legend .marked span") == name and 50 <= int(probability.rstrip(" %")) <= 100
@@ -173,13 +199,34 @@ def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     )
 
 
+def test_the_picture_fills_the_screen_and_comes_back(visit):
+    page = visit()
+    button, area = page.get_by_role("button", name="Full screen"), page.locator("#viewer .area")
+    height = area.bounding_box()["height"]
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    page.wait_for_function(
+        "height => document.querySelector('#viewer .sheet').getBoundingClientRect().height > height",
+        arg=height,
+    )
+    mode(page, "mask")
+    for seen in (page.locator(".legend li").first, area):
+        expect(seen).to_be_in_viewport(ratio=1)
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.wait_for_function(
+        "height => document.querySelector('#viewer .area').getBoundingClientRect().height == height",
+        arg=height,
+    )
+
+
 def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_picture(visit, photo, tmp_path):
     page = visit()
     drop(page, "#programs", photo)
-    assert page.inner_text("#forecast").startswith("40 × 30 → 160 × 120")
-    assert page.inner_text(".headline") == "street.png · 40 × 30" and not page.is_visible("#viewer .modes")
+    await_forecast(page, photo)
+    expect(page.locator("#forecast")).to_contain_text("40 × 30 → 160 × 120")
+    expect(page.locator("#viewer .modes")).to_be_hidden()
     upscale(page)
-    assert "Done in" in page.inner_text("#status")
     expected = make_model().upscale(photo)
     bicubic = Image.open(photo).resize((160, 120), Image.Resampling.BICUBIC)
     for selector, wanted in ((".sheet .before", bicubic), (".sheet .after", expected.image)):
@@ -190,15 +237,15 @@ def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_pictu
     names = [label["name"] if label["id"] < 2 else "uncertain" for label in expected.labels]
     assert page.locator(".legend span").all_inner_texts() == names
     readings = [np.asarray(part) for part in expected.readings]
-    sheet = page.locator(".sheet").bounding_box()
+    sheet = page.locator(".sheet")
+    box = sheet.bounding_box()
     centres = np.asarray(expected.mask)[2::4, 2::4]  # of the cells
     clear = np.argwhere((centres == readings[0]) | (centres == expected.report["uncertain_id"]))
     for row, column in clear[:: len(clear) // 3]:
-        x, y = (column + 0.5) / 40, (row + 0.5) / 30
-        page.mouse.move(sheet["x"] + x * sheet["width"], sheet["y"] + y * sheet["height"])
+        sheet.hover(position={"x": (column + 0.5) / 40 * box["width"], "y": (row + 0.5) / 30 * box["height"]})
         share = f"{readings[1][row, column] / 2.55:.0f} %"
         page.wait_for_selector(f".tip:has-text('{share}')")
-        assert ("sky", "road")[readings[0][row, column]] in page.inner_text(".tip")
+        expect(page.locator("#viewer .tip")).to_contain_text(("sky", "road")[readings[0][row, column]])
     mode(page, "drift")
     assert fetch(page, ".layer").size == (160, 120)
     assert np.array_equal(Image.open(io.BytesIO(download(page, "get_picture"))), expected.image)
@@ -208,8 +255,8 @@ def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_pictu
     assert json.loads(archive.read("street_x4_report.json"))["output"] == {"width": 160, "height": 120}
 
     choose(page, make_photo(tmp_path / "next.png", seed=1))
-    page.wait_for_selector(".headline:has-text('next.png')")
-    assert not page.is_visible("#status .status") and not page.is_visible(".downloads a")
+    for gone in ("#status .status", ".downloads a"):
+        expect(page.locator(gone)).to_have_count(0)
     page.get_by_role("radio", name="JPEG").check()
     page.wait_for_selector("#quality")
     page.get_by_role("radio", name="2×").check()
@@ -224,18 +271,19 @@ def test_what_cannot_be_done_is_said_where_it_is_chosen(visit, tmp_path):
     (tmp_path / "heavy.tif").write_bytes(bytes(301 * 1024))
     Image.new("RGB", (100, 90)).save(tmp_path / "small.png")
     page = visit()
-    choose(page, tmp_path / "letter.png")
+    hand_over(page, tmp_path / "letter.png")
     page.wait_for_selector("#forecast [role=alert]:has-text('not a picture')")
-    assert page.is_disabled("#run") and "not a picture" in page.inner_text(".message")
-    page.set_input_files("#picker label input", tmp_path / "heavy.tif")
+    expect(page.locator("#run")).to_be_disabled()
+    expect(page.locator("#viewer .message")).to_contain_text("not a picture")
+    hand_over(page, tmp_path / "heavy.tif")
     page.wait_for_selector(".fault:has-text('heavy.tif is larger than what is taken here')")
     choose(page, tmp_path / "small.png")
     page.get_by_role("radio", name="8×").check()
     page.wait_for_selector("#forecast [role=alert]:has-text('at most 0.5 are made here')")
-    assert page.is_disabled("#run"), "a press would end in the same sentence"
+    expect(page.locator("#run"), "a press would end in the same sentence").to_be_disabled()
     page.get_by_role("radio", name="4×").check()
     page.wait_for_selector("#forecast [role=status]:has-text('400 × 360')")
-    assert page.is_enabled("#run")
+    expect(page.locator("#run")).to_be_enabled()
 
 
 def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_path):
@@ -246,20 +294,21 @@ def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_pat
     wide.save(tmp_path / "phone.jpg", exif=exif)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (316, 316, 4), np.uint8)).save(tmp_path / "heavy.png")
     page = visit(viewport=PHONE, has_touch=True)
-    choose(page, tmp_path / "phone.jpg")
+    hand_over(page, tmp_path / "phone.jpg")
     page.wait_for_selector(".note:has-text('phone.jpg was too large for this page, so it was reduced to 258 × 387.')")
     page.wait_for_selector("#forecast:has-text('258 × 387 → 516 × 774')")
-    assert page.get_by_role("radio", name="2×").is_checked() and page.is_enabled("#run"), "4× would be refused"
+    expect(page.get_by_role("radio", name="2×"), "4× would be refused").to_be_checked()
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator("#viewer .headline")).to_have_text("phone.jpg · 258 × 387")
     shown = np.asarray(fetch(page, ".sheet .after").convert("L")).astype(float)
     expected = np.asarray(wide.convert("L").rotate(-90, expand=True).resize(shown.shape[::-1]))
     assert np.abs(shown - expected).mean() < 3
-    choose(page, tmp_path / "heavy.png")  # few pixels, many bytes
+    hand_over(page, tmp_path / "heavy.png")  # few pixels, many bytes
     page.wait_for_selector(".headline:has-text('heavy.jpg · 316 × 316')")
-    assert "heavy.jpg" in page.inner_text(".note")
+    expect(page.locator("#picker .note")).to_contain_text("heavy.jpg")
     Image.new("RGB", (100, 90)).save(tmp_path / "small.png")
     choose(page, tmp_path / "small.png")
-    page.wait_for_selector(".headline:has-text('small.png · 100 × 90')")
-    assert not page.is_visible(".note"), "what was said of another picture stays"
+    expect(page.locator("#picker .note"), "what was said of another picture stays").to_be_hidden()
 
 
 @pytest.mark.parametrize(("lang", "look"), [("en", WIDE_DARK), ("zh", PHONE_ZH)])
@@ -276,29 +325,30 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
             raise RuntimeError("a fault of ours")
         return upscale_one(self, image, **options)
 
-    def states() -> list[str]:
-        words = {said[key]: key for key in ("chosen", "working", "done", "failed_state")}
-        return [words[state] for state in page.locator(".strip .state").all_inner_texts()]
+    def await_states(*keys: str) -> None:
+        expect(page.locator(".strip .state")).to_have_text([said[key] for key in keys])
 
-    def finished(count: int) -> str:
-        return said["finished_many"].format(done=count, n=4, seconds="|").partition("|")[0].strip()
+    def await_end(count: int) -> None:
+        words = said["finished_many"].format(done=count, n=4, seconds="|").partition("|")[0].strip()
+        expect(page.locator("#status")).to_contain_text(words)
 
     monkeypatch.setattr(SSGModel, "upscale", counted)
     (tmp_path / "letter.png").write_text("Dear Sir or Madam")
     photos = [make_photo(tmp_path / f"{number}.png", seed=number) for number in range(3)]
     page = visit(**look)
-    page.set_input_files("#picker label input", [photos[0], tmp_path / "letter.png", *photos[1:], photos[0]])
+    hand_over(page, photos[0], tmp_path / "letter.png", *photos[1:], photos[0])
     page.wait_for_selector(f".fault:has-text('{said['too_many'].format(n=4)}')")
     page.wait_for_selector(f"#forecast:has-text('{said['forecast_many'].format(n=4)}')")
-    assert said["forecast_refused"].format(n=1) in page.inner_text("#forecast")
-    assert states() == ["chosen", "failed_state", "chosen", "chosen"]
+    expect(page.locator("#forecast")).to_contain_text(said["forecast_refused"].format(n=1))
+    await_states("chosen", "failed_state", "chosen", "chosen")
     page.click("#run")
-    page.wait_for_selector(f"#status:has-text('{finished(2)}')")
-    assert states() == ["done", "failed_state", "failed_state", "done"]
+    await_end(2)
+    await_states("done", "failed_state", "failed_state", "done")
     page.click(".strip button >> nth=2")
     assert page.inner_text(".message, .headline >> nth=0") and len(runs) == 3
     page.click("#run")
-    page.wait_for_selector(f"#status:has-text('{finished(3)}')")
+    await_end(3)
+    await_states("done", "failed_state", "done", "done")
     assert len(runs) == 4, "what was there already was computed again"
     archive = zipfile.ZipFile(io.BytesIO(download(page, "zip_of_all")))
     assert {f"{number}_x4.png" for number in range(3)} <= set(archive.namelist())
@@ -320,16 +370,16 @@ def test_a_folder_gives_its_pictures_and_what_lies_below_it(visit, tmp_path):
         page.click("#picker .folder")
     asked.value.set_files(album)
     page.wait_for_selector("#forecast:has-text('3 photographs')")
-    assert page.locator(".strip .name").all_inner_texts() == expected
+    expect(page.locator(".strip .name")).to_have_text(expected)
     page.set_input_files("#picker .folder + input", tmp_path / "empty")
     page.wait_for_selector(".fault:has-text('no pictures in this folder')")
     for folder, words in ((album, "3 photographs"), (tmp_path / "empty", None)):
         page.reload()
-        page.wait_for_selector(".viewer .modes button")
+        await_scripts(page)
         drag(page, folder)
         page.wait_for_selector(f"#forecast:has-text('{words}')" if words else ".fault:has-text('no pictures')")
         if words:
-            assert page.locator(".strip .name").all_inner_texts() == expected
+            expect(page.locator(".strip .name")).to_have_text(expected)
 
 
 def drag(page, path: Path) -> None:
@@ -342,15 +392,12 @@ def drag(page, path: Path) -> None:
 
 def test_the_button_is_in_view_on_a_low_screen(visit, photo):
     page = visit(viewport={"width": 1366, "height": 600})
-    assert not page.is_visible("#run"), "there is nothing to upscale yet"
+    expect(page.locator("#run"), "there is nothing to upscale yet").to_be_hidden()
     choose(page, photo)
-    for state in ("chosen", "done"):
-        box = page.locator("#run").bounding_box()
-        assert box["y"] + box["height"] < 600, state
-        if state == "chosen":
-            upscale(page)
-    box = page.locator(DONE).first.bounding_box()
-    assert box["y"] + box["height"] <= 600, "what was made cannot be taken without scrolling"
+    expect(page.locator("#run")).to_be_in_viewport(ratio=1)
+    upscale(page)
+    for seen in ("#run", DONE):  # what was made can be taken without scrolling
+        expect(page.locator(seen).first).to_be_in_viewport(ratio=1)
 
 
 def test_two_models_and_bicubic_can_be_compared(visit, photo):
@@ -364,7 +411,7 @@ def test_two_models_and_bicubic_can_be_compared(visit, photo):
     ours, other = make_model().upscale(photo).image, make_model(seed=1).upscale(photo).image
     page.click(".left-choice button:has-text('plain')")
     assert np.array_equal(fetch(page, ".sheet .before").convert("RGB"), other)
-    assert page.inner_text(".tag.left") == "plain"
+    expect(page.locator("#viewer .tag.left")).to_have_text("plain")
     mode(page, "side")
     for number, wanted in enumerate((bicubic, ours, other)):
         assert np.array_equal(fetch(page, f".lens img >> nth={number}").convert("RGB"), wanted)
@@ -378,12 +425,12 @@ def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp
     upscale(page)
     assert np.array_equal(fetch(page, ".sheet .after").convert("RGB"), make_model(seed=1).upscale(photo).image)
     Image.new("RGB", (60, 50)).save(tmp_path / "wide.png")
-    page.set_input_files("#picker label input", tmp_path / "wide.png")
+    hand_over(page, tmp_path / "wide.png")
     page.wait_for_selector("#forecast:has-text('Best quality takes pictures of at most 0.002 megapixels')")
-    assert page.is_disabled("#run")
+    expect(page.locator("#run")).to_be_disabled()
     page.get_by_role("radio", name="Fast").check()
     page.wait_for_selector("#forecast:has-text('60 × 50 → 240 × 200')")
-    assert page.is_enabled("#run")
+    expect(page.locator("#run")).to_be_enabled()
 
 
 def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(visit, photo, monkeypatch):
@@ -403,7 +450,8 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
     monkeypatch.setattr(SSGModel, "upscale", slow)
     pages[0].click("#run")
     pages[0].wait_for_selector("#status:has-text('Upscaling')")
-    assert pages[0].is_disabled("#run") and began.wait(60)
+    expect(pages[0].locator("#run")).to_be_disabled()
+    assert began.wait(60)
     pages[1].click("#run")
     pages[1].wait_for_selector(f"#status:has-text('{zh['waiting_next']}')")
     pages[2].click("#run")
@@ -412,7 +460,8 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
     pages[1].wait_for_selector(f"#status:has-text('{zh['cancelled']}')")
     pages[0].click("#cancel")
     pages[0].wait_for_selector("#status:has-text('Cancelled')")  # though its work has not ended yet
-    assert not pages[0].is_visible("#cancel") and pages[0].is_enabled("#run")
+    expect(pages[0].locator("#cancel")).to_be_hidden()
+    expect(pages[0].locator("#run")).to_be_enabled()
     release.set()
     monkeypatch.undo()
     upscale(pages[0])
@@ -435,12 +484,38 @@ def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, mo
         page.click("#run")
         assert began.wait(60)
         choose(page, make_photo(tmp_path / "next.png", seed=1))
-        page.wait_for_selector(".headline:has-text('next.png')")
         release.set()
-    page.wait_for_timeout(700)
-    assert page.is_enabled("#run") and not page.is_visible("#status .status"), "the former run wrote over the page"
+    page.wait_for_timeout(700)  # for what must not happen
+    expect(page.locator("#run"), "the former run wrote over the page").to_be_enabled()
+    expect(page.locator("#status .status")).to_have_count(0)
     upscale(page)
     assert fetch(page, ".sheet .after").size == (160, 120)
+
+
+def test_a_choice_made_while_a_picture_is_looked_at_counts(visit, photo, tmp_path, monkeypatch):
+    from ssg_hub.demo import decoding
+
+    preview, release = decoding.preview, threading.Event()
+
+    def slow(*args):
+        release.wait(PATIENCE / 1000)
+        return preview(*args)
+
+    page = visit()
+    choose(page, photo)
+    upscale(page)
+    Image.new("RGB", (300, 200)).save(tmp_path / "large.png")
+    monkeypatch.setattr(decoding, "preview", slow)
+    hand_over(page, tmp_path / "large.png")
+    expect(page.locator("#forecast")).to_have_text("Reading…")
+    expect(page.locator("#run"), "it would upscale the picture before").to_be_disabled()
+    page.get_by_role("radio", name="1×").check()  # 4× would become 2×, which is what fits
+    release.set()
+    await_forecast(page, tmp_path / "large.png")
+    expect(page.locator("#forecast")).to_contain_text("300 × 200 → 300 × 200")
+    expect(page.get_by_role("radio", name="1×")).to_be_checked()
+    upscale(page)
+    assert fetch(page, ".sheet .after").size == (300, 200)
 
 
 def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
@@ -454,8 +529,8 @@ def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
     slider = page.get_by_label(f"number input for {found[0]}")
     slider.fill("0")
     slider.press("Enter")
-    page.get_by_label(f"range slider for {found[0]}").dispatch_event("pointerup")
-    page.wait_for_timeout(1000)
+    with page.expect_response("**/run/predict*"):  # the server knows it
+        page.get_by_label(f"range slider for {found[0]}").dispatch_event("pointerup")
     before = page.locator(".sheet .after").get_attribute("src")
     page.click("#run")
     page.wait_for_function("src => document.querySelector('.sheet .after').getAttribute('src') != src", arg=before)
@@ -465,22 +540,22 @@ def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
 
 def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, photo):
     page = visit(**PHONE_ZH)
-    assert not page.is_visible("#run"), "a button that does nothing covers the page"
-    assert page.text_content("#run").strip() == "放大" and page.inner_text("#picker .title") == "选择照片"
-    zh = TEXTS["zh"]
-    assert page.locator("#viewer .modes button").all_inner_texts() == [
-        zh[key] for key in ("compare", "side", "mask", "drift")
-    ]
-    assert all(button.is_visible() for button in page.locator("#viewer .modes button").all())
+    zh, modes = TEXTS["zh"], page.locator("#viewer .modes button")
+    expect(page.locator("#run"), "a button that does nothing covers the page").to_be_hidden()
+    expect(page.locator("#run")).to_have_text("放大")
+    expect(page.locator("#picker .title")).to_have_text("选择照片")
+    expect(modes).to_have_text([zh[key] for key in ("compare", "side", "mask", "drift")])
+    for button in modes.all():
+        expect(button).to_be_visible()
     page.tap("#examples button >> nth=4")
     page.wait_for_selector(".headline:has-text('cat.jpg')")
     choose(page, photo)
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.tap("#run")
     page.wait_for_selector(DONE)
-    page.wait_for_timeout(700)  # it scrolls smoothly
-    area, run, status = (page.locator(name).bounding_box() for name in ("#viewer .area", "#run", "#status"))
-    assert area["y"] >= 0 and area["y"] + area["height"] / 2 < PHONE["height"], "the result is out of view"
+    expect(page.locator("#viewer .area"), "the result is out of view").to_be_in_viewport(ratio=1)
+    expect(page.locator("#status")).to_contain_text("完成")
+    run, status = (page.locator(name).bounding_box() for name in ("#run", "#status"))
     assert abs(status["y"] + status["height"] - run["y"]) < 40, "the status is not beside the button"
     for name in ("mask", "drift", "side", "compare"):
         mode(page, name)

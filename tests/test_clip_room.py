@@ -1,7 +1,5 @@
 """The page's room for clips: what a program and a visitor get, what is refused, and who waits for whom."""
 
-import json
-import threading
 from pathlib import Path
 
 import av
@@ -15,7 +13,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 from made_clips import Recipe, decode, make_clip, probe  # noqa: E402
 
-from ssg_hub.demo import clip_reading, clip_work, decoding, texts  # noqa: E402
+from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
 from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
@@ -23,7 +21,6 @@ from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 from ssg_hub.errors import SSGError  # noqa: E402
 
 FACTS = {"width": 320, "height": 240, "seconds": 8.0, "rate": 25.0}
-PATIENCE = 120_000  # ms
 EXACT = "hevc"  # writes the same bytes for the same frames each time, which x264 does not
 
 
@@ -233,123 +230,3 @@ def test_a_language_model_finds_the_tool(demo_of_all):
     tools = {tool.name: tool for tool in call(demo_of_all[0], None).tools}
     assert "not evidence" in tools["upscale_clip"].description
     assert tools["upscale_clip"].inputSchema["required"] == ["clip"]
-
-
-@pytest.fixture
-def look() -> dict:
-    """How the browser is set; a test may say otherwise."""
-    return {"locale": "en-US", "viewport": {"width": 1280, "height": 900}}
-
-
-@pytest.fixture
-def page(browser, serve_url, tiny_model, look):
-    """The page in Chromium, in its room for clips; script errors fail the test."""
-    settings = Settings(max_clip_seconds=2, max_clip_frames=30, max_clip_pixels=4000)
-    url, errors = serve_url(tiny_model, settings), []
-    context = browser.new_context(**look)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
-    page.click("#rooms [data-room=clips]")
-    page.wait_for_selector("#clip-run", state="attached")
-    yield page
-    context.close()
-    assert errors == []
-
-
-def choose(page, path: Path) -> None:
-    page.set_input_files("#clip-picker input", path)
-    page.wait_for_selector("#clip-forecast .status")
-
-
-def test_in_the_browser_before_and_after_play_in_step(page, clip):
-    assert page.is_visible("text=The first 2 seconds, or 30 frames") and page.is_disabled("#clip-run")
-    assert not page.is_visible("#main")
-    choose(page, clip)
-    assert page.inner_text("#clip-forecast").startswith("48 × 32 → 96 × 64 · 30 frames")
-    assert page.locator(".player .poster").evaluate("image => image.decode().then(() => image.naturalWidth)") == 48
-    page.click("#clip-run")
-    page.wait_for_selector(".player[data-state=done]")
-    page.wait_for_selector("#clip-status:has-text('Done in')")
-    names = ("clip-before", "clip-after")
-    playing = "() => document.querySelector('.clip-after').currentTime > 0.2"
-    if not page.evaluate("document.createElement('video').canPlayType('video/mp4; codecs=\"avc1.640028\"')"):
-        pytest.skip("this Chromium plays no H.264")
-    page.wait_for_function(playing)
-    apart = page.evaluate(
-        """() => new Promise(done => {
-          const [before, after] = ["clip-before", "clip-after"].map(name => document.querySelector(`.${name}`));
-          let largest = 0, left = 30;
-          const look = () => {
-            const apart = Math.abs(before.currentTime - after.currentTime);
-            largest = Math.max(largest, Math.min(apart, 1.2 - apart)); // they begin again after 1.2 s
-            if (left-- > 0) requestAnimationFrame(look); else done(largest);
-          };
-          look();
-        })"""
-    )
-    assert apart < 0.09, "before and after are more than two frames apart"
-    page.click(".player .play")
-    page.click(".player [aria-label='One frame on']")
-    times = [page.locator(f".{name}").evaluate("video => video.currentTime") for name in names]
-    assert times[0] == pytest.approx(times[1], abs=0.002)
-    page.click(".player [aria-label='One frame back']")
-    assert page.locator(".clip-after").evaluate("video => video.currentTime") == pytest.approx(
-        times[1] - 0.04, abs=0.003
-    )
-    page.focus(".player .keys")
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.querySelector('.screen').style.getPropertyValue('--split')") == "51%"
-    with page.expect_download() as waiting:
-        page.click(".player [data-get=get_report]")
-    assert json.loads(Path(waiting.value.path()).read_text())["frames"] == 30
-
-
-@pytest.mark.parametrize(
-    "look",
-    [
-        {"locale": "zh-CN", "viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"},
-        {"locale": "en-US", "viewport": {"width": 1440, "height": 900}},
-    ],
-)
-def test_in_the_browser_a_clip_is_one_press_away_at_any_width(page, clip, look):
-    said = texts.TEXTS["zh" if look["locale"] == "zh-CN" else "en"]
-    width, height = (look["viewport"][side] for side in ("width", "height"))
-    assert not page.is_visible("#clip-run") and said["clip_empty"] in page.inner_text("#player")
-    choose(page, clip)
-    assert page.inner_text("#clip-picker .hint") == said["choose_other_clip"]
-    page.click("#clip-run")
-    page.wait_for_selector(".player[data-state=done] .downloads a")
-    page.wait_for_timeout(700)  # it scrolls smoothly
-    area, button = (page.locator(name).bounding_box() for name in (".player .area", "#clip-run"))
-    assert area["y"] >= 0 and area["y"] + area["height"] / 2 < height, "the result is out of view"
-    assert button["y"] + button["height"] <= height
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert all(shape.bounding_box()["width"] > 8 for shape in page.locator(".player .controls path").all())
-    assert said["clip_honesty"] in page.inner_text("#player") and "ssg_" not in page.inner_text("body")
-
-
-def test_in_the_browser_a_limit_is_said_before_the_click_and_cancel_stops(page, clip, tmp_path, monkeypatch):
-    from ssg_hub.model import SSGModel
-
-    choose(page, make_clip(tmp_path, Recipe("large.mp4", "libx264", size=(80, 60))))
-    page.wait_for_selector("#clip-forecast [role=alert]:has-text('at most 0.004 megapixels')")
-    assert page.is_disabled("#clip-run")
-    choose(page, clip)
-    page.wait_for_selector("#clip-forecast:has-text('30 frames')")
-    upscale_video, release, began = SSGModel.upscale_video, threading.Event(), threading.Event()
-
-    def slow(self, *args, **options):
-        began.set()
-        release.wait(PATIENCE / 1000)
-        return upscale_video(self, *args, **options)
-
-    monkeypatch.setattr(SSGModel, "upscale_video", slow)
-    page.click("#clip-run")
-    assert began.wait(60)
-    page.click("#clip-cancel")
-    page.wait_for_selector("#clip-status:has-text('Cancelled')")
-    assert page.is_enabled("#clip-run") and not page.is_visible("#clip-cancel")
-    release.set()

@@ -42,6 +42,27 @@ class Pause(torch.nn.Module):
         return lr
 
 
+def test_whoever_is_alone_waits_for_the_networks_and_for_nobody(line):
+    pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
+    from ssg_hub.demo.results import progress_of
+
+    gate, said = threading.Event(), []
+    line.prepare(lambda: gate.wait(30))
+
+    async def visitor() -> str:
+        ticket = Ticket()
+        async with aclosing(line.follow(lambda ticket: "done", ticket)) as moments:
+            async for moment in moments:
+                said.append(progress_of(moment, "en", 0, 1))
+                gate.set()
+        return ticket.result
+
+    assert asyncio.run(visitor()) == "done" and said[0] == (None, "Preparing the networks")
+    next_one = Ticket()
+    next_one.before = 1
+    assert progress_of(next_one, "en", 0, 1) == (None, "Waiting: you are next")
+
+
 def test_pictures_are_served_in_order_and_know_their_place(line):
     gate, served, places = threading.Event(), [], {}
 

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model:
         os.environ["SSG_MODEL"] = args.model
     seek_model(os.environ.get("SSG_MODEL") or EMBEDDED)  # before gradio is imported
+    print("* Starting; the first time takes a little longer", flush=True)
     from ..demo.serve import main
 
     main(server_name=args.host, server_port=args.port, inbrowser=args.open)

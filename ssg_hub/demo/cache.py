@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ..memory import give_memory_back
 from .refusals import Refused
@@ -122,6 +123,11 @@ def owned_files(picked: dict | None, folder: Path, most: int = 1) -> list[str]:
         if path.is_relative_to(cache) and path.is_file():
             paths.append(str(path))
     return paths
+
+
+def choice_of(picked: dict | None) -> Any:
+    """What distinguishes this value of a picker from its other ones; None where nothing was chosen."""
+    return picked.get("of") if isinstance(picked, dict) else None
 
 
 def size_of(folder: Path) -> int:

@@ -14,21 +14,23 @@ import importlib.util
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import gradio as gr
 
 from . import viewer
 from .archive import FILES
-from .cache import Ledger, owned_files
+from .cache import Ledger, choice_of, owned_files
 from .clip_work import ClipRequest, ClipRun, Plan, clip_facts, mega, plan
 from .gradio_fixes import file_input, fill_in_missing
 from .guard import fetch_picture
 from .line import Line, Ticket
 from .refusals import Cancelled, plain_errors, sentence_for
-from .results import file_url
+from .results import file_url, waiting
 from .settings import DEFAULT, LENT, Settings, to_bytes
 from .texts import duration, file_size, label, language, page_texts, text
 from .workshop import Workshop
@@ -82,6 +84,21 @@ def switch(settings: Settings) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What is known of a clip that was chosen. It stays on the server.
+
+    Attributes:
+        of: the choice.
+        value: the player's.
+        facts: as of `clip_facts`; None where it is no clip.
+    """
+
+    of: Any
+    value: dict = field(default_factory=lambda: EMPTY)
+    facts: dict | None = None
+
+
 class ClipRoom:
     """Layout and events of the room for clips over one `Workshop`.
 
@@ -100,6 +117,7 @@ class ClipRoom:
         if not self.offered:
             return
         part, denoise = self._part, self.workshop.denoise(DEFAULT)
+        part["looked"] = gr.State()
         with gr.Row(elem_id="clips", equal_height=False):
             with gr.Column(elem_classes="clip-stage", min_width=280):
                 part["player"] = _player(elem_id="player")
@@ -114,7 +132,7 @@ class ClipRoom:
                         part["cancel"] = gr.Button(
                             label("cancel"), size="lg", visible=False, min_width=90, elem_id="clip-cancel"
                         )
-                    part["status"] = gr.HTML(elem_classes="line", elem_id="clip-status")
+                    part["status"] = viewer.status(elem_id="clip-status")
                 sizes = [(f"{size}×", size) for size in SIZES]
                 part["outscale"] = gr.Radio(
                     sizes, value=2, label=label("outscale"), elem_id="clip-size", elem_classes="pills"
@@ -129,21 +147,30 @@ class ClipRoom:
                 )
                 part["steady"] = gr.Checkbox(True, label=label("temporal"), info=label("temporal_info"))
 
-    def wire(self, demo: gr.Blocks, light: dict, heavy: dict) -> None:
+    def wire(self, demo: gr.Blocks, light: dict, latest: dict, heavy: dict) -> None:
         """Connect the events, and make the endpoint `/upscale_clip`.
 
         Args:
             demo: the page.
-            light, heavy: options of events that do not wait in the line, and of those that do.
+            light, latest, heavy: options of events, as in `page.py`.
         """
         if not self.offered:
             return
         part = self._part
         filled = [part[name] for name in OUTPUTS]
-        seen = [part["picked"], part["outscale"], part["start"]]
-        part["picked"].change(self.choose, seen, filled, **light)
-        gr.on([part["outscale"].change, part["start"].change], self.forecast, seen, [part["forecast"]], **light)
-        choices = [part[name] for name in ("picked", "outscale", "start", "denoise", "steady")]
+        aims = [part["outscale"], part["start"]]
+        cleared = part["picked"].change(self.clear, part["picked"], filled, **light)
+        looked = cleared.then(self.look, part["picked"], part["looked"], **latest)
+        looked.then(self.show, [part["picked"], part["looked"]], filled, **latest)
+        # as in the room for pictures
+        gr.on(
+            [each.change for each in (part["player"], *aims)],
+            self.forecast,
+            [part["picked"], part["looked"], *aims],
+            [part["forecast"], part["run"]],
+            **light,
+        )
+        choices = [part[name] for name in ("picked", "looked", "outscale", "start", "denoise", "steady")]
         part["run"].click(self.run, choices, filled, api_name="run_clip", api_visibility="private", **heavy)
         part["cancel"].click(self.cancel, **light)
         demo.unload(self.cancel)
@@ -163,39 +190,57 @@ class ClipRoom:
             gr.Button().click(self.upscale_clip, inputs, outputs, api_name="upscale_clip", **heavy)
         fill_in_missing(demo, "upscale_clip")
 
-    async def choose(self, picked: dict | None, outscale: float, start: float, request: gr.Request) -> tuple:
-        """Another clip is chosen: show its first frame, and say what to expect."""
-        lang = language(request)
+    def clear(self, picked: dict | None, request: gr.Request) -> tuple:
+        """Another clip is chosen: end the run of the one before, and take back what was said of it."""
         if ticket := self._tickets.pop(request.session_hash, None):
-            ticket.stop()  # of a run of the clip before
-        path = self._own(picked)
-        if path is None:
-            return _outputs(player=EMPTY, forecast="", status="", run=gr.update(interactive=False))
-        value = await anyio.to_thread.run_sync(self._look, path, lang)
-        words, possible = await anyio.to_thread.run_sync(self._forecast, path, outscale, start, lang)
+            ticket.stop()
         return _outputs(
-            player=value,
-            forecast=viewer.status_line(words, alarm=not possible),
+            forecast=self._reading(picked, language(request)),
             status="",
-            run=gr.update(interactive=possible),
+            run=gr.update(interactive=False),
             cancel=gr.update(visible=False),
         )
 
-    def forecast(self, picked: dict | None, outscale: float, start: float, request: gr.Request) -> str:
-        """What pressing the button would give."""
-        path = self._own(picked)
-        if path is None:
-            return ""
-        words, possible = self._forecast(path, outscale, start, language(request))
-        return viewer.status_line(words, alarm=not possible)
+    async def look(self, picked: dict | None, request: gr.Request) -> Looked:
+        """Look at what is chosen. It takes a moment, so that it reads nothing that may be changed meanwhile."""
+        path, of = self._own(picked), choice_of(picked)
+        return await anyio.to_thread.run_sync(self._look, path, of, language(request)) if path else Looked(of)
+
+    def show(self, picked: dict | None, looked: Looked) -> tuple:
+        """Show the first frame of the clip that was looked at."""
+        if looked.of != choice_of(picked):  # another has been chosen meanwhile, and will be shown
+            return _outputs()
+        return _outputs(player=looked.value)
+
+    def forecast(
+        self, picked: dict | None, looked: Looked | None, outscale: float, start: float, request: gr.Request
+    ) -> tuple:
+        """What pressing the button would give; the button rests where that is nothing."""
+        lang, possible = language(request), False
+        if looked is None or looked.of != choice_of(picked):
+            words = self._reading(picked, lang)
+        else:
+            words, possible = self._forecast(looked, outscale, start, lang)
+        return words, gr.skip() if request.session_hash in self._tickets else gr.update(interactive=possible)
 
     async def run(
-        self, request: gr.Request, picked: dict | None, outscale: float, start: float, denoise: float, steady: bool
+        self,
+        request: gr.Request,
+        picked: dict | None,
+        looked: Looked | None,
+        outscale: float,
+        start: float,
+        denoise: float,
+        steady: bool,
     ) -> AsyncIterator[tuple]:
         """Upscale the chosen clip; yields the values of OUTPUTS as they come."""
         lang, session, path = language(request), request.session_hash, self._own(picked)
+        if looked is None or looked.of != choice_of(picked):
+            yield _outputs()  # the press was faster than the look at it
+            return
         if path is None:
-            yield _outputs(status=viewer.status_line(text("need_clip", lang), alarm=True))
+            words = text("gone" if looked.facts else "need_clip", lang)
+            yield _outputs(status=viewer.status_line(words, alarm=True))
             return
         wanted = ClipRequest(
             outscale,
@@ -293,8 +338,8 @@ class ClipRoom:
         paths = owned_files(picked, self.ledger.folder)
         return paths[0] if paths else None
 
-    def _look(self, path: str, lang: str) -> dict:
-        """The player's value for a clip that was chosen."""
+    def _look(self, path: str, of: Any, lang: str) -> Looked:
+        """A clip that was chosen: its header, and a picture of its first frame."""
         name = Path(path).name
         try:
             facts = clip_facts(path, self.settings)
@@ -305,17 +350,24 @@ class ClipRoom:
                     (folder / "first.webp").write_bytes(preview)
                 url = file_url(folder / "first.webp")
         except Exception as error:
-            return {"state": "failed", "name": name, "message": sentence_for(error, path, lang)}
-        return {"state": "chosen", "name": name, "poster": url, **facts}
+            return Looked(of, {"state": "failed", "name": name, "message": sentence_for(error, path, lang)})
+        return Looked(of, {"state": "chosen", "name": name, "poster": url, **facts}, facts)
 
-    def _forecast(self, path: str, outscale: float, start: float, lang: str) -> tuple[str, bool]:
-        """(what to expect, or why it would be refused; whether it can be done)."""
+    def _reading(self, picked: dict | None, lang: str) -> str:
+        """The forecast while a clip is looked at."""
+        return viewer.status_line(text("looking", lang)) if self._own(picked) else ""
+
+    def _forecast(self, looked: Looked, outscale: float, start: float, lang: str) -> tuple[str, bool]:
+        """One line: what to expect, or why it would be refused; and whether it can be done."""
+        if looked.facts is None:
+            message = looked.value.get("message")
+            return viewer.status_line(f"⚠️ {message}" if message else "", alarm=True), False
         try:
-            facts = clip_facts(path, self.settings)
-            made = plan(facts, ClipRequest(outscale, start or 0), self.settings)
+            made = plan(looked.facts, ClipRequest(outscale, start or 0), self.settings)
         except Exception as error:
-            return f"⚠️ {sentence_for(error, path, lang)}", False
-        return " · ".join(_expectations(facts, made, self._pace(facts, outscale), lang)), True
+            return viewer.status_line(f"⚠️ {sentence_for(error, None, lang)}", alarm=True), False
+        words = _expectations(looked.facts, made, self._pace(looked.facts, outscale), lang)
+        return viewer.status_line(" · ".join(words)), True
 
     def _pace(self, facts: dict, outscale: float) -> float | None:
         """About how many seconds a frame takes; None while nothing is known of this machine."""
@@ -341,8 +393,7 @@ def _progress(ticket: Ticket, work: ClipRun, lang: str) -> tuple[str, float | No
     if now.stage == "waiting" or ticket.before:
         if work.plan is not None:
             return text("clip_gives_way", lang), None
-        before = max(1, ticket.before)
-        return (text("waiting_next", lang) if before == 1 else text("waiting", lang, n=before)), None
+        return waiting(ticket, lang), None
     if now.stage != "clip_upscaling":
         return text(now.stage, lang), 0.0
     words = [text("clip_frame", lang, done=min(now.tiles_done + 1, now.tiles), total=now.tiles)]

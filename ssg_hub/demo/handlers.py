@@ -17,13 +17,13 @@ from ..images.picture import Picture
 from ..upscaling.options import COLOR_FIX
 from . import decoding, viewer
 from .archive import archive_url
-from .cache import Ledger, owned_files
+from .cache import Ledger, choice_of, owned_files
 from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, fitting_factor, room_needed
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
 from .results import estimate, make_item, progress_of, waiting_item, write_files
 from .settings import DEFAULT
-from .texts import duration, language, text
+from .texts import class_name, duration, language, text
 from .workshop import Workshop
 
 AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
@@ -75,7 +75,7 @@ class Made:
         items: what the viewer is told now.
         keys: what each result was made by, so that a second run does only what is missing; None without a result.
         tokens: the names of the results' folders; None without a result.
-        classes: the classes that the last result has.
+        classes: the classes that the last result has, each with what the page calls it.
     """
 
     of: Any
@@ -83,7 +83,7 @@ class Made:
     items: list[dict] = field(init=False)
     keys: list[str | None] = field(init=False)
     tokens: list[str | None] = field(init=False)
-    classes: list[str] = field(default_factory=list)
+    classes: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self):
         self.items = list(self.looked)
@@ -111,27 +111,32 @@ class Handlers:
         self._tickets: dict[str, Ticket] = {}
         self._looking = anyio.CapacityLimiter(AT_ONCE)
 
-    async def choose(self, picked: dict | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
-        """Other pictures are chosen: show them, say what to expect, and clear what belonged to the previous ones.
-
-        Where the results would be larger than what is made here, a smaller factor is set.
-        """
-        lang = language(request)
+    def clear(self, picked: dict | None, request: gr.Request) -> tuple:
+        """Other pictures are chosen: end the run of those before, and take back what was said of them."""
         if ticket := self._tickets.pop(request.session_hash, None):
-            ticket.stop()  # of a run of the pictures before
-        looked = [await self._in_thread(self._look, path, lang) for path in self._own(picked)]
-        made = Made(picked.get("of") if looked else None, looked)
-        factor = fitting_factor([item["input"] for item in looked if item["input"]], outscale, self.settings)
-        words, possible = self._forecast(made.items, model, factor, device, lang)
+            ticket.stop()
         return outputs(
-            viewer=made.value() if made.items else viewer.opening_value(),
-            forecast=words,
+            forecast=self._reading(picked, language(request)),
             status="",
-            run=gr.update(interactive=possible),
+            run=gr.update(interactive=False),
             cancel=gr.update(visible=False),
-            made=made,
             classes=[],
             class_strength={},
+        )
+
+    async def look(self, picked: dict | None, request: gr.Request) -> Made:
+        """Look at what is chosen. It takes a moment, so that it reads nothing that may be changed meanwhile."""
+        lang = language(request)
+        looked = [await self._in_thread(self._look, path, lang) for path in self._own(picked)]
+        return Made(choice_of(picked), looked)
+
+    def show(self, picked: dict | None, made: Made, outscale: float) -> tuple:
+        """Show what was looked at; where the results would be larger than what is made here, set a smaller factor."""
+        if made.of != choice_of(picked):  # others have been chosen meanwhile, and will be shown
+            return outputs()
+        factor = fitting_factor([item["input"] for item in made.items if item["input"]], outscale, self.settings)
+        return outputs(
+            viewer=made.value() if made.items else viewer.opening_value(),
             outscale=gr.skip() if factor == outscale else factor,
         )
 
@@ -144,9 +149,18 @@ class Handlers:
         value = 1 if denoise is None else denoise
         return gr.update(visible=denoise is not None, interactive=True, value=value, info=text("denoise_info", lang))
 
-    def forecast(self, made: Made | None, model: str, outscale: float, device: str, request: gr.Request) -> tuple:
-        """What pressing the button would give, with other choices; the button rests where that is nothing."""
-        words, possible = self._forecast(made.items if made else [], model, outscale, device, language(request))
+    def forecast(
+        self, picked: dict | None, made: Made | None, model: str, outscale: float, device: str, request: gr.Request
+    ) -> tuple:
+        """What pressing the button would give; the button rests where that is nothing.
+
+        Asked whenever something that it depends on has changed.
+        """
+        lang, possible = language(request), False
+        if made is None or made.of != choice_of(picked):
+            words = self._reading(picked, lang)
+        else:
+            words, possible = self._forecast(made.items, model, outscale, device, lang)
         return words, gr.skip() if request.session_hash in self._tickets else gr.update(interactive=possible)
 
     def take_example(self, event: gr.EventData, request: gr.Request) -> dict:
@@ -163,8 +177,11 @@ class Handlers:
         """Upscale what is chosen, one after the other; yields the values of OUTPUTS as they come."""
         lang, session, choices = language(request), request.session_hash, Choices(*values)
         paths = self._own(picked)
-        if not paths or made is None or len(made.items) != len(paths):
-            yield outputs(status=viewer.status_line(text("need_picture", lang), alarm=True))
+        if made is None or made.of != choice_of(picked):
+            yield outputs()  # the press was faster than the look at them
+            return
+        if not paths or len(made.items) != len(paths):
+            yield outputs(status=viewer.status_line(text("gone" if made.items else "need_picture", lang), alarm=True))
             return
         ticket = self._tickets[session] = Ticket()
         began = time.monotonic()
@@ -202,6 +219,7 @@ class Handlers:
         wanted, key = choices.request(denoises, self.workshop.device(choices.device)), repr(choices)
         todo = [index for index in range(len(paths)) if made.keys[index] != key or not self._still_there(made, index)]
         for index in todo or range(len(paths)):  # where all is there, once more
+            ticket.check()
             made.items[index] = {**made.items[index], "state": "working", "note": ""}
             yield outputs(viewer=made.value())
             made.keys[index] = made.tokens[index] = None
@@ -227,7 +245,7 @@ class Handlers:
                 made.items[index] = {**made.looked[index], "state": "failed", "note": sentence}
 
     def _make_page(self, path: str, choices: Choices, wanted: Request, lang: str, ticket: Ticket):
-        """Do the work of a ticket: the viewer's item, the token of its folder, and the names of its classes."""
+        """Do the work of a ticket: the viewer's item, the token of its folder, and its classes as in `Made`."""
         check_request(wanted)
         both = bool(choices.second) and choices.second != choices.model
         models = [choices.model] + [choices.second] * both
@@ -245,7 +263,8 @@ class Handlers:
             files = write_files(result, name, folder, wanted)
             item = make_item(name, picture, result, files, others, self.workshop.model(choices.model).labels, lang)
         uncertain = result.report.get("uncertain_id")
-        return item, folder.name, [label["name"] for label in result.labels if label["id"] != uncertain]
+        names = [label["name"] for label in result.labels if label["id"] != uncertain]
+        return item, folder.name, [(name, class_name(name, lang)) for name in names]
 
     async def upscale(
         self,
@@ -314,6 +333,10 @@ class Handlers:
 
     def _own(self, picked: dict | None) -> list[str]:
         return owned_files(picked, self.ledger.folder, self.settings.max_files)
+
+    def _reading(self, picked: dict | None, lang: str) -> str:
+        """The forecast while pictures are looked at."""
+        return viewer.status_line(text("looking", lang)) if self._own(picked) else ""
 
     def _look(self, path: str, lang: str) -> dict:
         """The item of a picture that was chosen."""

@@ -87,6 +87,10 @@ class Line:
         # With the request's context: on ZeroGPU it says whose GPU time this is.
         return self._worker.submit(contextvars.copy_context().run, self._serve, task, ticket)
 
+    def prepare(self, task: Callable[[], Any]) -> None:
+        """Do what is nobody's picture, such as a first small run, before what is handed in later."""
+        self._worker.submit(task).add_done_callback(lambda done: give_memory_back())
+
     async def follow(self, task: Callable[[Ticket], Any], ticket: Ticket) -> AsyncGenerator[Ticket, None]:
         """Hand in a task and yield its ticket every moment until it is done. Closed before that, it stops the ticket.
 

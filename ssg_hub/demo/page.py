@@ -31,6 +31,7 @@ HEAVY: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 ENDPOINT = 13  # the number of `/upscale`, whatever else the page gets: programs may have written it down
 # works when the line is full, too
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+LATEST = LIGHT | {"trigger_mode": "always_last"}  # asked again while it is busy, it is done again
 
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def build_demo(model, settings: Settings | None = None) -> Page:
         count_from(demo, ENDPOINT)
         _endpoint(handlers)
         fill_in_missing(demo, "upscale")
-        clips.wire(demo, LIGHT, HEAVY)
+        clips.wire(demo, LIGHT, LATEST, HEAVY)
         demo.unload(handlers.leave)
     demo.queue(api_open=False)  # nobody gets past the line
     demo.i18n, demo.settings, demo.workshop = make_i18n(), settings, workshop
@@ -103,7 +104,7 @@ def _outcome(part: dict, workshop: Workshop) -> None:
         with gr.Row():
             part["run"] = gr.Button(label("run"), variant="primary", size="lg", interactive=False, elem_id="run")
             part["cancel"] = gr.Button(label("cancel"), size="lg", visible=False, min_width=90, elem_id="cancel")
-        part["status"] = gr.HTML(elem_id="status", elem_classes="line")
+        part["status"] = viewer.status(elem_id="status")
     models, devices = _models(workshop), [workshop.settings.device, *workshop.settings.other_devices]
     part["model"] = gr.Radio(
         models,
@@ -176,13 +177,13 @@ def _class_sliders(part: dict) -> None:
     """One slider for each class that the last run found; their values are kept in the visitor's state."""
 
     @gr.render(inputs=[part["classes"], part["class_strength"]], triggers=[part["classes"].change])
-    def render(classes: list[str], values: dict[str, float]):
-        for name in classes:
+    def render(classes: list[tuple[str, str]], values: dict[str, float]):
+        for name, shown in classes:
 
             def remember(value: float, values: dict[str, float], name: str = name) -> dict[str, float]:
                 return {**values, name: value}
 
-            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=name, interactive=True, key=f"class-{name}")
+            slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=shown, interactive=True, key=f"class-{name}")
             slider.release(remember, [slider, part["class_strength"]], part["class_strength"], **LIGHT)
 
 
@@ -190,11 +191,18 @@ def _wire(handlers: Handlers, part: dict) -> None:
     """Connect the events."""
     filled = [part[name] for name in OUTPUTS]
     aims = [part[name] for name in ("model", "outscale", "device")]
-    foreseen = {"inputs": [part["made"], *aims], "outputs": [part["forecast"], part["run"]]}
-    chosen = part["picked"].change(handlers.choose, [part["picked"], *aims], filled, **LIGHT)
-    chosen.then(handlers.forecast, **foreseen, **LIGHT)  # a choice may have changed while the pictures were looked at
+    cleared = part["picked"].change(handlers.clear, part["picked"], filled, **LIGHT)
+    looked = cleared.then(handlers.look, part["picked"], part["made"], **LATEST)
+    looked.then(handlers.show, [part[name] for name in ("picked", "made", "outscale")], filled, **LATEST)
     part["examples"].select(handlers.take_example, None, part["picked"], **LIGHT)
-    gr.on([aim.change for aim in aims], handlers.forecast, **foreseen, **LIGHT)
+    # One event for all that a forecast depends on: of two events the answer to the earlier one might come last.
+    gr.on(
+        [each.change for each in (part["viewer"], *aims)],
+        handlers.forecast,
+        [part["picked"], part["made"], *aims],
+        [part["forecast"], part["run"]],
+        **LIGHT,
+    )
     part["model"].change(handlers.choose_model, part["model"], part["denoise"], **LIGHT)
     part["format"].change(lambda name: gr.update(visible=name != "png"), part["format"], part["quality"], **LIGHT)
     choices = [part[name] for name in Choices.__dataclass_fields__]

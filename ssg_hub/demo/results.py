@@ -19,7 +19,7 @@ from .job import VIEW_PIXELS, Request, check_size
 from .line import Ticket
 from .refusals import Refused, sentence_for
 from .settings import Settings
-from .texts import class_name, duration, listed, text
+from .texts import class_name, duration, listed, sentences, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
 TRUSTED = 0.1  # the risk for which the page says how much of a picture is trusted
@@ -147,7 +147,7 @@ def what_may_be_invented(result: UpscaleResult, lang: str) -> str:
     if TRUSTED not in result.calibration.thresholds:
         return sentence
     share = _percent(result.trust(TRUSTED).mean())
-    return f"{sentence} {text('trusted', lang, share=share, risk=_percent(TRUSTED))}"
+    return sentences((sentence, text("trusted", lang, share=share, risk=_percent(TRUSTED))), lang)
 
 
 def waiting_item(name: str, state: str, note: str = "", size: tuple[int, int] | None = None, view: Path | None = None):
@@ -207,9 +207,7 @@ def progress_of(ticket: Ticket, lang: str, index: int, count: int) -> tuple[floa
     now = ticket.progress
     words = [text("which", lang, n=index + 1, of=count)] if count > 1 else []
     if ticket.before or now.stage == "waiting":
-        before = max(1, ticket.before)
-        words.append(text("waiting_next", lang) if before == 1 else text("waiting", lang, n=before))
-        return (index / count if index else None), " · ".join(words)
+        return (index / count if index else None), " · ".join([*words, waiting(ticket, lang)])
     if now.stage == "upscaling" and now.tiles > 1:
         words.append(text("upscaling_tile", lang, done=min(now.tiles_done + 1, now.tiles), total=now.tiles))
     else:
@@ -218,6 +216,13 @@ def progress_of(ticket: Ticket, lang: str, index: int, count: int) -> tuple[floa
         words.append(text("left_over", lang, seconds=duration(round(now.seconds_left), lang)))
     share = WRITING if now.stage == "writing" else READ + (WRITING - READ) * now.fraction
     return (index + share) / count, " · ".join(words)
+
+
+def waiting(ticket: Ticket, lang: str) -> str:
+    """Why a ticket waits: others are before it, or the networks are not ready yet."""
+    if not ticket.before:
+        return text("preparing", lang)
+    return text("waiting_next", lang) if ticket.before == 1 else text("waiting", lang, n=ticket.before)
 
 
 def facts(report: dict, lang: str) -> str:

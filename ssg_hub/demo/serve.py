@@ -30,7 +30,7 @@ from .archive import archive_route
 from .cache import swept
 from .gradio_fixes import CompressedPage, lighten_sessions, mend_mcp
 from .guard import RequestLimits
-from .line import Ticket, settle
+from .line import settle
 from .page import Page, build_demo
 from .programs import has_mcp
 
@@ -98,7 +98,7 @@ def launch(demo: Page, **options):
     decoding.start()
     settle()
     lighten_sessions()
-    demo.line.hand_in(lambda ticket: demo.workshop.warm_up(), Ticket())
+    demo.line.prepare(demo.workshop.warm_up)
     if has_mcp():
         mend_mcp()
     usual: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Every sentence of the demo, in English and Chinese."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .clip_texts import CLIP_TEXTS
@@ -73,6 +73,7 @@ TEXTS = {
         "zoom": "Zoom",
         "zoom_in": "Larger",
         "zoom_out": "Smaller",
+        "full_screen": "Full screen",
         "fit": "Fit",
         "opacity": "Opacity",
         "on_the_left": "On the left",
@@ -113,6 +114,7 @@ TEXTS = {
         "about": "about {seconds}",
         "waiting": "Waiting: {n} before you",
         "waiting_next": "Waiting: you are next",
+        "looking": "Reading…",
         "reading": "Reading the picture",
         "upscaling": "Upscaling",
         "upscaling_tile": "Upscaling, part {done} of {total}",
@@ -136,7 +138,7 @@ TEXTS = {
         "Choose a smaller factor.",
         "no_picture": "This file is not a picture that can be read. Choose a PNG, JPEG, WebP or TIFF file.",
         "need_picture": "There is no picture yet. Choose one first.",
-        "gone": "This picture is no longer on the server. Choose it again.",
+        "gone": "This file is no longer on the server. Choose it again.",
         "too_large_body": "This is larger than what is taken here. Reduce the picture, or save it as JPEG, first.",
         "no_room": "The server has no room for more pictures at the moment. Try again in a few minutes.",
         "too_slow": "This arrived too slowly, so the server stopped waiting. Try again, or send a smaller file.",
@@ -186,7 +188,7 @@ TEXTS = {
         "second_info": "两个模型都会运行，需要更多时间",
         "second_none": "无",
         "segment": "识别画面内容",
-        "segment_info": "给出掩码和“可能是编造的”区域图",
+        "segment_info": "给出掩码和“可能编造”区域图",
         "color_fix": "保持原图颜色",
         "color_fix_info": "修正网络可能带来的偏色",
         "tile_size": "分块大小",
@@ -204,10 +206,11 @@ TEXTS = {
         "compare": "前后对比",
         "side": "并排比较",
         "mask": "画面内容",
-        "drift": "可能是编造的",
+        "drift": "可能编造",
         "zoom": "缩放",
         "zoom_in": "放大显示",
         "zoom_out": "缩小显示",
+        "full_screen": "全屏",
         "fit": "适应",
         "opacity": "不透明度",
         "on_the_left": "左侧显示",
@@ -245,6 +248,7 @@ TEXTS = {
         "about": "约需 {seconds}",
         "waiting": "排队中：前面还有 {n} 张",
         "waiting_next": "排队中：下一个就是您",
+        "looking": "正在读取…",
         "reading": "正在读取图片",
         "upscaling": "正在放大",
         "upscaling_tile": "正在放大：第 {done} 部分，共 {total} 部分",
@@ -266,7 +270,7 @@ TEXTS = {
         "too_large_out": "结果将有 {mp} 百万像素，这里最多生成 {limit} 百万像素。请选择较小的倍数。",
         "no_picture": "这个文件不是可读取的图片。请选择 PNG、JPEG、WebP 或 TIFF 文件。",
         "need_picture": "还没有图片，请先选择一张。",
-        "gone": "服务器上已经没有这张图片。请重新选择。",
+        "gone": "服务器上已经没有这个文件。请重新选择。",
         "too_large_body": "超出了这里接受的大小。请先缩小图片，或另存为 JPEG。",
         "no_room": "服务器暂时没有空间存放更多图片。请几分钟后重试。",
         "too_slow": "上传太慢，服务器已停止等待。请重试，或上传较小的文件。",
@@ -315,9 +319,9 @@ PICKER = (
     *("n_pictures", "reduced", "reduced_many", "file_too_large", "too_many", "failed"),
 )
 VIEWER = (
-    *("views", "compare", "side", "mask", "drift", "zoom", "zoom_in", "zoom_out", "fit", "opacity", "on_the_left"),
-    *("same", "other", "mask_explained", "drift_explained", "side_explained", "honesty", "tip", "tip_unsure"),
-    *("get_picture", "get_mask", "get_zip", "zip_of_all", "chosen", "working", "done"),
+    *("views", "compare", "side", "mask", "drift", "zoom", "zoom_in", "zoom_out", "fit", "full_screen", "opacity"),
+    *("on_the_left", "same", "other", "mask_explained", "drift_explained", "side_explained", "honesty", "tip"),
+    *("tip_unsure", "get_picture", "get_mask", "get_zip", "zip_of_all", "chosen", "working", "done"),
 )
 # The classes of street scenes; what is not here keeps its own name.
 CLASSES_ZH = dict(
@@ -392,6 +396,11 @@ def duration(seconds: float, lang: str) -> str:
     if seconds < 90:
         return text("seconds", lang, n=f"{seconds:.1f}" if seconds < 3 else f"{seconds:.0f}")
     return text("minutes", lang, n=round(seconds / 60))
+
+
+def sentences(parts: Iterable[str], lang: str) -> str:
+    """Sentences one after the other; Chinese ones stand without a space, and empty ones are left out."""
+    return ("" if lang == "zh" else " ").join(part for part in parts if part)
 
 
 def file_size(size: str) -> str:

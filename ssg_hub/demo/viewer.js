@@ -31,6 +31,11 @@ const level = el("output", { className: "level" });
 const zoom = el("div", { className: "zoom", aria: { role: "group", label: t.zoom } },
   el("button", { type: "button", textContent: "−", aria: { label: t.zoom_out }, on: { click: () => magnify(1 / 1.5) } }), level,
   el("button", { type: "button", textContent: "+", aria: { label: t.zoom_in }, on: { click: () => magnify(1.5) } }));
+const whole = el("button", { type: "button", className: "whole", title: t.full_screen, hidden: !document.fullscreenEnabled,
+  aria: { label: t.full_screen, pressed: false }, // the sign is drawn: no font is sure to have it
+  on: { click: () => (document.fullscreenElement ? document.exitFullscreen() : viewer.requestFullscreen()).catch(() => {}) } });
+whole.innerHTML = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"/></svg>';
+zoom.append(whole);
 const after = el("img", { className: "after", alt: "", draggable: false });
 const before = el("img", { className: "before", alt: "", draggable: false });
 const layer = el("img", { className: "layer", alt: "", draggable: false });
@@ -119,7 +124,7 @@ const words = (shown, done) => {
   [scale.firstChild.textContent, scale.lastChild.textContent] = shown.chance ? ["0 %", "100 %"] : [t.same, t.other];
   fader.hidden = state.mode !== "mask";
   unsure.textContent = state.mode === "side" ? "" : shown.unsure ?? "";
-  explanation.textContent = { mask: [t.mask_explained, shown.hatched].filter(Boolean).join(" "), drift: shown.chance || t.drift_explained,
+  explanation.textContent = { mask: [t.mask_explained, shown.hatched].filter(Boolean).join(lang === "zh" ? "" : " "), drift: shown.chance || t.drift_explained,
     side: t.side_explained }[state.mode] ?? "";
   facts.textContent = shown.facts ?? "";
   notes.replaceChildren(...(shown.notes ?? []).map(note => el("li", { textContent: note })));
@@ -152,11 +157,12 @@ const thumbnails = value => {
 const lay_out = () => {
   const shown = item();
   if (!shown?.width) return void (area.style.height = ""); // a sentence needs little room
-  const narrow = matchMedia("(max-width: 900px)").matches;
+  const narrow = matchMedia("(max-width: 900px)").matches, full = document.fullscreenElement === viewer;
   const room = area.clientWidth;
   const most = narrow ? innerHeight * 0.68 : clamp(innerHeight - (strip.hidden ? 230 : 360), 340, 1000);
-  const height = clamp(room * shown.height / shown.width, narrow ? 160 : 340, most);
-  area.style.height = state.mode === "side" ? "" : `${height}px`;
+  if (full) area.style.height = ""; // all that is left of the screen
+  const height = full ? area.clientHeight : clamp(room * shown.height / shown.width, narrow ? 160 : 340, most);
+  if (!full) area.style.height = state.mode === "side" ? "" : `${height}px`;
   const fit = Math.min(room / shown.width, height / shown.height, shown.pictures[1] ? LARGEST_FIT.result : LARGEST_FIT.original) * state.zoom.compare;
   sheet.style.width = `${Math.round(shown.width * fit)}px`;
   sheet.style.height = `${Math.round(shown.height * fit)}px`;
@@ -180,6 +186,10 @@ const divide = percent => {
 };
 const fade = () => { layer.style.opacity = state.mode === "mask" ? opacity.value / 100 : 1; };
 new ResizeObserver(lay_out).observe(area);
+document.addEventListener("fullscreenchange", () => {
+  whole.setAttribute("aria-pressed", document.fullscreenElement === viewer);
+  lay_out();
+});
 
 // The pointer: the line follows it; on a magnified picture only when the line itself is taken, so that the rest pans it.
 const place_of = event => {

@@ -54,6 +54,16 @@ element.querySelector(".more > span").textContent = props.also[lang];
 """
 
 
+TITLE_SCRIPT = """
+const name = document.title;
+watch("value", () => {
+  const share = element.querySelector(".track i")?.style.width;
+  const words = element.querySelector(".status")?.innerText.trim();
+  document.title = [share || words, name].filter(Boolean).join(" · ");
+});
+"""
+
+
 def viewer(opening: dict, **options) -> gr.HTML:
     """The viewer; `opening` is what it shows first."""
     return component(opening, "viewer.js", html_template="", texts=page_texts(VIEWER), **options)
@@ -109,6 +119,11 @@ def example_cards(**options) -> gr.HTML:
 def card_file(name: str) -> str:
     """Where the result of an example lies, in this folder."""
     return f"opening/cards/{Path(name).stem}.webp"
+
+
+def status(**options) -> gr.HTML:
+    """The line beside the button; how far a run is, and how it ended, stands in the title of the tab, too."""
+    return gr.HTML(js_on_load=TITLE_SCRIPT, apply_default_css=False, elem_classes="line", **options)
 
 
 def status_line(words: str, share: float | None = None, alarm: bool = False) -> str:
