@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 
@@ -79,6 +80,7 @@ class Damage:
     """What could not be read, counted while the frames go by; `since` is the first place, in seconds."""
 
     packets: int = 0
+    pictures: int = 0
     corrupt: int = 0
     backwards: int = 0
     since: float | None = None
@@ -92,6 +94,8 @@ class Damage:
             found.append(
                 f"{self.packets} damaged packet(s) could not be decoded{where}; the frame before is shown longer there."
             )
+        if self.pictures:
+            found.append(f"{self.pictures} picture(s) could not be read{where}; the one before is shown longer there.")
         if self.corrupt:
             found.append(f"{self.corrupt} frame(s) are damaged{where}; they were upscaled as the decoder mended them.")
         if self.backwards:
@@ -112,7 +116,11 @@ def check_span(start: float | None, duration: float | None) -> None:
     Raises:
         ConfigError: a start below 0, a duration of 0 or less, or no numbers.
     """
-    if start is not None and not 0 <= start < 1e9:
+    if start is not None and not (_is_number(start) and 0 <= start < 1e9):
         raise ConfigError(f"start is {start!r}; it must be a number of seconds from 0 on.")
-    if duration is not None and not 0 < duration < 1e9:
+    if duration is not None and not (_is_number(duration) and 0 < duration < 1e9):
         raise ConfigError(f"duration is {duration!r}; it must be a number of seconds above 0.")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

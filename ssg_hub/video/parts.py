@@ -58,7 +58,8 @@ class Parts:
     """
 
     def __init__(self, target: Path, request: dict, overwrite: bool = False):
-        self.folder = target.with_name(target.name + ".parts")
+        # Absolute: FFmpeg takes what comes before a colon for a protocol.
+        self.folder = Path(os.path.abspath(target.with_name(target.name + ".parts")))
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
@@ -170,7 +171,7 @@ class Parts:
 @contextmanager
 def whole_file(place: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name when it is complete and on the disk, or not at all."""
-    partial = place.with_name(f".{place.name}.tmp")
+    partial = Path(os.path.abspath(place.with_name(f".{place.name}.tmp")))
     try:
         with open(partial, "wb") as file:
             yield file
