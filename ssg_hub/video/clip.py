@@ -59,7 +59,6 @@ class Clip:
             self.index = stream.index
             self._begin = clip_start(container)
             self.sample_rates = [s.codec_context.sample_rate for s in container.streams.audio if s.codec_context]
-            self.interlaced = False
             first = self._first_frame(container, stream)
             self._learn(container, stream, first)
 
@@ -107,10 +106,7 @@ class Clip:
 
     def _wanted(self, container, stream) -> Iterator[av.VideoFrame]:
         """Decoded frames from the start to the end that are asked for."""
-        frames = self._decode(container, stream)
-        if self.interlaced:
-            frames = deinterlaced(frames, stream)
-        for frame in frames:
+        for frame in deinterlaced(self._decode(container, stream)):
             pts = self._time(frame)
             if pts < 0 and self.start:
                 continue
@@ -127,11 +123,14 @@ class Clip:
     def _decode_packets(self, container, stream) -> Iterator[av.VideoFrame]:
         for packet in self._demux(container, stream):
             try:
-                yield from stream.decode(packet)
+                frames = stream.decode(packet)
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
                 self._note_damage("packets", None if packet.pts is None else float(packet.pts * packet.time_base))
+                continue
+            self.damage.interlaced += sum(frame.interlaced_frame for frame in frames)
+            yield from frames
 
     def _demux(self, container, stream):
         try:
@@ -165,9 +164,6 @@ class Clip:
         tagged = Colors.of(frame)
         if tagged.matrix not in MATRICES and tagged.matrix not in (RGB, UNSPECIFIED, 3):
             self.notes.append(f"The colour matrix (code {tagged.matrix}) is not known here; colours may be off.")
-        if frame.interlaced_frame:
-            self.interlaced = True
-            self.notes.append("The clip is interlaced: its fields were merged by bwdif, one frame for two fields.")
         if tagged.transfer in HDR:
             self.notes.append(
                 "The clip is HDR: its values go through as they are, though the generator was trained on SDR, and its "

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import cast
 
@@ -61,16 +61,29 @@ def with_stamps(frames: Iterable[av.VideoFrame], stream, begin: Fraction) -> Ite
         held = []
 
 
-def deinterlaced(frames: Iterable[av.VideoFrame], stream) -> Iterator[av.VideoFrame]:
-    """One frame for two fields by FFmpeg's filter bwdif (w3fdif and yadif combined), at the same time stamps."""
+def deinterlaced(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """The frames, of interlaced ones the two fields merged by bwdif (w3fdif and yadif combined).
+
+    A clip may change from one to the other, as recordings of broadcasts do.
+    """
+    kinds = groupby(frames, lambda f: (f.interlaced_frame, f.width, f.height, f.format.name))
+    for (interlaced, *_), alike in kinds:
+        if interlaced:
+            alike = _merge_fields(alike)
+        yield from alike
+
+
+def _merge_fields(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """Frames of one size and format through FFmpeg's filter; the time stamps stay."""
+    first = next(frames)
     graph = av.filter.Graph()
-    source = graph.add_buffer(template=stream)
+    source = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=first.time_base)
     weave = graph.add("bwdif", "mode=send_frame:deint=interlaced")
     sink = graph.add("buffersink")
     source.link_to(weave)
     weave.link_to(sink)
     graph.configure()
-    for frame in chain(frames, [None]):
+    for frame in chain([first], frames, [None]):
         source.push(frame)
         while True:
             try:

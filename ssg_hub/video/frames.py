@@ -77,7 +77,7 @@ def read_turn(matrix: bytes) -> Turn | None:
 
 @dataclass
 class Damage:
-    """What could not be read, counted while the frames go by; `since` is the first place, in seconds."""
+    """What could not be read as it is, counted while the frames go by; `since` is the first damage, in seconds."""
 
     packets: int = 0
     pictures: int = 0
@@ -85,9 +85,10 @@ class Damage:
     backwards: int = 0
     since: float | None = None
     ended: str | None = None
+    interlaced: int = 0
 
     def say(self) -> list[str]:
-        """A sentence for each kind of damage."""
+        """A sentence for each kind."""
         where = "" if self.since is None else f" (first near {self.since:.2f} s)"
         found = []
         if self.packets:
@@ -102,6 +103,8 @@ class Damage:
             found.append(f"{self.backwards} time stamp(s) ran backwards and were moved.")
         if self.ended:
             found.append(f"The clip could not be read to its end: {self.ended}.")
+        if self.interlaced:
+            found.append("The clip is interlaced: its fields were merged by bwdif, one frame for two fields.")
         return found
 
 

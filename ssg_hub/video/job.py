@@ -24,7 +24,7 @@ from .frames import Facts
 from .names import exists, is_pattern, name_companion, name_picture, numbered
 from .sequences import PictureSequence
 
-FORMAT = 2  # of the parts folder and of what decides the frames; another number starts again
+FORMAT = 3  # of the parts folder and of what decides the frames; another number starts again
 COMPANIONS = ("mask", "drift", "overlay")
 TEMPORAL = ("auto", "off")
 # Options of `upscale` that are set here.
@@ -196,6 +196,8 @@ def _check_options(model: Networks, request: Request) -> None:
         raise ConfigError(f"temporal is {request.temporal!r}; it must be one of {', '.join(TEMPORAL)}.")
     if request.segment is not None and (not isinstance(request.segment, int) or request.segment < 1):
         raise ConfigError(f"segment is {request.segment!r}; it must be a number of frames from 1 on.")
+    if not isinstance(request.max_pixels, int):
+        raise ConfigError(f"max_pixels is {request.max_pixels!r}; it must be a number of pixels.")
     if request.companions and model.guide is None:
         raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
     prepare(model, request.outscale, segment=bool(request.companions), **request.picture)

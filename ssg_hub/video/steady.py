@@ -22,7 +22,7 @@ REGION = 9  # pixels a side that decide together whether the picture moves there
 SMALLEST = 32  # pixels a side that the flow needs
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
 STEADY_EXPOSURE = 0.004  # change of brightness from frame to frame that is taken for noise
-SHARPER = 0.15  # share of the detail that is added to a mean of many frames: generators draw less from a clean LR
+SHARPER = 0.1  # share of the detail that is added to the mean of many frames, from which generators draw less
 FINE = 1.0  # sigma in pixels; what is finer is detail
 LITTLE = 1e-3  # weight of the frame before where no frame agrees, so that there is something to compare with
 
