@@ -129,6 +129,15 @@ def test_two_processes_do_not_work_on_one_target(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["diary.txt", "photos", "1.json", "00000.mp4.bak"])
+def test_a_folder_that_no_run_has_made_is_left_alone(name, tmp_path):
+    folder = tmp_path / "out.mp4.parts"
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(VideoError, match=rf"holds {name}, which no run made"):
+        Parts(tmp_path / "out.mp4", {}, overwrite=True)
+    assert (folder / name).is_dir()
+
+
 def test_a_segment_counts_only_when_all_of_it_is_there(tmp_path):
     parts = Parts(tmp_path / "out.mp4", {})
     for number in range(3):

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
-from ..video.names import is_clip, is_pattern, name_companion, name_picture, name_result
+from ..video.names import exists, is_clip, is_pattern, name_companion, name_result
 from .common import load_model, picture_options, say
 from .processes import Group
 
@@ -124,7 +124,7 @@ def _is_done(target: Path, args: argparse.Namespace) -> bool:
     """Whether all requested results exist and no unfinished parts are left."""
     names = [target, *(name_companion(target, kind) for kind in COMPANIONS if getattr(args, kind))]
     begun = target.with_name(target.name + ".parts").exists()
-    return not begun and all((name_picture(name, 1) if is_pattern(name) else name).exists() for name in names)
+    return not begun and all(exists(name) for name in names)
 
 
 def _options(args: argparse.Namespace, picture: dict) -> dict:

@@ -2,20 +2,19 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Disposition
 
 from ..errors import ConfigError, VideoError
 from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
+from .decoding import USUAL_RATE, choose_stream, clip_start, deinterlaced, with_stamps
 from .frames import Damage, Facts, Frame, Turn, check_span, exactly, read_turn
 
 HDR = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
@@ -60,14 +59,14 @@ class Clip:
             self.index = stream.index
             self._begin = clip_start(container)
             self.sample_rates = [s.codec_context.sample_rate for s in container.streams.audio if s.codec_context]
-            self.interlaced = False
             first = self._first_frame(container, stream)
             self._learn(container, stream, first)
 
     def open(self) -> av.container.InputContainer:
         """The file, opened again; the caller closes it."""
         try:
-            return av.open(str(self.path), metadata_errors="replace")
+            # Absolute: FFmpeg takes what comes before a colon for a protocol.
+            return av.open(os.path.abspath(self.path), metadata_errors="replace")
         except av.error.FFmpegError as error:
             if not self.path.exists():
                 raise VideoError(f"no file at {self.path}. Give a clip.") from error
@@ -107,10 +106,7 @@ class Clip:
 
     def _wanted(self, container, stream) -> Iterator[av.VideoFrame]:
         """Decoded frames from the start to the end that are asked for."""
-        frames = self._decode(container, stream)
-        if self.interlaced:
-            frames = deinterlaced(frames, stream)
-        for frame in frames:
+        for frame in deinterlaced(self._decode(container, stream)):
             pts = self._time(frame)
             if pts < 0 and self.start:
                 continue
@@ -122,21 +118,19 @@ class Clip:
         """Every frame that can be decoded, from the last key frame before the start."""
         if self.start:
             self.seek(container, stream)
-        clock = None  # the time stamp after the last one, for frames that have none
+        return with_stamps(self._decode_packets(container, stream), stream, self._begin)
+
+    def _decode_packets(self, container, stream) -> Iterator[av.VideoFrame]:
         for packet in self._demux(container, stream):
             try:
-                decoded = stream.decode(packet)
+                frames = stream.decode(packet)
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
                 self._note_damage("packets", None if packet.pts is None else float(packet.pts * packet.time_base))
                 continue
-            for frame in decoded:
-                if frame.pts is None:
-                    frame.pts = clock if clock is not None else round(self._begin / stream.time_base)
-                step = frame.duration or round(1 / ((stream.average_rate or 25) * stream.time_base))
-                clock = frame.pts + max(1, step)
-                yield frame
+            self.damage.interlaced += sum(frame.interlaced_frame for frame in frames)
+            yield from frames
 
     def _demux(self, container, stream):
         try:
@@ -157,7 +151,7 @@ class Clip:
         for frame in self._decode(container, stream):
             moment = frame.pts * stream.time_base
             if not self.start or moment >= target:
-                self.origin = moment if self.start else self._begin
+                self.origin = moment if self.start else min(self._begin, moment)
                 return frame
         if self.start:
             raise ConfigError(f"--start {self.start:g} lies behind the end of {self.path}. Give an earlier one.")
@@ -170,15 +164,12 @@ class Clip:
         tagged = Colors.of(frame)
         if tagged.matrix not in MATRICES and tagged.matrix not in (RGB, UNSPECIFIED, 3):
             self.notes.append(f"The colour matrix (code {tagged.matrix}) is not known here; colours may be off.")
-        if frame.interlaced_frame:
-            self.interlaced = True
-            self.notes.append("The clip is interlaced: its fields were merged by bwdif, one frame for two fields.")
         if tagged.transfer in HDR:
             self.notes.append(
                 "The clip is HDR: its values go through as they are, though the generator was trained on SDR, and its "
                 "mastering data is left out."
             )
-        if any(component.is_alpha for component in frame.format.components):
+        if any(component.is_alpha for component in frame.format.components) or stream.metadata.get("alpha_mode") == "1":
             self.notes.append("The transparency of the clip was left out.")
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = self._stored
@@ -227,7 +218,7 @@ class Clip:
     def _duration(self, frame: av.VideoFrame) -> int:
         if frame.duration:
             return max(1, self._rescale(frame.duration, frame.time_base))
-        return max(1, round(1 / ((self.facts.rate or 25) * self.facts.time_base)))
+        return max(1, round(1 / ((self.facts.rate or USUAL_RATE) * self.facts.time_base)))
 
     def _rescale(self, stamp: int, unit: Fraction) -> int:
         return stamp if unit == self.facts.time_base else round(stamp * unit / self.facts.time_base)
@@ -236,43 +227,3 @@ class Clip:
         setattr(self.damage, kind, getattr(self.damage, kind) + 1)
         if self.damage.since is None and moment is not None:
             self.damage.since = max(0.0, moment - float(self.origin))
-
-
-def choose_stream(container, path: Path):
-    """The stream of moving pictures: the default one of several, never a cover picture.
-
-    Raises:
-        VideoError: there is none.
-    """
-    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic and s.codec_context]
-    if not moving:
-        raise VideoError(f"{path} holds no video that can be decoded. Give another file.")
-    return next((s for s in moving if s.disposition & Disposition.default), moving[0])
-
-
-def clip_start(container) -> Fraction:
-    """Where a file's own clock starts, in seconds: transport streams do not start at 0. Never below 0."""
-    starts = [
-        s.start_time * s.time_base
-        for s in container.streams
-        if s.type in ("video", "audio") and s.start_time is not None and not s.disposition & Disposition.attached_pic
-    ]
-    return max(Fraction(0), min(starts, default=Fraction(0)))
-
-
-def deinterlaced(frames: Iterator[av.VideoFrame], stream) -> Iterator[av.VideoFrame]:
-    """One frame for two fields by FFmpeg's filter bwdif (w3fdif and yadif combined), at the same time stamps."""
-    graph = av.filter.Graph()
-    source = graph.add_buffer(template=stream)
-    weave = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-    sink = graph.add("buffersink")
-    source.link_to(weave)
-    weave.link_to(sink)
-    graph.configure()
-    for frame in chain(frames, [None]):
-        source.push(frame)
-        while True:
-            try:
-                yield cast(av.VideoFrame, sink.pull())  # as all that was pushed
-            except (av.error.BlockingIOError, av.error.EOFError):
-                break

@@ -18,6 +18,7 @@ IN_TRANSPORT_STREAMS = {
     *("mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m"),
     *("dvb_subtitle", "dvb_teletext", "klv", "scte_35", "timed_id3", "h264", "hevc", "mpeg2video", "mpeg1video"),
 }
+PREROLL = Fraction(1, 10)  # seconds that decoders of sound may need before what is heard; Opus asks for .08
 STALE = (
     *("encoder", "duration", "rotate", "vendor_id", "bps", "number_of_", "_statistics", "source_id", "major_brand"),
     *("minor_version", "compatible_brands", "creation_time_", "handler_vendor"),
@@ -67,7 +68,7 @@ def copied(source, clip: Clip, copies: dict[int, str | None], streams: dict) -> 
                 yield from _converted(packet, clip, streams[index])
             elif packet.size or packet.dts is not None:  # not the flush at the end
                 moment = next((stamp * unit for stamp in (packet.pts, packet.dts) if stamp is not None), None)
-                if _is_wanted(moment, clip):
+                if _is_wanted(moment, clip) and not _is_cut_out(packet, moment, clip):
                     _shift(packet, round(clip.origin / unit), latest.get(index))
                     latest[index] = packet.dts
                     packet.stream = streams[index]
@@ -79,6 +80,12 @@ def _is_wanted(moment: Fraction | None, clip: Clip) -> bool:
     before = clip.start and moment is not None and moment < clip.origin
     behind = clip.end is not None and moment is not None and moment >= clip.end
     return not before and not behind
+
+
+def _is_cut_out(packet: av.Packet, moment: Fraction | None, clip: Clip) -> bool:
+    """Whether a packet of sound lies before its track's first edit, so that nobody hears it."""
+    unheard = packet.is_discard and packet.stream.type == "audio" and moment is not None
+    return unheard and moment < clip.origin - PREROLL
 
 
 def _shift(packet: av.Packet, origin: int, latest: int | None) -> None:

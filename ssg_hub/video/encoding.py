@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, VideoError
 from .colors import ColorConverter, Colors
+from .decoding import USUAL_RATE
 from .names import MUXERS
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on every start otherwise
@@ -94,7 +95,7 @@ class Encoding:
     aspect: Fraction = Fraction(1)
     deep: bool = False
     quality: int | None = None
-    preset: str | None = None
+    preset: str | int | None = None
 
     @property
     def pixels(self) -> str:
@@ -139,7 +140,7 @@ def check_encoding(encoding: Encoding) -> None:
     quality, preset = encoding.quality, encoding.preset
     if kind.quality is None and not quality is preset is None:
         raise ConfigError(f"{codec} loses nothing, so it takes no quality and no preset. Leave them out.")
-    if quality is not None and (isinstance(quality, bool) or not 0 <= quality <= kind.worst):
+    if quality is not None and (type(quality) is not int or not 0 <= quality <= kind.worst):
         raise ConfigError(f"quality is {quality!r}; {codec} takes a CRF from 0 (best) to {kind.worst}.")
     if min(encoding.size) < kind.smallest:
         raise ConfigError(
@@ -150,7 +151,7 @@ def check_encoding(encoding: Encoding) -> None:
         with StreamWriter(io.BytesIO(), encoding):
             pass
     except VideoError as error:
-        given = f"the preset {preset!r} or " if preset else ""
+        given = "" if preset is None else f"the preset {preset!r} or "
         raise ConfigError(
             f"{codec} does not take {given}frames of {encoding.size[0]}x{encoding.size[1]} ({error}). Use another "
             "codec, preset or outscale."
@@ -196,8 +197,8 @@ class StreamWriter:
         if kind.quality is not None:
             options["crf"] = str(kind.quality if encoding.quality is None else encoding.quality)
         if kind.preset is not None:
-            options["preset"] = encoding.preset or kind.preset
-        stream = self._container.add_stream(kind.encoder, rate=encoding.rate or Fraction(25), options=options)
+            options["preset"] = kind.preset if encoding.preset is None else str(encoding.preset)
+        stream = self._container.add_stream(kind.encoder, rate=encoding.rate or Fraction(USUAL_RATE), options=options)
         assert isinstance(stream, av.VideoStream)  # all of CODECS encode pictures
         context, (right, below) = stream.codec_context, encoding.padding
         context.width, context.height = encoding.size[0] + right, encoding.size[1] + below

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 
@@ -76,28 +77,34 @@ def read_turn(matrix: bytes) -> Turn | None:
 
 @dataclass
 class Damage:
-    """What could not be read, counted while the frames go by; `since` is the first place, in seconds."""
+    """What could not be read as it is, counted while the frames go by; `since` is the first damage, in seconds."""
 
     packets: int = 0
+    pictures: int = 0
     corrupt: int = 0
     backwards: int = 0
     since: float | None = None
     ended: str | None = None
+    interlaced: int = 0
 
     def say(self) -> list[str]:
-        """A sentence for each kind of damage."""
+        """A sentence for each kind."""
         where = "" if self.since is None else f" (first near {self.since:.2f} s)"
         found = []
         if self.packets:
             found.append(
                 f"{self.packets} damaged packet(s) could not be decoded{where}; the frame before is shown longer there."
             )
+        if self.pictures:
+            found.append(f"{self.pictures} picture(s) could not be read{where}; the one before is shown longer there.")
         if self.corrupt:
             found.append(f"{self.corrupt} frame(s) are damaged{where}; they were upscaled as the decoder mended them.")
         if self.backwards:
             found.append(f"{self.backwards} time stamp(s) ran backwards and were moved.")
         if self.ended:
             found.append(f"The clip could not be read to its end: {self.ended}.")
+        if self.interlaced:
+            found.append("The clip is interlaced: its fields were merged by bwdif, one frame for two fields.")
         return found
 
 
@@ -112,7 +119,11 @@ def check_span(start: float | None, duration: float | None) -> None:
     Raises:
         ConfigError: a start below 0, a duration of 0 or less, or no numbers.
     """
-    if start is not None and not 0 <= start < 1e9:
+    if start is not None and not (_is_number(start) and 0 <= start < 1e9):
         raise ConfigError(f"start is {start!r}; it must be a number of seconds from 0 on.")
-    if duration is not None and not 0 < duration < 1e9:
+    if duration is not None and not (_is_number(duration) and 0 < duration < 1e9):
         raise ConfigError(f"duration is {duration!r}; it must be a number of seconds above 0.")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from ..errors import ConfigError, VideoError
 from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..upscaling.options import output_size
-from ..upscaling.setup import Networks
+from ..upscaling.setup import Networks, prepare
 from ..upscaling.upscale import upscale
 from .clip import Clip
 from .copying import plan_copies
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
 from .frames import Facts
-from .names import is_pattern, name_companion, name_picture
+from .names import exists, is_pattern, name_companion, name_picture, numbered
 from .sequences import PictureSequence
 
 FORMAT = 3  # of the parts folder and of what decides the frames; another number starts again
@@ -60,7 +61,7 @@ class Request:
     fps: float | None = None
     codec: str | None = None
     quality: int | None = None
-    preset: str | None = None
+    preset: str | int | None = None
     temporal: str = "auto"
     mask: bool = False
     drift: bool = False
@@ -124,16 +125,13 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     Raises:
         VideoError, ConfigError: see `upscale_video`.
     """
-    if request.temporal not in TEMPORAL:
-        raise ConfigError(f"temporal is {request.temporal!r}; it must be one of {', '.join(TEMPORAL)}.")
-    if request.segment is not None and request.segment < 1:
-        raise ConfigError(f"segment is {request.segment!r}; it must be a number of frames from 1 on.")
-    if request.companions and model.guide is None:
-        raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
+    _check_options(model, request)
     names = {"main": request.target} | {kind: name_companion(request.target, kind) for kind in request.companions}
     for name in names.values():
         _check_target(name, request.source, overwrite)
     source = open_source(request.source, request.start, request.duration, request.fps)
+    if isinstance(source, PictureSequence):
+        _keep_sources(source, names.values())
     facts = source.facts
     if facts.size[0] * facts.size[1] > request.max_pixels:
         raise VideoError(
@@ -192,6 +190,19 @@ def describe_job(model: Networks, job: Job) -> dict:
     }
 
 
+def _check_options(model: Networks, request: Request) -> None:
+    """Refuse what is impossible whatever the clip is."""
+    if request.temporal not in TEMPORAL:
+        raise ConfigError(f"temporal is {request.temporal!r}; it must be one of {', '.join(TEMPORAL)}.")
+    if request.segment is not None and (not isinstance(request.segment, int) or request.segment < 1):
+        raise ConfigError(f"segment is {request.segment!r}; it must be a number of frames from 1 on.")
+    if not isinstance(request.max_pixels, int):
+        raise ConfigError(f"max_pixels is {request.max_pixels!r}; it must be a number of pixels.")
+    if request.companions and model.guide is None:
+        raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
+    prepare(model, request.outscale, segment=bool(request.companions), **request.picture)
+
+
 def _encoding(track: str, codec: str, facts: Facts, size: tuple[int, int], request: Request) -> Encoding:
     encoding = Encoding(
         codec, size, facts.time_base, facts.rate, facts.colors.encoded(), facts.aspect, facts.deep,
@@ -217,13 +228,22 @@ def _say_changes(encoding: Encoding, facts: Facts) -> list[str]:
 
 
 def _check_target(target: Path, source: Path, overwrite: bool) -> None:
-    first = name_picture(target, 1) if is_pattern(target) else target
     if target.resolve() == source.resolve():
         raise VideoError(f"the result would replace its source, {source}. Give another name.")
-    if first.exists() and not overwrite and not target.with_name(target.name + ".parts").exists():
-        raise VideoError(f"{first} exists and is kept. Choose another name, or allow overwriting.")
+    if exists(target) and not overwrite and not target.with_name(target.name + ".parts").exists():
+        raise VideoError(f"{target} exists and is kept. Choose another name, or allow overwriting.")
     if target.parent.exists():
-        check_target(first, overwrite=True)
+        check_target(name_picture(target, 1) if is_pattern(target) else target, overwrite=True)
+
+
+def _keep_sources(source: PictureSequence, targets: Iterable[Path]) -> None:
+    """Refuse results that would be written over their source, or be taken for it by the next run."""
+    sources = {file.resolve() for _, file in source.files}
+    for target in filter(is_pattern, targets):
+        if source.path.is_dir() and target.parent.resolve() == source.path.resolve():
+            raise VideoError(f"the results would lie among their sources in {source.path}. Give another folder.")
+        if sources & {file.resolve() for _, file in numbered(target)}:
+            raise VideoError(f"the results would replace their sources, {source.path}. Give another folder or name.")
 
 
 def _fingerprint(model: Networks, denoise: float) -> str:

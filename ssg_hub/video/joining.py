@@ -11,8 +11,10 @@ from av.stream import Disposition
 from ..errors import VideoError
 from .clip import Clip
 from .copying import add_copy, copied, kept_chapters, kept_tags
+from .decoding import USUAL_RATE
 from .encoding import Encoding
-from .parts import Segment, explained, whole_file
+from .job import Output
+from .parts import Parts, explained, whole_file
 
 # What MP4's own list of tags has a place for; others need QuickTime's.
 USUAL_TAGS = {
@@ -22,18 +24,14 @@ USUAL_TAGS = {
 USUAL_CLOCK, FASTEST_CLOCK = 48000, 200000  # units a second of an MP4's own clock
 
 
-def join(
-    target: Path, muxer: str, encoding: Encoding, segments: list[Segment], files: list[Path], track: str, clip, copies
-) -> int:
-    """Write the finished file, whole or not at all.
+def join(output: Output, parts: Parts, clip: Clip | None, copies: dict[int, str | None]) -> int:
+    """Write a finished file, whole or not at all.
 
     Args:
-        target: its name.
-        muxer: its container.
-        encoding: of the track.
-        segments, files: the finished segments and where the track's streams are kept.
-        track: the track's name in `Segment.stamps`.
-        clip: the source whose streams `copies` (as `plan_copies` gives them) and metadata go along; None for neither.
+        output: which one; with an encoding.
+        parts: its finished segments.
+        clip: the source whose metadata and streams go along; None for neither.
+        copies: which of its streams, as `plan_copies` gives them.
 
     Returns:
         How many packets of the copied streams were too damaged to be kept.
@@ -41,15 +39,18 @@ def join(
     Raises:
         VideoError: it cannot be written, or a segment is damaged.
     """
-    stamps = [stamp for segment in segments for stamp in segment.stamps[track]]
-    with explained(target), whole_file(target) as file:
+    encoding = output.encoding
+    assert encoding is not None  # else they are pictures, which are there already
+    files = [parts.place(segment.number, output.track) for segment in parts.segments]
+    stamps = [stamp for segment in parts.segments for stamp in segment.stamps[output.track]]
+    with explained(output.path), whole_file(output.path) as file:
         # A second handle: MP4 with its index in front is written by reading back what was written.
-        options = _mp4_options(encoding, clip, copies) if muxer in ("mp4", "mov") else {}
-        out = av.open(file.name, "w", format=muxer, options=options)
+        options = _mp4_options(encoding, clip, copies) if output.muxer in ("mp4", "mov") else {}
+        out = av.open(file.name, "w", format=output.muxer, options=options)
         with av.open(str(files[0])) as first:
             video = out.add_stream_from_template(first.streams.video[0], opaque=True)
-        video.time_base, video.codec_context.framerate = encoding.time_base, encoding.rate or Fraction(25)
-        packets = stamped(read_packets(files, video), stamps, segments[-1].end, encoding.time_base)
+        video.time_base, video.codec_context.framerate = encoding.time_base, encoding.rate or Fraction(USUAL_RATE)
+        packets = stamped(read_packets(files, video), stamps, parts.segments[-1].end, encoding.time_base)
         lost = 0
         if clip is None:
             for packet in packets:

@@ -17,8 +17,24 @@ def is_clip(path: Path) -> bool:
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a name stands for numbered pictures."""
-    return NUMBER.search(path.name) is not None
+    """Whether a name stands for numbered pictures; a clip may be called 50%discount.mp4."""
+    return NUMBER.search(path.name) is not None and not is_clip(path)
+
+
+def numbered(pattern: Path) -> list[tuple[int, Path]]:
+    """The files that a pattern stands for and their numbers, in order."""
+    number = NUMBER.search(pattern.name)
+    assert number is not None  # as `is_pattern` says
+    before, after = re.escape(pattern.name[: number.start()]), re.escape(pattern.name[number.end() :])
+    digits = f"\\d{{{int(number[2])},}}" if number[1] and number[2] else r"\d+"
+    wanted = re.compile(f"{before}({digits}){after}")
+    files = list(pattern.parent.iterdir()) if pattern.parent.is_dir() else []
+    return sorted((int(match[1]), file) for file in files if (match := wanted.fullmatch(file.name)))
+
+
+def exists(target: Path) -> bool:
+    """Whether a result is there: the file, or any picture of a pattern."""
+    return bool(numbered(target)) if is_pattern(target) else target.exists()
 
 
 def name_picture(pattern: Path, number: int) -> Path:

@@ -8,6 +8,7 @@ NUMBER.json is written last: a segment without it does not count and is made aga
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 from ..errors import VideoError
 
 REQUEST = "request.json"
+OURS = re.compile(r"lock|request\.json|\d{5,}\.(json|npz|\w+\.mp4)|\..*")  # hidden: what was being written
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,13 @@ class Parts:
         segments: those that are finished, in order, without a gap.
 
     Raises:
-        VideoError: another request left its segments there, another process works there, or it cannot be written.
+        VideoError: another request left its segments there, another process works there, the folder is someone's own,
+            or it cannot be written.
     """
 
     def __init__(self, target: Path, request: dict, overwrite: bool = False):
-        self.folder = target.with_name(target.name + ".parts")
+        # Absolute: FFmpeg takes what comes before a colon for a protocol.
+        self.folder = Path(os.path.abspath(target.with_name(target.name + ".parts")))
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
@@ -135,6 +139,11 @@ class Parts:
         return lock
 
     def _settle_request(self, request: dict, overwrite: bool) -> None:
+        if foreign := sorted(file.name for file in self.folder.iterdir() if not OURS.fullmatch(file.name)):
+            raise VideoError(
+                f"{self.folder} is where an interrupted run keeps its work, and it holds {foreign[0]}, which no run "
+                "made. Move that away, or give the result another name."
+            )
         place = self.folder / REQUEST
         try:
             former = json.loads(place.read_text())
@@ -170,7 +179,7 @@ class Parts:
 @contextmanager
 def whole_file(place: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name when it is complete and on the disk, or not at all."""
-    partial = place.with_name(f".{place.name}.tmp")
+    partial = Path(os.path.abspath(place.with_name(f".{place.name}.tmp")))
     try:
         with open(partial, "wb") as file:
             yield file

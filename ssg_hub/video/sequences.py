@@ -1,22 +1,24 @@
 """Numbered pictures as a clip: a folder or a pattern such as frames/%05d.png, read and written one by one."""
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ConfigError, ImageError, VideoError
 from ..images.formats import READ, list_pictures
-from ..images.reading import read_picture
+from ..images.picture import Picture
+from ..images.reading import read_picture, read_size
 from .colors import BT709, FULL, RGB, Colors
+from .decoding import USUAL_RATE
 from .frames import Damage, Facts, Frame, check_span, exactly
-from .names import NUMBER
-
-USUAL_RATE = 25
+from .names import numbered
 
 
 @dataclass
@@ -29,7 +31,7 @@ class PictureSequence:
         start, duration: in seconds, as for `Clip`.
 
     Raises:
-        VideoError: no picture there, or the first cannot be read.
+        VideoError: no picture there, the first cannot be read, or they are of several sizes.
         ConfigError: an impossible rate, start or duration.
     """
 
@@ -56,13 +58,14 @@ class PictureSequence:
             picture = read_picture(self.files[0][1])
         except ImageError as error:
             raise VideoError(f"the first picture cannot be read: {error}") from error
+        self._check_sizes(picture.size)
         if picture.alpha is not None:
             self.notes.append("The transparency of the pictures was left out.")
         colors = Colors(RGB, FULL, BT709, BT709)
         self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), None, picture.bits > 8, colors)
 
     def frames(self, skip: int = 0) -> Iterator[Frame]:
-        """The pictures after the first `skip` that can be read; others, and those of another size, are left out."""
+        """The pictures after the first `skip` that can be read; others are left out."""
         self.damage = Damage()
         given = 0
         for number, file in self.files:
@@ -70,13 +73,23 @@ class PictureSequence:
             try:
                 values = _as_frame(read_picture(file), self.facts)
             except ImageError:
-                self.damage.packets += 1
+                self.damage.pictures += 1
                 if self.damage.since is None:
                     self.damage.since = float(pts * self.facts.time_base)
                 continue
             given += 1
             if given > skip:
                 yield Frame(values, pts, 1)
+
+    def _check_sizes(self, size: tuple[int, int]) -> None:
+        """Refuse pictures of another size than the first, by their headers; what cannot be read is left out later."""
+        for _, file in self.files[1:]:
+            with contextlib.suppress(ImageError):
+                if (other := read_size(file)) != size:
+                    raise VideoError(
+                        f"{file} is {other[0]}x{other[1]}, and the first picture, {self.files[0][1].name}, is "
+                        f"{size[0]}x{size[1]}. A clip has frames of one size: give pictures of one."
+                    )
 
     def identity(self) -> dict:
         """Identifies these pictures."""
@@ -97,9 +110,9 @@ def check_rate(rate: Fraction | float) -> Fraction:
     return Fraction(rate).limit_denominator(1001)
 
 
-def _as_frame(picture, facts: Facts) -> np.ndarray:
+def _as_frame(picture: Picture, facts: Facts) -> np.ndarray:
     if picture.size != facts.size:
-        raise ImageError(f"{picture.size} is not the size of the first picture, {facts.size}. Give pictures of one.")
+        raise ImageError("another size than the first picture, which its header did not tell")
     values = picture.values if not picture.is_gray else np.stack([picture.values] * 3, axis=-1)
     if facts.deep and picture.bits == 8:
         return values.astype(np.uint16) * 257
@@ -114,13 +127,11 @@ def _find_pictures(path: Path) -> list[tuple[int, Path]]:
             raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(READ)}.")
         by_number = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)] for f in files]
         return list(enumerate((file for _, file in sorted(zip(by_number, files, strict=True))), start=1))
-    number = NUMBER.search(path.name)
-    before, after = re.escape(path.name[: number.start()]), re.escape(path.name[number.end() :])
-    digits = f"\\d{{{int(number[2])},}}" if number[1] and number[2] else r"\d+"
-    wanted = re.compile(f"{before}({digits}){after}")
-    folder = path.parent
-    names = [f.name for f in folder.iterdir()] if folder.is_dir() else []
-    numbered = sorted((int(match[1]), name) for name in names if (match := wanted.fullmatch(name)))
-    if not numbered:
+    found = numbered(path)
+    if not found:
         raise VideoError(f"no pictures are named like {path}. Give a pattern such as frames/%05d.png.")
-    return [(number, folder / name) for number, name in numbered]
+    if twice := next((pair for pair in pairwise(found) if pair[0][0] == pair[1][0]), None):
+        raise VideoError(
+            f"{twice[0][1].name} and {twice[1][1].name} in {path.parent} have the same number. Move one of them away."
+        )
+    return found

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..upscaling.upscale import upscale
 from .clip import Clip
 from .encoding import StreamWriter
 from .frames import Frame
-from .job import Job, Output, Request, describe_job, plan_job
+from .job import Job, Request, describe_job, plan_job
 from .joining import join
 from .names import name_picture
 from .parts import Parts, Segment, explained
@@ -120,29 +120,26 @@ class Run:
 
     def make_segment(self) -> bool:
         """Make the next segment; False when there was nothing left for it."""
-        number, count, last = len(self.parts.segments), 0, None
         reused = self.stills.reused if self.stills else 0.0
         with explained(self.parts.folder), contextlib.ExitStack() as open_streams:
-            writers: dict[str, StreamWriter] = {}
-            for frame in islice(self._frames, self.job.request.segment or SEGMENT):
-                if last is None:
-                    for output in self.job.outputs:
-                        if output.encoding:
-                            place = self.parts.place(number, output.track)
-                            writers[output.track] = open_streams.enter_context(StreamWriter(place, output.encoding))
-                pictures = self._make_frame(frame)
-                for output in self.job.outputs:
-                    if output.encoding:
-                        writers[output.track].write(as_values(pictures[output.track]), frame.pts)
-                    else:
-                        self._write_picture(output, pictures[output.track], frame, count)
-                count, last = count + 1, frame
+            frames = islice(self._frames, self.job.request.segment or SEGMENT)
+            first = next(frames, None)
+            if first is None:
+                return False
+            number = len(self.parts.segments)
+            writers = {
+                output.track: open_streams.enter_context(
+                    StreamWriter(self.parts.place(number, output.track), output.encoding)
+                )
+                for output in self.job.outputs
+                if output.encoding
+            }
+            for count, frame in enumerate(chain([first], frames), start=1):
+                self._write_frame(frame, count, writers)
                 self._tell(count)
-        if last is None:
-            return False
         stamps = {track: writer.stamps for track, writer in writers.items()}
         facts = {"reused": self.stills.reused - reused if self.stills else 0.0}
-        self.parts.commit(Segment(number, count, last.pts + last.duration, stamps, facts), self._state())
+        self.parts.commit(Segment(number, count, frame.pts + frame.duration, stamps, facts), self._state())
         return True
 
     def check(self) -> None:
@@ -171,14 +168,20 @@ class Run:
         request = self.job.request
         return upscale(self.model, values, request.outscale, segment=bool(request.companions), **request.picture)
 
-    def _write_picture(self, output: Output, picture: Picture | Image.Image, frame: Frame, count: int) -> None:
-        """Write a numbered picture, over what an interrupted run may have left."""
+    def _write_frame(self, frame: Frame, count: int, writers: dict[str, StreamWriter]) -> None:
+        """Compute the frame that is the `count`th of its segment, and hand it to each output."""
+        pictures = self._make_frame(frame)
+        for output in self.job.outputs:
+            picture = pictures[output.track]
+            if output.encoding:
+                writers[output.track].write(as_values(picture), frame.pts)
+            else:  # over what an interrupted run may have left
+                write_picture(picture, name_picture(output.path, self._number(frame, count)), overwrite=True)
+
+    def _number(self, frame: Frame, count: int) -> int:
+        """Of a picture that is written; the numbers of pictures that were read are kept, and gaps in them."""
         source = self.job.source
-        if isinstance(source, PictureSequence):
-            number = source.first_number + frame.pts  # numbers, and gaps in them, are kept
-        else:
-            number = 1 + self.parts.frames + count
-        write_picture(picture, name_picture(output.path, number), overwrite=True)
+        return source.first_number + frame.pts if isinstance(source, PictureSequence) else self.parts.frames + count
 
     def _tell(self, count: int = 0) -> None:
         done = self.parts.frames + count
@@ -218,8 +221,7 @@ def _finish(job: Job, parts: Parts) -> list[str]:
         if output.encoding is None:
             continue
         clip = job.source if output.track == "main" and isinstance(job.source, Clip) else None
-        files = [parts.place(segment.number, output.track) for segment in parts.segments]
-        lost = join(output.path, output.muxer, output.encoding, parts.segments, files, output.track, clip, job.copies)
+        lost = join(output, parts, clip, job.copies)
         if lost:
             notes.append(f"{lost} damaged packet(s) of sound or other streams could not be kept.")
     return notes

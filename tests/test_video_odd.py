@@ -1,0 +1,177 @@
+"""Odd clips and requests: names, missing time stamps, edits, fields that come and go, pictures that do not match."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("cv2")
+
+import av
+from made_clips import FRAMES, Recipe, decode, draw_frame, make_clip, probe
+from PIL import Image
+from standins import Repeat, make_model
+
+from ssg_hub.errors import VideoError
+from ssg_hub.video.clip import Clip
+from ssg_hub.video.decoding import HELD, with_stamps
+from ssg_hub.video.names import exists, is_pattern, numbered
+from ssg_hub.video.upscale_video import upscale_video
+
+TICK = 0.0011  # seconds: Matroska keeps milliseconds
+
+
+@pytest.fixture
+def model():
+    return make_model(Repeat(2))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Writes pictures {name: size} into a folder."""
+
+    def write(**sizes: tuple[int, int]) -> Path:
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        for number, (name, size) in enumerate(sizes.items()):
+            Image.fromarray(draw_frame(number, size)).save(folder / f"{name[1:]}.png")
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["20%discount.mp4", "a b 100%.mp4", "take:2.mp4", 'ü "q".mp4', "-dash.mp4"])
+def test_a_clip_may_have_any_name(name, tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a relative name is all that FFmpeg would see
+    make_clip(tmp_path, Recipe(name, "libx264", audio="aac"))
+    result = upscale_video(model, name, f"x2 {name}", outscale=2)
+    assert result.path == Path(f"x2 {name}") and len(decode(tmp_path / result.path)) == FRAMES
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"x2 {name}"}
+
+
+def test_what_ends_as_a_clip_is_no_pattern_and_a_pattern_knows_its_files(tmp_path):
+    assert not is_pattern(Path("20%discount.mp4")) and is_pattern(Path("f/%05d.png"))
+    for name in ("00007.png", "00010.png", "123456.png", "7.png", "x00001.png", "00001.png.txt"):
+        (tmp_path / name).touch()
+    assert [number for number, _ in numbered(tmp_path / "%05d.png")] == [7, 10, 123456]
+    assert exists(tmp_path / "x%d.png") and not exists(tmp_path / "y%d.png") and not exists(tmp_path / "no" / "%d.png")
+
+
+class Moment:
+    """A decoded frame as far as its time goes."""
+
+    def __init__(self, pts, duration=0):
+        self.pts, self.duration = pts, duration
+
+
+class Clock:
+    """A stream as far as its time goes: 25 frames a second, in milliseconds."""
+
+    average_rate, time_base = Fraction(25), Fraction(1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ([0, 40, 80], [0, 40, 80]),
+        ([None, None, 120, 160], [40, 80, 120, 160]),
+        ([None, None, 0, 40], [-80, -40, 0, 40]),
+        ([10, None, None, 200], [10, 50, 90, 200]),
+        ([None, None], [500, 540]),
+        ([None] * (HELD + 2), [500 + 40 * number for number in range(HELD + 2)]),
+        ([], []),
+    ],
+)
+def test_frames_without_a_time_stamp_get_the_one_they_should_have(stamps, expected):
+    frames = with_stamps([Moment(stamp) for stamp in stamps], Clock, Fraction(1, 2))
+    assert [frame.pts for frame in frames] == expected
+
+
+def test_a_bare_stream_without_any_clock_is_read(tmp_path, model):
+    source = make_clip(tmp_path, Recipe("bare.h264", "libx264", muxer="h264"))
+    result = upscale_video(model, source, tmp_path / "out.mp4", outscale=2)
+    assert result.report["frames"] == FRAMES and result.report["notes"] == []
+    assert probe(result.path)["times"] == pytest.approx([number / 25 for number in range(FRAMES)], abs=2e-6)
+
+
+def test_sound_that_was_cut_away_by_an_edit_stays_away(tmp_path, model):
+    whole, cut = make_clip(tmp_path, Recipe("whole.mp4", "libx264", audio="aac")), tmp_path / "cut.mp4"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as out:
+        copies = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                late = Fraction(3, 10) if packet.stream.type == "audio" else 0
+                packet.pts, packet.dts = (stamp - round(late / packet.time_base) for stamp in (packet.pts, packet.dts))
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+    result = upscale_video(model, cut, tmp_path / "out.mkv", outscale=2)
+    after = probe(result.path)
+    assert 0 < len(after["sounds"]) < len(probe(whole)["sounds"])
+    assert after["times"][0] - after["sound_starts"][0] <= 0.1 + 2048 / 48000  # what a decoder needs, and no more
+
+
+def test_a_clip_that_becomes_interlaced_says_so(tmp_path, model):
+    plain = make_clip(tmp_path, Recipe("plain.ts", "mpeg2video", times=tuple(range(6))))
+    options = {"flags": "+ildct+ilme", "top": "1"}
+    for name, size in (("fields.ts", (48, 32)), ("larger.ts", (64, 48))):
+        make_clip(tmp_path, Recipe(name, "mpeg2video", times=tuple(range(50, 56)), options=options, size=size))
+    mixed = tmp_path / "mixed.ts"
+    mixed.write_bytes(
+        plain.read_bytes() + (tmp_path / "fields.ts").read_bytes() + (tmp_path / "larger.ts").read_bytes()
+    )
+    expected = sum(len(decode(tmp_path / name)) for name in ("plain.ts", "fields.ts", "larger.ts"))
+    result = upscale_video(model, mixed, tmp_path / "out.mkv", outscale=2)
+    assert expected - 2 <= result.report["frames"] <= expected  # a decoder may lose one where a stream ends
+    assert any("interlaced" in note for note in result.report["notes"])
+    assert upscale_video(model, plain, tmp_path / "plain.mkv", outscale=2).report["notes"] == []
+
+
+def test_transparency_that_only_the_container_tells_of_is_said(tmp_path):
+    source = make_clip(tmp_path, Recipe("clear.webm", "libvpx-vp9", "yuva420p"))
+    assert any("transparency" in note for note in Clip(source).notes)
+
+
+def test_pictures_of_several_sizes_are_refused_before_anything_is_computed(pictures, tmp_path, model):
+    folder = pictures(_1=(24, 16), _2=(24, 16), _3=(32, 16))
+    with pytest.raises(VideoError, match=r"3\.png is 32x16.*1\.png, is 24x16"):
+        upscale_video(model, folder, tmp_path / "out.mp4", outscale=2)
+    assert model.generator.seen == [] and [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_said(pictures, tmp_path, model):
+    folder = pictures(_1=(24, 16), _2=(24, 16), _3=(24, 16))
+    (folder / "2.png").write_bytes(b"")
+    result = upscale_video(model, folder, tmp_path / "out.mkv", outscale=2)
+    assert probe(result.path)["times"] == pytest.approx([0, 0.08], abs=TICK)
+    assert "1 picture(s) could not be read (first near 0.04 s)" in result.report["notes"][0]
+
+
+def test_two_pictures_of_one_number_are_refused(pictures, tmp_path, model):
+    folder = pictures(_1=(24, 16), _01=(24, 16))
+    with pytest.raises(VideoError, match=r"01\.png and 1\.png.*same number"):
+        upscale_video(model, folder / "%d.png", tmp_path / "out.mp4", outscale=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "overwrite", "words"),
+    [
+        ("", "x%d.png", False, "among their sources"),
+        ("%d.png", "%d.png", True, "replace its source"),
+        ("%d.png", "%01d.png", True, "replace their sources"),
+        ("%d.png", "%d.png", False, "replace its source"),
+        ("%d.png", "old_%03d.png", False, "exists and is kept"),
+    ],
+)
+def test_no_picture_that_was_there_is_replaced(source, target, overwrite, words, pictures, tmp_path, model):
+    folder = pictures(_7=(24, 16), _8=(24, 16), _old_007=(24, 16))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(VideoError, match=words):
+        upscale_video(model, folder / source, folder / target, outscale=2, overwrite=overwrite)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_preset_may_be_a_number(tmp_path, model):
+    source = make_clip(tmp_path, Recipe("a.mkv", "ffv1", "yuv444p", times=(0, 1)))
+    made = upscale_video(model, source, tmp_path / "out.mp4", outscale=2, codec="av1", preset=10)
+    assert len(decode(made.path)) == 2
