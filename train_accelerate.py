@@ -26,7 +26,7 @@ from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.batches import adversarial_crops, degrade_some, source_crops, source_pair
 from ssg_hub.training.checks import check_labels
 from ssg_hub.training.config import TrainConfig, parse_config
-from ssg_hub.training.learner import Learner, prepare
+from ssg_hub.training.learner import Learner, average_norms, prepare
 from ssg_hub.training.losses import (
     PerceptualLoss,
     SourceLosses,
@@ -65,7 +65,8 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
             picture = degrade_some(hr, seed, degraded, degradation, config.scale)
             loss = segmentation_loss(learner.network(picture), label, config.void_id, weights, accelerator)
             accelerator.backward(loss)
-            stage.update(learner)
+            if stage.update(learner):
+                average_norms(learner.bare, accelerator)
         stage.losses = {"cross_entropy": loss.detach()}
         if stage.validation_due():
             stage.record_scores(score_guide(learner.bare, config))

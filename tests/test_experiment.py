@@ -19,6 +19,7 @@ from benchmarks.experiment.bootstrap import block_weights, interval, weighted_me
 from benchmarks.experiment.claims import CLAIMS, Comparison
 from benchmarks.pictures import experiment
 from ssg_hub.evaluation import metrics
+from ssg_hub.evaluation.figures import HEADINGS
 from ssg_hub.evaluation.methods import FromFolder, Result
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder, summarize
 from ssg_hub.training.config import parse_config
@@ -59,7 +60,7 @@ def differences(**changed):
     """Every comparison clearly good for the first row, but for those named FIRST_SECOND_FIGURE."""
 
     def difference(a, b, figure, variant="plain"):
-        up = rows.COLUMNS[figure][0].endswith("↑")
+        up = HEADINGS[figure].endswith("↑")
         value = changed.get(f"{a}_{b}_{figure}".replace("-", ""), changed.get(variant, 0.05))
         value = value if up else -value
         return Comparison(value, value - 0.02, value + 0.02, higher_is_better=up)

@@ -12,6 +12,14 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.evaluation import metrics
+from ssg_hub.evaluation.segmentation_metrics import (
+    boundary_f,
+    class_iou,
+    confusion_matrix,
+    drift_auroc,
+    drift_histograms,
+    mean_iou,
+)
 
 VOID = 11
 
@@ -158,22 +166,22 @@ def test_iou_by_hand():
     """Three classes, and a fourth that nobody has; the void pixel, wrong as it is, does not count."""
     labels = torch.tensor([[[0, 0, 1, VOID], [0, 1, 1, 2]]])
     prediction = torch.tensor([[[0, 1, 1, 2], [0, 1, 0, 2]]])
-    confusion = metrics.confusion_matrix(prediction, labels, 4)
+    confusion = confusion_matrix(prediction, labels, 4)
     assert confusion.tolist() == [[2, 1, 0, 0], [1, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert metrics.class_iou(confusion).tolist() == pytest.approx([2 / 4, 2 / 4, 1, math.nan], nan_ok=True)
-    assert metrics.mean_iou(confusion) == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert class_iou(confusion).tolist() == pytest.approx([2 / 4, 2 / 4, 1, math.nan], nan_ok=True)
+    assert mean_iou(confusion) == pytest.approx((0.5 + 0.5 + 1) / 3)
 
 
 def test_a_class_that_is_only_predicted_counts_as_zero():
-    confusion = metrics.confusion_matrix(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 0]]]), 3)
-    assert metrics.mean_iou(confusion) == pytest.approx((1 / 2 + 0) / 2)
+    confusion = confusion_matrix(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 0]]]), 3)
+    assert mean_iou(confusion) == pytest.approx((1 / 2 + 0) / 2)
 
 
 def test_confusion_matrix_refuses_what_cannot_be_counted():
     with pytest.raises(ConfigError, match="one shape"):
-        metrics.confusion_matrix(torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 3, dtype=torch.int64), 2)
+        confusion_matrix(torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 3, dtype=torch.int64), 2)
     with pytest.raises(ConfigError, match="0 to 1 exist"):
-        metrics.confusion_matrix(torch.full((1, 2, 2), 2), torch.zeros(1, 2, 2, dtype=torch.int64), 2)
+        confusion_matrix(torch.full((1, 2, 2), 2), torch.zeros(1, 2, 2, dtype=torch.int64), 2)
 
 
 def disk_oracle(prediction, labels, index, radius):
@@ -199,7 +207,7 @@ def test_boundary_f_equals_distances_by_scipy():
     prediction = np.roll(labels, (2, -5), (0, 1))
     tolerance = 0.02
     radius = tolerance * math.hypot(*labels.shape)
-    score = metrics.boundary_f(torch.from_numpy(prediction)[None], torch.from_numpy(labels)[None], 3, tolerance)
+    score = boundary_f(torch.from_numpy(prediction)[None], torch.from_numpy(labels)[None], 3, tolerance)
     expected = [disk_oracle(prediction, labels, index, radius) for index in range(3)]
     assert score[0].tolist() == pytest.approx(expected, abs=1e-9)
     assert 0.3 < min(expected) < max(expected) < 0.99
@@ -209,7 +217,7 @@ def test_boundary_f_by_hand():
     """An edge in a 480x360 picture: 4 px off is within 0.75 % of the diagonal (4.5 px), 6 px off is not."""
     labels = torch.zeros(1, 360, 480, dtype=torch.int64)
     labels[..., 240:] = 1
-    scores = [metrics.boundary_f(labels.roll(shift, 2)[..., 20:460], labels[..., 20:460], 3) for shift in (0, 4, 6)]
+    scores = [boundary_f(labels.roll(shift, 2)[..., 20:460], labels[..., 20:460], 3) for shift in (0, 4, 6)]
     assert [score[0, :2].tolist() for score in scores] == [[1, 1], [1, 1], [0, 0]]
     assert all(score[0, 2].isnan() for score in scores)
 
@@ -220,9 +228,9 @@ def test_boundary_f_forgives_what_is_predicted_on_void():
     prediction = labels.clone()
     labels[:, :30, :30] = VOID
     prediction[:, 10:20, 10:20] = 1
-    assert metrics.boundary_f(prediction, labels, 2)[0].tolist() == [1, 1]
+    assert boundary_f(prediction, labels, 2)[0].tolist() == [1, 1]
     prediction[:, 70:80, 10:20] = 1
-    assert (metrics.boundary_f(prediction, labels, 2)[0] < 0.9).all()
+    assert (boundary_f(prediction, labels, 2)[0] < 0.9).all()
 
 
 def test_drift_auroc_equals_the_share_of_ordered_pairs():
@@ -234,14 +242,14 @@ def test_drift_auroc_equals_the_share_of_ordered_pairs():
     positive, negative = drift[valid & wrong], drift[valid & ~wrong]
     difference = positive[:, None] - negative[None]
     expected = ((difference > 0).double() + 0.5 * (difference == 0).double()).mean().item()
-    histograms = metrics.drift_histograms(drift, wrong, valid)
-    assert metrics.drift_auroc(histograms) == pytest.approx(expected)
-    assert metrics.drift_auroc(histograms * 3) == pytest.approx(expected)
+    histograms = drift_histograms(drift, wrong, valid)
+    assert drift_auroc(histograms) == pytest.approx(expected)
+    assert drift_auroc(histograms * 3) == pytest.approx(expected)
     assert expected > 0.55
 
 
 def test_drift_auroc_of_a_perfect_and_of_a_mute_drift():
     wrong = torch.tensor([[[True, False, False, True]]])
-    assert metrics.drift_auroc(metrics.drift_histograms(wrong.float(), wrong)) == 1
-    assert metrics.drift_auroc(metrics.drift_histograms(torch.full(wrong.shape, 0.3), wrong)) == 0.5
-    assert math.isnan(metrics.drift_auroc(metrics.drift_histograms(wrong.float(), torch.zeros_like(wrong))))
+    assert drift_auroc(drift_histograms(wrong.float(), wrong)) == 1
+    assert drift_auroc(drift_histograms(torch.full(wrong.shape, 0.3), wrong)) == 0.5
+    assert math.isnan(drift_auroc(drift_histograms(wrong.float(), torch.zeros_like(wrong))))

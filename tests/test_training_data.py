@@ -1,14 +1,17 @@
 """Configuration and data of the training: typed, checked, aligned, and the same whatever the number of processes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import yaml
+from datasets import Dataset
 from PIL import Image
 from tiny_run import VOID
 
 from ssg_hub.data.crops import LabeledCrops, PairedCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
-from ssg_hub.data.tables import fingerprint, load_pairs, load_pictures
+from ssg_hub.data.tables import fingerprint, load_by_place, load_pairs, load_pictures
 from ssg_hub.errors import ConfigError
 from ssg_hub.training.config import parse_config
 
@@ -46,6 +49,8 @@ def test_values_arrive_typed(tmp_path):
         ({"discriminator_warmup_steps": 5, "adversarial_steps": 5}, "no step"),
         ({"adversarial_steps": 1, "l1_weight": 0, "perceptual_weight": 0, "adversarial_weight": 0}, "nothing"),
         ({"source_lr": "lr", "streaming": True}, "source_lr"),
+        ({"teacher_steps": 5, "guide_data": ["hr"]}, "set guide_steps or guide_model"),
+        ({"dev_lr": ["lr"]}, "dev_lr and dev_hr belong together"),
         ({"source_lr": "lr", "keep_grain": 0.5}, "keep_grain"),
         ({"lr": float("inf")}, "lr.*finite"),
         ({"guide_weight": float("nan")}, "guide_weight.*finite"),
@@ -322,6 +327,41 @@ def test_entries_of_every_kind(data, tmp_path):
     before = fingerprint("hr", data)
     Image.new("RGB", (8, 8)).save(data / "hr/images/0.png")
     assert before["pictures"] == 5 and fingerprint("hr", data) != before
+
+
+def test_a_list_chooses_from_a_table_too(data, tmp_path):
+    for name in ("0.png", "1.png", "2.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    rows = "0.png,2.png\n1.png,1.png\n2.png,0.png\n"
+    (tmp_path / "metadata.csv").write_text("image_file_name,label_file_name\n" + rows)
+    (tmp_path / "list.txt").write_text("2\n1.png\n")
+    table = load_pictures([".#list.txt"], tmp_path, labels=True)
+    pairs = [(Path(row["image"]["path"]).name, Path(row["label"]["path"]).name) for row in table]
+    assert pairs == [("1.png", "1.png"), ("2.png", "0.png")]
+    assert len(load_by_place(".#list.txt", tmp_path)) == 2
+    with pytest.raises(ConfigError, match="a list is for a folder"):
+        load_pictures(["somebody/pictures#list.txt"], tmp_path)
+
+
+def test_pictures_without_names_can_be_read_but_not_paired(monkeypatch, tmp_path):
+    """As sets of the Hub have them that were made of pictures in memory."""
+    pictures = [Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8))]
+    made = Dataset.from_dict({"image": pictures, "label": [image.convert("L") for image in pictures]})
+    monkeypatch.setattr("datasets.load_dataset", lambda name, split: made)
+    crops = LabeledCrops(load_pictures(["somebody/pictures"], tmp_path, labels=True), 8, seed=0, known_ids={0})
+    assert crops[0]["hr"].shape == (3, 8, 8)
+    crops.known_ids = {1}
+    with pytest.raises(ConfigError, match=r"label map of \(without a name\) holds the id 0"):
+        crops[0]
+    with pytest.raises(ConfigError, match="2 of the 2 pictures of somebody/pictures have no names"):
+        load_by_place("somebody/pictures", tmp_path)
+
+
+def test_two_pictures_of_one_name_are_not_paired(tmp_path):
+    for name in ("a.png", "a.webp", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    with pytest.raises(ConfigError, match="two pictures called a"):
+        load_by_place(".", tmp_path)
 
 
 @pytest.mark.parametrize(

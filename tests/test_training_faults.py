@@ -169,6 +169,20 @@ def refuse(config, error: type[SSGError], words: str, *options: str) -> None:
     assert not (config.parent / "run/checkpoints").exists()
 
 
+def test_a_run_without_a_step_is_refused(data, tmp_path):
+    refuse(write_config(tmp_path, data, adversarial_steps=0), ConfigError, "nothing would be trained")
+
+
+def test_a_tracker_that_is_not_installed_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssg_hub.training.checks.get_available_trackers", list)
+    refuse(write_config(tmp_path, data, tracker="wandb"), ConfigError, "tracker is wandb.*pip install wandb")
+
+
+def test_names_of_classes_that_are_not_the_guides_are_refused(data, tmp_path):
+    config = write_config(tmp_path, data, class_names=["road", "sky", "car"])
+    refuse(config, ConfigError, "class_names are road, sky, car, but the guide .* names its classes sky, road, car")
+
+
 def own_copy(data, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     return tmp_path / "data"

@@ -7,15 +7,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from tiny_run import random_heads, signals_kept, write_config
+from tiny_run import random_heads, signals_kept, train_here, write_config
 
 import train_accelerate
 from ssg_hub.degradation import load_degradation
 from ssg_hub.errors import SSGError
+from ssg_hub.networks.guide import Guide
 from ssg_hub.training.batches import source_pair
 from ssg_hub.training.config import TrainConfig
+from ssg_hub.training.learner import average_norms, prepare
 from ssg_hub.training.losses import SourceLosses
 from ssg_hub.training.models import first_guide, first_model
 from ssg_hub.training.run import Run
@@ -117,6 +120,51 @@ def test_accumulation_moves_both_networks_once_per_step(watch):
         ("generator", True),
         ("discriminator", True),
     ]
+
+
+def test_an_update_brings_its_own_gradient_alone_back_into_its_units(scaled):
+    """In fp16 losses are multiplied by a scale; one optimizer steps while the other still accumulates."""
+    stage = object.__new__(Stage)
+    stage.run, stage.accelerator, stage.steps, stage.step, stage.skipped_updates = None, scaled, 1, 0, 0
+    stage.config = SimpleNamespace(max_grad_norm=math.inf, max_skipped_updates=0, anneal="steps")
+    networks = [torch.nn.Linear(1, 1, bias=False) for _ in range(2)]
+    learners = prepare(scaled, *[(network, torch.optim.SGD(network.parameters(), 1.0)) for network in networks])
+    before = [network.weight.item() for network in networks]
+    for value in (1.0, 3.0):
+        with scaled.accumulate(*networks):
+            for learner in learners:
+                scaled.backward(learner.bare(torch.tensor([[value]])).sum())
+                stage.update(learner)
+    rate = 1 / 20  # of the first of twenty steps, in which it rises
+    moved = [start - network.weight.item() for start, network in zip(before, networks, strict=True)]
+    assert moved == pytest.approx([2 * rate, 2 * rate], rel=1e-3)
+
+
+@pytest.fixture
+def scaled():
+    """An accelerator with a gradient scaler, as a GPU has it in fp16; two micro-batches a step."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=True, mixed_precision="fp16", gradient_accumulation_steps=2)
+    accelerator.scaler, accelerator.native_amp = torch.amp.GradScaler("cpu", init_scale=1024.0), True
+    yield accelerator
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_batch_norms_have_the_mean_of_all_processes():
+    norm = torch.nn.BatchNorm2d(2)
+    norm.running_mean.copy_(torch.tensor([1.0, 2.0])), norm.running_var.copy_(torch.tensor([3.0, 4.0]))
+    other = torch.tensor([3.0, 2.0, 1.0, 8.0])  # of the second process, in the same order
+    two = SimpleNamespace(num_processes=2, reduce=lambda own, how: (own + other) / 2 if how == "mean" else None)
+    average_norms(torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), norm), two)
+    assert norm.running_mean.tolist() == [2, 2] and norm.running_var.tolist() == [2, 6]
+
+
+def test_the_guide_has_its_norms_averaged_after_each_update(data, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train_accelerate, "average_norms", lambda network, accelerator: seen.append(type(network)))
+    stages = {"guide_model": None, "guide_width": 8, "guide_steps": 2, "adversarial_steps": 0, "target": []}
+    train_here(write_config(tmp_path, data, gradient_accumulation=2, **stages))
+    assert seen == [Guide, Guide]
 
 
 def test_the_guide_loss_alone_moves_the_generator(watch):

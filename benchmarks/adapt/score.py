@@ -12,12 +12,13 @@ from benchmarks.adapt.places import ALL, RUNS, add_cameras, held_out, model
 from benchmarks.document import ROOT, describe_machine, markdown_table, write_section
 from benchmarks.evaluation_data import SCALE, VOID, find_shared
 from ssg_hub.evaluation.distances import find_distances
+from ssg_hub.evaluation.figures import HEADINGS, format_figure
 from ssg_hub.evaluation.methods import FromModel, bicubic
 from ssg_hub.evaluation.picture_sheet import draw_sheet
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.loading import EMBEDDED, load_guide, load_model
 
-COLUMNS = {"psnr_y": ("PSNR-Y ↑", 2), "lpips": ("LPIPS ↓", 3), "dists": ("DISTS ↓", 3), "miou": ("mIoU ↑", 3)}
+COLUMNS = ("psnr_y", "lpips", "dists", "miou")
 
 
 def add_options(parser) -> None:
@@ -27,7 +28,7 @@ def add_options(parser) -> None:
 
 
 def run(options) -> None:
-    camvid, rows = find_shared() / "data/camvid", [["camera", "", *(title for title, _ in COLUMNS.values())]]
+    camvid, rows = find_shared() / "data/camvid", [["camera", "", *(HEADINGS[figure] for figure in COLUMNS)]]
     judge = load_guide(options.judge) if options.judge else None
     distances = find_distances(str(find_shared() / "weights"))
     measures = Measures(SCALE, None, distances, judge, judge.labels if judge else [], VOID)
@@ -42,7 +43,7 @@ def run(options) -> None:
         (RUNS / f"{camera}.json").write_text(json.dumps(found.scores, indent=1))
         for name, scores in found.scores.items():
             if name in methods:
-                rows.append([camera, name, *(show(scores.get(key), digits) for key, (_, digits) in COLUMNS.items())])
+                rows.append([camera, name, *(format_figure(figure, scores.get(figure), 3) for figure in COLUMNS)])
     text = f"On: {describe_machine()}.\n\n{markdown_table(rows)}"
     print(text)
     if options.cameras == ALL and judge and options.every == 1:
@@ -63,7 +64,3 @@ def thin(folder: Path, every: int) -> Path:
 
 def is_adapted(folder: Path) -> bool:
     return (folder / "config.json").is_file()
-
-
-def show(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

@@ -14,7 +14,7 @@ from benchmarks.calibration.frames import Labelled, for_report, open_lr
 from benchmarks.document import ROOT, markdown_table, write_section
 from ssg_hub.errors import SSGError
 from ssg_hub.evaluation.calibrating import calibration_error, count_levels, reliability, risk_curves
-from ssg_hub.evaluation.metrics import drift_auroc
+from ssg_hub.evaluation.segmentation_metrics import drift_auroc
 from ssg_hub.loading import EMBEDDED, load_model
 
 SHOWN = (0.05, 0.1, 0.2)

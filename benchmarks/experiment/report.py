@@ -35,9 +35,11 @@ from benchmarks.experiment.rows import (
     Scored,
     compare,
     load_rows,
+    show,
     with_interval,
 )
 from benchmarks.experiment.why import LOSSES, build_why, gradient_shares
+from ssg_hub.evaluation.figures import HEADINGS
 
 STEPS_BEFORE = 1500  # of the second edition, whose section stays until this one can replace it
 SETTLED_BY = ("a", "b", "c")  # claims without whose rows README says nothing of this edition
@@ -141,11 +143,11 @@ def build_section(rows: dict[str, Scored], camera: str, steps: int) -> str:
 def build_essence(rows: dict[str, Scored]) -> str:
     """What README says of the experiment: how, one picture, five rows and the verdicts."""
     camera, path = CAMERAS[0], picture(CAMERAS[0], STEPS)
-    table = [["trained on", *(COLUMNS[figure][0] for figure in IN_ESSENCE)]]
+    table = [["trained on", *(HEADINGS[figure] for figure in IN_ESSENCE)]]
     for name in ESSENCE:
         if name in rows:
             mark = " (diverged)" if rows[name].diverged(camera) else ""
-            cells = (f"{rows[name].value(figure):.{COLUMNS[figure][1]}f}" for figure in IN_ESSENCE)
+            cells = (show(figure, rows[name].value(figure)) for figure in IN_ESSENCE)
             table.append([TITLES[name] + mark, *cells])
     parts = [
         "An experiment with a [protocol](docs/experiment.md) written beforehand. All rows: the same light generator\n"
@@ -199,15 +201,12 @@ def describe_cost(rows: dict[str, Scored]) -> str:
 
 def main_table(rows: dict[str, Scored], camera: str) -> str:
     """A line per row; LPIPS and mIoU with their intervals; at the end what the training had reached on dev."""
-    table = [["row", "seeds", *(heading for heading, _ in COLUMNS.values()), "LPIPS on dev"]]
+    table = [["row", "seeds", *(HEADINGS[figure] for figure in COLUMNS), "LPIPS on dev"]]
     for name, row in rows.items():
-        cells = []
-        for figure, (_, decimals) in COLUMNS.items():
-            value = row.value(figure)
-            if figure in ("lpips", "miou"):
-                cells.append(with_interval(row, figure))
-            else:
-                cells.append(f"{value:.{decimals}f}" if np.isfinite(value) else "–")
+        cells = [
+            with_interval(row, figure) if figure in ("lpips", "miou") else show(figure, row.value(figure))
+            for figure in COLUMNS
+        ]
         table.append([TITLES[name], str(row.seeds) if name in ROWS else "–", *cells, dev_cell(row, camera)])
     return markdown_table(table)
 
@@ -244,12 +243,12 @@ def stress_table(rows: dict[str, Scored]) -> str:
 
 def seeds_text(rows: dict[str, Scored]) -> str:
     """What the seeds of a row differ by, for rows that have several; empty where none has."""
-    table = [["row", "seed", "PSNR-Y ↑", "LPIPS ↓", "flat noise ↓", "boundary F ↑", "mIoU ↑", "moved", "JPEG"]]
-    figures = [(f, "plain") for f in ("psnr_y", "lpips", "flat_noise", "boundary_f")]
-    figures += [("miou", variant) for variant in VARIANTS]
+    shown = ["psnr_y", "lpips", "flat_noise", "boundary_f"]
+    table = [["row", "seed", *(HEADINGS[figure] for figure in [*shown, "miou"]), "moved", "JPEG"]]
+    figures = [*((figure, "plain") for figure in shown), *(("miou", variant) for variant in VARIANTS)]
     for name, row in rows.items():
         for seed, scored in row.by_seed.items():
-            table.append([TITLES[name], seed, *(f"{scored.value(f, v):.{COLUMNS[f][1]}f}" for f, v in figures)])
+            table.append([TITLES[name], seed, *(show(f, scored.value(f, v)) for f, v in figures)])
     return f"Rows with several seeds, one by one:\n\n{markdown_table(table)}" if len(table) > 1 else ""
 
 

@@ -12,18 +12,10 @@ from benchmarks.curves import Curve
 from benchmarks.experiment.bootstrap import block_weights, interval, weighted_mean, weighted_miou
 from benchmarks.experiment.claims import Comparison
 from benchmarks.experiment.protocol import ROWS, UNTRAINED, Training, trainings, untrained_result
+from ssg_hub.evaluation.figures import format_figure, is_better_higher
 
-COLUMNS = {  # figure -> heading, decimals
-    "psnr_y": ("PSNR-Y ↑", 2),
-    "ssim_y": ("SSIM-Y ↑", 3),
-    "lpips": ("LPIPS ↓", 3),
-    "dists": ("DISTS ↓", 3),
-    "color_drift": ("colour ΔE ↓", 2),
-    "flat_noise": ("flat noise ↓", 2),
-    "boundary_f": ("boundary F ↑", 3),
-    "miou": ("mIoU ↑", 3),
-}
-FIGURES = [name for name in COLUMNS if name != "miou"]
+COLUMNS = ("psnr_y", "ssim_y", "lpips", "dists", "color_drift", "flat_noise", "boundary_f", "miou")  # of the tables
+FIGURES = [name for name in COLUMNS if name != "miou"]  # those that are kept of each frame
 DEV = "adversarial_dev/lpips"
 CURVES = {  # tag in the logs -> title
     "adversarial/l1": "L1 on source pairs",
@@ -131,11 +123,15 @@ def compare(a: Scored, b: Scored, figure: str, variant: str = "plain") -> Compar
     """Figure of `a` minus figure of `b`, on the same draws of frames."""
     whole, draws = np.ones((1, a.frames), int), block_weights(a.frames)
     difference = [figure_draws(a, figure, variant, w) - figure_draws(b, figure, variant, w) for w in (whole, draws)]
-    return Comparison(float(difference[0][0]), *interval(difference[1]), higher_is_better=COLUMNS[figure][0][-1] == "↑")
+    return Comparison(float(difference[0][0]), *interval(difference[1]), higher_is_better=is_better_higher(figure))
 
 
 def with_interval(row: Scored, figure: str) -> str:
     """A figure over all frames with its interval, as a table shows it."""
     low, high = interval(figure_draws(row, figure, "plain", block_weights(row.frames)))
-    decimals = COLUMNS[figure][1]
-    return f"{row.value(figure):.{decimals}f} ({low:.{decimals}f}–{high:.{decimals}f})"
+    return f"{show(figure, row.value(figure))} ({show(figure, low)}–{show(figure, high)})"
+
+
+def show(figure: str, value: float) -> str:
+    """A figure's value, as all tables of the experiment have it."""
+    return format_figure(figure, value, of_shares=3)

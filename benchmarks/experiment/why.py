@@ -8,6 +8,7 @@ from benchmarks.curves import Curve
 from benchmarks.document import markdown_table
 from benchmarks.experiment.protocol import ROWS, TITLES, UNTRAINED, guides_file
 from benchmarks.experiment.rows import GRADIENT, Scored, with_interval
+from ssg_hub.evaluation.figures import HEADINGS
 
 MIXTURES = {  # share of the bank in the source pairs -> the row without guide, with guide
     "0": ("generic", "generic-guide"),
@@ -43,7 +44,7 @@ def mixture_text(rows: dict[str, Scored], camera: str) -> str:
     table = [
         [
             "share of the bank",
-            *(f"{figure}, {kind} guide" for kind in ("no", "with") for figure in ("mIoU ↑", "LPIPS ↓")),
+            *(f"{HEADINGS[figure]}, {kind} guide" for kind in ("no", "with") for figure in ("miou", "lpips")),
         ]
     ]
     found = {name: seed for name, row in rows.items() if (seed := row.seed(SEED))}

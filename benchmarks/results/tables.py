@@ -5,7 +5,7 @@ import torch
 from benchmarks.document import markdown_table
 from benchmarks.evaluation_data import PictureSet
 from benchmarks.results.measuring import COLORS, FLAT_SIDE, TIMED_SIZE, YARDSTICK, Measurements
-from ssg_hub.commands.evaluate import format_scores
+from ssg_hub.evaluation.figures import format_scores
 from ssg_hub.evaluation.scoring import REFERENCE, Evaluation
 
 FIGURES = ["psnr_y", "ssim_y", "lpips", "dists", "color_drift"]

@@ -14,6 +14,7 @@ import torch
 
 from ..errors import ConfigError
 from ..evaluation.distances import DISTANCES, VARIABLE, explain_missing, find_distances
+from ..evaluation.figures import format_scores
 from ..evaluation.methods import FromFolder, FromModel, Method, bicubic
 from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
@@ -26,20 +27,7 @@ if TYPE_CHECKING:
     from ..model import SSGModel
     from ..networks.guide import Guide
 
-__all__ = ["Measures", "add_parser", "evaluate_folder", "find_distances", "format_scores", "load_guide"]
-
-COLUMNS = {  # metric -> heading (the arrow says what is better), decimals
-    "psnr_y": ("PSNR-Y ↑", 2),
-    "ssim_y": ("SSIM-Y ↑", 4),
-    "lpips": ("LPIPS ↓", 4),
-    "dists": ("DISTS ↓", 4),
-    "color_drift": ("colour ΔE ↓", 2),
-    "miou": ("mIoU ↑", 4),
-    "boundary_f": ("boundary F ↑", 4),
-    "drift_auroc": ("drift AUROC ↑", 4),
-}
 HR_COLUMNS, LABEL_COLUMNS = ["psnr_y", "ssim_y", "lpips", "dists"], ["miou", "boundary_f", "drift_auroc"]
-ABSENT = "–"
 
 
 def add_parser(subparsers) -> None:
@@ -239,25 +227,6 @@ def _progress(state: "PartialState") -> Iterator[Callable[[int, int], None]]:
 def _choose_columns(arguments: argparse.Namespace) -> list[str]:
     columns = (HR_COLUMNS if arguments.hr else []) + ["color_drift"]
     return columns + (LABEL_COLUMNS if arguments.labels else [])
-
-
-def format_scores(scores: dict[str, dict], columns: list[str]) -> list[list[str]]:
-    """A heading row and a row per method, as texts; "–" where there is no figure.
-
-    Args:
-        scores: `Evaluation.scores`.
-        columns: keys of COLUMNS.
-    """
-    rows = [["", *(COLUMNS[column][0] for column in columns)]]
-    for name, values in scores.items():
-        rows.append([name, *(_format(values.get(column), COLUMNS[column][1]) for column in columns)])
-    return rows
-
-
-def _format(value: float | None, decimals: int) -> str:
-    if value is None or value != value:
-        return ABSENT
-    return "∞" if value == float("inf") else f"{value:.{decimals}f}"
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from itertools import compress
 from pathlib import Path
 
 from PIL import Image
@@ -72,16 +73,38 @@ def load_pairs(entries: list[str], lr_folder: str, root: Path = Path()):
     return table.add_column("lr", column).cast_column("lr", ImageColumn(decode=False))
 
 
+def load_by_place(entry: str, root: Path) -> dict[Path, dict]:
+    """The pictures of an entry, not decoded, by their place below its folder, as `list_places` has it.
+
+    Raises:
+        ConfigError: as `load_pictures`; or two pictures at one place, or some without a name.
+    """
+    cells, found = load_pictures([entry], root)["image"], {}
+    for place, cell in zip(list_places(entry, root), cells, strict=True):
+        if place in found:
+            raise ConfigError(f"{entry} has two pictures called {place}. Keep one of them.")
+        found[place] = cell
+    return found
+
+
 def list_places(entry: str, root: Path) -> list[Path]:
-    """Where each picture of an entry lies below its folder, without the ending, in the order of the table."""
+    """Where each picture of an entry lies below its folder, without the ending, in the order of the table.
+
+    Raises:
+        ConfigError: as `load_pictures`; or the entry is a set of the Hub whose pictures have no names.
+    """
     name, _, list_file = entry.partition("#")
     folder = root / name
     if folder.is_dir() and not (folder / "metadata.csv").is_file():
         places = _find_pictures(folder)
         return list((_only_listed(places, root / list_file) if list_file else places).values())
     paths = [Path(cell["path"] or "") for cell in load_pictures([entry], root)["image"]]
-    below = [path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name) for path in paths]
-    return [path.parent / path.stem for path in below]
+    if nameless := [path for path in paths if not path.name]:
+        raise ConfigError(
+            f"{len(nameless)} of the {len(paths)} pictures of {entry} have no names, by which LR and HR are paired. "
+            "Give folders of pictures with the same names."
+        )
+    return [_place_below(path, folder) for path in paths]
 
 
 def fingerprint(entry: str, root: Path = Path()) -> dict:
@@ -113,8 +136,8 @@ def open_label(cell: dict | Image.Image) -> Image.Image:
 
 
 def picture_stem(cell: dict) -> str:
-    """The name of an undecoded picture without folder and extension."""
-    return Path(cell["path"]).stem
+    """What messages call an undecoded picture: its name without folder and ending; in sets of the Hub, few have one."""
+    return Path(cell["path"] or "").stem or "(without a name)"
 
 
 def _source(cell: dict | Image.Image) -> Image.Image | bytes | str:
@@ -130,9 +153,17 @@ def _load_entry(entry: str, root: Path, labels: str | bool):
     name, _, list_file = entry.partition("#")
     folder = root / name
     if not folder.is_dir():
+        if list_file and _is_hub_id(name):
+            raise ConfigError(
+                f"{entry}: a list is for a folder, and there is none at {folder}. Leave #{list_file} out."
+            )
         return _load_from_hub(name, folder, bool(labels))
     if (folder / "metadata.csv").is_file():
         columns = _read_metadata(folder, bool(labels))
+        if list_file:
+            listed = _only_listed({path: _place_below(path, folder) for path in columns["image"]}, root / list_file)
+            kept = [path in listed for path in columns["image"]]
+            columns = {column: list(compress(paths, kept)) for column, paths in columns.items()}
     else:
         places = _find_pictures(folder)
         places = _only_listed(places, root / list_file) if list_file else places
@@ -153,6 +184,12 @@ def _find_pictures(folder: Path) -> dict[Path, Path]:
     return {path: path.relative_to(base).parent / path.stem for path in list_pictures(base)}
 
 
+def _place_below(path: Path, folder: Path) -> Path:
+    """Where a picture lies below a folder, without its ending; its name alone where it lies elsewhere."""
+    below = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
+    return below.parent / below.stem
+
+
 def _index_places(places: dict[Path, Path], where: str) -> dict[Path, Path]:
     """Place -> picture; refuses two pictures at one place."""
     index: dict[Path, Path] = {}
@@ -167,7 +204,7 @@ def _load_from_hub(name: str, folder: Path, labels: bool):
     from datasets import Image as ImageColumn
     from datasets import load_dataset
 
-    if name.count("/") != 1 or name.startswith("."):
+    if not _is_hub_id(name):
         raise ConfigError(f"no data folder at {folder}. Check the path, or set data_root.")
     try:
         table = load_dataset(name, split="train")
@@ -182,6 +219,10 @@ def _load_from_hub(name: str, folder: Path, labels: bool):
     for column in wanted:
         table = table.cast_column(column, ImageColumn(decode=False))
     return table
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith(".")
 
 
 def _read_metadata(folder: Path, labels: bool) -> dict[str, list[Path]]:

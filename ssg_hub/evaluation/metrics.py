@@ -1,7 +1,7 @@
-"""How good an SR picture is: fidelity (PSNR, SSIM), perception (LPIPS) and colour; and the segmenter's view.
+"""How good an SR picture is: fidelity (PSNR, SSIM), perception (LPIPS), colour, and noise in flat parts.
 
 Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here rounds: to get the figures of 8-bit files, round first, as
-`ssg_hub.commands.evaluate` does.
+`ssg_hub.evaluation.methods` does.
 """
 
 from pathlib import Path
@@ -13,29 +13,6 @@ from torch import Tensor, nn
 from ..errors import ImageError
 from ..images.levels import LUMA
 from ..networks.perceptual import HEADS, pick, read_tensors
-from .segmentation_metrics import (
-    boundary_f,
-    class_iou,
-    confusion_matrix,
-    drift_auroc,
-    drift_histograms,
-    mean_iou,
-)
-
-__all__ = [
-    "LPIPS",
-    "boundary_f",
-    "class_iou",
-    "color_drift",
-    "confusion_matrix",
-    "drift_auroc",
-    "drift_histograms",
-    "flat_noise",
-    "luma",
-    "mean_iou",
-    "psnr_y",
-    "ssim_y",
-]
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 D65_WHITE = (0.95047, 1.0, 1.08883)

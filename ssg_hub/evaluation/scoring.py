@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ImageError
 from ..images.reading import read_labels, read_picture
-from . import metrics
+from . import metrics, segmentation_metrics
 from .methods import Case, Method, Result, check_stems, index_pictures, round_to_bytes, to_pixels
 from .picture_sheet import Crop, choose_crop
 
@@ -170,12 +170,12 @@ def summarize(scores: list[PictureScore], labels: list[str]) -> dict:
     confusions = [score.confusion for score in scores if score.confusion is not None]
     if confusions:
         total = torch.stack(confusions).sum(0)
-        summary["miou"] = metrics.mean_iou(total)
-        iou = metrics.class_iou(total).tolist()
+        summary["miou"] = segmentation_metrics.mean_iou(total)
+        iou = segmentation_metrics.class_iou(total).tolist()
         summary["iou"] = {label: None if value != value else value for label, value in zip(labels, iou, strict=True)}
     histograms = [score.drift for score in scores if score.drift is not None]
     if histograms:
-        summary["drift_auroc"] = metrics.drift_auroc(torch.stack(histograms).sum(0))
+        summary["drift_auroc"] = segmentation_metrics.drift_auroc(torch.stack(histograms).sum(0))
     return summary
 
 
@@ -221,7 +221,7 @@ def _score_result(
         if result.drift is not None:
             wrong = torch.from_numpy(result.classes.astype(np.int64))[None] != labels
             valid = (labels >= 0) & (labels < len(measures.labels))
-            score.drift = metrics.drift_histograms(torch.from_numpy(result.drift)[None], wrong, valid)
+            score.drift = segmentation_metrics.drift_histograms(torch.from_numpy(result.drift)[None], wrong, valid)
     return score
 
 
@@ -248,8 +248,8 @@ def _judge(score: PictureScore, pixels: np.ndarray, labels: Tensor, measures: Me
     logits = measures.judge(_to_batch(pixels).to(device)).float().cpu()
     logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
     prediction, classes = logits.argmax(1), len(measures.labels)
-    score.confusion = metrics.confusion_matrix(prediction, labels, classes)
-    score.values["boundary_f"] = metrics.boundary_f(prediction, labels, classes).nanmean().item()
+    score.confusion = segmentation_metrics.confusion_matrix(prediction, labels, classes)
+    score.values["boundary_f"] = segmentation_metrics.boundary_f(prediction, labels, classes).nanmean().item()
 
 
 def _to_batch(pixels: np.ndarray) -> Tensor:

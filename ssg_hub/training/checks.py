@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from accelerate.tracking import get_available_trackers
 
 from ..data.crops import check_label
 from ..data.streams import load_stream
@@ -14,6 +15,23 @@ from ..networks.perceptual import read_tensors
 from .config import TrainConfig
 
 CHECKED_LABELS = 200  # of each table; the others are checked when they are read
+
+
+def check_request(config: TrainConfig) -> None:
+    """Refuse a run that would train nothing, or whose logs would go nowhere.
+
+    Raises:
+        ConfigError: every stage has 0 steps, or the tracker is not installed.
+    """
+    if not (config.guide_steps or config.teacher_steps or config.warmup_steps or config.adversarial_steps):
+        raise ConfigError(
+            "nothing would be trained: guide_steps, teacher_steps, warmup_steps and adversarial_steps are all 0. "
+            "Set one of them."
+        )
+    if config.tracker not in {"none", *(tracker.value for tracker in get_available_trackers())}:
+        raise ConfigError(
+            f"tracker is {config.tracker}, which is not installed: pip install {config.tracker}, or set tracker: none."
+        )
 
 
 def check_inputs(config: TrainConfig) -> dict[str, dict]:

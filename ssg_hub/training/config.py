@@ -161,6 +161,10 @@ class TrainConfig(BaseModel):
             raise ValueError("guide_feature_weight and discriminator: semantic need guide_steps or guide_model")
         if (self.teacher_steps or self.guide == "joint") and not self.guide_data:
             raise ValueError("teacher_steps and guide: joint need guide_data, HR pictures with labels")
+        if self.teacher_steps and not has_guide:
+            raise ValueError("teacher_steps fine-tunes a copy of the guide: set guide_steps or guide_model")
+        if bool(self.dev_lr) != bool(self.dev_hr):
+            raise ValueError("dev_lr and dev_hr belong together, LR pictures and their HR: set both or neither")
         if self.target_crop % self.scale:
             raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
         if self.discriminator_warmup_steps and not self.adversarial_weight:

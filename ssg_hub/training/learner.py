@@ -1,4 +1,4 @@
-"""A network under training, with its optimizer."""
+"""A network under training, with its optimizer, and what the processes that train it must have in common."""
 
 from dataclasses import dataclass
 
@@ -34,3 +34,21 @@ def prepare(accelerator: Accelerator, *pairs: tuple[nn.Module, torch.optim.Optim
     prepared = accelerator.prepare(*networks, *optimizers)
     wrapped = zip(prepared[: len(pairs)], prepared[len(pairs) :], rates, strict=True)
     return [Learner(network, accelerator.unwrap_model(network), *rest) for network, *rest in wrapped]
+
+
+@torch.no_grad()
+def average_norms(network: nn.Module, accelerator: Accelerator) -> None:
+    """Give all processes the mean of their batch norms' running statistics; to be asked by all of them.
+
+    DDP shares gradients alone. Each process' statistics are of its own pictures, and a checkpoint holds those of the
+    first: without this, every process would read on with another network, and a resumed run with other ones again.
+    """
+    if accelerator.num_processes == 1:
+        return
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    kept = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var) if tensor is not None]
+    if not kept:
+        return
+    means = accelerator.reduce(torch.cat([tensor.float() for tensor in kept]), "mean")
+    for tensor, mean in zip(kept, means.split([len(tensor) for tensor in kept]), strict=True):
+        tensor.copy_(mean)

@@ -20,11 +20,25 @@ log = logging.getLogger("train")
 
 
 def first_guide(config: TrainConfig) -> Guide | None:
-    """The guide as a run begins with it: loaded, new, or None where the config has no use for one."""
+    """The guide as a run begins with it: loaded, new, or None where the config has no use for one.
+
+    Raises:
+        ConfigError: `class_names` are not those of `guide_model`, so that label maps would be misread.
+        CheckpointError, HubError: as `load_guide`; or a `guide_backbone` that is damaged or does not fit.
+    """
     if not (config.guide_model or config.guide_steps):
         return None
     guide = load_guide(config.guide_model) if config.guide_model else new_guide(config)
+    if config.class_names and config.class_names != guide.labels:
+        raise ConfigError(
+            f"class_names are {_shorten(config.class_names)}, but the guide {config.guide_model} names its classes "
+            f"{_shorten(guide.labels)}. Leave class_names out, and give label maps with the guide's ids."
+        )
     return guide.requires_grad_(False)
+
+
+def _shorten(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f", … ({len(names)})" if len(names) > 5 else "")
 
 
 def new_guide(config: TrainConfig) -> Guide:

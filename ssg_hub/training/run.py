@@ -23,7 +23,7 @@ from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
 from ..meeting import meet
-from .checks import check_inputs
+from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
 
@@ -63,12 +63,14 @@ class Run:
         ended_early: whether `max_minutes` ended a stage, so that no other stage begins.
 
     Raises:
-        ConfigError: the output folder holds another run and `resume` is not set, `resume` names no checkpoint of this
-            run, inputs are missing, or the processes do not meet.
+        ConfigError: nothing would be trained, the tracker is not installed, the output folder holds another run and
+            `resume` is not set, `resume` names no checkpoint of this run, inputs are missing, or the processes do not
+            meet.
     """
 
     def __init__(self, config: TrainConfig):
         self.config, self._began = config, time.monotonic()
+        check_request(config)
         self.accelerator = meet(lambda timeout: _accelerator(config, timeout))
         _check_processes(self.accelerator)
         level = logging.INFO if self.accelerator.is_main_process else logging.ERROR

@@ -155,7 +155,7 @@ class Stage:
         optimizer = learner.optimizer
         for group in optimizer.param_groups:
             group["lr"] = self._learning_rate(learner)
-        norm = self.accelerator.clip_grad_norm_(learner.network.parameters(), self.config.max_grad_norm)
+        norm = self._clip(learner)
         finite = bool(torch.isfinite(norm))
         if finite or self.accelerator.scaler is not None:  # the fp16 scaler must see what is not finite
             optimizer.step()
@@ -169,6 +169,16 @@ class Stage:
                 f"{self.step}. Lower the learning rate, or use bf16 or fp32; continue from an earlier checkpoint."
             )
         return False
+
+    def _clip(self, learner: Learner) -> Tensor:
+        """Clip a network's gradient to `max_grad_norm`, once it is back in its own units; returns the norm before."""
+        parameters, limit = learner.network.parameters(), self.config.max_grad_norm
+        if self.accelerator.scaler is None:
+            return self.accelerator.clip_grad_norm_(parameters, limit)
+        # Accelerate's clipping divides the gradients of all optimizers by the scale, also what the other networks have
+        # accumulated so far: their next micro-batch would outweigh it by the scale.
+        self.accelerator.unscale_gradients(learner.optimizer)
+        return nn.utils.clip_grad_norm_(parameters, limit)
 
     def _learning_rate(self, learner: Learner, warm_steps: int = 20) -> float:
         """Linear warm-up, then a half cosine to 1 % of the peak: by step and progress alone, so nothing to resume."""

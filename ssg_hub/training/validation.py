@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 from PIL import Image
 from torch import Tensor, nn
 
-from ..data.tables import list_places, load_pictures, open_cell, open_label, picture_stem
+from ..data.tables import load_by_place, load_pictures, open_cell, open_label, picture_stem
 from ..errors import ConfigError, ImageError
 from ..evaluation.metrics import LPIPS, psnr_y, ssim_y
 from ..evaluation.segmentation_metrics import class_iou, confusion_matrix, mean_iou
@@ -46,19 +46,16 @@ class DevSet:
         pairs: [(camera, LR cell, HR cell)]; empty without `dev_lr` and `dev_hr`.
 
     Raises:
-        ConfigError: an LR picture without an HR picture of the same name, or of another size, or an unreadable one.
+        ConfigError: an LR picture without an HR picture of the same name, or of another size, or an unreadable one;
+            two pictures of one name.
     """
 
     def __init__(self, config: TrainConfig):
         self.pairs, self.scale = [], config.scale
         if config.dev_lr and config.dev_hr:
-            root = config.data_root
-            hr_cells = load_pictures([config.dev_hr], root)["image"]
-            hr = dict(zip(list_places(config.dev_hr, root), hr_cells, strict=True))
-            for entry in config.dev_lr:
-                camera = Path(entry.partition("#")[0]).name
-                cells = load_pictures([entry], root)["image"]
-                for place, cell in zip(list_places(entry, root), cells, strict=True):
+            hr = load_by_place(config.dev_hr, config.data_root)
+            for camera, entry in zip(name_cameras(config.dev_lr), config.dev_lr, strict=True):
+                for place, cell in load_by_place(entry, config.data_root).items():
                     if place not in hr:
                         raise ConfigError(f"dev_lr {entry} has {place}, but dev_hr has no picture of that name.")
                     self._check_pair(cell, hr[place])
@@ -127,6 +124,16 @@ class DevSet:
             drift = ((before - after).abs().sum(0) / 2 * 255).byte().numpy()  # total variation distance
             panels.append(np.repeat(drift[..., None], 3, axis=2))
         return np.concatenate(panels, axis=1)
+
+
+def name_cameras(entries: list[str]) -> list[str]:
+    """What each entry of `dev_lr` is called in the scores: its folder's name, or all of it where two have that name.
+
+    >>> name_cameras(["lr/phone", "lr/noisy#list.txt"]), name_cameras(["phone/lr", "noisy/lr"])
+    (['phone', 'noisy'], ['phone/lr', 'noisy/lr'])
+    """
+    names = [Path(entry.partition("#")[0]).name for entry in entries]
+    return [name if names.count(name) == 1 else entry for name, entry in zip(names, entries, strict=True)]
 
 
 def _upscale(generator: nn.Module, lr: Tensor) -> Tensor:
