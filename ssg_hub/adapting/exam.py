@@ -13,9 +13,11 @@ from ..evaluation.metrics import color_drift, flat_noise
 from ..networks.guide import Guide
 from ..networks.registry import Generator
 from ..training.losses import pseudo_labels
+from .inspection import measure_detail
 from .materials import Materials, read_pieces
 
 MARGIN = 1.0  # points by which the sum must fall
+SOFTENING = 1.0  # dB; a model whose SR of the user's pictures lacks so much more detail is refused, whatever its sum
 COLORS = (
     (0, 0, 0),
     (64, 64, 64),
@@ -51,6 +53,7 @@ FIGURES = {
     "dists": Figure("DISTS", 100, 3),
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
+    "softness": Figure("detail that SR of your pictures lacks, dB", 2, 1),
     "disagreement": Figure("guide and teacher disagree, % of pixels", 0.25, 1),
     "constants": Figure(f"one-colour pictures, levels off beyond {ALLOWED:g}", 0.25, 1),
 }
@@ -58,6 +61,10 @@ FIGURES = {
 
 class Exam:
     """Held-back pictures, and what they are measured with.
+
+    The pairs are made by the bank, so they do not show what the bank has missed; a model may become better on them by
+    undoing what the camera does not do, or by smoothing away what it does. That shows in the detail of SR of the
+    user's own pictures, which is held against that of sharp photographs.
 
     Args:
         materials: with pairs and the user's own held-back pieces.
@@ -68,6 +75,7 @@ class Exam:
     def __init__(self, materials: Materials, distances: Mapping[str, nn.Module], teacher: Guide | None):
         self.lr, self.hr = (read_pieces(folder) for folder in materials.pairs)
         self.own, self.distances, self.teacher = read_pieces(materials.own), distances, teacher
+        self.sharp = measure_detail([_to_pixels(hr) for hr in self.hr])
 
     @torch.inference_mode()
     def sit(self, generator: Generator) -> dict[str, float]:
@@ -85,9 +93,11 @@ class Exam:
                 note(name, distance(sr, hr))
             note("color", color_drift(sr, hr))
             note("flat_noise", flat_noise(sr, hr))
+        own = []
         for lr in self.own:
             lr = lr.to(device)
             sr = _upscale(generator, lr)
+            own.append(_to_pixels(sr))
             note("color", color_drift(sr, lr))
             note("flat_noise", flat_noise(sr, _smooth(lr, scale)))
             if self.teacher is not None:
@@ -95,6 +105,7 @@ class Exam:
         sure = found.pop("sure", [])
         if sure and np.mean(sure) < LEAST_SURE:
             found.pop("disagreement", None)
+        found["softness"] = [max(0.0, self.sharp - measure_detail(own))]
         found["constants"] = [max(0.0, _worst_constant(generator, device) - ALLOWED)]
         return {name: float(np.mean(found[name])) for name in FIGURES if name in found}
 
@@ -109,8 +120,25 @@ def count_points(before: Mapping[str, float], after: Mapping[str, float]) -> dic
 
 
 def is_better(points: Mapping[str, float]) -> bool:
-    """Whether the sum of the points reaches the margin."""
-    return sum(points.values()) >= MARGIN
+    """Whether the sum of the points reaches the margin, and SR of the user's own pictures did not become softer."""
+    return sum(points.values()) >= MARGIN and not softens(points)
+
+
+def softens(points: Mapping[str, float]) -> bool:
+    """Whether SR of the user's own pictures lost more detail than is allowed."""
+    return points.get("softness", 0.0) < -SOFTENING * FIGURES["softness"].points
+
+
+def tell_refusal(points: Mapping[str, float]) -> str:
+    """Why weights with these points are not handed over, as the end of a sentence."""
+    if softens(points):
+        lost = -points["softness"] / FIGURES["softness"].points
+        return f"but SR of your own pictures lost {lost:.1f} dB of detail, and {SOFTENING:g} are allowed"
+    return f"and {MARGIN:g} are needed"
+
+
+def _to_pixels(batch: Tensor) -> np.ndarray:
+    return (batch[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _upscale(generator: Generator, lr: Tensor) -> Tensor:
