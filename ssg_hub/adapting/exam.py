@@ -17,7 +17,7 @@ from .inspection import measure_detail
 from .materials import Materials, read_pieces
 
 MARGIN = 1.0  # points by which the sum must fall
-SOFTENING = 1.0  # dB; a model whose SR of the user's pictures lacks so much more detail is refused, whatever its sum
+SOFTENING = 3.0  # dB of detail; what takes more of it from the user's pictures alone is refused, whatever its sum
 COLORS = (
     (0, 0, 0),
     (64, 64, 64),
@@ -41,11 +41,13 @@ class Figure:
         title: for people.
         points: what one unit of it counts in the sum.
         decimals: that are shown.
+        gains: whether it can add to the sum; if not, it only takes away.
     """
 
     title: str
     points: float
     decimals: int
+    gains: bool = True
 
 
 FIGURES = {
@@ -53,7 +55,7 @@ FIGURES = {
     "dists": Figure("DISTS", 100, 3),
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
-    "softness": Figure("detail that SR of your pictures lacks, dB", 2, 1),
+    "softness": Figure("SR of your pictures softer than of made ones, dB", 5, 1, gains=False),
     "disagreement": Figure("guide and teacher disagree, % of pixels", 0.25, 1),
     "constants": Figure(f"one-colour pictures, levels off beyond {ALLOWED:g}", 0.25, 1),
 }
@@ -62,9 +64,9 @@ FIGURES = {
 class Exam:
     """Held-back pictures, and what they are measured with.
 
-    The pairs are made by the bank, so they do not show what the bank has missed; a model may become better on them by
-    undoing what the camera does not do, or by smoothing away what it does. That shows in the detail of SR of the
-    user's own pictures, which is held against that of sharp photographs.
+    The pairs are made by the bank, so they do not show what the bank has missed: a model may learn to smooth away what
+    the camera does and the bank does not. Then SR of the user's own pictures loses more detail than SR of the pairs,
+    where the distances tell whether a loss is one.
 
     Args:
         materials: with pairs and the user's own held-back pieces.
@@ -75,7 +77,6 @@ class Exam:
     def __init__(self, materials: Materials, distances: Mapping[str, nn.Module], teacher: Guide | None):
         self.lr, self.hr = (read_pieces(folder) for folder in materials.pairs)
         self.own, self.distances, self.teacher = read_pieces(materials.own), distances, teacher
-        self.sharp = measure_detail([_to_pixels(hr) for hr in self.hr])
 
     @torch.inference_mode()
     def sit(self, generator: Generator) -> dict[str, float]:
@@ -86,14 +87,15 @@ class Exam:
         def note(name: str, value: Tensor | float) -> None:
             found.setdefault(name, []).append(float(value))
 
+        made, own = [], []
         for lr, hr in zip(self.lr, self.hr, strict=True):
             sr = _upscale(generator, lr.to(device))
+            made.append(_to_pixels(sr))
             hr = hr.to(device)[..., : sr.shape[-2], : sr.shape[-1]]
             for name, distance in self.distances.items():
                 note(name, distance(sr, hr))
             note("color", color_drift(sr, hr))
             note("flat_noise", flat_noise(sr, hr))
-        own = []
         for lr in self.own:
             lr = lr.to(device)
             sr = _upscale(generator, lr)
@@ -105,27 +107,26 @@ class Exam:
         sure = found.pop("sure", [])
         if sure and np.mean(sure) < LEAST_SURE:
             found.pop("disagreement", None)
-        found["softness"] = [max(0.0, self.sharp - measure_detail(own))]
+        found["softness"] = [measure_detail(made) - measure_detail(own)]
         found["constants"] = [max(0.0, _worst_constant(generator, device) - ALLOWED)]
         return {name: float(np.mean(found[name])) for name in FIGURES if name in found}
 
 
 def count_points(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What each figure adds to the sum: positive where it has become better."""
+    gains = {name: before[name] - after[name] for name in FIGURES if name in before and name in after}
     return {
-        name: FIGURES[name].points * (before[name] - after[name])
-        for name in FIGURES
-        if name in before and name in after
+        name: FIGURES[name].points * (gain if FIGURES[name].gains else min(gain, 0.0)) for name, gain in gains.items()
     }
 
 
 def is_better(points: Mapping[str, float]) -> bool:
-    """Whether the sum of the points reaches the margin, and SR of the user's own pictures did not become softer."""
+    """Whether the sum of the points reaches the margin, and the user's own pictures are not softened."""
     return sum(points.values()) >= MARGIN and not softens(points)
 
 
 def softens(points: Mapping[str, float]) -> bool:
-    """Whether SR of the user's own pictures lost more detail than is allowed."""
+    """Whether SR of the user's own pictures lost more detail, beside SR of the made ones, than is allowed."""
     return points.get("softness", 0.0) < -SOFTENING * FIGURES["softness"].points
 
 
@@ -133,7 +134,7 @@ def tell_refusal(points: Mapping[str, float]) -> str:
     """Why weights with these points are not handed over, as the end of a sentence."""
     if softens(points):
         lost = -points["softness"] / FIGURES["softness"].points
-        return f"but SR of your own pictures lost {lost:.1f} dB of detail, and {SOFTENING:g} are allowed"
+        return f"but your own pictures lost {lost:.1f} dB more detail than made ones did; {SOFTENING:g} are allowed"
     return f"and {MARGIN:g} are needed"
 
 
