@@ -209,7 +209,7 @@ def test_the_best_weights_on_the_way_are_taken(textured):
     softened = try_strengths(textured, start, Nearest(offset=0, blur=0.5), textured.sit(start))
     assert [one.better for one in softened] == [True, True, False, False] and choose(softened).share == 0.5
     assert softened[-1].total > choose(softened).total
-    harmed = try_strengths(textured, start, Nearest(offset=40), textured.sit(start))
+    harmed = try_strengths(textured, Nearest(), Nearest(offset=40), textured.sit(Nearest()))
     assert not choose(harmed).better
 
 
