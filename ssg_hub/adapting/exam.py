@@ -134,7 +134,10 @@ def tell_refusal(points: Mapping[str, float]) -> str:
     """Why weights with these points are not handed over, as the end of a sentence."""
     if softens(points):
         lost = -points["softness"] / FIGURES["softness"].points
-        return f"but your own pictures lost {lost:.1f} dB more detail than made ones did; {SOFTENING:g} are allowed"
+        return (
+            f"but your own pictures lost {lost:.1f} dB more detail than made ones did, {SOFTENING:g} are allowed: the "
+            "camera does something that was not learnt"
+        )
     return f"and {MARGIN:g} are needed"
 
 
