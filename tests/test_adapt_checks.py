@@ -8,15 +8,18 @@ import pytest
 import torch
 from made_pictures import draw_scene, even_kernel, spoil
 from PIL import Image, ImageFilter
+from safetensors.torch import load_file
 
 from ssg_hub.adapting import exam, inspection, words
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, hold_back
+from ssg_hub.adapting.recipe import DISCRIMINATOR
 from ssg_hub.adapting.strength import choose, try_strengths
 from ssg_hub.cli import main
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.learning.estimate import learn_from
 from ssg_hub.degradation.learning.pictures import read_pictures
 from ssg_hub.degradation.noise import BINS, white_noise
+from ssg_hub.networks.discriminators import build_discriminator
 
 
 def draw_sharp(count: int, side: int) -> list[np.ndarray]:
@@ -244,6 +247,12 @@ def test_noise_is_never_taken_for_more_than_there_is(tmp_path):
         Image.fromarray(np.asarray(coarse) // 2 * 2).save(tmp_path / f"{number}.png")
     bank = learn_from(read_pictures(tmp_path))
     assert bank.noise.levels.max() * 255 < 20
+
+
+def test_the_discriminator_in_the_package_is_of_the_recipes_kind():
+    weights = load_file(DISCRIMINATOR)
+    build_discriminator("features", 64).load_state_dict(weights)
+    assert all(tensor.isfinite().all() for tensor in weights.values()) and DISCRIMINATOR.stat().st_size < 1e6
 
 
 def test_the_photographs_are_few_and_each_is_named():
