@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from tiny_run import ROOT, environment, random_vgg16, signals_kept, start, train_here, wait_for_path, write_config
 
 from ssg_hub import SSGModel
+from ssg_hub.adapting import strength
 from ssg_hub.errors import ConfigError
 
 TOKEN = "hf_owner0123456789"
@@ -73,10 +74,8 @@ def adapted(given, tmp_path_factory):
     """One adaptation, for the tests that look at it."""
     output = tmp_path_factory.mktemp("adapted") / "camera"
     with pytest.MonkeyPatch.context() as patch:
-        from ssg_hub.adapting import adapt as module
-
         use_little()
-        patch.setattr(module, "is_better", lambda points: True)
+        patch.setattr(strength, "is_better", lambda points: True)
         return run(given, output)
 
 
@@ -89,6 +88,8 @@ def test_the_folder_is_a_model_with_its_bank_and_report(adapted, given):
     report = (folder / "report.html").read_text()
     assert report.count('class="row"') == 2 and report.count("data:image/webp") == 2 * 3 + 1
     assert "<svg" in report and "It blurs by about" in report and "<script" not in report
+    assert all(f"<td>{share:.0%}</td>" in report for share in strength.SHARES) and adapted.strength in strength.SHARES
+    assert model.config.trained_on["adapted_strength"] == adapted.strength
     card = (folder / "README.md").read_text()
     assert "adapted to one camera by 10 of its pictures, without HR or labels" in card and "| before |" in card
 
@@ -99,9 +100,7 @@ def test_the_generator_was_trained(adapted, given):
 
 
 def test_the_same_line_goes_on_and_another_is_refused(adapted, given, monkeypatch):
-    from ssg_hub.adapting import adapt as module
-
-    monkeypatch.setattr(module, "is_better", lambda points: True)
+    monkeypatch.setattr(strength, "is_better", lambda points: True)
     heard = []
     steps = newest_step(adapted.folder)
     again = run(given, adapted.folder, minutes=2 * MINUTES, tell=heard.append)
@@ -117,22 +116,22 @@ def newest_step(folder: Path) -> int:
 
 
 def test_what_is_not_better_is_not_handed_over(given, tmp_path, monkeypatch):
-    from ssg_hub.adapting import adapt as module
-
-    monkeypatch.setattr(module, "is_better", lambda points: False)
+    monkeypatch.setattr(strength, "is_better", lambda points: False)
     found = run(given, tmp_path / "camera")
     start_state, kept = (SSGModel.from_pretrained(f).state_dict() for f in (given / "model", tmp_path / "camera"))
-    assert not found.better and all(torch.equal(start_state[name], kept[name]) for name in start_state)
+    assert (
+        not found.better
+        and found.strength == 0
+        and all(torch.equal(start_state[name], kept[name]) for name in start_state)
+    )
     assert "Not better" in (tmp_path / "camera/report.html").read_text()
 
 
 def push_adapted(folder: str, repo_id: str) -> dict:
     """In the client's process: adapt, push, and load what was pushed."""
-    from ssg_hub.adapting import adapt as module
-
     use_little()
     make_given(Path(folder))
-    with mock.patch.dict(os.environ, HF_TOKEN=TOKEN), mock.patch.object(module, "is_better", lambda points: True):
+    with mock.patch.dict(os.environ, HF_TOKEN=TOKEN), mock.patch.object(strength, "is_better", lambda points: True):
         found = run(Path(folder), Path(folder) / "camera", push_to_hub=repo_id)
         loaded, own = SSGModel.from_pretrained(repo_id).state_dict(), found.model.state_dict()
     return {"same": all(torch.equal(loaded[name], own[name]) for name in own)}
@@ -146,7 +145,7 @@ def test_impossible_minutes_are_refused_at_once(given, tmp_path, minutes):
 
 
 def test_a_model_whose_scale_no_training_has_is_refused_at_once(given, tmp_path, monkeypatch):
-    from ssg_hub.adapting import adapt as module
+    from ssg_hub.adapting import strength as module
 
     monkeypatch.setattr(module, "read_pictures", lambda folder: pytest.fail("the pictures were read before"))
     model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1, "scale": 3})

@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 import torch
 from made_pictures import draw_scene, even_kernel, spoil
-from PIL import Image
+from PIL import Image, ImageFilter
+from safetensors.torch import load_file
 
 from ssg_hub.adapting import exam, inspection, words
-from ssg_hub.adapting.materials import PHOTOGRAPHS, hold_back
+from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, hold_back
+from ssg_hub.adapting.recipe import DISCRIMINATOR
+from ssg_hub.adapting.strength import choose, try_strengths
 from ssg_hub.cli import main
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.learning.estimate import learn_from
 from ssg_hub.degradation.learning.pictures import read_pictures
 from ssg_hub.degradation.noise import BINS, white_noise
+from ssg_hub.networks.discriminators import build_discriminator
 
 
 def draw_sharp(count: int, side: int) -> list[np.ndarray]:
@@ -146,21 +150,22 @@ def test_points_add_up_to_a_verdict():
 
 
 class Nearest(torch.nn.Module):
-    """Enlarges without learning anything, and adds `offset` levels."""
+    """Enlarges without learning anything, adds `offset` levels, and blurs dark pictures, from 0 to 1."""
 
     scale = 4
 
-    def __init__(self, offset: float = 0.0):
+    def __init__(self, offset: float = 0.0, blur: float = 0.0):
         super().__init__()
         self.offset = torch.nn.Parameter(torch.tensor(offset / 255))
+        self.blur = torch.nn.Parameter(torch.tensor(blur))
 
     def forward(self, lr):
-        return lr.repeat_interleave(4, 2).repeat_interleave(4, 3) + self.offset
+        enlarged = lr.repeat_interleave(4, 2).repeat_interleave(4, 3)
+        blur = self.blur * (lr.mean() < 0.3)
+        return enlarged + blur * (torch.nn.functional.avg_pool2d(enlarged, 5, 1, 2) - enlarged) + self.offset
 
 
 def test_a_comparison_finds_noise_colour_and_constants(tmp_path):
-    from ssg_hub.adapting.materials import Materials
-
     materials, rng = Materials(tmp_path), np.random.default_rng(0)
     for folder, side in zip((*materials.pairs, materials.own), (16, 64, 16), strict=True):
         folder.mkdir(parents=True)
@@ -169,9 +174,56 @@ def test_a_comparison_finds_noise_colour_and_constants(tmp_path):
         Image.fromarray((gray + noise).round().astype(np.uint8)).save(folder / "0.png")
     found = exam.Exam(materials, {}, None).sit(Nearest())
     assert found["flat_noise"] == pytest.approx(6, rel=0.35) and found["constants"] == 0
-    assert set(found) == {"color", "flat_noise", "constants"}
+    assert set(found) == {"color", "flat_noise", "softness", "constants"}
     moved = exam.Exam(materials, {}, None).sit(Nearest(9))
     assert moved["constants"] == pytest.approx(7) and moved["color"] > found["color"] + 2
+
+
+@pytest.fixture
+def textured(tmp_path) -> exam.Exam:
+    """An exam on texture: a light pair, and one picture of the user's, which is dark."""
+    materials, rng = Materials(tmp_path), np.random.default_rng(0)
+    light, dark = (rng.integers(low, low + 90, (32, 32, 3)).astype(np.uint8) for low in (120, 20))
+    fine = light.repeat(4, 0).repeat(4, 1)
+    for folder, pixels in zip((*materials.pairs, materials.own), (light, fine, dark), strict=True):
+        folder.mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / "0.png")
+    return exam.Exam(materials, {}, None)
+
+
+def test_what_softens_the_users_own_pictures_is_refused_whatever_the_pairs_say(textured):
+    start, trained = Nearest(offset=60), Nearest(offset=0, blur=0.5)  # better colours, bought with the user's detail
+    before, after = textured.sit(start), textured.sit(trained)
+    points = exam.count_points(before, after)
+    assert after["softness"] > before["softness"] + 3
+    assert sum(points.values()) > exam.MARGIN and not exam.is_better(points)
+    assert "lost" in exam.tell_refusal(points) and "dB more detail" in exam.tell_refusal(points)
+    assert exam.is_better({**points, "softness": 0.0})
+    assert exam.count_points(after, before)["softness"] == 0  # more detail than before is no merit of itself
+
+
+def test_the_best_weights_on_the_way_are_taken(textured):
+    start = Nearest(offset=12)
+    tried = try_strengths(textured, start, Nearest(offset=-12), textured.sit(start))
+    best = choose(tried)
+    assert [one.share for one in tried] == [0.25, 0.5, 0.75, 1] and best.share == 0.5 and best.better
+    assert float(best.generator.offset) == pytest.approx(0) and best.total > tried[0].total > tried[3].total
+    start = Nearest(offset=60)
+    softened = try_strengths(textured, start, Nearest(offset=0, blur=0.5), textured.sit(start))
+    assert [one.better for one in softened] == [True, True, False, False] and choose(softened).share == 0.5
+    assert softened[-1].total > choose(softened).total
+    harmed = try_strengths(textured, Nearest(), Nearest(offset=40), textured.sit(Nearest()))
+    assert not choose(harmed).better
+
+
+def test_of_sharp_pictures_what_is_in_focus_is_kept(tmp_path, sharp):
+    for number, pixels in enumerate(sharp[:6]):
+        soft = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2))
+        for name, image in (("a", Image.fromarray(pixels)), ("b", soft)):
+            image.save(tmp_path / f"{number}{name}.png")
+    _keep_sharpest(tmp_path, 4)
+    kept = sorted(path.stem for path in tmp_path.iterdir())
+    assert len(kept) == 4 and all(name.endswith("a") for name in kept)
 
 
 def test_a_camera_is_told_in_plain_words():
@@ -182,6 +234,8 @@ def test_a_camera_is_told_in_plain_words():
     bank = DegradationBank(4, kernels, noise, steps, steps, report={"jpeg_quality": [61, 82]})
     blur, grain, jpeg = words.tell_camera(bank)
     assert blur == "It blurs by about 1.0 pixels of its pictures, alike in all directions."
+    bank.report["video_found"] = 3
+    assert "through MPEG video, about as coarse as JPEG of quality 61 to 82." in words.tell_camera(bank)[2]
     assert "rising with light" in grain and jpeg == "All of its pictures went through JPEG of quality 61 to 82."
 
 
@@ -193,6 +247,12 @@ def test_noise_is_never_taken_for_more_than_there_is(tmp_path):
         Image.fromarray(np.asarray(coarse) // 2 * 2).save(tmp_path / f"{number}.png")
     bank = learn_from(read_pictures(tmp_path))
     assert bank.noise.levels.max() * 255 < 20
+
+
+def test_the_discriminator_in_the_package_is_of_the_recipes_kind():
+    weights = load_file(DISCRIMINATOR)
+    build_discriminator("features", 64).load_state_dict(weights)
+    assert all(tensor.isfinite().all() for tensor in weights.values()) and DISCRIMINATOR.stat().st_size < 1e6
 
 
 def test_the_photographs_are_few_and_each_is_named():

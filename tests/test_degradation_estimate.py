@@ -12,6 +12,7 @@ from PIL import Image
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.kernels import check_kernel, measure_kernel, render_kernels
 from ssg_hub.degradation.learning.compression import (
+    MPEG2_TABLE,
     Compression,
     _kept_information,
     estimate_compression,
@@ -188,6 +189,29 @@ def test_quality_is_read_from_tables_and_from_the_lattice(quality):
     assert (found.quality, found.source, found.offset) == (quality, "lattice", (0, 0))
     assert torch.equal(found.luma, read_tables(image).luma)
     assert torch.equal(found.chroma, read_tables(image).chroma)
+
+
+@pytest.mark.parametrize("code", [4, 9, 12])
+def test_the_quantiser_of_a_video_frame_is_found(code):
+    frame = through_mpeg2(spoil(draw_scene(code), even_kernel(1.6, 1.6), 2.0), code)
+    found = estimate_compression(frame)
+    assert (found.codec, found.source) == ("mpeg2", "lattice")
+    assert torch.allclose(found.luma, torch.tensor(MPEG2_TABLE) * code / 8 * 255 / 219)
+
+
+def through_mpeg2(pixels: np.ndarray, code: int) -> np.ndarray:
+    """A picture with even sides as an intra frame of MPEG-2 gives it back."""
+    av = pytest.importorskip("av")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mpeg") as clip:
+        stream = clip.add_stream("mpeg2video", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *pixels.shape[:2], "yuv420p"
+        stream.codec_context.options = {"qmin": str(code), "qmax": str(code), "g": "1"}
+        clip.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        clip.mux(stream.encode())
+    buffer.seek(0)
+    with av.open(buffer) as clip:
+        return next(clip.decode(video=0)).to_ndarray(format="rgb24")
 
 
 def test_a_cropped_lattice_is_found_with_its_offset():

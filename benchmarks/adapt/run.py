@@ -22,4 +22,4 @@ def run(options) -> None:
             lpips=str(weights),
             tell=lambda line, camera=camera: print(f"{camera}: {line}", flush=True),
         )
-        print(f"{camera}: better {found.better}, by {found.points:.2f} points", flush=True)
+        print(f"{camera}: better {found.better}, {found.points:.2f} points at {found.strength:.0%}", flush=True)

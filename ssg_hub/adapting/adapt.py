@@ -21,12 +21,13 @@ from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
 from ..networks.registry import Generator
 from ..training.script import check_installed, load_script
-from .exam import FIGURES, MARGIN, Exam, count_points, find_measures, is_better
+from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
 from .materials import Materials, cut_own, cut_sharp
 from .plan import Request, list_found, read_plan, write_plan
 from .recipe import GENERIC_SHARE, build_config, default_minutes, trainable_scale
 from .report import write_report
+from .strength import SHARES, Candidate, choose, try_strengths
 from .together import Team
 from .words import tell_camera
 
@@ -44,14 +45,16 @@ class Adaptation:
     Attributes:
         folder: holds the model, the bank and report.html.
         better: whether the adapted model is handed over; if not, the folder holds the model that was started from.
-        points: the sum of the comparison; `exam.MARGIN` is needed.
-        before, after: figures by the names of `exam.FIGURES`.
+        strength: share of the way from the start to what was trained that was best, 0 to 1; 0 is the start.
+        points: the sum of the comparison for the best weights but the start's; `exam.MARGIN` is needed.
+        before, after: figures of the start and of these, by the names of `exam.FIGURES`.
         notes: what was noticed about the pictures, or could not be measured.
         interrupted: whether it was ended by a signal; the same call goes on.
     """
 
     folder: Path
     better: bool
+    strength: float
     points: float
     before: dict[str, float]
     after: dict[str, float]
@@ -125,7 +128,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     """Look at the pictures, learn the bank, cut the pieces, and score the start; or find all this done before.
 
     Returns:
-        The plan: `notes`, `pictures`, `seconds` that this took, the figures `before`.
+        The plan: `notes`, `pictures`, the figures `before`, `seconds` that this took, and `scoring` of them.
     """
     work = folder / "work"
     if (plan := read_plan(folder, request)) is not None:
@@ -156,6 +159,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     if "lpips" not in measures:
         notes.append("LPIPS was not measured: AlexNet was not found (see --lpips). DISTS speaks for both.")
     tell("scoring the model to start with")
+    scoring = time.monotonic()
     before = Exam(materials, *_on_device(measures, guide)).sit(_ready(start))
     facts = {
         "notes": notes,
@@ -163,6 +167,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
         "sharp": sharp,
         "before": before,
         "seconds": time.monotonic() - began,
+        "scoring": time.monotonic() - scoring,
     }
     return write_plan(folder, request, facts)
 
@@ -174,7 +179,8 @@ def train(folder: Path, request: Request, plan: dict, vgg: Path, minutes: float,
         SSGError: as a training raises it.
     """
     logging.getLogger("train").setLevel(logging.WARNING)
-    left = max(LEAST_TRAINED * minutes, minutes - 2 * plan["seconds"] / 60)  # the second comparison takes its time too
+    taken = plan["seconds"] + len(SHARES) * plan["scoring"]  # what is before the training, and what comes after it
+    left = max(LEAST_TRAINED * minutes, minutes - taken / 60)
     work, start = folder / "work", load_model(request.model)
     guide = request.guide or (request.model if start.guide is not None else None)
     resume = any((work / "training/checkpoints").glob("adversarial-*"))
@@ -199,24 +205,23 @@ def conclude(
     tell: Tell,
 ) -> Adaptation:
     """Score the result, decide, and write the model, the card and the report."""
-    tell("scoring the adapted model")
+    tell("scoring the adapted model, and what lies between it and the start")
     start, guide = _load_networks(request)
     adapted = load_model(folder / "work/training/model")
     materials, bank = Materials(folder / "work"), DegradationBank.load(folder)
     exam = Exam(materials, *_on_device(find_measures(vgg, lpips), guide))
-    before, after = plan["before"], exam.sit(_ready(adapted))
-    points = count_points(before, after)
-    better, total = is_better(points), sum(points.values())
-    verdict = _tell_verdict(better, total, interrupted)
-    generators = (_ready(start), _ready(adapted))
+    before = plan["before"]
+    tried = try_strengths(exam, _ready(start), _ready(adapted), before)
+    best = choose(tried)
+    better = best.better
+    verdict = _tell_verdict(best, interrupted)
     title = f"{folder.resolve().name}: a model for one camera"
-    figures = (before, after, points)
-    write_report(
-        folder / "report.html", title, verdict, better, plan["notes"], bank, figures, generators, materials.shown
-    )
-    handed = adapted.cpu().half() if better else start.cpu()
+    shown = materials.shown
+    write_report(folder / "report.html", title, verdict, plan["notes"], bank, _ready(start), before, tried, shown)
     if better:
-        _describe(handed, request, plan, bank, before, after)
+        adapted.generator = best.generator
+        _describe(adapted, request, plan, bank, best)
+    handed = adapted.cpu().half() if better else start.cpu()
     handed.save_pretrained(folder)
     if better and push_to_hub:
         handed.push_to_hub(push_to_hub, private=True)
@@ -226,7 +231,8 @@ def conclude(
         tell("nothing was pushed")
     for line in [*plan["notes"], verdict]:
         tell(line)
-    return Adaptation(folder, better, total, before, after, plan["notes"], interrupted)
+    strength = best.share if better else 0.0
+    return Adaptation(folder, better, strength, best.total, before, dict(best.figures), plan["notes"], interrupted)
 
 
 def find_vgg(weights: str | Path | None) -> Path:
@@ -271,9 +277,7 @@ def _on_device(
     return {name: network.to(device) for name, network in measures.items()}, guide and guide.to(device).eval()
 
 
-def _describe(
-    model: "SSGModel", request: Request, plan: dict, bank: DegradationBank, before: dict, after: dict
-) -> None:
+def _describe(model: "SSGModel", request: Request, plan: dict, bank: DegradationBank, best: Candidate) -> None:
     """What the card says of an adapted model."""
     sharp = "photographs of the package" if request.hr is None else "sharp pictures of the user's"
     earlier = model.config.trained_on.get("data") or "the data of the model it started from are not recorded"
@@ -281,17 +285,24 @@ def _describe(
     data = [earlier, f"adapted to one camera by {own}, and {plan['sharp']} {sharp}"]
     rows = {
         name: {FIGURES[key].title: value for key, value in figures.items()}
-        for name, figures in (("before", before), ("after", after))
+        for name, figures in (("before", plan["before"]), ("after", best.figures))
     }
     steps = {"adversarial_steps": None, "discriminator_warmup_steps": None}  # the clock ended it, not these
-    model.describe(data=data, metrics=rows, notes=tell_camera(bank), adapted_from=request.model, **steps)
+    way = {"adapted_from": request.model, "adapted_strength": best.share}
+    model.describe(data=data, metrics=rows, notes=tell_camera(bank), **way, **steps)
 
 
-def _tell_verdict(better: bool, total: float, interrupted: bool) -> str:
-    gain = f"{total:+.1f} points on pictures that were held back"
-    kept = f"{gain}, and {MARGIN:g} are needed. The folder holds the model that was started from, and the bank."
-    verdict = f"Better: {gain}. The adapted model is handed over." if better else f"Not better: {kept}"
+def _tell_verdict(best: Candidate, interrupted: bool) -> str:
+    gain = f"{best.total:+.1f} points on pictures that were held back"
+    if best.better:
+        verdict = f"Better: {gain}. The model that is handed over is {_tell_way(best.share)}."
+    else:
+        verdict = f"Not better: {gain}, {tell_refusal(best.points)}. The folder holds the model that was started from."
     return f"{verdict} It was interrupted: the same line goes on." if interrupted else verdict
+
+
+def _tell_way(share: float) -> str:
+    return "what was trained" if share == 1 else f"{share:.0%} of the way from the start to what was trained"
 
 
 @contextmanager

@@ -13,9 +13,11 @@ from ..evaluation.metrics import color_drift, flat_noise
 from ..networks.guide import Guide
 from ..networks.registry import Generator
 from ..training.losses import pseudo_labels
+from .inspection import measure_detail
 from .materials import Materials, read_pieces
 
 MARGIN = 1.0  # points by which the sum must fall
+SOFTENING = 3.0  # dB of detail; what takes more of it from the user's pictures alone is refused, whatever its sum
 COLORS = (
     (0, 0, 0),
     (64, 64, 64),
@@ -39,11 +41,13 @@ class Figure:
         title: for people.
         points: what one unit of it counts in the sum.
         decimals: that are shown.
+        gains: whether it can add to the sum; if not, it only takes away.
     """
 
     title: str
     points: float
     decimals: int
+    gains: bool = True
 
 
 FIGURES = {
@@ -51,6 +55,7 @@ FIGURES = {
     "dists": Figure("DISTS", 100, 3),
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
+    "softness": Figure("SR of your pictures softer than of made ones, dB", 5, 1, gains=False),
     "disagreement": Figure("guide and teacher disagree, % of pixels", 0.25, 1),
     "constants": Figure(f"one-colour pictures, levels off beyond {ALLOWED:g}", 0.25, 1),
 }
@@ -58,6 +63,10 @@ FIGURES = {
 
 class Exam:
     """Held-back pictures, and what they are measured with.
+
+    The pairs are made by the bank, so they do not show what the bank has missed: a model may learn to smooth away what
+    the camera does and the bank does not. Then SR of the user's own pictures loses more detail than SR of the pairs,
+    where the distances tell whether a loss is one.
 
     Args:
         materials: with pairs and the user's own held-back pieces.
@@ -78,8 +87,10 @@ class Exam:
         def note(name: str, value: Tensor | float) -> None:
             found.setdefault(name, []).append(float(value))
 
+        made, own = [], []
         for lr, hr in zip(self.lr, self.hr, strict=True):
             sr = _upscale(generator, lr.to(device))
+            made.append(_to_pixels(sr))
             hr = hr.to(device)[..., : sr.shape[-2], : sr.shape[-1]]
             for name, distance in self.distances.items():
                 note(name, distance(sr, hr))
@@ -88,6 +99,7 @@ class Exam:
         for lr in self.own:
             lr = lr.to(device)
             sr = _upscale(generator, lr)
+            own.append(_to_pixels(sr))
             note("color", color_drift(sr, lr))
             note("flat_noise", flat_noise(sr, _smooth(lr, scale)))
             if self.teacher is not None:
@@ -95,22 +107,42 @@ class Exam:
         sure = found.pop("sure", [])
         if sure and np.mean(sure) < LEAST_SURE:
             found.pop("disagreement", None)
+        found["softness"] = [measure_detail(made) - measure_detail(own)]
         found["constants"] = [max(0.0, _worst_constant(generator, device) - ALLOWED)]
         return {name: float(np.mean(found[name])) for name in FIGURES if name in found}
 
 
 def count_points(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What each figure adds to the sum: positive where it has become better."""
+    gains = {name: before[name] - after[name] for name in FIGURES if name in before and name in after}
     return {
-        name: FIGURES[name].points * (before[name] - after[name])
-        for name in FIGURES
-        if name in before and name in after
+        name: FIGURES[name].points * (gain if FIGURES[name].gains else min(gain, 0.0)) for name, gain in gains.items()
     }
 
 
 def is_better(points: Mapping[str, float]) -> bool:
-    """Whether the sum of the points reaches the margin."""
-    return sum(points.values()) >= MARGIN
+    """Whether the sum of the points reaches the margin, and the user's own pictures are not softened."""
+    return sum(points.values()) >= MARGIN and not softens(points)
+
+
+def softens(points: Mapping[str, float]) -> bool:
+    """Whether SR of the user's own pictures lost more detail, beside SR of the made ones, than is allowed."""
+    return points.get("softness", 0.0) < -SOFTENING * FIGURES["softness"].points
+
+
+def tell_refusal(points: Mapping[str, float]) -> str:
+    """Why weights with these points are not handed over, as the end of a sentence."""
+    if softens(points):
+        lost = -points["softness"] / FIGURES["softness"].points
+        return (
+            f"but your own pictures lost {lost:.1f} dB more detail than made ones did, {SOFTENING:g} are allowed: the "
+            "camera does something that was not learnt"
+        )
+    return f"and {MARGIN:g} are needed"
+
+
+def _to_pixels(batch: Tensor) -> np.ndarray:
+    return (batch[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _upscale(generator: Generator, lr: Tensor) -> Tensor:

@@ -16,14 +16,13 @@ from ..degradation.bank import DegradationBank
 from ..errors import ConfigError
 from ..images.levels import to_8_bit
 from ..images.reading import read_rgb
+from .inspection import measure_detail
 
 PHOTOGRAPHS = Path(__file__).with_name("photographs")  # freely licensed; see the README in it
 TARGET_SIDE, TARGET_PIECES = 256, 400  # LR pixels; pieces in all
-HR_SIDE, HR_PIECES, HR_LONGEST = (
-    512,
-    400,
-    2048,
-)  # a larger sharp picture is reduced first: no camera is sharp at that size
+HR_SIDE, HR_PIECES = 256, 400
+HR_LONGEST = 2048  # a larger sharp picture is reduced first: no camera is sharp at that size
+CUT = 2  # times as many sharp pieces are cut as are kept: in every photograph something is out of focus
 HELD_SHARE, MOST_HELD, OWN_SIDE = 0.1, 12, 128  # of the user's pictures; LR pixels
 PAIRS, PAIR_SIDE = 16, 256  # HR pieces, degraded by the bank
 SHOWN, SHOWN_SIDE = 12, 160  # pictures of the report; LR pixels
@@ -103,9 +102,9 @@ def cut_sharp(materials: Materials, hr: str | Path | None, bank: DegradationBank
         ConfigError: no such folder or set, too few pictures, or none that is large enough.
     """
     count, pictures = _sharp_pictures(hr)
-    each, pairs = max(1, HR_PIECES // count), []
-    kept = max(1, count // 5)
+    each, kept = max(1, CUT * HR_PIECES // count), max(1, count // 5)
     exams = {round((i + 0.5) * count / kept - 0.5) for i in range(kept)}
+    lr_folder, hr_folder = materials.pairs
     used = 0
     for index, pixels in enumerate(pictures):
         if min(pixels.shape[:2]) < PAIR_SIDE:
@@ -113,30 +112,44 @@ def cut_sharp(materials: Materials, hr: str | Path | None, bank: DegradationBank
         used += 1
         rng = np.random.default_rng((seed, 1, index))
         if index in exams:
-            pairs += _pieces(pixels, PAIR_SIDE, -(-PAIRS // kept), rng)
+            _write(hr_folder, index, _pieces(pixels, PAIR_SIDE, -(-CUT * PAIRS // kept), rng))
         else:
             _write(materials.source, index, _pieces(pixels, HR_SIDE, each, rng))
-    if not pairs or not materials.source.is_dir():
+    if not hr_folder.is_dir() or not materials.source.is_dir():
         raise ConfigError(
             f"{hr}: {used} sharp pictures of at least {PAIR_SIDE} px a side; 8 or more are needed. Add some, or leave "
             "--hr out: the package has a few."
         )
-    chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(PAIRS, len(pairs))).round().astype(int)]
-    lr_folder, hr_folder = materials.pairs
-    for index, pixels in enumerate(chosen):
-        batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
-        lr = bank.degrade(batch, bank.scale, torch.Generator().manual_seed(seed + index))[0].permute(1, 2, 0).numpy()
-        _write(hr_folder, index, [pixels])
-        _write(lr_folder, index, [to_8_bit(lr)])
+    _keep_sharpest(materials.source, HR_PIECES)
+    _keep_sharpest(hr_folder, PAIRS)
+    for index, (path, hr_piece) in enumerate(zip(_list(hr_folder), read_pieces(hr_folder), strict=True)):
+        height, width = (side - side % bank.scale for side in hr_piece.shape[-2:])
+        lr = bank.degrade(hr_piece[..., :height, :width], bank.scale, torch.Generator().manual_seed(seed + index))
+        lr_folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(to_8_bit(lr[0].permute(1, 2, 0).numpy())).save(lr_folder / path.name)
     return used
+
+
+def _keep_sharpest(folder: Path, most: int) -> None:
+    """Delete all pieces but one of each `CUT`, those with the most fine detail, and of these keep so many."""
+    paths = _list(folder)
+    detail = np.array([measure_detail([np.asarray(Image.open(path))]) for path in paths])
+    sharpest = np.sort(np.argsort(-detail, kind="stable")[: -(-len(paths) // CUT)])
+    kept = sharpest[np.linspace(0, len(sharpest) - 1, min(most, len(sharpest))).round().astype(int)]
+    for index in set(range(len(paths))) - set(kept.tolist()):
+        paths[index].unlink()
 
 
 def read_pieces(folder: Path) -> list[torch.Tensor]:
     """The pieces in a folder, (1, 3, h, w) in [0, 1], in the order of their names."""
     return [
         torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None] / 255
-        for path in sorted(folder.glob("*.png"))
+        for path in _list(folder)
     ]
+
+
+def _list(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.png"))
 
 
 def _sharp_pictures(hr: str | Path | None) -> tuple[int, Iterator[np.ndarray]]:

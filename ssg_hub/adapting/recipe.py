@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..training.config import Scale, TrainConfig
 
 GENERIC_SHARE = 0.25  # of the source pairs that the generic prior makes: what the pictures did not show
+DISCRIMINATOR = Path(__file__).with_name("discriminator.safetensors")  # trained with the embedded generator; see NOTICE
+DISCRIMINATOR_STEPS = 5  # in which it alone learns, to know this camera's SR
 GPU_MINUTES, CPU_MINUTES, SLOW_MINUTES = 5.0, 10.0, 20.0  # the budget, where none is given
 
 
@@ -91,15 +93,17 @@ def build_config(
         batch=8 if gpu else 4,
         target_batch=2 if gpu else 1,
         adversarial_steps=10**7,  # the clock ends it
-        discriminator_warmup_steps=max(1, min(40, round(4 * minutes))),
+        discriminator_warmup_steps=DISCRIMINATOR_STEPS,
         lr=1e-4,
         ema_decay=0.99,
         l1_weight=0.5,
         perceptual_weight=0,
         lpips_weight=1.0,
-        adversarial_weight=0.05,
+        dists_weight=0.4,
+        adversarial_weight=0.1,
         discriminator="features",
         discriminator_features=64,
+        discriminator_weights=DISCRIMINATOR,
         discriminator_lr=2e-4,
         guide_weight="balanced" if guide else 0,
         perceptual_weights=vgg,

@@ -14,8 +14,9 @@ from torch import Tensor
 from ..degradation.bank import DegradationBank
 from ..degradation.contact_sheet import draw_contact_sheet
 from ..networks.registry import Generator
-from .exam import FIGURES, MARGIN
+from .exam import FIGURES, MARGIN, tell_refusal
 from .materials import PHOTOGRAPHS, read_pieces
+from .strength import Candidate, choose
 from .words import tell_camera
 
 STYLE = """
@@ -38,27 +39,28 @@ def write_report(
     path: Path,
     title: str,
     verdict: str,
-    better: bool,
     notes: list[str],
     bank: DegradationBank,
-    figures: tuple[Mapping[str, float], Mapping[str, float], Mapping[str, float]],
-    generators: tuple[Generator, Generator],
+    start: Generator,
+    before: Mapping[str, float],
+    tried: list[Candidate],
     shown: Path,
 ) -> None:
     """Write the report.
 
     Args:
         path: of the file.
-        verdict: what was decided, in a sentence; `better` colours it.
+        verdict: what was decided, in a sentence.
         notes: further sentences.
         bank: of the camera.
-        figures: before, after, and what each adds in points.
-        generators: before and after.
+        start, before: the generator to start with, and its figures.
+        tried: the weights that were scored; the best of them are shown.
         shown: folder with pieces of the user's pictures.
     """
+    best = choose(tried)
     parts = [
         f"<h1>{_text(title)}</h1>",
-        f'<p class="verdict{"" if better else " not"}">{_text(verdict)}</p>',
+        f'<p class="verdict{"" if best.better else " not"}">{_text(verdict)}</p>',
         *(f"<p>{_text(note)}</p>" for note in notes),
         "<h2>What was learnt of the camera</h2>",
         f"<p>{_text(' '.join(tell_camera(bank)))}</p>",
@@ -67,12 +69,16 @@ def write_report(
         ),
         "<h2>Scores on pictures that were held back</h2>",
         f"<p>The sum of the points decides; a gain of {MARGIN:g} is needed. Lower figures are better.</p>",
-        _plot(figures[2]),
-        _table(*figures),
+        _plot(best.points),
+        _table(before, best),
+        "<h2>How far to go</h2>",
+        "<p>Weights on the way from the model to start with (0 %) to the trained one (100 %), and their points. "
+        f"The figures above and the pictures below are of those at {best.share:.0%}.</p>",
+        _ways(tried),
         "<h2>Your pictures, before and after</h2>",
         '<p class="faint">Pieces from the middle. Left the picture itself, enlarged; then the model to start with; '
         "right the adapted one. An upscaled picture is an estimate, not evidence.</p>",
-        *(_row(lr, generators) for lr in read_pieces(shown)),
+        *(_row(lr, (start, best.generator)) for lr in read_pieces(shown)),
     ]
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
     path.write_text(page + "\n".join(parts) + "</html>\n", encoding="utf-8")
@@ -120,12 +126,22 @@ def _plot(points: Mapping[str, float]) -> str:
     return f'<svg viewBox="0 0 {width} {height}" {style}>{"".join(lines)}</svg>'
 
 
-def _table(before: Mapping[str, float], after: Mapping[str, float], points: Mapping[str, float]) -> str:
+def _table(before: Mapping[str, float], best: Candidate) -> str:
     rows = ["<tr><th></th><th>before</th><th>after</th><th>points</th></tr>"]
-    for name, value in points.items():
-        cells = [f"{figures[name]:.{FIGURES[name].decimals}f}" for figures in (before, after)] + [f"{value:+.1f}"]
+    for name, value in best.points.items():
+        decimals = FIGURES[name].decimals
+        cells = [f"{figures[name]:.{decimals}f}" for figures in (before, best.figures)] + [f"{value:+.1f}"]
         rows.append(f"<tr><td>{_text(FIGURES[name].title)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    rows.append(f"<tr><td>sum</td><td></td><td></td><td>{sum(points.values()):+.1f}</td></tr>")
+    rows.append(f"<tr><td>sum</td><td></td><td></td><td>{best.total:+.1f}</td></tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _ways(tried: list[Candidate]) -> str:
+    """A row for each of the weights that were scored, and why those that were refused were."""
+    rows = ["<tr><th>of the way</th><th>points</th><th></th></tr>"]
+    for one in tried:
+        said = "" if one.better else tell_refusal(one.points)
+        rows.append(f"<tr><td>{one.share:.0%}</td><td>{one.total:+.1f}</td><td>{_text(said)}</td></tr>")
     return f"<table>{''.join(rows)}</table>"
 
 

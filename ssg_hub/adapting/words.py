@@ -40,7 +40,9 @@ def _tell_compression(bank: DegradationBank) -> str:
     compressed = bank.luma_steps.amax((1, 2)) > 0
     quality = bank.report.get("jpeg_quality")
     if not bool(torch.any(compressed)):
-        return "No JPEG was found in its pictures."
+        return "No compression was found in its pictures."
     share = "All" if bool(torch.all(compressed)) else f"{int(compressed.sum())} of {len(compressed)}"
     between = "" if not quality else f" of quality {quality[0]} to {quality[1]}"
+    if 2 * bank.report.get("video_found", 0) > int(compressed.sum()):
+        return f"{share} of its pictures went through MPEG video, about as coarse as JPEG{between}."
     return f"{share} of its pictures went through JPEG{between}."

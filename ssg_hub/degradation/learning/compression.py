@@ -1,5 +1,6 @@
-"""JPEG found in pictures: from their own tables, or from the lattice it left in pictures that were saved again."""
+"""Compression found in pictures: from a JPEG's own tables, or from the lattice that it, or a video codec, left."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,19 @@ LATTICE_ERROR = 0.35  # standard deviation of a luma coefficient around the latt
 OUTLIERS = 0.05  # share of coefficients that follow no lattice: clipped, or touched by an overlay
 MIN_EVIDENCE = 30.0  # log-likelihood ratio against "never compressed"
 FINENESS = 8  # cells per level in which magnitudes of coefficients are counted
+MPEG2_TABLE = [  # of intra blocks by default (ISO/IEC 13818-2, 6.3.11); MPEG-1 has the same
+    [8, 16, 19, 22, 26, 27, 29, 34],
+    [16, 16, 22, 24, 27, 29, 34, 37],
+    [19, 22, 26, 27, 29, 34, 34, 38],
+    [22, 22, 26, 27, 29, 34, 37, 40],
+    [22, 26, 27, 29, 32, 35, 40, 48],
+    [26, 27, 29, 32, 35, 40, 48, 58],
+    [26, 27, 29, 34, 38, 46, 56, 69],
+    [27, 29, 35, 38, 46, 56, 69, 83],
+]
+MPEG2_CODES = np.arange(2, 32)  # quantiser_scale_code; a step is table * code / 8
+MPEG2_ERROR = 0.6  # as LATTICE_ERROR; video rounds its luma too, and has fewer levels of it
+LUMA_RANGE, CHROMA_RANGE = 255 / 219, 255 / 224  # by which video's levels are stretched to those of a picture
 
 
 @dataclass
@@ -27,6 +41,7 @@ class Compression:
         quality: the nearest libjpeg quality.
         offset: (row, column) of the block grid in the picture, 0–7.
         source: "tables" (read from the file) or "lattice" (estimated from the pixels).
+        codec: "jpeg" or "mpeg2".
     """
 
     luma: Tensor
@@ -34,6 +49,7 @@ class Compression:
     quality: int
     offset: tuple[int, int] = (0, 0)
     source: str = "tables"
+    codec: str = "jpeg"
 
 
 def read_tables(picture: Image.Image) -> Compression | None:
@@ -42,15 +58,20 @@ def read_tables(picture: Image.Image) -> Compression | None:
         return None
     tables = [torch.tensor(table, dtype=torch.float32).view(8, 8) for _, table in sorted(picture.quantization.items())]
     luma, chroma = tables[0], tables[min(1, len(tables) - 1)]
+    return Compression(luma, chroma, nearest_quality(luma))
+
+
+def nearest_quality(luma: Tensor) -> int:
+    """The libjpeg quality whose luma steps are most like these (8, 8)."""
     candidates = scale_table(LUMA_TABLE, torch.from_numpy(QUALITIES).float())
-    quality = int(QUALITIES[(candidates / luma).log().abs().mean((1, 2)).argmin()])
-    return Compression(luma, chroma, quality)
+    return int(QUALITIES[(candidates / luma).log().abs().mean((1, 2)).argmin()])
 
 
 def estimate_compression(pixels: np.ndarray, offset: tuple[int, int] = (0, 0)) -> Compression | None:
-    """Find libjpeg's quality in pixels that were once a JPEG, by the lattice of their luma DCT coefficients.
+    """Find how pixels were once compressed, by the lattice of their luma DCT coefficients: libjpeg's quality, or the
+    quantiser of an intra frame of MPEG-1 or MPEG-2 that is the same all over the picture.
 
-    For each quality the coefficients that do not vanish are compared with the multiples of its steps, against the
+    For each candidate the coefficients that do not vanish are compared with the multiples of its steps, against the
     alternative that they lie anywhere (cf. Fan & de Queiroz, IEEE TIP 2003).
 
     Args:
@@ -58,20 +79,30 @@ def estimate_compression(pixels: np.ndarray, offset: tuple[int, int] = (0, 0)) -
         offset: (row, column) of the block grid to be tested.
 
     Returns:
-        None where no quality up to 95 is supported: not compressed, only lightly, or resized since.
+        None where no candidate is supported: not compressed, only lightly (beyond quality 95), or resized since.
     """
     cells = (luma_blocks(pixels, offset)[0].abs().reshape(-1, 64)[:, 1:] * FINENESS).round().long()
     if not len(cells) or cells.max() < 1.5 * FINENESS:
         return None
-    tables = scale_table(LUMA_TABLE, torch.from_numpy(QUALITIES).float())
-    evidence = _lattice_evidence()[:, : cells.max() + 1] @ _histograms(cells).T  # (steps, frequencies)
-    scores = evidence.gather(0, tables.view(-1, 64)[:, 1:].long()).sum(1)
-    best = int(scores.argmax())
-    if scores[best] < MIN_EVIDENCE:
+    counts = _histograms(cells).T
+    jpeg = scale_table(LUMA_TABLE, torch.from_numpy(QUALITIES).float())
+    jpeg_scores = _score(_jpeg_evidence(), counts, jpeg.view(-1, 64)[:, 1:].long())
+    evidence, rows = _mpeg2_evidence()
+    mpeg2_scores = _score(evidence, counts, rows)
+    best, best_mpeg2 = int(jpeg_scores.argmax()), int(mpeg2_scores.argmax())
+    if max(jpeg_scores[best], mpeg2_scores[best_mpeg2]) < MIN_EVIDENCE:
         return None
-    quality = torch.tensor([float(QUALITIES[best])])
-    chroma = scale_table(CHROMA_TABLE, quality)[0]
-    return Compression(tables[best], chroma, int(QUALITIES[best]), offset, "lattice")
+    if mpeg2_scores[best_mpeg2] > jpeg_scores[best]:
+        steps = torch.tensor(MPEG2_TABLE) * float(MPEG2_CODES[best_mpeg2]) / 8
+        luma = steps * LUMA_RANGE
+        return Compression(luma, steps * CHROMA_RANGE, nearest_quality(luma), offset, "lattice", "mpeg2")
+    chroma = scale_table(CHROMA_TABLE, torch.tensor([float(QUALITIES[best])]))[0]
+    return Compression(jpeg[best], chroma, int(QUALITIES[best]), offset, "lattice")
+
+
+def _score(evidence: Tensor, counts: Tensor, rows: Tensor) -> Tensor:
+    """Sums (candidates,) of log-likelihood ratios: of `evidence` (steps, cells), each candidate takes `rows` (63,)."""
+    return (evidence[:, : len(counts)] @ counts).gather(0, rows).sum(1)
 
 
 def _histograms(cells: Tensor) -> Tensor:
@@ -81,15 +112,42 @@ def _histograms(cells: Tensor) -> Tensor:
     return torch.bincount(index.flatten(), minlength=count * width).view(count, width).float()
 
 
-@lru_cache(maxsize=1)
-def _lattice_evidence() -> Tensor:
-    """Log-likelihood ratio (256 steps, cells) that a magnitude, if it does not vanish, is a multiple of the step."""
-    steps = torch.arange(256.0).clamp(min=1).view(-1, 1)
+def _lattice_evidence(steps: Tensor, levels: Callable[[Tensor], Tensor], error: float) -> Tensor:
+    """Log-likelihood ratio (steps, cells) that a magnitude, if it does not vanish, is a multiple of the step.
+
+    Args:
+        steps: (n, 1).
+        levels: gives the magnitudes (n, cells) that such numbers of steps stand for.
+        error: standard deviation of magnitudes around these.
+    """
     magnitudes = torch.arange(8 * 256 * FINENESS) / FINENESS  # the largest coefficient is 8 * 128
-    distance = (magnitudes - steps * (magnitudes / steps).round()).abs()
-    peak = torch.exp(-0.5 * (distance / LATTICE_ERROR) ** 2) / (LATTICE_ERROR * 2.5066)
+    distance = (magnitudes - levels((magnitudes / steps).round())).abs()
+    peak = torch.exp(-0.5 * (distance / error) ** 2) / (error * 2.5066)
     ratio = torch.log((1 - OUTLIERS) * peak * steps + OUTLIERS)
     return ratio * ((magnitudes > steps / 2) & (magnitudes > 1.5))
+
+
+@lru_cache(maxsize=1)
+def _jpeg_evidence() -> Tensor:
+    """`_lattice_evidence` of the 256 steps that JPEG may have."""
+    steps = torch.arange(256.0).clamp(min=1).view(-1, 1)
+    return _lattice_evidence(steps, lambda numbers: numbers * steps, LATTICE_ERROR)
+
+
+@lru_cache(maxsize=1)
+def _mpeg2_evidence() -> tuple[Tensor, Tensor]:
+    """`_lattice_evidence` of the steps that occur in `MPEG2_TABLE`, and of each code (codes, 63) the rows of its own.
+
+    A decoder drops the fractions of what it multiplies out.
+    """
+    weights, index = torch.tensor(MPEG2_TABLE).flatten()[1:].unique(return_inverse=True)
+    steps = (torch.from_numpy(MPEG2_CODES).view(-1, 1) * weights / 8).view(-1, 1)
+
+    def levels(numbers: Tensor) -> Tensor:
+        return (numbers * steps).floor() * LUMA_RANGE
+
+    rows = torch.arange(len(MPEG2_CODES)).view(-1, 1) * len(weights) + index
+    return _lattice_evidence(steps * LUMA_RANGE, levels, MPEG2_ERROR), rows
 
 
 def find_lattices(pictures: list[np.ndarray]) -> list[Compression | None]:

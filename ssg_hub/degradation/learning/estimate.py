@@ -87,6 +87,7 @@ def learn_from(
         "kernels_rejected": rejected,
         "jpeg_found": {"tables": sum(c is not None for c in pictures.tables), "pictures": len(qualities)},
         "jpeg_quality": [min(qualities), max(qualities)] if qualities else None,
+        "video_found": sum(c is not None and c.codec == "mpeg2" for c in compressions),
         "notes": notes + noise.notes,
         "names": pictures.names,
     }
