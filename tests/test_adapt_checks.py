@@ -174,7 +174,7 @@ def test_a_comparison_finds_noise_colour_and_constants(tmp_path):
         Image.fromarray((gray + noise).round().astype(np.uint8)).save(folder / "0.png")
     found = exam.Exam(materials, {}, None).sit(Nearest())
     assert found["flat_noise"] == pytest.approx(6, rel=0.35) and found["constants"] == 0
-    assert set(found) == {"color", "flat_noise", "softness", "constants"}
+    assert set(found) == {"error", "color", "flat_noise", "softness", "constants"}
     moved = exam.Exam(materials, {}, None).sit(Nearest(9))
     assert moved["constants"] == pytest.approx(7) and moved["color"] > found["color"] + 2
 

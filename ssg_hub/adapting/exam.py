@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..evaluation.metrics import color_drift, flat_noise
+from ..evaluation.metrics import color_drift, flat_noise, psnr_y
 from ..networks.guide import Guide
 from ..networks.registry import Generator
 from ..training.losses import pseudo_labels
@@ -53,6 +53,7 @@ class Figure:
 FIGURES = {
     "lpips": Figure("LPIPS", 100, 3),
     "dists": Figure("DISTS", 100, 3),
+    "error": Figure("error of brightness, levels", 3, 2, gains=False),  # pixels alone would favour what is soft
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
     "softness": Figure("SR of your pictures softer than of made ones, dB", 5, 1, gains=False),
@@ -94,6 +95,7 @@ class Exam:
             hr = hr.to(device)[..., : sr.shape[-2], : sr.shape[-1]]
             for name, distance in self.distances.items():
                 note(name, distance(sr, hr))
+            note("error", 255 * 10 ** (-psnr_y(sr, hr) / 20))
             note("color", color_drift(sr, hr))
             note("flat_noise", flat_noise(sr, hr))
         for lr in self.own:

@@ -96,7 +96,7 @@ def build_config(
         discriminator_warmup_steps=DISCRIMINATOR_STEPS,
         lr=1e-4,
         ema_decay=0.99,
-        l1_weight=0.5,
+        l1_weight=1.0,
         perceptual_weight=0,
         lpips_weight=1.0,
         dists_weight=0.4,
