@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'ssg-hub[export]')")
 pytest.importorskip("onnx", reason="onnx is not installed (pip install 'ssg-hub[export]')")
@@ -331,6 +331,47 @@ def test_the_mask_and_its_layers_are_pythons(scripts):
         np.abs(np.reshape(heat[2:], (*heat[:2], 4)) - np.asarray(views.drift_layer(Image.fromarray(drift)), int)).max()
         <= 1
     )
+
+
+@pytest.mark.parametrize("textures", [True, False])
+def test_colours_come_in_as_they_are_in_the_file_under_low_alpha_too(scripts, textures):
+    pixels = np.random.default_rng(0).integers(0, 256, (23, 31, 4), np.uint8)
+    script = """async (m, {file, textures}) => {
+          const own = OffscreenCanvas.prototype.getContext;
+          OffscreenCanvas.prototype.getContext = function (kind, ...rest) {
+            return kind === "webgl" && !textures ? null : own.call(this, kind, ...rest);
+          };
+          const picture = await m.readPicture(new Blob([Uint8Array.from(file)]), 1e6);
+          OffscreenCanvas.prototype.getContext = own;
+          return [[...picture.color], [...picture.alpha]];
+        }"""
+    color, alpha = scripts(script, {"file": list(encode(Image.fromarray(pixels), "png")), "textures": textures})
+    assert np.array_equal(np.reshape(alpha, (23, 31)), pixels[..., 3])
+    difference = np.abs(np.reshape(color, (23, 31, 3)) - pixels[..., :3].astype(int)).max(-1)
+    assert difference.max() == 0 if textures else difference[pixels[..., 3] > 200].max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_photograph_comes_in_with_its_channels_and_upright(scripts, mode):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)).convert(mode)
+    data = encode(photo, "jpeg", quality=100, subsampling=0, exif=turned)
+    at = data.index(b"\xff\xdb")
+    data = data[:at] + b"\xff\xff" + data[at:]  # bytes that fill up, as some cameras write them
+    script = (
+        "async (m, file) => { const {color, ...rest} = await m.readPicture(new Blob([Uint8Array.from(file)]), 1e6); "
+    )
+    found = scripts(script + "return {...rest, color: [...color]}; }", list(data))
+    assert (found["width"], found["height"], found["gray"], found["alpha"]) == (16, 24, mode == "L", None)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")).astype(int)
+    assert np.abs(np.reshape(found["color"], expected.shape) - expected).max() <= 3  # decoders round otherwise
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    with io.BytesIO() as file:
+        image.save(file, kind, **options)
+        return file.getvalue()
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])

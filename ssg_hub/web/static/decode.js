@@ -13,7 +13,7 @@ export async function readPicture(file, mostPixels) {
   }
   const { width, height } = bitmap;
   if (width * height > mostPixels) throw new Error("too_large");
-  const pixels = await readPixels(bitmap);
+  const pixels = readPixels(bitmap);
   bitmap.close();
   const color = new Uint8Array(width * height * 3), alpha = new Uint8Array(width * height);
   for (let at = 0; at < alpha.length; at++) {
@@ -24,20 +24,29 @@ export async function readPicture(file, mostPixels) {
   return { width, height, gray: head.gray, color, alpha: opaque ? null : alpha, notes: head.deep ? ["deep"] : [] };
 }
 
-/** RGBA bytes. A canvas multiplies colours by alpha and rounds; a video frame does not, where the browser has them. */
-async function readPixels(bitmap) {
-  const { width, height } = bitmap;
-  try {
-    const frame = new VideoFrame(bitmap, { timestamp: 0, alpha: "keep" });
-    const pixels = new Uint8Array(width * height * 4);
-    await frame.copyTo(pixels, { format: "RGBA", colorSpace: "srgb", layout: [{ offset: 0, stride: 4 * width }] });
-    frame.close();
-    return pixels;
-  } catch {
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.drawImage(bitmap, 0, 0);
-    return context.getImageData(0, 0, width, height).data;
-  }
+/** RGBA bytes in sRGB. */
+function readPixels(bitmap) {
+  const { width, height } = bitmap, context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  for (let at = 3; at < data.length; at += 4) if (data[at] < 255) return straightPixels(bitmap, data);
+  return data;
+}
+
+/** The same where there is alpha: a canvas multiplies colours by it and rounds, so that they are lost where it is low; a
+ * texture keeps them. Those of the canvas are taken where there are no textures of this size, or where they differ. */
+function straightPixels(bitmap, canvas) {
+  const { width, height } = bitmap, gl = new OffscreenCanvas(1, 1).getContext("webgl");
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return canvas;
+  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0);
+  const straight = new Uint8Array(canvas.length);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, straight);
+  gl.getExtension("WEBGL_lose_context")?.loseContext(); // browsers allow few at a time
+  const alike = straight.every((value, at) => Math.abs(value - canvas[at]) * (at % 4 < 3 ? canvas[at | 3] / 255 : 1) < 2);
+  return alike ? straight : canvas;
 }
 
 /** Whether a PNG or JPEG is gray, has alpha, or more than 8 bits, which a browser's decoder does not say. */
@@ -50,6 +59,10 @@ export function readHeader(bytes) {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return found;
   for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; ) {
     const marker = bytes[at + 1];
+    if (marker === 0xff) {
+      at += 1; // bytes that fill up are allowed before a marker
+      continue;
+    }
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) return { ...found, gray: bytes[at + 9] === 1 };
     at += 2 + bytes[at + 2] * 256 + bytes[at + 3];
