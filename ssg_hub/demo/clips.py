@@ -1,4 +1,4 @@
-"""The page's room for clips, and the endpoint for programs: layout, events, and what a visitor is told.
+"""What happens on each event of the room for clips, and the endpoint for programs.
 
 A clip waits in the same line as the pictures, in the same cache, behind the same limits. The player's value:
 
@@ -10,12 +10,10 @@ A clip waits in the same line as the pictures, in the same cache, behind the sam
     downloads        [{key, url, name}]
 """
 
-import importlib.util
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,63 +23,16 @@ import gradio as gr
 from . import viewer
 from .archive import FILES
 from .cache import Ledger, choice_of, owned_files
-from .clip_work import ClipRequest, ClipRun, Plan, clip_facts, mega, plan
-from .gradio_fixes import file_input, fill_in_missing
-from .guard import fetch_picture
+from .clip_work import ClipRequest, ClipRun, Plan, clip_facts, plan
 from .line import Line, Ticket
 from .refusals import Cancelled, plain_errors, sentence_for
 from .results import file_url, waiting
-from .settings import DEFAULT, LENT, Settings, to_bytes
-from .texts import duration, file_size, label, language, page_texts, text
+from .settings import DEFAULT
+from .texts import duration, language, text
 from .workshop import Workshop
 
-SIZES = (2, 3, 4)
-PLAYER = (
-    *("play", "pause", "position", "step_back", "step_on", "compare", "on_the_left", "get_clip", "get_report"),
-    *("clip_empty", "clip_honesty"),
-)
-PICKER = ("choose_clip", "choose_other_clip", "drop_here", "clip_limits", "uploading", "file_too_large", "failed")
 OUTPUTS = ("player", "forecast", "status", "run", "cancel")
 EMPTY = {"state": "empty"}
-ROOMS = ("pictures", "clips")
-ROOMS_SCRIPT = """
-const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
-const buttons = [...element.querySelectorAll("button")];
-const enter = room => {
-  document.body.dataset.room = room;
-  for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.room === room);
-  window.dispatchEvent(new Event("resize"));
-};
-element.firstElementChild.setAttribute("aria-label", props.texts[lang].rooms);
-for (const button of buttons) {
-  button.textContent = props.texts[lang][`room_${button.dataset.room}`];
-  button.addEventListener("click", () => {
-    history.replaceState(null, "", button.dataset.room === "clips" ? "#clips" : location.pathname + location.search);
-    enter(button.dataset.room);
-  });
-}
-enter(location.hash === "#clips" ? "clips" : "pictures");
-"""
-
-
-def are_offered(settings: Settings) -> bool:
-    """Whether there is a room for clips: not on a lent GPU, which is gone after a minute, nor without `video`."""
-    installed = all(importlib.util.find_spec(name) for name in ("av", "cv2"))
-    return bool(installed and settings.max_clip_seconds and not LENT)
-
-
-def switch(settings: Settings) -> None:
-    """The choice between pictures and clips; it is the page's own affair, and no event of the server."""
-    if not are_offered(settings):
-        return
-    buttons = "".join(f'<button type="button" data-room="{room}"></button>' for room in ROOMS)
-    gr.HTML(
-        html_template=f'<div class="modes" role="group">{buttons}</div>',
-        js_on_load=ROOMS_SCRIPT,
-        texts=page_texts(("rooms", *(f"room_{room}" for room in ROOMS))),
-        apply_default_css=False,
-        elem_id="rooms",
-    )
 
 
 @dataclass(frozen=True)
@@ -99,8 +50,8 @@ class Looked:
     facts: dict | None = None
 
 
-class ClipRoom:
-    """Layout and events of the room for clips over one `Workshop`.
+class ClipHandlers:
+    """The events of the room for clips over one `Workshop`.
 
     Args:
         workshop, line, ledger: as for `Handlers`.
@@ -108,87 +59,7 @@ class ClipRoom:
 
     def __init__(self, workshop: Workshop, line: Line, ledger: Ledger):
         self.workshop, self.line, self.ledger, self.settings = workshop, line, ledger, workshop.settings
-        self.offered = are_offered(workshop.settings)
         self._tickets: dict[str, Ticket] = {}
-        self._part: dict = {}
-
-    def lay_out(self) -> None:
-        """Make the components; call inside of the page."""
-        if not self.offered:
-            return
-        part, denoise = self._part, self.workshop.denoise(DEFAULT)
-        part["looked"] = gr.State()
-        with gr.Row(elem_id="clips", equal_height=False):
-            with gr.Column(elem_classes="clip-stage", min_width=280):
-                part["player"] = _player(elem_id="player")
-            with gr.Column(elem_classes="choices", min_width=280):
-                part["picked"] = _picker(self.settings, elem_id="clip-picker")
-                part["forecast"] = gr.HTML(elem_id="clip-forecast", elem_classes="line forecast")
-                with gr.Column(elem_classes="go"):
-                    with gr.Row():
-                        part["run"] = gr.Button(
-                            label("run"), variant="primary", size="lg", interactive=False, elem_id="clip-run"
-                        )
-                        part["cancel"] = gr.Button(
-                            label("cancel"), size="lg", visible=False, min_width=90, elem_id="clip-cancel"
-                        )
-                    part["status"] = viewer.status(elem_id="clip-status")
-                sizes = [(f"{size}×", size) for size in SIZES]
-                part["outscale"] = gr.Radio(
-                    sizes, value=2, label=label("outscale"), elem_id="clip-size", elem_classes="pills"
-                )
-                part["start"] = gr.Number(0, minimum=0, step=0.5, label=label("clip_start"), elem_id="clip-start")
-                part["denoise"] = gr.Slider(
-                    *(0, 1, 1 if denoise is None else denoise),
-                    step=0.05,
-                    label=label("denoise"),
-                    info=label("denoise_info"),
-                    visible=denoise is not None,
-                )
-                part["steady"] = gr.Checkbox(True, label=label("temporal"), info=label("temporal_info"))
-
-    def wire(self, demo: gr.Blocks, light: dict, latest: dict, heavy: dict) -> None:
-        """Connect the events, and make the endpoint `/upscale_clip`.
-
-        Args:
-            demo: the page.
-            light, latest, heavy: options of events, as in `page.py`.
-        """
-        if not self.offered:
-            return
-        part = self._part
-        filled = [part[name] for name in OUTPUTS]
-        aims = [part["outscale"], part["start"]]
-        cleared = part["picked"].change(self.clear, part["picked"], filled, **light)
-        looked = cleared.then(self.look, part["picked"], part["looked"], **latest)
-        looked.then(self.show, [part["picked"], part["looked"]], filled, **latest)
-        # as in the room for pictures
-        gr.on(
-            [each.change for each in (part["player"], *aims)],
-            self.forecast,
-            [part["picked"], part["looked"], *aims],
-            [part["forecast"], part["run"]],
-            **light,
-        )
-        choices = [part[name] for name in ("picked", "looked", "outscale", "start", "denoise", "steady")]
-        part["run"].click(self.run, choices, filled, api_name="run_clip", api_visibility="private", **heavy)
-        part["cancel"].click(self.cancel, **light)
-        demo.unload(self.cancel)
-        limit = to_bytes(self.settings.max_file_size)
-        with gr.Row(visible=False):
-            inputs = [
-                file_input(partial(fetch_picture, limit=limit, ledger=self.ledger), label="clip"),
-                gr.Number(2, label="outscale"),
-                gr.Number(0, label="start"),
-                gr.Number(None, label="duration"),
-                gr.Textbox("auto", label="temporal"),
-                gr.Textbox("h264", label="codec"),
-                gr.Textbox(DEFAULT, label="model"),
-                gr.Number(None, label="denoise"),
-            ]
-            outputs = [gr.File(label="clip"), gr.JSON(label="report")]
-            gr.Button().click(self.upscale_clip, inputs, outputs, api_name="upscale_clip", **heavy)
-        fill_in_missing(demo, "upscale_clip")
 
     def clear(self, picked: dict | None, request: gr.Request) -> tuple:
         """Another clip is chosen: end the run of the one before, and take back what was said of it."""
@@ -434,36 +305,3 @@ def _result(work: ClipRun, lang: str) -> dict:
 def _outputs(**values) -> tuple:
     """The values of OUTPUTS; what is not given stays as it is."""
     return tuple(values.get(name, gr.skip()) for name in OUTPUTS)
-
-
-def _player(**options) -> gr.HTML:
-    return viewer.component(EMPTY, "clips.js", html_template="", texts=page_texts(PLAYER), **options)
-
-
-def _picker(settings: Settings, **options) -> gr.HTML:
-    """The picker of pictures, for one clip."""
-    words = page_texts(PICKER)
-    values = {
-        "seconds": settings.max_clip_seconds,
-        "frames": settings.max_clip_frames,
-        "mp_in": mega(settings.max_clip_pixels),
-        "mp_out": mega(settings.max_clip_output_pixels),
-        "file_size": file_size(settings.max_file_size),
-        "minutes": round(settings.keep_seconds / 60) or 1,
-    }
-    for lang, texts in words.items():
-        texts |= {"limits": text("clip_limits", lang, **values)}
-        texts |= {"choose": texts["choose_clip"], "choose_others": texts["choose_other_clip"]}
-    return viewer.component(
-        {"files": [], "of": 0},
-        "picker.js",
-        html_template=viewer.PICKER_TEMPLATE.replace("multiple accept=", "accept=").replace(
-            "image/*,.tif,.tiff,.avif", "video/*,.mkv,.ts,.mts,.avi"
-        ),
-        texts=words,
-        most=1,
-        max_bytes=to_bytes(settings.max_file_size),
-        max_pixels=0,  # a browser reduces no clips
-        room="clips",
-        **options,
-    )

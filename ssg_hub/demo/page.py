@@ -10,9 +10,9 @@ from gradio.utils import get_upload_folder
 
 from ..loading import load_model
 from ..upscaling.options import COLOR_FIX
-from . import viewer
+from . import clip_page, viewer
 from .cache import Ledger
-from .clips import ClipRoom, switch
+from .clips import ClipHandlers
 from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
 from .guard import fetch_picture
 from .handlers import OUTPUTS, Choices, Handlers
@@ -59,13 +59,14 @@ def build_demo(model, settings: Settings | None = None) -> Page:
     workshop = Workshop(settings, model, load_model)
     ledger = Ledger(Path(get_upload_folder()), to_bytes(settings.max_stored))
     handlers = Handlers(workshop, Line(settings.queue_size), ledger)
-    clips = ClipRoom(workshop, handlers.line, ledger)
+    clips, with_clips = ClipHandlers(workshop, handlers.line, ledger), clip_page.are_offered(settings)
     with Page(title="ssg-hub", analytics_enabled=False, fill_width=True) as demo:
         part: dict = {"made": gr.State(), "classes": gr.State([]), "class_strength": gr.State({})}
         with gr.Row(elem_id="title"):
             gr.Markdown("# ssg-hub")
             gr.Markdown(label("tagline"))
-            switch(settings)
+            if with_clips:
+                clip_page.switch()
         with gr.Row(elem_id="main", equal_height=False):
             with gr.Column(elem_id="stage", min_width=280):
                 part["viewer"] = viewer.viewer(viewer.opening_value(), elem_id="viewer")
@@ -75,7 +76,7 @@ def build_demo(model, settings: Settings | None = None) -> Page:
         with gr.Column(elem_id="try"):
             gr.Markdown(label("examples"), elem_id="examples-title")
             part["examples"] = viewer.example_cards(elem_id="examples")
-        clips.lay_out()
+        clip_parts = clip_page.lay_out(clips) if with_clips else {}
         with gr.Accordion(label("programs"), open=False, elem_id="programs"):
             programs = gr.Markdown()
 
@@ -87,7 +88,8 @@ def build_demo(model, settings: Settings | None = None) -> Page:
         count_from(demo, ENDPOINT)
         _endpoint(handlers)
         fill_in_missing(demo, "upscale")
-        clips.wire(demo, LIGHT, LATEST, HEAVY)
+        if with_clips:
+            clip_page.wire(demo, clips, clip_parts, LIGHT, LATEST, HEAVY)
         demo.unload(handlers.leave)
     demo.queue(api_open=False)  # nobody gets past the line
     demo.i18n, demo.settings, demo.workshop = make_i18n(), settings, workshop
