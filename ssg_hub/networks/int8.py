@@ -148,8 +148,10 @@ def read_int8(path: Path, generator: nn.Module) -> Int8:
                     raise ValueError(f"layer {number} has other shapes")
                 weight = weight.float() if step is None else weight.float() * step.view(-1, 1, 1, 1)
                 scale, zero = levels.get(str(number), (1.0, 0))
-                if not (0 < float(scale) < 1e6 and 0 <= int(zero) < LEVELS and torch.isfinite(weight).all()):
+                if not (0 < float(scale) < 1e6 and 0 <= int(zero) < LEVELS):
                     raise ValueError(f"layer {number} has impossible levels")
+                if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
+                    raise ValueError(f"layer {number} holds values that are not finite")
                 layers.append(Layer(weight, bias, step, float(scale), int(zero)))
             return Int8(told["source"], layers, json.loads(told["facts"]))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
