@@ -203,22 +203,22 @@ def train_generator(
         sr = generator.network(pair.lr)
         sr_t = generator.network(target["lr"]) if target else None
         losses = players.objective(sr, pair, lambda sr: critic(*players.view(sr, pair.hr)), players.ema, guide)
-        told = {}
+        logged = {}
         if target:
             terms = target_losses(sr_t, target, guide, players.teacher, run)
             if "guide" in terms:
                 # The balance comes first: the guide is weighed against the losses on source alone. The consistency is
                 # the guide's companion on target pictures and would, counted among the others, weaken it.
-                told = {"guide_weight": players.balance(sum(losses.values()), terms["guide"], stage.step)}
-                told["cross_entropy"] = terms["guide"].detach()
-                terms["guide"] = told["guide_weight"] * terms["guide"]
+                logged = {"guide_weight": players.balance(sum(losses.values()), terms["guide"], stage.step)}
+                logged["cross_entropy"] = terms["guide"].detach()
+                terms["guide"] = logged["guide_weight"] * terms["guide"]
             losses |= terms
         if stage.gradients_due():
-            told |= players.balance.norms(losses)
+            logged |= players.balance.norms(losses)
     run.accelerator.backward(sum(losses.values()))
     if stage.update(generator):
         players.ema.update_parameters(generator.bare)
-    return sr, sr_t, losses | told
+    return sr, sr_t, losses | logged
 
 
 def train_discriminator(run: Run, stage: Stage, players: Players, pair: SourcePair, sr: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .model import SSGModel
 
 PARTS = ("generator", "guide", "both")
-OPSET = 17  # the oldest that has all operators needed: most runtimes support it
+OPSETS = range(11, 24)  # before, enlargement is another one; after, torch 2.13 has none. What it lacks it prints whole
+OPSET = 17  # most runtimes support it
 SIZES = ((64, 96), (101, 67), (65, 128))  # (h, w): traced at the first, compared at all
 TOLERANCE = 1e-4  # from torch, relative to the largest value or 1; seen: 1e-7
 
@@ -66,13 +67,13 @@ def export_onnx(
         denoise: of the generator, as for `upscale`.
 
     Raises:
-        ConfigError: an unknown part, a denoise strength that the model does not have, a model without a guide, or a
-            package that is missing.
+        ConfigError: an unknown part or opset, a denoise strength that the model does not have, a model without a guide,
+            or a package that is missing.
         ImageError: the file exists, or cannot be written.
         CheckpointError: a network that cannot be exported, or that ONNX Runtime does not compute as torch does.
     """
     path = Path(path)
-    _check_request(model, path, part, overwrite)
+    _check_request(model, path, part, opset, overwrite)
     network, inputs, outputs = _network(model, part, denoise)
     try:
         with evaluating(network), tempfile.TemporaryDirectory(prefix=".ssg-export-", dir=path.parent) as folder:
@@ -98,9 +99,13 @@ class _Both(nn.Module):
         return sr, self.guide(sr.clamp(0, 1))
 
 
-def _check_request(model: "SSGModel", path: Path, part: str, overwrite: bool) -> None:
+def _check_request(model: "SSGModel", path: Path, part: str, opset: int, overwrite: bool) -> None:
     if part not in PARTS:
         raise ConfigError(f"part is {part!r}; known are {', '.join(PARTS)}.")
+    if opset not in OPSETS:
+        raise ConfigError(
+            f"opset is {opset}; {OPSETS[0]} to {OPSETS[-1]} can be exported, {OPSET} suits most programs."
+        )
     if part != "generator" and model.guide is None:
         raise ConfigError("this model has no guide; only its generator can be exported. Use part='generator'.")
     if path.suffix.lower() != ".onnx":

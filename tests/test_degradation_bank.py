@@ -241,7 +241,7 @@ def test_what_the_command_refuses(folder, tmp_path, capsys):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "holds a bank. Choose another folder, or --overwrite" in refused("estimate", tmp_path, "-o", folder)
     assert "no/where is not there" in refused("estimate", "no/where", "-o", tmp_path / "new")
-    assert "is a file; -o takes the folder" in refused("estimate", tmp_path, "-o", folder / CONFIG)
+    assert "is a file; -o takes a folder" in refused("estimate", tmp_path, "-o", folder / CONFIG)
     assert not (tmp_path / "new").exists()
     assert "is no degradation bank" in refused("show", tmp_path)
     small = tmp_path / "small"

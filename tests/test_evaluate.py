@@ -374,12 +374,24 @@ def test_label_maps_in_colour(data):
         (["x="], "a model is given as NAME=MODEL"),
         (["tiny", "b=tiny", "--labels", "labels"], "needs one judge for all: tiny and b have guides"),
         (["--sr", "x=hr", "--save-sr", "out"], "only folders are scored"),
+        (["--sr", "x=hr", "--device", "toaster"], "device 'toaster' cannot be used here"),
+        (["--sr", "x=hr", "-o", "lr/a.png"], "lr/a.png is a file; -o takes a folder"),
+        (["tiny", "--save-sr", "lr/a.png/sr"], "a.png is a file; --save-sr takes a folder"),
     ],
 )
 def test_options_that_do_not_fit(data, model_folder, monkeypatch, capsys, options, message):
     (data / "empty").mkdir()
     monkeypatch.chdir(data)
     assert message in refused(capsys, "--lr", "lr", *options)
+
+
+@pytest.mark.parametrize(("option", "number"), [("--scale", 0), ("--border", -1), ("--crops", -1), ("--void", -1)])
+def test_numbers_that_are_too_small(data, capsys, option, number):
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "--lr", str(data / "lr"), "--sr", f"x={data / 'hr'}", f"{option}={number}"])
+    assert f"argument {option}: it takes a whole number of at least {number + 1}, not '{number}'" in (
+        capsys.readouterr().err
+    )
 
 
 def test_two_files_of_one_stem(data):

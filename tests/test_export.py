@@ -58,6 +58,9 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(tiny_model, tmp_
     ):
         with pytest.raises(error, match=words):
             export_onnx(model, tmp_path / name, part)
+    for opset in (10, 24):
+        with pytest.raises(ConfigError, match=f"opset is {opset}; 11 to 23 can be exported"):
+            export_onnx(alone, tmp_path / "a.onnx", opset=opset)
     (tmp_path / "mine.onnx").write_text("mine")
     with pytest.raises(ImageError, match="exists and is kept"):
         export_onnx(alone, tmp_path / "mine.onnx")

@@ -1,6 +1,7 @@
 """int8: what is stored comes back, the fit beats plain rounding, the engine uses it for its own weights only."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,10 @@ def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
     assert not back.fits(other)
     with pytest.raises(CheckpointError, match="damaged or of another model"):
         read_int8(tmp_path / INT8, SRVGGNetCompact(features=8, convs=3, scale=2))
+    spoilt = replace(fitted, layers=[replace(layer, bias=layer.bias * float("nan")) for layer in fitted.layers])
+    (tmp_path / INT8).write_bytes(pack(spoilt))
+    with pytest.raises(CheckpointError, match="layer 0 holds values that are not finite"):
+        read_int8(tmp_path / INT8, generator)
     (tmp_path / INT8).write_bytes(pack(fitted)[:-100])
     with pytest.raises(CheckpointError, match="damaged"):
         read_int8(tmp_path / INT8, generator)
@@ -189,6 +194,13 @@ def test_the_command_keeps_what_passes_and_nothing_else(generator, tmp_path, mon
     kept = read_int8(tmp_path / "model" / INT8, model.generator)
     assert kept.fits(model.generator) and kept.facts["layers"] == 4
     assert main([*command[:2], "--calibrate", str(tmp_path / "model")]) == 2  # no pictures there
+    for wrong, words in (
+        (["--references", str(tmp_path / "absent")], "absent is not a folder"),
+        (["--calibrate", str(tmp_path / "lr"), str(tmp_path / "typo")], "typo has no pictures"),
+        (["-o", str(tmp_path / "lr/0.png")], "0.png is a file; -o takes a folder"),
+    ):
+        assert main([*command, *wrong]) == 2
+        assert words in capsys.readouterr().err
     other = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 4})
     other.save_pretrained(tmp_path / "other")
     assert main([*command, "-o", str(tmp_path / "other")]) == 2

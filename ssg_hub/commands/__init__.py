@@ -1,1 +1,1 @@
-"""The commands of `ssg`: upscale, info, evaluate, degradation and convert."""
+"""The commands of `ssg`, one module each; `ssg_hub.cli` lists them."""

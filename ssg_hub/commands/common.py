@@ -1,8 +1,10 @@
-"""What `ssg upscale` needs for pictures and for clips alike: messages, model and options."""
+"""What several commands need: messages, numbers and folders that are checked before the work, model and options."""
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
@@ -14,6 +16,34 @@ def say(text: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(text, file=sys.stderr)
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """For argparse: the reader of an option that takes a whole number of at least `least`."""
+
+    def read(text: str) -> int:
+        if not text.strip().removeprefix("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"it takes a whole number of at least {least}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def check_folder(folder: Path, option: str = "-o") -> None:
+    """Refuse a folder for results that could be neither made nor written to, before there are any.
+
+    Args:
+        folder: need not exist.
+        option: that named it, for the message.
+
+    Raises:
+        ConfigError: it or one above it is a file, or may not be written to.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
+    if not nearest.is_dir():
+        raise ConfigError(f"{nearest} is a file; {option} takes a folder. Choose another name.")
+    if not os.access(nearest, os.W_OK):
+        raise ConfigError(f"{folder} cannot be written: {nearest} is read-only. Choose another folder with {option}.")
 
 
 def load_model(args: argparse.Namespace) -> Any:

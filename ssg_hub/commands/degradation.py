@@ -1,12 +1,12 @@
 """`ssg degradation`: learn a camera from its pictures (`estimate`), and look at what was learnt (`show`)."""
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
+from .common import check_folder
 
 
 def add_parser(subparsers) -> None:
@@ -66,12 +66,9 @@ def estimate(args: argparse.Namespace) -> int:
     from ..degradation.bank_files import CONFIG
     from ..degradation.learning.estimate import learn_bank
 
-    if args.output.is_file():
-        raise ConfigError(f"{args.output} is a file; -o takes the folder of the bank. Choose another name.")
+    check_folder(args.output)
     if (args.output / CONFIG).exists() and not args.overwrite:
         raise ConfigError(f"{args.output} holds a bank. Choose another folder, or --overwrite.")
-    if not os.access(next(p for p in (args.output, *args.output.absolute().parents) if p.exists()), os.W_OK):
-        raise ConfigError(f"{args.output} cannot be written. Choose another folder.")
     with _progress(args.quiet) as on_progress:
         bank = learn_bank(args.input, args.scale, args.method, args.generic_share, args.clean, args.seed, on_progress)
     bank.save(args.output)

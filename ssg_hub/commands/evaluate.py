@@ -20,6 +20,8 @@ from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
 from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
 from ..meeting import meet
+from ..upscaling.engines.choice import choose_device
+from .common import check_folder, whole_number
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -48,7 +50,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--lr", type=Path, required=True, metavar="DIR", help="LR pictures")
     parser.add_argument("--hr", type=Path, metavar="DIR", help="HR pictures: gives PSNR, SSIM, LPIPS, DISTS")
     parser.add_argument("--labels", type=Path, metavar="DIR", help="label maps of HR size: gives mIoU and boundary F")
-    parser.add_argument("--void", type=int, metavar="ID", help="label id that does not count, beside ids of no class")
+    parser.add_argument(
+        "--void", type=whole_number(0), metavar="ID", help="label id that does not count, beside ids of no class"
+    )
     parser.add_argument(
         "--judge", metavar="MODEL", help="SSGModel with a guide, or segmentation model, that reads the SR"
     )
@@ -58,10 +62,14 @@ def add_parser(subparsers) -> None:
         metavar="WHERE",
         help=f"folder or Hub id with AlexNet for LPIPS and VGG16 for DISTS, see docs/results.md (or ${VARIABLE})",
     )
-    parser.add_argument("--scale", type=int, help="HR pixels per LR pixel, per side (default: the models', or 4)")
-    parser.add_argument("--border", type=int, help="pixels PSNR and SSIM leave out on each side (default: the scale)")
+    parser.add_argument(
+        "--scale", type=whole_number(1), help="HR pixels per LR pixel, per side (default: the models', or 4)"
+    )
+    parser.add_argument(
+        "--border", type=whole_number(0), help="pixels PSNR and SSIM leave out on each side (default: the scale)"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write scores.json and sheet.png there")
-    parser.add_argument("--crops", type=int, default=8, help="rows of the picture sheet (default 8)")
+    parser.add_argument("--crops", type=whole_number(0), default=8, help="rows of the picture sheet (default 8)")
     parser.add_argument("--save-sr", type=Path, metavar="DIR", help="keep the SR pictures as PNG (of several: NAME/…)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--device", help="cpu, cuda, mps (default: the fastest there is)")
@@ -79,11 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, state: "PartialState") -> None:
-    device = torch.device(arguments.device or state.device)
+    device = choose_device(state.device, arguments.device)
     cases = pair_files(arguments.lr, arguments.hr, arguments.labels)
     methods: dict[str, Method] = {"bicubic": bicubic, **_open_folders(arguments.sr, cases)}
     names = _name_models(arguments, methods)
-    _refuse_taken(arguments, cases, list(names))
+    _check_outputs(arguments, cases, list(names))
     models = {name: load_model(where).to(device) for name, where in names.items()}
     measures, notes = _prepare(arguments, models, device)
     for name, model in models.items():
@@ -148,8 +156,11 @@ def _name_models(arguments: argparse.Namespace, taken: dict[str, Method]) -> dic
     return rows
 
 
-def _refuse_taken(arguments: argparse.Namespace, cases: list[Case], models: list[str]) -> None:
-    """Refuse before the work whatever would be refused after it."""
+def _check_outputs(arguments: argparse.Namespace, cases: list[Case], models: list[str]) -> None:
+    """Refuse before the work what could not be written after it."""
+    for option, folder in (("-o", arguments.output), ("--save-sr", arguments.save_sr)):
+        if folder is not None:
+            check_folder(folder, option)
     planned = []
     if arguments.output is not None:
         planned += [arguments.output / "scores.json", arguments.output / "sheet.png"]

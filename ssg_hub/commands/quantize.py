@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError, ConfigError, ImageError
 from ..loading import EMBEDDED
+from .common import check_folder
 
 if TYPE_CHECKING:
     from ..networks.int8 import Int8
@@ -47,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
         SSGError: the request cannot be done as given.
     """
     from ..evaluation import distances
-    from ..images.formats import list_pictures
     from ..loading import load_model
     from ..networks.compact import SRVGGNetCompact
     from ..quantization.fit import fit_int8
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(generator, SRVGGNetCompact):
         raise ConfigError(f"int8 is for SRVGGNetCompact so far; this generator is an {type(generator).__name__}.")
     folder = _find_target(args, model)
-    fitted, held_out = split([list_pictures(place) for place in args.calibrate])
+    fitted, held_out = split([_find_pictures(place) for place in args.calibrate])
     if not fitted:
         raise ImageError(
             f"{len(held_out)} pictures in {args.calibrate[0]} are too few; {HELD_OUT} at least are needed."
@@ -129,11 +129,20 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     folder = args.output or checkpoint.built_in_folder(args.model) or Path(args.model)
     if args.output is None and not folder.is_dir():
         raise ConfigError(f"{args.model} is no folder: say with -o where model and int8 are to be saved.")
+    check_folder(folder)
     if (folder / checkpoint.CONFIG).is_file():
         there = read_model(folder).generator
         if hash_weights(there) != hash_weights(model.generator):
             raise CheckpointError(f"{folder} holds another model; int8 belongs to one set of weights. Give another -o.")
     return folder
+
+
+def _find_pictures(folder: Path) -> list[Path]:
+    from ..images.formats import list_pictures, name_endings
+
+    if not (found := list_pictures(folder)):
+        raise ConfigError(f"--calibrate {folder} has no pictures ({name_endings()}). Give folders of LR pictures.")
+    return found
 
 
 def _thin(paths: list[Path], most: int) -> list[Path]:
@@ -164,10 +173,23 @@ def _read_crops(paths: list[Path]) -> list:
 
 
 def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pictures":
-    """LR pictures with their references, as far as there are any. Raises ImageError."""
+    """LR pictures with their references, as far as there are any.
+
+    Args:
+        paths: the LR pictures.
+        references: folders of HR pictures with the same names.
+        scale: HR pixels per LR pixel, per side.
+
+    Raises:
+        ConfigError: a folder without pictures, or with two of one name.
+        ImageError: a picture that cannot be read, or a reference of another size.
+    """
+    from ..evaluation.methods import index_pictures
     from ..quantization.gates import Pictures
 
-    known = {path.stem: path for place in references for path in sorted(place.iterdir())}
+    known: dict[str, Path] = {}
+    for folder in references:
+        known |= index_pictures(folder)
     lr, hr = [_read_lr(path) for path in paths], []
     for path, small in zip(paths, lr, strict=True):
         large = _read_lr(known[path.stem]) if path.stem in known else None

@@ -32,7 +32,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Real-ESRGAN's U-Net (Wang et al., ICCV-W 2021, sec. 3.3): (B, 3, H, W) to logits (B, 1, H, W), a verdict a pixel.
+    """Real-ESRGAN's U-Net (Wang et al., ICCV-W 2021, sec. 3.4): (B, 3, H, W) to logits (B, 1, H, W), a verdict a pixel.
 
     Args:
         features: channels at full resolution. H and W must divide by 8.

@@ -122,8 +122,8 @@ def pack(int8: Int8) -> bytes:
             tensors[f"{number}.step"] = layer.step.contiguous()
             levels[str(number)] = [layer.scale, layer.zero]
         tensors |= {f"{number}.weight": weight.contiguous(), f"{number}.bias": layer.bias.contiguous()}
-    told = {"source": int8.source, "levels": json.dumps(levels), "facts": json.dumps(int8.facts)}
-    return save(tensors, {"format": "pt", **told})
+    metadata = {"source": int8.source, "levels": json.dumps(levels), "facts": json.dumps(int8.facts)}
+    return save(tensors, {"format": "pt", **metadata})
 
 
 def read_int8(path: Path, generator: nn.Module) -> Int8:
@@ -135,8 +135,8 @@ def read_int8(path: Path, generator: nn.Module) -> Int8:
     shapes = [tuple(part.weight.shape) for part in generator.modules() if isinstance(part, nn.Conv2d)]
     try:
         with safe_open(path, framework="pt") as file:
-            told = file.metadata()
-            levels, layers = json.loads(told["levels"]), []
+            metadata = file.metadata()
+            levels, layers = json.loads(metadata["levels"]), []
             for number, shape in enumerate(shapes):
                 weight, bias = file.get_tensor(f"{number}.weight"), file.get_tensor(f"{number}.bias").float()
                 step = file.get_tensor(f"{number}.step").float() if str(number) in levels else None
@@ -148,10 +148,12 @@ def read_int8(path: Path, generator: nn.Module) -> Int8:
                     raise ValueError(f"layer {number} has other shapes")
                 weight = weight.float() if step is None else weight.float() * step.view(-1, 1, 1, 1)
                 scale, zero = levels.get(str(number), (1.0, 0))
-                if not (0 < float(scale) < 1e6 and 0 <= int(zero) < LEVELS and torch.isfinite(weight).all()):
+                if not (0 < float(scale) < 1e6 and 0 <= int(zero) < LEVELS):
                     raise ValueError(f"layer {number} has impossible levels")
+                if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
+                    raise ValueError(f"layer {number} holds values that are not finite")
                 layers.append(Layer(weight, bias, step, float(scale), int(zero)))
-            return Int8(told["source"], layers, json.loads(told["facts"]))
+            return Int8(metadata["source"], layers, json.loads(metadata["facts"]))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is damaged or of another model ({error}). Make it again with `ssg quantize`."

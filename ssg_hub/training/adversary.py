@@ -14,8 +14,6 @@ from ..networks.perceptual import SharedFeatures, pick, read_tensors
 from .config import TrainConfig
 
 View = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-
-
 FILE = "discriminator.safetensors"  # in the run's folder, beside the model
 
 
@@ -35,7 +33,7 @@ def first_discriminator(config: TrainConfig, guide: Guide | None) -> nn.Module:
 
 
 def save_discriminator(discriminator: nn.Module, folder: Path) -> None:
-    """Write `discriminator.safetensors`: a run that goes on from this one's generator should not begin without it."""
+    """Write `discriminator.safetensors`: a run that continues from this one's generator should begin with it."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in discriminator.state_dict().items()}
     save_file(tensors, folder / FILE)
 
@@ -62,7 +60,8 @@ def choose_view(config: TrainConfig, vgg: nn.Module | None, guide: Guide | None)
 
     Returns:
         A function of a picture, SR or HR, and of the HR that belongs to it, both (B, 3, H, W) in [0, 1]. The gradient
-        flows to the picture; what HR shows is told of SR too (SeD), so that it does not depend on SR's faults.
+        flows to the picture; `semantic` adds what the guide sees in HR to both (SeD), so that it does not depend on
+        SR's faults.
     """
 
     semantics = guide and SharedFeatures(guide.features)

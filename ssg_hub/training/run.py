@@ -216,7 +216,7 @@ def plain_exits() -> Iterator[None]:
             raise
         sys.exit(f"error: {sentence}")
     except RuntimeError as error:
-        sentence = next((told for pattern, told in SENTENCES if re.search(pattern, str(error), re.IGNORECASE)), None)
+        sentence = next((words for pattern, words in SENTENCES if re.search(pattern, str(error), re.IGNORECASE)), None)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")
