@@ -48,7 +48,7 @@ def use_little() -> None:
 
     materials.PAIRS, materials.PAIR_SIDE, materials.HR_PIECES, materials.SHOWN = 2, 64, 16, 2
     materials.HR_LONGEST = 300
-    recipe.has_bf16 = lambda: False
+    recipe.has_bf16, recipe.DISCRIMINATOR_STEPS = lambda: False, 0  # so that the very first step trains the generator
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,8 @@ def _little(monkeypatch):
 
     for name in ("PAIRS", "PAIR_SIDE", "HR_PIECES", "SHOWN", "HR_LONGEST"):
         monkeypatch.setattr(materials, name, getattr(materials, name))
-    monkeypatch.setattr(recipe, "has_bf16", recipe.has_bf16)
+    for name in ("has_bf16", "DISCRIMINATOR_STEPS"):
+        monkeypatch.setattr(recipe, name, getattr(recipe, name))
     use_little()
 
 
@@ -145,7 +146,7 @@ def test_impossible_minutes_are_refused_at_once(given, tmp_path, minutes):
 
 
 def test_a_model_whose_scale_no_training_has_is_refused_at_once(given, tmp_path, monkeypatch):
-    from ssg_hub.adapting import strength as module
+    from ssg_hub.adapting import adapt as module
 
     monkeypatch.setattr(module, "read_pictures", lambda folder: pytest.fail("the pictures were read before"))
     model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1, "scale": 3})
