@@ -56,7 +56,7 @@ FIGURES = {
     "error": Figure("error of brightness, levels", 3, 2, gains=False),  # pixels alone would favour what is soft
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
-    "softness": Figure("SR of your pictures softer than of made ones, dB", 5, 1, gains=False),
+    "softness": Figure("SR of your pictures softer than of made ones, dB", 3, 1, gains=False),
     "disagreement": Figure("guide and teacher disagree, % of pixels", 0.25, 1),
     "constants": Figure(f"one-colour pictures, levels off beyond {ALLOWED:g}", 0.25, 1),
 }
