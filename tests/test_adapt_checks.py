@@ -197,7 +197,7 @@ def test_what_softens_the_users_own_pictures_is_refused_whatever_the_pairs_say(t
     points = exam.count_points(before, after)
     assert after["softness"] > before["softness"] + 3
     assert sum(points.values()) > exam.MARGIN and not exam.is_better(points)
-    assert "lost" in exam.tell_refusal(points) and "dB more detail" in exam.tell_refusal(points)
+    assert exam.find_excess(points) == "softness" and "softness of SR of your pictures" in exam.tell_refusal(points)
     assert exam.is_better({**points, "softness": 0.0})
     assert exam.count_points(after, before)["softness"] == 0  # more detail than before is no merit of itself
 

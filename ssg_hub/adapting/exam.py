@@ -17,7 +17,6 @@ from .inspection import measure_detail
 from .materials import Materials, read_pieces
 
 MARGIN = 1.0  # points by which the sum must fall
-SOFTENING = 3.0  # dB of detail; what takes more of it from the user's pictures alone is refused, whatever its sum
 COLORS = (
     (0, 0, 0),
     (64, 64, 64),
@@ -41,22 +40,23 @@ class Figure:
         title: for people.
         points: what one unit of it counts in the sum.
         decimals: that are shown.
-        gains: whether it can add to the sum; if not, it only takes away.
+        limit: by how much it may become worse; beyond that a model is refused, whatever its sum. A figure with a limit
+            cannot add to the sum: it guards what the others would sell.
     """
 
     title: str
     points: float
     decimals: int
-    gains: bool = True
+    limit: float | None = None
 
 
 FIGURES = {
     "lpips": Figure("LPIPS", 100, 3),
     "dists": Figure("DISTS", 100, 3),
-    "error": Figure("error of brightness, levels", 3, 2, gains=False),  # pixels alone would favour what is soft
+    "error": Figure("error of brightness, dB of PSNR-Y", 5, 2, limit=0.2),
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
-    "softness": Figure("SR of your pictures softer than of made ones, dB", 5, 1, gains=False),
+    "softness": Figure("softness of SR of your pictures, dB", 3, 1, limit=3.0),
     "disagreement": Figure("guide and teacher disagree, % of pixels", 0.25, 1),
     "constants": Figure(f"one-colour pictures, levels off beyond {ALLOWED:g}", 0.25, 1),
 }
@@ -66,8 +66,8 @@ class Exam:
     """Held-back pictures, and what they are measured with.
 
     The pairs are made by the bank, so they do not show what the bank has missed: a model may learn to smooth away what
-    the camera does and the bank does not. Then SR of the user's own pictures loses more detail than SR of the pairs,
-    where the distances tell whether a loss is one.
+    the camera does and the bank does not. Then SR of the user's own pictures loses fine detail. There is no HR to say
+    whether a loss is one, so every loss counts, and none is a gain.
 
     Args:
         materials: with pairs and the user's own held-back pieces.
@@ -88,14 +88,13 @@ class Exam:
         def note(name: str, value: Tensor | float) -> None:
             found.setdefault(name, []).append(float(value))
 
-        made, own = [], []
+        own = []
         for lr, hr in zip(self.lr, self.hr, strict=True):
             sr = _upscale(generator, lr.to(device))
-            made.append(_to_pixels(sr))
             hr = hr.to(device)[..., : sr.shape[-2], : sr.shape[-1]]
             for name, distance in self.distances.items():
                 note(name, distance(sr, hr))
-            note("error", 255 * 10 ** (-psnr_y(sr, hr) / 20))
+            note("error", -psnr_y(sr, hr))
             note("color", color_drift(sr, hr))
             note("flat_noise", flat_noise(sr, hr))
         for lr in self.own:
@@ -109,7 +108,7 @@ class Exam:
         sure = found.pop("sure", [])
         if sure and np.mean(sure) < LEAST_SURE:
             found.pop("disagreement", None)
-        found["softness"] = [measure_detail(made) - measure_detail(own)]
+        found["softness"] = [-measure_detail(own)]
         found["constants"] = [max(0.0, _worst_constant(generator, device) - ALLOWED)]
         return {name: float(np.mean(found[name])) for name in FIGURES if name in found}
 
@@ -117,30 +116,28 @@ class Exam:
 def count_points(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What each figure adds to the sum: positive where it has become better."""
     gains = {name: before[name] - after[name] for name in FIGURES if name in before and name in after}
-    return {
-        name: FIGURES[name].points * (gain if FIGURES[name].gains else min(gain, 0.0)) for name, gain in gains.items()
-    }
+    counted = {name: gain if FIGURES[name].limit is None else min(gain, 0.0) for name, gain in gains.items()}
+    return {name: FIGURES[name].points * gain for name, gain in counted.items()}
 
 
 def is_better(points: Mapping[str, float]) -> bool:
-    """Whether the sum of the points reaches the margin, and the user's own pictures are not softened."""
-    return sum(points.values()) >= MARGIN and not softens(points)
+    """Whether the sum of the points reaches the margin, and no figure became worse than it may."""
+    return sum(points.values()) >= MARGIN and find_excess(points) is None
 
 
-def softens(points: Mapping[str, float]) -> bool:
-    """Whether SR of the user's own pictures lost more detail, beside SR of the made ones, than is allowed."""
-    return points.get("softness", 0.0) < -SOFTENING * FIGURES["softness"].points
+def find_excess(points: Mapping[str, float]) -> str | None:
+    """The name of a figure that became worse than it may, if there is one."""
+    limits = {name: figure.points * figure.limit for name, figure in FIGURES.items() if figure.limit is not None}
+    return next((name for name, limit in limits.items() if points.get(name, 0.0) < -limit), None)
 
 
 def tell_refusal(points: Mapping[str, float]) -> str:
     """Why weights with these points are not handed over, as the end of a sentence."""
-    if softens(points):
-        lost = -points["softness"] / FIGURES["softness"].points
-        return (
-            f"but your own pictures lost {lost:.1f} dB more detail than made ones did, {SOFTENING:g} are allowed: the "
-            "camera does something that was not learnt"
-        )
-    return f"and {MARGIN:g} are needed"
+    name = find_excess(points)
+    if name is None:
+        return f"and {MARGIN:g} are needed"
+    figure = FIGURES[name]
+    return f"but {figure.title}: worse by {-points[name] / figure.points:.1f}, and {figure.limit:g} is allowed"
 
 
 def _to_pixels(batch: Tensor) -> np.ndarray:
