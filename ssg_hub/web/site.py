@@ -116,11 +116,8 @@ def export_site(
             (draft / "runtime" / "LICENSE.txt").write_bytes((draft / "runtime-license.txt").read_bytes())
             (draft / "runtime-license.txt").unlink()
             networks, difference = _write_networks(model, draft, Path(place))
-            (draft / "model.json").write_text(json.dumps(describe(model, networks, title)), encoding="utf-8")
+            write_page(model, networks, draft, title)
             (draft / "README.md").write_text(_card(model, title), encoding="utf-8")
-            page = (draft / "index.html").read_text(encoding="utf-8")
-            page = page.replace("{{ title }}", html.escape(title)).replace("{{ policy }}", POLICY)
-            (draft / "index.html").write_text(page, encoding="utf-8")
             _list_files(draft)
             if folder.exists():
                 shutil.rmtree(folder)
@@ -128,6 +125,14 @@ def export_site(
     except OSError as error:
         raise ImageError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from error
     return Site(folder, {str(p.relative_to(folder)): p.stat().st_size for p in _files(folder)}, difference)
+
+
+def write_page(model: "SSGModel", networks: dict, folder: Path, title: str) -> None:
+    """Make the page of STATIC, which `folder` is a copy of, that of this model."""
+    (folder / "model.json").write_text(json.dumps(describe(model, networks, title)), encoding="utf-8")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    page = page.replace("{{ title }}", html.escape(title)).replace("{{ policy }}", POLICY)
+    (folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:

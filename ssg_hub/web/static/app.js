@@ -3,12 +3,39 @@ import { TEXTS, duration, machine } from "./texts.js";
 import { Viewer } from "./viewer.js";
 
 const $ = id => document.getElementById(id);
-const site = await (await fetch("model.json")).json();
+const site = await fetch("model.json").then(answer => answer.json()).catch(() => null);
+if (!site) {
+  $("status").textContent = TEXTS.no_model;
+  throw new Error("model.json cannot be read");
+}
 const viewer = new Viewer($("stage"));
-const prefer = new URLSearchParams(location.search).get("engine") === "wasm" ? "wasm" : "auto"; // to compare them
+let prefer = new URLSearchParams(location.search).get("engine") === "wasm" ? "wasm" : "auto"; // to compare them
 const TIMED = 2e4; // pixels from which a picture tells how long a megapixel takes: with fewer, most of it is preparation
 const VIEW_PIXELS = 16e6; // above it the page shows a smaller view, to spare the browser
+const OF_THE_FILE = ["unreadable", "too_large"]; // failures that no other worker would be spared
 const state = { items: [], at: null, worker: null, engine: null, run: 0, job: null };
+
+/** What a browser keeps between visits ("localStorage") or loads ("sessionStorage"), where it allows that: to a page in a
+ * frame, or by its user's settings, it may not. */
+const kept = kind => ({
+  get(name) {
+    try {
+      return self[kind].getItem(name);
+    } catch {
+      return null;
+    }
+  },
+  /** Whether it is kept now. */
+  set(name, value) {
+    try {
+      self[kind].setItem(name, value);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+});
+const visits = kept("localStorage"), loads = kept("sessionStorage");
 
 // What is chosen.
 const input = $("files");
@@ -58,22 +85,30 @@ const open = () => {
   if (state.worker) return;
   state.worker = new Worker("worker.js", { type: "module" });
   state.worker.addEventListener("message", ({ data }) => heard(data));
-  state.worker.addEventListener("error", () => heard({ type: "failed", id: state.job?.id, reason: "failed" }));
+  state.worker.addEventListener("error", () => heard({ type: "failed", reason: "failed" }));
   state.worker.postMessage({ type: "open", prefer });
+};
+/** End the worker, whatever it is computing; the next picture gets another. */
+const dismiss = () => {
+  state.worker?.terminate();
+  state.worker = null;
 };
 const heard = ({ type, ...message }) => {
   if (type === "ready") {
     state.engine = message;
     keep(message.engine);
     refresh();
-  } else if (type === "failed" && message.id === undefined) say(TEXTS[message.reason] ?? TEXTS.failed, null, true);
-  else if (message.id !== state.job?.id) return; // of a job that was given up
+  } else if (type === "failed" && message.id === undefined) {
+    dismiss();
+    if (state.job) state.job.settle("failed", message);
+    else say(TEXTS[message.reason] ?? TEXTS.failed, null, true);
+  } else if (message.id !== state.job?.id) return; // of a job that was given up
   else if (type === "progress") Object.assign(state.job, message, { since: performance.now() });
   else state.job.settle(type, message);
 };
 /** Seconds for a megapixel: as measured here before, else by the small tile with which the engine was tried. */
 const pace = () => {
-  const known = Number(localStorage.getItem(paceKey()));
+  const known = Number(visits.get(paceKey()));
   return known || (state.engine ? state.engine.pace * 1000 * (segments() ? 1.3 : 1) : 0);
 };
 const paceKey = () => `ssg ${location.pathname} ${state.engine?.engine} ${state.engine?.threads} ${segments()}`;
@@ -84,14 +119,12 @@ const run = async () => {
   const turn = ++state.run, todo = state.items.filter(item => item.input && item.state !== "working" && (item.state !== "done" || item.made !== settings()));
   const chosen = todo.length ? todo : state.items.filter(item => item.input);
   const began = performance.now();
-  open();
   for (const item of chosen) {
     item.state = "working";
     state.at = item;
     refresh();
     try {
-      const result = await work(item, turn);
-      await finish(item, result);
+      await finish(item, await compute(item, turn), turn);
     } catch (error) {
       if (turn !== state.run) return;
       Object.assign(item, { state: "failed", note: TEXTS[error.message] ?? TEXTS.failed });
@@ -105,7 +138,20 @@ const run = async () => {
 };
 const settings = () => JSON.stringify([denoise(), segments()]);
 const denoise = () => (site.denoise === null ? 1 : Number($("denoise").value));
+/** The result of a picture. What a graphics card fails at is computed by WebAssembly, now and from then on. */
+const compute = async (item, turn) => {
+  try {
+    return await work(item, turn);
+  } catch (error) {
+    if (turn !== state.run || OF_THE_FILE.includes(error.message)) throw error;
+    dismiss(); // what happened may have broken it
+    if (state.engine?.engine !== "webgpu") throw error;
+    [prefer, state.engine] = ["wasm", null];
+    return work(item, turn);
+  }
+};
 const work = (item, turn) => new Promise((resolve, reject) => {
+  open();
   const id = `${turn} ${Math.random()}`, timer = setInterval(tell, 200);
   state.job = { id, item, stage: state.engine ? "reading" : "starting", since: performance.now(), began: performance.now(), pixelsDone: 0,
     settle: (type, message) => {
@@ -117,12 +163,14 @@ const work = (item, turn) => new Promise((resolve, reject) => {
   state.job.stop = () => state.job.settle("failed", { reason: "cancelled" });
   state.worker.postMessage({ type: "upscale", id, file: item.file, denoise: denoise(), segment: segments() });
 });
-const finish = async (item, result) => {
+const finish = async (item, result, turn) => {
+  const shown = await view(result.picture, result.size).catch(() => result.picture); // too large to decode here, not to keep
+  if (turn !== state.run) return;
   const { size, input: from } = result, stem = item.name.replace(/\.[^.]*$/, ""), name = `${stem}_x${site.scale}`;
-  if (from[0] * from[1] >= TIMED) localStorage.setItem(paceKey(), (result.seconds / (from[0] * from[1])) * 1e6);
+  if (from[0] * from[1] >= TIMED) visits.set(paceKey(), (result.seconds / (from[0] * from[1])) * 1e6);
   const url = blob => URL.createObjectURL(blob);
   for (const key of ["after", "mask", "drift", "file", "ids"]) if (item.urls[key]) URL.revokeObjectURL(item.urls[key]);
-  item.urls = { before: item.urls.before, file: url(result.picture), after: url(await view(result.picture, size)) };
+  item.urls = { before: item.urls.before, file: url(result.picture), after: url(shown) };
   item.downloads = [{ key: "picture", words: "Download picture", url: item.urls.file, name: `${name}.png` }];
   if (result.mask) {
     Object.assign(item.urls, { mask: url(result.maskLayer), drift: url(result.driftLayer), ids: url(result.mask) });
@@ -142,14 +190,14 @@ const view = async (blob, [width, height]) => {
   return canvas.convertToBlob();
 };
 const cancel = () => {
-  if (!state.job) return;
+  const given = state.items.filter(item => item.state === "working");
+  if (!given.length) return;
   state.run += 1;
-  const { item, stop } = state.job;
-  stop();
-  state.worker.terminate(); // at once, whatever it is computing
-  state.worker = null;
-  for (const each of state.items) if (each.state === "working") each.state = "cancelled";
-  item.state = "cancelled";
+  if (state.job) {
+    state.job.stop();
+    dismiss();
+  }
+  for (const item of given) item.state = "cancelled";
   say(TEXTS.cancelled);
   refresh();
 };
@@ -165,20 +213,21 @@ const tell = () => {
   const which = state.items.length > 1 ? `Picture ${state.items.indexOf(job.item) + 1} of ${state.items.length} · ` : "";
   say(`${which}Upscaling, tile ${job.done + 1} of ${job.total}${left >= 1 ? ` · about ${duration(left)} left` : ""}`, 0.95 * share);
 };
+/** The line under the buttons; with a share it is in motion, and screen readers leave it to the bar. */
 const say = (words, share = null, alarm = false) => {
   const status = $("status");
   if (status.dataset.words === words && share === null) return;
   status.dataset.words = words;
   status.classList.toggle("alarm", alarm);
   const bar = share === null ? [] : [Object.assign(document.createElement("progress"), { max: 1, value: share, ariaLabel: "Progress" })];
-  status.replaceChildren(...bar, Object.assign(document.createElement("span"), { textContent: words }));
+  status.replaceChildren(...bar, Object.assign(document.createElement("span"), { textContent: words, ariaHidden: share === null ? null : "true" }));
 };
 const forecast = () => {
   const pixels = state.items.filter(item => item.input && item.state !== "done").reduce((sum, { input: [width, height] }) => sum + width * height, 0);
   return pixels && pace() ? ` (about ${duration((pace() * pixels) / 1e6)})` : "";
 };
 const refresh = () => {
-  const busy = Boolean(state.job) || state.items.some(item => item.state === "working");
+  const busy = state.items.some(item => item.state === "working");
   $("run").disabled = busy || !state.items.some(item => item.input);
   $("run").textContent = `Upscale ${site.scale}×${busy ? "" : forecast()}`;
   $("cancel").hidden = !busy;
@@ -202,17 +251,16 @@ showDenoise();
 refresh();
 
 // Without a network: the service worker keeps the page; it also gives the page threads where the host does not.
-const service = navigator.serviceWorker;
+const service = navigator.serviceWorker, controlled = Boolean(service?.controller);
 const keep = engine => service?.controller?.postMessage({ type: "keep", engine });
 service?.addEventListener("message", ({ data }) => {
   if (data.type === "kept") $("offline").textContent = TEXTS.kept;
 });
 service?.addEventListener("controllerchange", () => {
-  const again = !crossOriginIsolated && self === top && !state.items.length && !sessionStorage.getItem("ssg reloaded");
-  if (again) {
-    sessionStorage.setItem("ssg reloaded", "1"); // once: where it does not help, one core must do
-    location.reload();
-  } else keepEngine();
+  // A new version of the site has come, or threads would: once, because where it does not help, one core must do.
+  const helps = controlled || (!crossOriginIsolated && self === top && !loads.get("ssg reloaded") && loads.set("ssg reloaded", "1"));
+  if (helps && !state.items.length) location.reload();
+  else keepEngine();
 });
 const keepEngine = async () => keep(prefer === "auto" && (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm");
 const register = () => setTimeout(() => service?.register("sw.js").then(keepEngine, error => console.info(`no service worker: ${error.message}`)), 1000);

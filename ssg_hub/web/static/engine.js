@@ -30,14 +30,14 @@ export class Engine {
     env.wasm.numThreads = this.threads = self.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency || 1) : 1;
     env.logLevel = "error";
     this.sessions = {};
+    this.denoise = null; // no weights are in use: another engine may have been tried before
     this.files = {};
     await this.prepare(1);
-    const began = performance.now(), tile = new Block(3, SMALL, SMALL);
-    await this.generate(tile);
-    const first = performance.now();
+    const tile = new Block(3, SMALL, SMALL);
     await this.generate(tile); // the first run compiles
-    this.pace = (performance.now() - first) / SMALL ** 2; // ms for a pixel
-    this.compiled = first - began;
+    const began = performance.now();
+    await this.generate(tile);
+    this.pace = (performance.now() - began) / SMALL ** 2; // ms for a pixel
   }
 
   /** Have the generator for a denoise strength ready: the weights between the two sets, as ssg_hub/networks/blending.py. */

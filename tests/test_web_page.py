@@ -1,0 +1,138 @@
+"""The site's page without its networks: what a visitor sees where a browser, a file or the network fails."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.site_visits import SiteServer, download, visit
+from ssg_hub.model import SSGModel
+from ssg_hub.web import site
+
+# In the place of worker.js: the result is the file that was given. A graphics card fails at files named so, and nothing
+# starts while the server has a file named "broken".
+WORKER = """
+let engine;
+self.onmessage = async ({ data: { type, prefer, id, file } }) => {
+  if (type === "open") {
+    if ((await fetch("broken")).ok) return self.postMessage({ type: "failed", reason: "no_model" });
+    engine = prefer === "wasm" ? "wasm" : "webgpu";
+    return self.postMessage({ type: "ready", engine, threads: 1, pace: 0.01 });
+  }
+  while (!engine) await new Promise(done => setTimeout(done, 10));
+  if (file.name.startsWith("gpu") && engine === "webgpu") {
+    return self.postMessage({ type: "failed", id, reason: "lost" });
+  }
+  const size = file.name.startsWith("large") ? [9000, 2000] : [32, 24];
+  self.postMessage({ type: "done", id, input: [8, 6], size, notes: [], picture: file, seconds: 0.01 });
+};
+"""
+NO_STORAGE = """for (const kind of ["localStorage", "sessionStorage"])
+  Object.defineProperty(window, kind, { get() { throw new DOMException("refused", "SecurityError"); } });"""
+SLOW_VIEW = (
+    "window.createImageBitmap = () => new Promise((_, fail) => (window.giveUp = () => fail(new Error('too large'))));"
+)
+DONE = ".viewer[data-state=done]"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("page") / "site"
+    shutil.copytree(site.STATIC, place)
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    site.write_page(model, {"generator": {}}, place, "ssg-hub")
+    (place / "worker.js").write_text(WORKER)
+    return place
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    running = SiteServer(folder)
+    yield running
+    running.shutdown()
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """A function (script that runs first) -> the page, and a list of what goes wrong on it."""
+    opened = []
+
+    def start(script: str = ""):
+        page, errors, _ = visit(browser, "about:blank", service_workers="block")
+        opened.append(page)
+        page.set_default_timeout(60_000)
+        page.add_init_script(script)
+        page.goto(server.url)
+        return page, errors
+
+    yield start
+    for page in opened:
+        page.context.close()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    def make(*names: str) -> list[Path]:
+        for name in names:
+            Image.new("RGB", (8, 6), (200, 30, 30)).save(tmp_path / name)
+        return [tmp_path / name for name in names]
+
+    return make
+
+
+def upscale(page, files: list[Path]) -> None:
+    page.set_input_files("#files", files)
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#run")
+
+
+def test_what_the_graphics_card_fails_at_is_computed_without_it(open_page, pictures):
+    page, errors = open_page()
+    upscale(page, pictures("gpu.png", "b.png"))
+    page.wait_for_selector("#status:has-text('2 of 2 done')")
+    assert "WebAssembly" in page.inner_text("#machine") and errors == []
+
+
+def test_networks_that_did_not_start_are_started_again_with_the_next_click(open_page, pictures, folder):
+    (folder / "broken").touch()
+    page, _ = open_page()
+    upscale(page, pictures("a.png"))
+    page.wait_for_selector("#status:has-text('could not be loaded')")
+    (folder / "broken").unlink()
+    page.click("#run")
+    page.wait_for_selector(DONE)
+
+
+def test_a_browser_that_keeps_nothing_upscales_all_the_same(open_page, pictures):
+    page, errors = open_page(NO_STORAGE)
+    upscale(page, pictures("a.png"))
+    page.wait_for_selector(DONE)
+    assert errors == []
+
+
+def test_a_result_that_cannot_be_shown_can_be_downloaded(open_page, pictures):
+    page, errors = open_page(SLOW_VIEW)
+    upscale(page, pictures("large.png"))
+    page.wait_for_function("Boolean(window.giveUp)")
+    page.evaluate("giveUp()")
+    page.wait_for_selector(DONE)
+    assert download(page, "picture").size == (8, 6) and errors == []
+
+
+@pytest.mark.parametrize("way", ["other pictures", "cancel"])
+def test_a_run_that_is_given_up_while_its_result_is_prepared_ends(way, open_page, pictures):
+    page, errors = open_page(SLOW_VIEW)
+    upscale(page, pictures("large.png", "b.png"))
+    page.wait_for_function("Boolean(window.giveUp)")
+    if way == "cancel":
+        page.click("#cancel")
+        page.wait_for_selector("#status:has-text('Cancelled')")
+    else:
+        page.set_input_files("#files", pictures("c.png", "d.png"))
+        page.wait_for_selector(".strip button[title='c.png']")
+    page.evaluate("giveUp()")
+    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_timeout(300)
+    states = page.eval_on_selector_all(".strip li", "all => all.map(each => each.dataset.state)")
+    assert "done" not in states and "working" not in states and errors == []
