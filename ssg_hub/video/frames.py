@@ -100,11 +100,14 @@ class Damage:
         if self.corrupt:
             found.append(f"{self.corrupt} frame(s) are damaged{where}; they were upscaled as the decoder mended them.")
         if self.backwards:
-            found.append(f"{self.backwards} time stamp(s) ran backwards and were moved.")
+            found.append(
+                f"{self.backwards} time stamp(s) ran backwards and were moved. A file that was joined from several "
+                "should be remuxed first (ffmpeg -i IN -c copy OUT)."
+            )
         if self.ended:
             found.append(f"The clip could not be read to its end: {self.ended}.")
         if self.interlaced:
-            found.append("The clip is interlaced: its fields were merged by bwdif, one frame for two fields.")
+            found.append("The clip has interlaced frames: their fields were merged by bwdif, one frame for two fields.")
         return found
 
 
