@@ -60,7 +60,7 @@ class Calibration:
             labels, drift: as for `measure_features`.
         """
         inputs = torch.cat((measure_features(labels, drift), labels))
-        terms = torch.tensor([*self.weights, *self.classes], dtype=inputs.dtype)
+        terms = torch.tensor([*self.weights, *self.classes], dtype=inputs.dtype, device=inputs.device)
         return torch.sigmoid(torch.einsum("f,fhw->hw", terms, inputs))[None]
 
     def level(self, alpha: float) -> int:

@@ -1,23 +1,19 @@
-"""The examples in the docstrings of the public API run, and print what they say."""
+"""The examples in all docstrings run, and print what they say."""
 
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
 import torch
 
-MODULES = [
-    "ssg_hub.loading",
-    "ssg_hub.model",
-    "ssg_hub.networks.guide",
-    "ssg_hub.networks.registry",
-    "ssg_hub.saved_model",
-    "ssg_hub.storage.card",
-]
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(path for path in (ROOT / "ssg_hub").rglob("*.py") if "\n    >>> " in path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name):
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_examples_run(source):
     torch.manual_seed(0)
+    name = ".".join(source.relative_to(ROOT).with_suffix("").parts)
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert result.attempted and not result.failed

@@ -79,7 +79,8 @@ def load_by_place(entry: str, root: Path) -> dict[Path, dict]:
     Raises:
         ConfigError: as `load_pictures`; or two pictures at one place, or some without a name.
     """
-    cells, found = load_pictures([entry], root)["image"], {}
+    cells = load_pictures([entry], root)["image"]
+    found: dict[Path, dict] = {}
     for place, cell in zip(list_places(entry, root), cells, strict=True):
         if place in found:
             raise ConfigError(f"{entry} has two pictures called {place}. Keep one of them.")

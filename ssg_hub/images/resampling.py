@@ -28,7 +28,7 @@ def resize_bicubic(picture: Picture, size: tuple[int, int], window: Window | Non
         window: the part of the result that is wanted; its neighbourhood is read, so that windows fit together.
 
     >>> resize_bicubic(Picture(np.array([[0, 255]], np.uint8)), (4, 1)).values.tolist()
-    [[0, 43, 212, 255]]
+    [[0, 53, 202, 255]]
     """
     left, top, right, bottom = window or (0, 0, *size)
     step_x, step_y = picture.size[0] / size[0], picture.size[1] / size[1]

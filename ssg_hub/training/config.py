@@ -25,10 +25,10 @@ class TrainConfig(BaseModel):
 
     output_dir: Path = Field(description="checkpoints, logs and the finished model go here")
     data_root: Path = Field(default=Path(), description="folder against which data entries are resolved")
-    seed: int = 0
+    seed: int = Field(default=0, description="of the weights that are new, of crops and of degradations")
 
     # --- networks
-    scale: Scale = 4
+    scale: Scale = Field(default=4, description="HR pixels per LR pixel, per side: 1, 2 or 4")
     generator_type: str = Field(default="rrdb", description="rrdb, compact, span: see ssg_hub/networks")
     generator_config: dict[str, Any] = Field(default_factory=dict, description="features, blocks, growth, convs")
     generator_weights: str | None = Field(
@@ -39,9 +39,11 @@ class TrainConfig(BaseModel):
     )
     guide_trunk: Literal["lite0", "lite2"] = Field(default="lite0", description="EfficientNet-Lite of a new guide")
     guide_backbone: Path | None = Field(default=None, description="ImageNet weights of that trunk")
-    guide_width: int = Field(default=96, gt=0)
+    guide_width: int = Field(default=96, gt=0, description="channels in the pyramid of a new guide")
     class_names: list[str] = Field(default_factory=list, description="names of label ids 0, 1, 2, …")
-    class_palette: list[tuple[int, int, int]] | None = None
+    class_palette: list[tuple[int, int, int]] | None = Field(
+        default=None, description="an RGB colour, 0 to 255, for each class of a new guide; else made up"
+    )
     void_id: int = Field(default=255, ge=0, le=255, description="label id that no loss and no metric counts")
 
     # --- data
@@ -63,22 +65,22 @@ class TrainConfig(BaseModel):
     workers: int = Field(default=1, ge=0, description="data worker processes")
 
     # --- stages, in this order; 0 steps skips one
-    guide_steps: int = Field(default=0, ge=0)
-    guide_batch: int = Field(default=8, gt=0)
-    guide_lr: float = Field(default=5e-4, gt=0)
+    guide_steps: int = Field(default=0, ge=0, description="training of the guide, on guide_data")
+    guide_batch: int = Field(default=8, gt=0, description="pictures of guide_data per process and step")
+    guide_lr: float = Field(default=5e-4, gt=0, description="peak learning rate of guide and teacher")
     guide_jitter: float = Field(default=0.3, ge=0, lt=1, description="range of colour changes in the guide stage")
     guide_degraded: float = Field(default=0.0, ge=0, le=1, description="share of degraded pictures")
     teacher_steps: int = Field(default=0, ge=0, description="fine-tuning of the guide into a pseudo-label teacher")
-    warmup_steps: int = Field(default=0, ge=0)
-    adversarial_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, description="the generator alone, by L1, on source")
+    adversarial_steps: int = Field(default=0, ge=0, description="the whole objective, on source and target")
     batch: int = Field(default=8, gt=0, description="source pictures per process and step")
     target_batch: int = Field(default=4, gt=0, description="target pictures per process and step")
-    lr: float = Field(default=1e-4, gt=0)
-    ema_decay: float = Field(default=0.999, gt=0, lt=1)
+    lr: float = Field(default=1e-4, gt=0, description="peak learning rate of the generator")
+    ema_decay: float = Field(default=0.999, gt=0, lt=1, description="of the generator's average, which is the result")
 
     # --- the objective; each switch of the ablation is one of these
     warmup_perceptual_weight: float = Field(default=0.0, ge=0, description="VGG16 features in the warm-up; 0: plain L1")
-    l1_weight: float = Field(default=1.0, ge=0)
+    l1_weight: float = Field(default=1.0, ge=0, description="L1 between SR and HR")
     perceptual_weight: float = Field(default=1.0, ge=0, description="VGG16 features, relative L1")
     lpips_weight: float = Field(default=0.0, ge=0, description="LPIPS of VGG16")
     dists_weight: float = Field(default=0.0, ge=0, description="DISTS")
@@ -87,13 +89,15 @@ class TrainConfig(BaseModel):
     sharpen: float = Field(
         default=0.0, ge=0, description="unsharp mask on the HR that SR is compared with; 0.5 is usual"
     )
-    adversarial_weight: float = Field(default=0.1, ge=0)
-    discriminator: Literal["unet", "patch", "features", "semantic"] = "unet"
-    discriminator_features: int = Field(default=32, gt=0)
+    adversarial_weight: float = Field(default=0.1, ge=0, description="-log D(SR); 0 leaves the discriminator out")
+    discriminator: Literal["unet", "patch", "features", "semantic"] = Field(
+        default="unet", description="unet or patch read pixels, features VGG16's activations, semantic the guide's too"
+    )
+    discriminator_features: int = Field(default=32, gt=0, description="channels of its first layer, or of a head")
     discriminator_weights: Path | None = Field(
         default=None, description="of an earlier run, its discriminator.safetensors; else a new one"
     )
-    discriminator_lr: float = Field(default=1e-4, gt=0)
+    discriminator_lr: float = Field(default=1e-4, gt=0, description="its peak learning rate")
     discriminator_warmup_steps: int = Field(
         default=0, ge=0, description="first steps of the stage, in which the discriminator alone is trained"
     )
@@ -112,7 +116,7 @@ class TrainConfig(BaseModel):
     on_interrupt: Literal["stop", "finish"] = Field(
         default="stop", description="SIGINT, SIGTERM: stop with a checkpoint, or finish with the model as it is then"
     )
-    gradient_accumulation: int = Field(default=1, gt=0)
+    gradient_accumulation: int = Field(default=1, gt=0, description="batches that are added up for one step")
     max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True, description="of each network; .inf: any")
     max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(lambda value: value or "no")] = Field(
@@ -121,7 +125,7 @@ class TrainConfig(BaseModel):
     generator_precision: Literal["fp32", "mixed"] = Field(
         default="fp32", description="fp32 keeps the generator out of bf16 and fp16: its gradient suffers most"
     )
-    channels_last: bool = True
+    channels_last: bool = Field(default=True, description="memory format of the networks; faster on most devices")
     compile: bool = Field(default=False, description="torch.compile for generator and discriminator")
     checkpoint_every: int = Field(default=500, gt=0, description="steps")
     checkpoints_kept: int = Field(default=2, gt=0, description="newest of each stage, beside the best")
@@ -133,13 +137,15 @@ class TrainConfig(BaseModel):
     lpips_heads: Path | None = Field(default=None, description="LPIPS heads; else the package's")
     dists_heads: Path | None = Field(default=None, description="DISTS' alpha and beta; else the package's")
     resume: str | None = Field(default=None, description='"latest", or the folder of a checkpoint')
-    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = Field(
+        default="tensorboard", description="where losses and scores are logged"
+    )
 
     # --- the finished model
-    save_dtype: Literal["fp32", "fp16"] = "fp16"
+    save_dtype: Literal["fp32", "fp16"] = Field(default="fp16", description="precision of the saved weights")
     push_to_hub: str | None = Field(default=None, description="repository id; made private")
-    license: str = "other"
-    license_note: str = ""
+    license: str = Field(default="other", description="Hub identifier of the weights' licence, for the model card")
+    license_note: str = Field(default="", description="what the card says about it")
     training_data: str = Field(default="", description="one sentence for the model card")
 
     @property
