@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 GENERIC_SHARE = 0.25  # of the source pairs that the generic prior makes: what the pictures did not show
 DISCRIMINATOR = Path(__file__).with_name("discriminator.safetensors")  # trained with the embedded generator; see NOTICE
-DISCRIMINATOR_STEPS = 5  # in which it alone learns, to know this camera's SR
+DISCRIMINATOR_STEPS = 5  # at most, in which it alone learns, to know SR of this camera
 GPU_MINUTES, CPU_MINUTES, SLOW_MINUTES = 5.0, 10.0, 20.0  # the budget, where none is given
 
 
@@ -93,7 +93,7 @@ def build_config(
         batch=8 if gpu else 4,
         target_batch=2 if gpu else 1,
         adversarial_steps=10**7,  # the clock ends it
-        discriminator_warmup_steps=DISCRIMINATOR_STEPS,
+        discriminator_warmup_steps=max(1, min(DISCRIMINATOR_STEPS, round(minutes))),
         lr=1e-4,
         ema_decay=0.99,
         l1_weight=1.0,
