@@ -137,7 +137,7 @@ def tell_refusal(points: Mapping[str, float]) -> str:
     if name is None:
         return f"and {MARGIN:g} are needed"
     figure = FIGURES[name]
-    return f"but {figure.title}: worse by {-points[name] / figure.points:.1f}, and {figure.limit:g} is allowed"
+    return f"but {figure.title}: worse by {-points[name] / figure.points:.2f}, and {figure.limit:g} is allowed"
 
 
 def _to_pixels(batch: Tensor) -> np.ndarray:
