@@ -53,7 +53,7 @@ class Figure:
 FIGURES = {
     "lpips": Figure("LPIPS", 100, 3),
     "dists": Figure("DISTS", 100, 3),
-    "error": Figure("error of brightness, dB of PSNR-Y", 5, 2, limit=0.2),
+    "error": Figure("error of brightness, dB of PSNR-Y", 5, 2, limit=0.3),
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
     "softness": Figure("softness of SR of your pictures, dB", 3, 1, limit=3.0),
