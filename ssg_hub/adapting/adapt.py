@@ -288,8 +288,14 @@ def _describe(model: "SSGModel", request: Request, plan: dict, bank: Degradation
         for name, figures in (("before", plan["before"]), ("after", best.figures))
     }
     steps = {"adversarial_steps": None, "discriminator_warmup_steps": None}  # the clock ended it, not these
-    way = {"adapted_from": request.model, "adapted_strength": best.share}
-    model.describe(data=data, metrics=rows, notes=tell_camera(bank), **way, **steps)
+    model.describe(
+        data=data,
+        metrics=rows,
+        notes=tell_camera(bank),
+        adapted_from=request.model,
+        adapted_strength=best.share,
+        **steps,
+    )
 
 
 def _tell_verdict(best: Candidate, interrupted: bool) -> str:

@@ -53,7 +53,7 @@ class Figure:
 FIGURES = {
     "lpips": Figure("LPIPS", 100, 3),
     "dists": Figure("DISTS", 100, 3),
-    "error": Figure("error of brightness, dB of PSNR-Y", 5, 2, limit=0.2),
+    "error": Figure("error of brightness, dB of PSNR-Y", 5, 2, limit=0.3),
     "color": Figure("colour, ΔE", 2, 2),
     "flat_noise": Figure("noise in flat parts, levels", 1, 2),
     "softness": Figure("softness of SR of your pictures, dB", 3, 1, limit=3.0),
@@ -137,7 +137,7 @@ def tell_refusal(points: Mapping[str, float]) -> str:
     if name is None:
         return f"and {MARGIN:g} are needed"
     figure = FIGURES[name]
-    return f"but {figure.title}: worse by {-points[name] / figure.points:.1f}, and {figure.limit:g} is allowed"
+    return f"but {figure.title}: worse by {-points[name] / figure.points:.2f}, and {figure.limit:g} is allowed"
 
 
 def _to_pixels(batch: Tensor) -> np.ndarray:
