@@ -187,7 +187,7 @@ def test_a_model_is_a_method_and_progress_is_told(data, tiny_model):
     progress = []
     evaluation = evaluate_folder(
         data / "lr",
-        {"model": FromModel(tiny_model)},
+        {"model": FromModel(tiny_model, color_fix=False)},
         data / "hr",
         on_progress=lambda done, total: progress.append((done, total)),
     )
