@@ -120,11 +120,8 @@ def test_what_is_not_better_is_not_handed_over(given, tmp_path, monkeypatch):
     monkeypatch.setattr(strength, "is_better", lambda points: False)
     found = run(given, tmp_path / "camera")
     start_state, kept = (SSGModel.from_pretrained(f).state_dict() for f in (given / "model", tmp_path / "camera"))
-    assert (
-        not found.better
-        and found.strength == 0
-        and all(torch.equal(start_state[name], kept[name]) for name in start_state)
-    )
+    assert not found.better and found.strength == 0
+    assert all(torch.equal(start_state[name], kept[name]) for name in start_state)
     assert "Not better" in (tmp_path / "camera/report.html").read_text()
 
 
@@ -199,9 +196,7 @@ def test_an_interrupted_run_finishes_with_its_model_and_goes_on(data, tmp_path):
     assert process.returncode == 0, printed[-2000:]
     assert (tmp_path / "run/model/config.json").is_file()
     stopped = newest(tmp_path)
-    train_here(
-        config, "--resume", "latest", "--max_minutes", "0.0001"
-    )  # its minutes are over: one step more, and the end
+    train_here(config, "--resume", "latest", "--max_minutes", "0.0001")  # they are over: one step more, and the end
     assert newest(tmp_path) == stopped + 1
 
 

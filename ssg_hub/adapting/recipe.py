@@ -93,7 +93,7 @@ def build_config(
         batch=8 if gpu else 4,
         target_batch=2 if gpu else 1,
         adversarial_steps=10**7,  # the clock ends it
-        discriminator_warmup_steps=max(1, min(DISCRIMINATOR_STEPS, round(minutes))),
+        discriminator_warmup_steps=min(DISCRIMINATOR_STEPS, max(1, round(minutes))),
         lr=1e-4,
         ema_decay=0.99,
         l1_weight=1.0,
