@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     trained = {row: model for row, model in models.items() if (model / MODEL).is_file()}
     if missing := [row for row in models if row not in trained]:
         print(f"not trained, and so not shown: {', '.join(missing)}")
-    methods = {row: FromModel(load_model(str(model)), segment=False) for row, model in trained.items()}
+    methods = {r: FromModel(load_model(str(m)), segment=False, color_fix=False) for r, m in trained.items()}
     with tempfile.TemporaryDirectory() as lr:
         degrade(index_pictures(kodak), ROOT / "banks" / options.camera, Path(lr))
         for kind, crops in find_crops(Path(lr), kodak, methods).items():
