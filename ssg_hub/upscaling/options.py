@@ -11,9 +11,7 @@ LARGEST_OUTSCALE = 16
 SMALLEST_TILE = 16
 ENGINES = ("auto", "torch", "openvino")  # modules of `engines`; "auto" takes the last of them that can be used
 DTYPES = ("float32", "float16", "bfloat16")
-COLOR_FIX = (
-    True  # broad colours are the input's where nobody says otherwise: in Python, the command, clips and the pages
-)
+COLOR_FIX = True  # broad colours are the input's, unless that is switched off: in Python, the command, clips, the pages
 
 
 def check_options(
