@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,21 +117,27 @@ def newest_step(folder: Path) -> int:
     return max(int(path.name.rpartition("-")[2]) for path in folder.glob("work/training/checkpoints/adversarial-*"))
 
 
-def test_what_is_not_better_is_not_handed_over(given, tmp_path, monkeypatch):
+@pytest.fixture
+def copied(adapted, tmp_path) -> Path:
+    """A copy of the adaptation's folder, in which the same line goes on without preparing all again."""
+    return shutil.copytree(adapted.folder, tmp_path / "camera")
+
+
+def test_what_is_not_better_is_not_handed_over(given, copied, monkeypatch):
+    """Not even where an earlier call has handed over an adapted model."""
     monkeypatch.setattr(strength, "is_better", lambda points: False)
-    found = run(given, tmp_path / "camera")
-    start_state, kept = (SSGModel.from_pretrained(f).state_dict() for f in (given / "model", tmp_path / "camera"))
+    found = run(given, copied)
+    start_state, kept = (SSGModel.from_pretrained(f).state_dict() for f in (given / "model", copied))
     assert not found.better and found.strength == 0
     assert all(torch.equal(start_state[name], kept[name]) for name in start_state)
-    assert "Not better" in (tmp_path / "camera/report.html").read_text()
+    assert "Not better" in (copied / "report.html").read_text()
 
 
-def push_adapted(folder: str, repo_id: str) -> dict:
-    """In the client's process: adapt, push, and load what was pushed."""
+def push_adapted(folder: str, output: str, repo_id: str) -> dict:
+    """In the client's process: go on adapting, push, and load what was pushed."""
     use_little()
-    make_given(Path(folder))
     with mock.patch.dict(os.environ, HF_TOKEN=TOKEN), mock.patch.object(strength, "is_better", lambda points: True):
-        found = run(Path(folder), Path(folder) / "camera", push_to_hub=repo_id)
+        found = run(Path(folder), Path(output), push_to_hub=repo_id)
         loaded, own = SSGModel.from_pretrained(repo_id).state_dict(), found.model.state_dict()
     return {"same": all(torch.equal(loaded[name], own[name]) for name in own)}
 
@@ -152,9 +159,9 @@ def test_a_model_whose_scale_no_training_has_is_refused_at_once(given, tmp_path,
         run(given, tmp_path / "camera", model=tmp_path / "x3")
 
 
-def test_a_result_is_pushed_without_the_users_pictures(hub, client, tmp_path):
+def test_a_result_is_pushed_without_the_users_pictures(hub, client, given, copied):
     hub.users = {TOKEN: "ann"}
-    assert client.run(push_adapted, folder=str(tmp_path / "given"), repo_id="ann/camera") == {"same": True}
+    assert client.run(push_adapted, folder=str(given), output=str(copied), repo_id="ann/camera") == {"same": True}
     files = hub.files("ann/camera")
     assert {"config.json", "README.md", "degradation.json", "degradation.safetensors"} < set(files)
     assert not any("report" in name or "work" in name for name in files)
