@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
+pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
 pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'ssg-hub[video]')")
 expect = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed").expect
 
+from conftest import make_tiny_model  # noqa: E402
 from made_clips import Recipe, make_clip  # noqa: E402
 
+import app  # noqa: E402
 from ssg_hub.demo import clips, texts  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
 
@@ -31,11 +33,22 @@ def look() -> dict:
     return {"locale": "en-US", "viewport": {"width": 1280, "height": 900}}
 
 
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """A running demo with the tiny model. Starting one for each test would take longer than they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
+        settings = Settings(max_clip_seconds=2, max_clip_frames=30, max_clip_pixels=4000)
+        demo = app.build_demo(make_tiny_model(), settings)
+        _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
+        yield url
+        demo.close()
+
+
 @pytest.fixture
-def page(browser, serve_url, tiny_model, look):
+def page(browser, url, look):
     """The page in Chromium, in its room for clips; script errors fail the test."""
-    settings = Settings(max_clip_seconds=2, max_clip_frames=30, max_clip_pixels=4000)
-    url, errors = serve_url(tiny_model, settings), []
+    errors = []
     context = browser.new_context(**look)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
