@@ -26,7 +26,7 @@ SMALLEST = 32  # pixels a side that the flow needs
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
 STEADY_EXPOSURE = 0.004  # change of brightness from frame to frame that is taken for noise
 SHARPER = 0.02  # share of its detail that a mean is given again for each level that averaging took away,
-SHARPEST = 0.1  # and at most
+SHARPEST = 0.0  # and at most
 FINE = 1.0  # sigma in pixels: detail is what this blur takes away
 LITTLE = 1e-3  # weight of the frame before where no frame agrees, so that there is something to compare with
 
