@@ -4,9 +4,6 @@ Temporal filtering along the motion, in two ways. Where the picture is still, a 
 added with the weight 1 / n, n being how many frames agree there. Where it moves, the mean of the frame and the few
 before it, each brought onto it along the flow in one step: a running mean would be resampled in every frame, which
 softens it. Where nothing agrees with the frame, n starts again at 1: what is new is shown as it is.
-
-A mean is then sharpened by what averaging took away: generators draw from the noise of LR, and draw too little where it
-is gone.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +13,7 @@ import numpy as np
 
 from .motion import Flow, follow, leads_inside, warp
 
-MOVING = 4  # frames averaged at most where the picture moves
+MOVING = 5  # frames averaged at most where the picture moves
 STILL = 32  # and where it does not
 STANDS = 0.2  # pixels of motion that may be noise, where
 EXPLAINED = 1.3  # the disagreement is no more than so many times the frame's usual one,
@@ -25,9 +22,6 @@ REGION = 9  # pixels a side that decide together whether the picture moves there
 SMALLEST = 32  # pixels a side that the flow needs
 CUT = 0.15  # share of the frame that agrees with the mean, below which another scene has begun
 STEADY_EXPOSURE = 0.004  # change of brightness from frame to frame that is taken for noise
-SHARPER = 0.02  # share of its detail that a mean is given again for each level that averaging took away,
-SHARPEST = 0.0  # and at most
-FINE = 1.0  # sigma in pixels: detail is what this blur takes away
 LITTLE = 1e-3  # weight of the frame before where no frame agrees, so that there is something to compare with
 
 
@@ -74,7 +68,7 @@ class Steady:
         flows = flows[: MOVING - 2]
         frames = np.stack([values, *self.arrays["frames"][: len(flows)]]) if len(flows) else values[None]
         self.arrays = {"mean": mean, "count": total, "frames": frames, "flows": flows}
-        return np.rint(_sharpen(lr, mean, total) * unit).clip(0, 255 * unit).astype(values.dtype), total
+        return np.rint(mean * unit).clip(0, 255 * unit).astype(values.dtype), total
 
     def _follow_motion(self, lr: np.ndarray, last: np.ndarray) -> np.ndarray:
         """The flows to the frames before, latest first: (n, H, W, 2); `last` is the last frame steadied, as bright."""
@@ -123,15 +117,6 @@ def _prefer_motion(still: np.ndarray, moving: np.ndarray, flow: np.ndarray) -> n
     stands = (np.linalg.norm(flow, axis=-1) < STANDS) & (still < EXPLAINED * usual + UNSEEN)
     moves = (moving < 0.97 * still) & ~stands
     return cv2.blur(moves.astype(np.float32), (REGION, REGION)) > 0.5
-
-
-def _sharpen(lr: np.ndarray, mean: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """The mean of (H, W) frames with more of its detail, by what averaging took away of this frame: (H, W, 3).
-
-    A frame that had no noise stays as it is.
-    """
-    amount = np.minimum(SHARPER * _disagreement(lr, mean), SHARPEST) * (1 - 1 / count)
-    return mean + amount[..., None] * (mean - cv2.GaussianBlur(mean, (0, 0), FINE))
 
 
 def _exposure(lr: np.ndarray, mean: np.ndarray) -> np.ndarray:
