@@ -2,7 +2,7 @@
 
     python -m benchmarks.candidates embedded runs/embedded-10/model embedded+runs/embedded-10/model@2
 
-A candidate is whatever `load_model` takes, or the mean of several joined by +, each with its weight after @. The frames
+A candidate is whatever `load_model` takes, or the mean of several joined by +, each with its share after @. The frames
 are every second pair of CamVid's dev set; the photographs the last 20 of BSDS500 and the last 4 of Sun & Hays by name,
 their middle 480 pixels, degraded by the generic prior, by bicubic and JPEG of 30 to 70, and by bicubic. Plain torch,
 the picture as the generator makes it; half a minute a candidate on one core, four for the large model in bfloat16.
@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.embedded import mean_weights
 from benchmarks.evaluation_data import CAMERAS, SCALE, camvid_sets, find_shared, reduce_bicubic, reduce_generic
 from ssg_hub.evaluation.methods import index_pictures, to_pixels
 from ssg_hub.evaluation.metrics import LPIPS, psnr_y
@@ -33,7 +34,7 @@ Pair = tuple[Tensor, Tensor]  # LR and HR, (1, 3, H, W) in [0, 1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.candidates", description=__doc__.partition("\n")[0])
-    parser.add_argument("candidates", nargs="+", metavar="MODEL[@WEIGHT][+…]")
+    parser.add_argument("candidates", nargs="+", metavar="MODEL[@SHARE][+…]")
     options, shared = parser.parse_args(), find_shared()
     lpips = LPIPS.from_files(shared / "weights/alexnet_features.safetensors").eval()
     sets = {name: list(pairs) for name, pairs in all_sets(shared).items()}
@@ -81,14 +82,8 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 def load_mean(candidate: str) -> nn.Module:
     """The generator of a model, or the weighted mean of several."""
     parts = [part.partition("@") for part in candidate.split("+")]
-    networks = [load_model(name).generator.float() for name, _, _ in parts]
-    weights = [float(weight or 1) for _, _, weight in parts]
-    states = [network.state_dict() for network in networks]
-    mean = {
-        name: sum(weight * state[name] for weight, state in zip(weights, states, strict=True)) / sum(weights)
-        for name in states[0]
-    }
-    networks[0].load_state_dict(mean)
+    networks = [load_model(name).generator for name, _, _ in parts]
+    networks[0].load_state_dict(mean_weights(networks, [float(share or 1) for _, _, share in parts]))
     return networks[0].eval()
 
 

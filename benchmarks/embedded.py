@@ -10,7 +10,6 @@ and origin, are those of --base. The scores on the dev set of --config are print
 import argparse
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -51,10 +50,15 @@ def join_generators(base: str, clean: list[str], grain: str | None) -> SSGModel:
     return model.set_calibration(None)  # it was the other generator's: run `python -m benchmarks.calibration fit`
 
 
-def mean_weights(networks: list[nn.Module]) -> dict[str, Tensor]:
-    """The mean of the weights of networks of one architecture, in float32."""
+def mean_weights(networks: list[nn.Module], shares: list[float] | None = None) -> dict[str, Tensor]:
+    """The mean of the weights of networks of one architecture, in float32; in equal shares unless they are given."""
     states = [network.float().state_dict() for network in networks]
-    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+    shares = shares or [1.0] * len(states)
+    total = sum(shares)
+    return {
+        name: sum(share / total * state[name] for share, state in zip(shares, states, strict=True))
+        for name in states[0]
+    }
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 
 SIZE = (48, 32)
 FRAMES = 10
+TICK = 0.0011  # seconds: Matroska keeps milliseconds
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 
 import av
-from made_clips import BY_NAME, FRAMES, RECIPES, Recipe, decode, draw_frame, make_clip, probe
+from made_clips import BY_NAME, FRAMES, RECIPES, TICK, Recipe, decode, draw_frame, make_clip, probe
 from PIL import Image
 from standins import ColorGuide, Repeat, make_model
 
@@ -23,8 +23,6 @@ from ssg_hub.video.encoding import Encoding, StreamWriter
 from ssg_hub.video.frames import Turn, read_turn
 from ssg_hub.video.joining import stamped
 from ssg_hub.video.upscale_video import upscale_video
-
-TICK = 0.0011  # seconds: Matroska keeps milliseconds
 
 
 @pytest.fixture

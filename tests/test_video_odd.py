@@ -9,7 +9,7 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 
 import av
-from made_clips import FRAMES, Recipe, decode, draw_frame, make_clip, probe
+from made_clips import FRAMES, TICK, Recipe, decode, draw_frame, make_clip, probe
 from PIL import Image
 from standins import Repeat, make_model
 
@@ -18,8 +18,6 @@ from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, with_stamps
 from ssg_hub.video.names import exists, is_pattern, numbered
 from ssg_hub.video.upscale_video import upscale_video
-
-TICK = 0.0011  # seconds: Matroska keeps milliseconds
 
 
 @pytest.fixture
