@@ -75,3 +75,9 @@ class Difference(nn.Module):
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         return (sr - hr).abs().mean((1, 2, 3))
+
+    def read(self, picture: Tensor) -> list[Tensor]:
+        return [picture]
+
+    def compare(self, sr: list[Tensor], hr: list[Tensor]) -> Tensor:
+        return self(sr[0], hr[0])

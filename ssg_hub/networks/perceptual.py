@@ -162,10 +162,18 @@ class DISTS(nn.Module):
         """Distance (B,) of `sr` from `hr`. Raises ImageError: shapes that differ, or sides under 16 pixels."""
         _check_pair(sr, hr)
         with torch.no_grad():
-            wanted = [hr.detach(), *self.features(hr)]
-        similarity = sr.new_zeros(len(sr), dtype=torch.float32)
+            wanted = self.read(hr.detach())
+        return self.compare(self.read(sr), wanted)
+
+    def read(self, picture: Tensor) -> list[Tensor]:
+        """All that the distance depends on: the picture itself and its activations; to read an `hr` once for many."""
+        return [picture, *self.features(picture)]
+
+    def compare(self, sr: list[Tensor], hr: list[Tensor]) -> Tensor:
+        """Distance (B,) of two pictures from what `read` gives for each."""
+        similarity = sr[0].new_zeros(len(sr[0]), dtype=torch.float32)
         weights = zip(self.texture.split(self.channels), self.structure.split(self.channels), strict=True)
-        for x, y, (texture, structure) in zip([sr, *self.features(sr)], wanted, weights, strict=True):
+        for x, y, (texture, structure) in zip(sr, hr, weights, strict=True):
             means, correlations = _similar_statistics(x, y, self.STABLE)
             similarity = similarity + means @ texture + correlations @ structure
         return 1 - similarity
