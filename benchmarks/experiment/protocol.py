@@ -80,8 +80,8 @@ ORDER = (
     ("phone", (0,), ("bank-consistency", "mixed", "ssg-strong")),
     ("phone", (1, 2), COMPARED),
     ("noisy", (0,), (*COMPARED, "mixed-guide", "generic-guide")),
-    ("phone", (1, 2), ("mixed-guide", "generic-guide")),
     ("phone", (0,), ("mixed25-guide", "mixed75-guide", "mixed25", "mixed75")),
+    ("phone", (1, 2), ("mixed-guide", "generic-guide")),
     ("phone", (0,), ("generic-guide-strong", "oracle", "ssg-pseudo")),
 )
 
