@@ -41,7 +41,13 @@ def test_settings_come_from_the_environment(monkeypatch):
         assert (alone.max_pixels, alone.max_clip_seconds, alone.offers_large) == (300_000, 0, False)
     for name, value, words in (
         ("SSG_QUEUE_SIZE", "many", "SSG_QUEUE_SIZE is 'many'"),
+        ("SSG_MAX_PIXELS", "1__0", "SSG_MAX_PIXELS is '1__0'; it needs a whole number from 1 on"),
+        ("SSG_MAX_PIXELS", "²", "SSG_MAX_PIXELS is '²'"),
+        ("SSG_MAX_PIXELS", "9" * 5000, "SSG_MAX_PIXELS is '999"),
+        ("SSG_MAX_PIXELS", "0", "SSG_MAX_PIXELS is '0'"),
+        ("SSG_MAX_CLIP_SECONDS", "-1", "SSG_MAX_CLIP_SECONDS is '-1'; it needs a whole number from 0 on"),
         ("SSG_MAX_FILE_SIZE", "40", "SSG_MAX_FILE_SIZE: '40' is not a size"),
+        ("SSG_MAX_FILE_SIZE", "9" * 5000 + "kb", "is not a size"),
         ("SSG_MODELS", "a=b/c,a=d/e", "SSG_MODELS has 'a' twice"),
         ("SSG_DTYPE", "float16", "SSG_DTYPE is 'float16'; choose one of float32, bfloat16"),
     ):

@@ -157,7 +157,7 @@ def to_bytes(size: str) -> int:
     Raises:
         ConfigError: not a size.
     """
-    parts = re.fullmatch(r"(\d+)\s*(kb|mb|gb)", size.strip().lower())
+    parts = re.fullmatch(r"(\d{1,18})\s*(kb|mb|gb)", size.strip().lower())
     if not parts:
         raise ConfigError(f"{size!r} is not a size; it needs a form like 40mb.")
     return int(parts[1]) * UNITS[parts[2]]
@@ -165,9 +165,13 @@ def to_bytes(size: str) -> int:
 
 def _number(name: str, default: int, least: int = 1) -> int:
     value = os.environ.get(name) or str(default)
-    if not value.replace("_", "").isdigit() or int(value) < least:
+    try:
+        number = int(value)
+    except ValueError:
+        number = None
+    if number is None or number < least:
         raise ConfigError(f"{name} is {value!r}; it needs a whole number from {least} on.")
-    return int(value)
+    return number
 
 
 def _precision(device: str) -> str:
