@@ -167,11 +167,8 @@ class ClipRun:
 
     def _upscale(self, ticket: Ticket) -> None:
         wanted, began = self.request, time.monotonic()
-        first = None  # frame of this step
 
         def tell(done: int, total: int) -> None:
-            nonlocal first
-            first = done if first is None else first
             spent = self._seconds + time.monotonic() - began
             total = max(done, self.plan.frames if not total else min(total, self.plan.frames))
             left = (total - done) * spent / done if done else None
