@@ -58,7 +58,8 @@ def test_a_picture_beyond_what_pillow_opens_is_measured_all_the_same(tmp_path):
 
 def test_what_takes_too_long_is_ended(large, monkeypatch):
     monkeypatch.setattr(decoding, "SECONDS", 0.01)
-    with pytest.raises(ImageError, match=r"^large.png takes too much time or memory"):
+    too_much = r"^large.png takes too much time or memory to read\. Save it again as PNG or JPEG, or smaller"
+    with pytest.raises(ImageError, match=too_much):
         decoding.read(large, LIMIT)
     monkeypatch.undo()
     assert decoding.picture_size(large, LIMIT) == (2000, 1500), "the next picture is none the worse for it"
@@ -119,3 +120,12 @@ def children_of(pid: int) -> list[int]:
         if int(fields[1]) == pid and fields[0] != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+def test_what_the_kernel_does_not_end_in_time_is_refused_in_the_same_words(large, monkeypatch):
+    receive = decoding._receive
+    monkeypatch.setattr(decoding, "_receive", lambda channel, deadline, check: receive(channel, 0, check))
+    with pytest.raises(ImageError, match=r"^large.png takes too much time .* as PNG or JPEG"):
+        decoding.read(large, LIMIT)
+    with pytest.raises(ImageError, match=r"^large.png takes too much time .* as MP4 with H\.264"):
+        decoding.clip_facts(large, LIMIT)

@@ -33,6 +33,7 @@ from .views import to_8bit
 
 SECONDS = 10  # of computing for one picture; by the clock it may take twice that
 MEMORY = 2**29  # bytes that reading may take whatever the picture's size
+CLIP_TASKS = ("clip", "rehearse")
 CLIP_SECONDS, CLIP_MEMORY = 40, 2**30  # the same for a clip; decoders start threads, each with a stack of its own
 BYTES_PER_PIXEL = 64  # and what it may use in addition: the file, 16 bits, alpha, and copies on the way
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
@@ -106,7 +107,7 @@ def _bounded(task: str, path: str, max_pixels: int, check: Callable[[], None] = 
     request = {"task": task, "path": path, "max_pixels": max_pixels, "options": options}
     if CAN_FORK:
         limits = {"seconds": SECONDS, "memory": MEMORY + BYTES_PER_PIXEL * max_pixels}
-        if task in ("clip", "rehearse"):
+        if task in CLIP_TASKS:
             limits = {"seconds": CLIP_SECONDS, "memory": CLIP_MEMORY + BYTES_PER_PIXEL * max_pixels}
         kind, value = _nursery.ask(request | limits, check)
     else:
@@ -149,21 +150,27 @@ class Nursery:
 
     def ask(self, request: dict, check: Callable[[], None]) -> tuple[str, Any]:
         """What a child answers: ("answer", value) or ("error", sentence)."""
+        try:
+            return pickle.loads(self._ask(request, check))  # from our own child, by a socket that nobody else has
+        except (TimeoutError, EOFError, pickle.UnpicklingError):  # too late, nothing or a part: ended by a limit
+            return "error", _too_much(request)
+
+    def _ask(self, request: dict, check: Callable[[], None]) -> bytes:
+        """What a child sends: all of its answer, or as much as came before it was ended.
+
+        Raises:
+            TimeoutError: the child has not ended in time.
+        """
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
                 child = self._send(json.dumps(request).encode(), theirs)
             try:
-                data = _receive(ours, time.monotonic() + 3 * request["seconds"] + 1, check)
+                return _receive(ours, time.monotonic() + 3 * request["seconds"] + 1, check)
             except BaseException:  # still at work, and nobody waits for it
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
                 raise
-        try:
-            return pickle.loads(data)  # it comes from our own child, by a socket that nobody else has
-        except (EOFError, pickle.UnpicklingError):  # nothing, or a part: ended by one of its limits
-            name = Path(request["path"]).name
-            return "error", f"{name} takes too much time or memory to read. Save it again as PNG or JPEG, or smaller."
 
     def _send(self, request: bytes, answer: socket.socket) -> int:
         """Hand over a request and the socket for its answer; returns the number of the child's process."""
@@ -182,17 +189,23 @@ class Nursery:
 _nursery = Nursery()
 
 
+def _too_much(request: dict) -> str:
+    """What is said of a file whose reading goes beyond a limit."""
+    kind = "MP4 with H.264" if request["task"] in CLIP_TASKS else "PNG or JPEG"
+    return f"{Path(request['path']).name} takes too much time or memory to read. Save it again as {kind}, or smaller."
+
+
 def _receive(channel: socket.socket, deadline: float, check: Callable[[], None]) -> bytes:
     """Everything received until the other side closes, which the kernel ensures; `deadline` is for when it does not.
 
     Raises:
-        ImageError: too late.
+        TimeoutError: too late.
     """
     data = bytearray()
     while True:
         check()
         if time.monotonic() > deadline:
-            raise ImageError("the picture takes too much time to read. Save it again as PNG or JPEG, or smaller.")
+            raise TimeoutError
         if select.select([channel], [], [], POLL)[0]:
             part = channel.recv(2**20)
             if not part:
