@@ -15,10 +15,11 @@ pytest.importorskip("cv2")
 
 import av
 from made_clips import Recipe, decode, make_clip, probe
-from standins import Repeat, make_model
+from standins import ColorGuide, Repeat, make_model
 
 from ssg_hub.errors import VideoError
 from ssg_hub.video import upscale_video as module
+from ssg_hub.video.joining import join
 from ssg_hub.video.parts import Parts, Segment
 from ssg_hub.video.upscale_video import upscale_video
 
@@ -104,6 +105,48 @@ def test_pictures_go_on_where_they_stopped(source, tmp_path, model):
     assert names == [f"{number:03d}.png" for number in range(1, FRAMES + 1)]
     for name in names:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+COMPANIONS = {"mask": True, "drift": True, "overlay": True}
+
+
+def test_pictures_and_their_companions_go_on_where_they_stopped(source, tmp_path):
+    model = make_model(Repeat(2), ColorGuide())
+    upscale_video(model, source, tmp_path / "whole" / "%03d.png", outscale=2, duration=0.5, **COMPANIONS)
+    request = (model, source, tmp_path / "parts" / "%03d.png")
+    with pytest.raises(Stop):
+        upscale_video(*request, outscale=2, duration=0.5, **COMPANIONS, on_progress=stop_at(3))
+    upscale_video(*request, outscale=2, duration=0.5, **COMPANIONS)
+    made = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("whole", "parts")]
+    assert made[0] == made[1] and len(made[0]) == 4 * 13
+
+
+def test_a_clip_that_failed_when_its_companions_were_there_goes_on(source, tmp_path, monkeypatch):
+    model = make_model(Repeat(2), ColorGuide())
+
+    def fail_for_the_clip(output, *rest):
+        if output.track == "main":
+            raise VideoError("the disk is full")
+        return join(output, *rest)
+
+    monkeypatch.setattr(module, "join", fail_for_the_clip)
+    with pytest.raises(VideoError, match="full"):
+        upscale_video(model, source, tmp_path / "out.mp4", outscale=2, duration=0.2, **COMPANIONS)
+    monkeypatch.undo()
+    result = upscale_video(model, source, tmp_path / "out.mp4", outscale=2, duration=0.2, **COMPANIONS)
+    assert "5 frames were there" in result.report["notes"][-1]
+    names = {"in", "out.mp4", "out_mask.mkv", "out_drift.mkv", "out_overlay.mp4"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_companion_that_the_interrupted_run_did_not_make_is_kept(source, tmp_path):
+    model = make_model(Repeat(2), ColorGuide())
+    (tmp_path / "out_mask.mkv").write_bytes(b"mine")
+    with pytest.raises(Stop):  # before anything of another request counts
+        upscale_video(model, source, tmp_path / "out.mkv", outscale=2, on_progress=stop_at(2))
+    with pytest.raises(VideoError, match=r"out_mask\.mkv exists and is kept"):
+        upscale_video(model, source, tmp_path / "out.mkv", outscale=2, mask=True)
+    assert (tmp_path / "out_mask.mkv").read_bytes() == b"mine"
 
 
 def test_another_request_does_not_go_on_with_the_former_ones_frames(source, tmp_path, model):

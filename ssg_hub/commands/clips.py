@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
-from ..video.names import exists, is_clip, is_pattern, name_companion, name_result
+from ..video.names import exists, is_clip, is_pattern, name_companion, name_parts, name_result
 from .common import load_model, picture_options, say
 from .processes import Group
 
@@ -123,8 +123,7 @@ def run(args: argparse.Namespace) -> int:
 def _is_done(target: Path, args: argparse.Namespace) -> bool:
     """Whether all requested results exist and no unfinished parts are left."""
     names = [target, *(name_companion(target, kind) for kind in COMPANIONS if getattr(args, kind))]
-    begun = target.with_name(target.name + ".parts").exists()
-    return not begun and all(exists(name) for name in names)
+    return not name_parts(target).exists() and all(exists(name) for name in names)
 
 
 def _options(args: argparse.Namespace, picture: dict) -> dict:

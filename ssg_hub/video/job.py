@@ -21,7 +21,8 @@ from .clip import Clip
 from .copying import plan_copies
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
 from .frames import Facts
-from .names import exists, is_pattern, name_companion, name_picture, numbered
+from .names import exists, is_pattern, name_companion, name_parts, name_picture, numbered
+from .parts import read_request
 from .sequences import PictureSequence
 
 FORMAT = 3  # of the parts folder and of what decides the frames; another number starts again
@@ -127,8 +128,9 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     """
     _check_options(model, request)
     names = {"main": request.target} | {kind: name_companion(request.target, kind) for kind in request.companions}
-    for name in names.values():
-        _check_target(name, request.source, overwrite)
+    begun = _begun_tracks(request.target)
+    for track, name in names.items():
+        _check_target(name, request.source, overwrite or track in begun)
     source = open_source(request.source, request.start, request.duration, request.fps)
     if isinstance(source, PictureSequence):
         _keep_sources(source, names.values())
@@ -227,10 +229,16 @@ def _say_changes(encoding: Encoding, facts: Facts) -> list[str]:
     return notes
 
 
-def _check_target(target: Path, source: Path, overwrite: bool) -> None:
+def _begun_tracks(target: Path) -> list[str]:
+    """The tracks of an interrupted run: what exists of them is its own, and the same request goes on with it."""
+    begun = read_request(name_parts(target))
+    return ["main", *(kind for kind in COMPANIONS if begun.get(kind))] if begun else []
+
+
+def _check_target(target: Path, source: Path, may_exist: bool) -> None:
     if target.resolve() == source.resolve():
         raise VideoError(f"the result would replace its source, {source}. Give another name.")
-    if exists(target) and not overwrite and not target.with_name(target.name + ".parts").exists():
+    if exists(target) and not may_exist:
         raise VideoError(f"{target} exists and is kept. Choose another name, or allow overwriting.")
     if target.parent.exists():
         check_target(name_picture(target, 1) if is_pattern(target) else target, overwrite=True)

@@ -49,6 +49,11 @@ def name_companion(target: Path, kind: str) -> Path:
     return target.with_name(f"{target.stem}_{kind}{target.suffix if kind == 'overlay' else '.mkv'}")
 
 
+def name_parts(target: Path) -> Path:
+    """The folder in which an unfinished result keeps its segments; there is one, for all that a request writes."""
+    return target.with_name(target.name + ".parts")
+
+
 def name_result(folder: Path, source: Path) -> Path:
     """Where the result of a clip goes in a folder: in the source's container where that is written, else Matroska."""
     suffix = source.suffix if source.suffix.lower() in MUXERS else ".mkv"

@@ -20,6 +20,7 @@ import av
 import numpy as np
 
 from ..errors import VideoError
+from .names import name_parts
 
 REQUEST = "request.json"
 OURS = re.compile(r"lock|request\.json|\d{5,}\.(json|npz|\w+\.mp4)|\..*")  # hidden: what was being written
@@ -62,7 +63,7 @@ class Parts:
 
     def __init__(self, target: Path, request: dict, overwrite: bool = False):
         # Absolute: FFmpeg takes what comes before a colon for a protocol.
-        self.folder = Path(os.path.abspath(target.with_name(target.name + ".parts")))
+        self.folder = Path(os.path.abspath(name_parts(target)))
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
@@ -144,15 +145,11 @@ class Parts:
                 f"{self.folder} is where an interrupted run keeps its work, and it holds {foreign[0]}, which no run "
                 "made. Move that away, or give the result another name."
             )
-        place = self.folder / REQUEST
-        try:
-            former = json.loads(place.read_text())
-        except (OSError, ValueError):
-            former = None
+        former = read_request(self.folder)
         if former == request:
             return
         begun = any(self.folder.glob("[0-9]*.json"))
-        if former is not None and begun and not overwrite:
+        if former and begun and not overwrite:
             changed = sorted(key for key in {*former, *request} if former.get(key) != request.get(key))
             raise VideoError(
                 f"{self.folder} holds the beginning of another request ({', '.join(changed)} differ). Give the former "
@@ -161,7 +158,7 @@ class Parts:
         for old in self.folder.iterdir():
             if old.name != "lock":
                 old.unlink()
-        with whole_file(place) as file:
+        with whole_file(self.folder / REQUEST) as file:
             file.write(json.dumps(request, indent=1).encode())
 
     def _find_segments(self) -> list[Segment]:
@@ -174,6 +171,15 @@ class Parts:
             if not all(self.place(segment.number, track).exists() for track in segment.stamps):
                 return found
             found.append(segment)
+
+
+def read_request(folder: Path) -> dict:
+    """What was asked of the run that left this folder; empty where none has begun."""
+    try:
+        request = json.loads((folder / REQUEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return request if isinstance(request, dict) else {}
 
 
 @contextmanager
