@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from .errors import SSGError, explain_disk
+from .storage.endpoint import explain_endpoint
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
 COMMANDS = {
@@ -61,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         if (sentence := explain_disk(error)) is None:
+            raise
+        print(f"ssg {args.command}: {sentence}", file=sys.stderr)
+        return 2
+    except ValueError:  # huggingface_hub fails in its import where HF_ENDPOINT cannot be read as an address
+        if (sentence := explain_endpoint(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))) is None:
             raise
         print(f"ssg {args.command}: {sentence}", file=sys.stderr)
         return 2

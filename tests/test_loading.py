@@ -161,6 +161,34 @@ def test_and_before_anything_heavy_is_imported(command, tmp_path):
     assert ran.stdout.strip() == "2" and "out of reach" in ran.stderr and len(ran.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("address", ["hf-mirror.com", "hf-mirror.com:443", "ftp://hf-mirror.com", "https://", ""])
+def test_an_endpoint_that_is_no_address_is_refused_wherever_it_would_be_asked(address, monkeypatch):
+    from ssg_hub.data import streams, tables
+    from ssg_hub.storage import hub
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
+    for ask in (
+        lambda: load_model("someone/none"),
+        lambda: load_guide("someone/none"),
+        lambda: tables.load_pictures(["someone/none"]),
+        lambda: streams.load_stream(["someone/none"]),
+        lambda: hub.list_files("someone/none", None, "token"),
+        lambda: hub.open_repo("someone/none", private=True, revision=None, token="token"),
+    ):
+        with pytest.raises(HubError, match=f"^HF_ENDPOINT is '{address}', .* begins with https://"):
+            ask()
+    assert load_model("embedded").scale == 4  # which needs no Hub
+
+
+def test_an_endpoint_that_no_library_can_read_is_no_traceback():
+    environment = {**os.environ, "HF_ENDPOINT": "http://localhost:none", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "ssg_hub", "info", "someone/none"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("ssg info: HF_ENDPOINT is 'http://localhost:none', which")
+
+
 def test_local_files_only_asks_nobody(monkeypatch):
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
     with pytest.raises(HubError, match="not in the cache.*local_files_only"):

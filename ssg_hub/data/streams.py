@@ -35,6 +35,7 @@ def load_stream(entries: list[str], root: Path = Path(), labels: bool = False):
 
     Raises:
         ConfigError: an entry without shards or without such columns.
+        HubError: a Hub id, and HF_ENDPOINT is no address.
     """
     from datasets import concatenate_datasets
 
@@ -44,6 +45,8 @@ def load_stream(entries: list[str], root: Path = Path(), labels: bool = False):
 def _open_entry(entry: str, root: Path, labels: bool):
     from datasets import Image, load_dataset
 
+    from ..storage.hub import check_endpoint
+
     folder = root / entry
     if folder.is_dir():
         found = [(kind, sorted(folder.rglob(f"*.{suffix}"))) for suffix, kind in SHARDS.items()]
@@ -52,6 +55,7 @@ def _open_entry(entry: str, root: Path, labels: bool):
             raise ConfigError(f"{folder} holds no shards (*.parquet or *.tar). Leave `streaming` out to read pictures.")
         source = {"path": kind, "data_files": [str(file) for file in files]}
     elif entry.count("/") == 1:
+        check_endpoint()
         source = {"path": entry}
     else:
         raise ConfigError(f"no folder of shards at {folder}. Check the path, or set data_root.")

@@ -32,6 +32,7 @@ def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = 
 
     Raises:
         ConfigError: an entry that does not exist, holds no pictures, or lacks labels.
+        HubError: a Hub id, and HF_ENDPOINT is no address.
     """
     from datasets import concatenate_datasets
 
@@ -205,8 +206,11 @@ def _load_from_hub(name: str, folder: Path, labels: bool):
     from datasets import Image as ImageColumn
     from datasets import load_dataset
 
+    from ..storage.hub import check_endpoint
+
     if not _is_hub_id(name):
         raise ConfigError(f"no data folder at {folder}. Check the path, or set data_root.")
+    check_endpoint()
     try:
         table = load_dataset(name, split="train")
     except Exception as error:  # datasets raises many kinds, all of which mean that the set is not available

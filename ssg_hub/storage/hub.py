@@ -39,8 +39,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import HubError, SSGError
+from .endpoint import PORTS, explain_endpoint
 
-PORTS = {"https": 443, "http": 80}
 REACH_TIMEOUT = 3  # seconds, for a connection to be made
 REACH_OPTIONS = {"revision", "cache_dir", "force_download", "local_files_only"}
 HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")  # SHA-256 or SHA-1
@@ -124,13 +124,14 @@ def check_reach(
     """Fail at once if nothing answers at the Hub's address; the client would retry for half a minute.
 
     Raises:
-        HubError: the file would have to be downloaded, and the Hub is out of reach.
+        HubError: the file would have to be downloaded, and the Hub is out of reach or HF_ENDPOINT is no address.
         HFValidationError: `repo_id` is no id of a repository (huggingface_hub's own error).
     """
     validate_repo_id(repo_id)
     here = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
     if local_files_only or constants.is_offline_mode() or (isinstance(here, str) and not force_download):
         return  # the client asks nobody, or does not mind
+    check_endpoint()
     hub = urlsplit(constants.ENDPOINT)
     if hub.scheme in getproxies() and not proxy_bypass(hub.netloc):
         return  # the proxy is asked, and knows better
@@ -140,14 +141,23 @@ def check_reach(
         raise HubError(_explain_out_of_reach(repo_id)) from None
 
 
+def check_endpoint() -> None:
+    """Raises HubError where the Hub would be asked, but HF_ENDPOINT is no address."""
+    reason = explain_endpoint(constants.ENDPOINT)
+    if reason and not constants.is_offline_mode():
+        raise HubError(reason)
+
+
 def list_files(repo_id: str, revision: str | None, token: str | bool | None) -> list[str]:
     """The paths of all files of a model repository. Raises HubError."""
+    check_endpoint()
     with hub_errors(repo_id, revision, token):
         return HfApi().list_repo_files(repo_id, revision=revision, token=token)
 
 
 def open_repo(repo_id: str, *, private: bool | None, revision: str | None, token: str | bool | None) -> str:
     """Make the model repository and the branch where they are missing; returns the full id. Raises HubError."""
+    check_endpoint()
     api = HfApi(token=token)
     with hub_errors(repo_id, revision, token, writing=True):
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
