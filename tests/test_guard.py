@@ -10,6 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 
 import httpx  # noqa: E402
 
 from ssg_hub.demo.cache import Ledger, size_of, sweep, swept  # noqa: E402
-from ssg_hub.demo.guard import RequestLimits  # noqa: E402
+from ssg_hub.demo.guard import RequestLimits, fetch_picture  # noqa: E402
 from ssg_hub.demo.refusals import Refused  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
 
@@ -194,6 +195,8 @@ def test_nobody_gets_past_the_queue_or_to_the_pages_own_events(demo_of_all):
         {"path": "http://HERE/config", "meta": FILE},
         {"path": "http://169.254.169.254/latest/meta-data", "meta": FILE},
         {"path": "http://x/gradio_api/file=/etc/passwd", "meta": FILE},
+        {"path": "http://HERE/gradio_api/file=/etc/passwd", "meta": FILE},
+        {"path": "http://10.0.0.1/gradio_api/file=/tmp/gradio/abc/cat.png", "meta": FILE},
         {"path": "data:image/png;base64,AAAA", "meta": FILE},
         {"path": None, "url": "file:///etc/passwd", "meta": FILE},
         "text",
@@ -278,6 +281,24 @@ def test_a_picture_comes_from_an_address_but_no_more_than_its_limit(tiny_model, 
     assert "larger than what is taken here" in ask(url, {"path": f"{elsewhere}/endless", "meta": FILE})
     assert "can be fetched from this address" in ask(url, {"path": f"{elsewhere}/away", "meta": FILE})
     assert checked[-1] == "10.0.0.1", "the address behind a redirect was not checked"
+
+
+def test_a_picture_of_another_space_is_fetched_and_one_of_our_own_cache_is_not(noise, elsewhere, tmp_path):
+    (elsewhere, checked), cache = elsewhere, tmp_path / "cache"
+    cache.mkdir()
+    mine, ledger = cache / "mine 1.png", Ledger(cache, 10**6)
+    mine.write_bytes(b"mine")
+    Elsewhere.picture = b"theirs"
+    (cache / "link.png").symlink_to(noise)
+
+    def fetch(path: object) -> Path:
+        url = f"{elsewhere}/gradio_api/file={quote(str(path))}"
+        return Path(asyncio.run(fetch_picture(url, 100_000, ledger)))
+
+    assert fetch(mine) == mine and not checked, "a file of the cache needs no request"
+    for path in ("/tmp/gradio/abc/cat.png", noise, "/etc/passwd", cache / ".." / noise.name, cache / "link.png", cache):
+        got = fetch(path)
+        assert got.is_relative_to(cache) and got.read_bytes() == b"theirs" and checked.pop() == "pictures.example"
 
 
 def test_the_sweep_takes_what_is_old_and_nothing_else(tmp_path):

@@ -139,7 +139,8 @@ class Body:
 async def fetch_picture(url: str, limit: int, ledger: Ledger) -> str:
     """Fetch a picture from a public address into the cache.
 
-    An address of this server's own cache is that file, so that what was uploaded can be named by its address.
+    An address that names a file of this server's own cache is that file, so that what was uploaded can be named by its
+    address, whatever name the server goes by. Other pages of Gradio have addresses of the same form; those are fetched.
 
     Args:
         url: http or https; redirects are followed, and each is checked again.
@@ -153,8 +154,8 @@ async def fetch_picture(url: str, limit: int, ledger: Ledger) -> str:
         gr.Error: a private address, no answer, or too many bytes; the sentence is for the visitor.
     """
     try:
-        if CACHE_ROUTE in url:
-            return _cached(url, ledger.folder)
+        if path := _cached(url, ledger.folder):
+            return path
         name, body = await _fetch(url, limit)
         return await asyncio.to_thread(_store, name, body, ledger)
     except (Stopped, Refused) as refusal:
@@ -200,11 +201,10 @@ def _store(name: str, body: bytes, ledger: Ledger) -> str:
     return str(path)
 
 
-def _cached(url: str, folder: Path) -> str:
+def _cached(url: str, folder: Path) -> str | None:
+    """The file of the cache that an address names; None where it names none."""
     path = Path(unquote(urlsplit(url).path.partition(CACHE_ROUTE)[2])).resolve()
-    if not path.is_file() or not path.is_relative_to(folder.resolve()):
-        raise ValueError("no file of the cache")
-    return str(path)
+    return str(path) if path.is_relative_to(folder.resolve()) and path.is_file() else None
 
 
 def _is_upload(scope) -> bool:
