@@ -14,11 +14,13 @@ from gradio_client.exceptions import AppError  # noqa: E402
 from made_clips import Recipe, decode, make_clip, probe  # noqa: E402
 
 from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
+from ssg_hub.demo.cache import size_of  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
 from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 from ssg_hub.errors import SSGError  # noqa: E402
+from ssg_hub.video.upscale_video import state_bytes  # noqa: E402
 
 FACTS = {"width": 320, "height": 240, "seconds": 8.0, "rate": 25.0}
 EXACT = "hevc"  # writes the same bytes for the same frames each time, which x264 does not
@@ -221,6 +223,33 @@ def test_a_result_that_outgrows_its_room_is_refused(bench, clip, monkeypatch):
     with pytest.raises(Refused) as refusal:
         bench.line.hand_in(work.step, Ticket()).result()
     assert refusal.value.key == "no_room"
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv420p10le"])
+def test_a_short_clip_has_room_for_what_passes_from_segment_to_segment(bench, tmp_path, monkeypatch, pixels):
+    options = {"preset": "ultrafast", "x265-params": "log-level=error"}
+    encoder = "libx264" if pixels == "yuv420p" else "libx265"
+    clip = make_clip(tmp_path, Recipe("wide.mp4", encoder, pixels, size=(320, 192), options=options), draw=moving)
+    monkeypatch.setattr(clip_work, "SEGMENT", 3)
+    monkeypatch.setattr(clip_work, "ALLOWANCE", 0)  # as for large frames, beside which it is little
+    work, kept = bench.run(clip), []
+
+    def weigh(folder: Path) -> int:
+        kept.extend(file.stat().st_size for file in folder.rglob("*.npz"))
+        return size_of(folder)
+
+    monkeypatch.setattr(clip_work, "size_of", weigh)
+    bench.line.hand_in(work.step, Ticket()).result()
+    assert work.done and len(kept) == 4
+    most = state_bytes((320, 192), 2)
+    assert 0.6 * most < max(kept) < 1.001 * most, "the room is not what the state needs"
+    assert 0.95 * most < max(kept) or pixels == "yuv420p"
+
+
+def moving(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A texture that moves by two pixels a frame, so that there is flow between all frames."""
+    texture = np.random.default_rng(0).integers(0, 256, (size[1] // 8, size[0] // 8 + 8, 3), np.uint8)
+    return np.ascontiguousarray(texture.repeat(8, 0).repeat(8, 1)[:, 2 * number :][:, : size[0]])
 
 
 def test_a_language_model_finds_the_tool(demo_of_all):

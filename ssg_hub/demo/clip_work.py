@@ -157,13 +157,21 @@ class ClipRun:
         self.plan = plan(facts, self.request, settings)
         part = {"start": self.plan.start or None, "duration": self.plan.duration, "most": settings.max_clip_frames + 1}
         frames = decoding.rehearse_clip(self.path, settings.max_clip_pixels, ticket.check, **part)
-        views = BEFORE**2 * facts["width"] * facts["height"] if self.compared else 0
-        pixels = math.prod(self.plan.size) + views
-        self._room = ALLOWANCE + 2 * Path(self.path).stat().st_size + round(BYTES_PER_PIXEL * frames * pixels)
+        self._room = self._needed(frames, (facts["width"], facts["height"]))
         self.folder = self._held.enter_context(self.ledger.new_folder(self._room))
         (self.folder / FILES).mkdir()
         stem = safe_stem(Path(self.path).name)
         self.target = self.folder / FILES / f"{stem}_x{self.request.outscale:g}.mp4"
+
+    def _needed(self, frames: int, size: tuple[int, int]) -> int:
+        """Most bytes that this run writes: clips, compressed, and what is kept from segment to segment."""
+        from ..video.upscale_video import state_bytes  # only clips need the video library
+
+        views = BEFORE**2 * math.prod(size) if self.compared else 0
+        clips = round(BYTES_PER_PIXEL * frames * (math.prod(self.plan.size) + views))
+        # Two: that of a segment is written before that of the segment before is deleted.
+        states = 2 * state_bytes(size, self.request.outscale) if self.request.temporal == "auto" else 0
+        return ALLOWANCE + 2 * Path(self.path).stat().st_size + clips + states
 
     def _upscale(self, ticket: Ticket) -> None:
         wanted, began = self.request, time.monotonic()

@@ -1,6 +1,7 @@
 """Upscaling a clip: decoded, steadied, upscaled and encoded as a stream, in segments that survive a kill."""
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from .joining import join
 from .names import name_picture
 from .parts import Parts, Segment, explained
 from .sequences import PictureSequence
-from .steady import Steady
+from .steady import MOVING, Steady
 from .stills import Stills, can_reuse
 
 SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; at most so much is lost by a kill
@@ -95,6 +96,22 @@ def upscale_video(
     report["notes"] += notes
     parts.remove()
     return VideoResult(job.request.target, {output.track: output.path for output in job.outputs[1:]}, report)
+
+
+def state_bytes(size: tuple[int, int], outscale: float) -> int:
+    """Most bytes of the arrays that a steadied clip keeps in TARGET.parts from one segment to the next.
+
+    While a segment is finished, its arrays and those of the one before lie there: twice as many. See `Steady.arrays`
+    and `Stills.arrays`; for a clip of 8 bits a channel it is about two thirds.
+
+    Args:
+        size: width and height of a frame of the clip.
+        outscale: as of `Request`.
+    """
+    rgb, number = 3 * np.dtype(np.uint16).itemsize, np.dtype(np.float32).itemsize
+    steady = 3 * number + number + (MOVING - 1) * rgb + (MOVING - 2) * 2 * number  # mean, count, frames, flows
+    stills = rgb + number  # lr, count
+    return math.prod(size) * (steady + stills) + math.prod(output_size(size, outscale)) * rgb
 
 
 class Run:
