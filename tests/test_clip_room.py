@@ -1,5 +1,6 @@
 """The page's room for clips: what a program and a visitor get, what is refused, and who waits for whom."""
 
+import asyncio
 from pathlib import Path
 
 import av
@@ -14,8 +15,9 @@ from gradio_client.exceptions import AppError  # noqa: E402
 from made_clips import Recipe, decode, make_clip, probe  # noqa: E402
 
 from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
-from ssg_hub.demo.cache import size_of  # noqa: E402
+from ssg_hub.demo.cache import size_of, sweep  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
+from ssg_hub.demo.clips import ClipHandlers  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
 from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
@@ -212,6 +214,27 @@ def test_a_run_that_is_given_up_leaves_no_file(bench, clip):
     assert list(bench.ledger.folder.iterdir())
     bench.line.hand_in(lambda _: work.close(), Ticket()).result()
     assert not list(bench.ledger.folder.iterdir()) and bench.ledger.used == 0
+
+
+def test_a_clip_may_take_longer_than_files_stay(bench, clip):
+    """The page's own way: what is swept between two steps is gone, unless it is in use."""
+    handlers, swept = ClipHandlers(bench.workshop, bench.line, bench.ledger), []
+    upload = bench.ledger.folder / clip.name
+    upload.write_bytes(clip.read_bytes())
+
+    def step(work, ticket, step=ClipRun.step):
+        bench.line._tickets.append(ticket)  # one more who waits, so that each step is one segment
+        try:
+            step(work, ticket)
+        finally:
+            bench.line._tickets.remove(ticket)
+            swept.append(sweep(bench.ledger.folder, 0, bench.ledger.kept))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClipRun, "step", step)
+        made, report = asyncio.run(handlers.upscale_clip(str(upload), 2))
+    assert swept == [0] * len(swept) and len(swept) > 1
+    assert report["frames"] == len(decode(made)) == 30
 
 
 def test_a_result_that_outgrows_its_room_is_refused(bench, clip, monkeypatch):

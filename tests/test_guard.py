@@ -311,6 +311,26 @@ def test_the_sweep_takes_what_is_old_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["kept.png"]
 
 
+def test_the_sweep_leaves_what_a_run_uses_until_it_is_done(tmp_path):
+    ledger, upload = Ledger(tmp_path, 10**9), tmp_path / "upload.mp4"
+    upload.write_text("x")
+
+    def swept_now() -> set[str]:
+        sweep(tmp_path, 0, ledger.kept)
+        return {path.name for path in tmp_path.rglob("*")}
+
+    with ledger.keep(upload, None), ledger.keep(str(upload)):
+        with ledger.new_folder(10) as folder:
+            assert folder.name in swept_now(), "the folder was empty for too long"
+            (folder / "clip.parts").mkdir()
+            (folder / "clip.parts" / "00000.npz").write_text("x")
+            os.utime(folder / "clip.parts" / "00000.npz", (0, 0))
+            assert swept_now() == {"upload.mp4", folder.name, "clip.parts", "00000.npz"}
+        assert (folder / "clip.parts" / "00000.npz").stat().st_mtime > 0, "its time does not count from completion"
+        assert "00000.npz" not in swept_now() and upload.exists()
+    assert ledger.kept == [] and "upload.mp4" not in swept_now()
+
+
 def test_the_sweep_survives_whatever_happens_and_says_so(tmp_path, monkeypatch, caplog):
     from ssg_hub.demo import cache as module
 
@@ -337,7 +357,7 @@ def test_the_sweep_survives_whatever_happens_and_says_so(tmp_path, monkeypatch, 
     async def serve():
         with monkeypatch.context() as patch:
             patch.setattr(module, "sweep", failing)
-            async with swept(tmp_path, 0.2, ()):
+            async with swept(Ledger(tmp_path, 10**9), 0.2):
                 while len(faults) < 3:
                     await asyncio.sleep(0.01)
                 patch.undo()
@@ -364,7 +384,10 @@ def test_a_file_that_cannot_be_deleted_is_named_and_the_others_go(tmp_path, monk
 
 def test_nothing_is_left_when_the_server_ends(tmp_path):
     async def serve():
-        async with swept(tmp_path, 3600, spare=[str(tmp_path / "example.png")]):
+        ledger = Ledger(tmp_path, 10**9)
+        cut_off = ledger.keep(tmp_path / "example.png")  # by a run that the end interrupts
+        cut_off.__enter__()
+        async with swept(ledger, 3600):
             for name in ("example.png", "result.png"):
                 (tmp_path / name).write_text("x")
 

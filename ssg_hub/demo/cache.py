@@ -35,6 +35,7 @@ class Ledger:
         self._measured: int | None = None  # by the last walk
         self._booked = 0  # written since that walk began
         self._held = 0  # reserved for runs in progress
+        self._kept: list[Path] = []  # from the sweep, once for each run that uses it
         self._walked = -REST
 
     @property
@@ -61,11 +62,31 @@ class Ledger:
                 self._walk()
         return self.used + size <= self.limit
 
+    @property
+    def kept(self) -> list[Path]:
+        """What runs in progress use: files, and folders with all that is in them."""
+        with self._lock:
+            return list(self._kept)
+
+    @contextlib.contextmanager
+    def keep(self, *paths: str | Path | None) -> Iterator[None]:
+        """Keep these from the sweep, folders with all that is in them, while the context lasts; None is left out."""
+        resolved = [Path(path).resolve() for path in paths if path is not None]
+        with self._lock:
+            self._kept += resolved
+        try:
+            yield
+        finally:
+            with self._lock:
+                for path in resolved:
+                    self._kept.remove(path)
+
     @contextlib.contextmanager
     def new_folder(self, size: int) -> Iterator[Path]:
         """A new folder for up to `size` bytes: reserved while it is filled, booked when it is complete.
 
-        If filling it fails, the folder is removed again.
+        The sweep leaves it alone while it is filled; how long its files stay counts from when it is complete. If
+        filling it fails, the folder is removed again.
 
         Raises:
             Refused: there is not enough room.
@@ -76,8 +97,10 @@ class Ledger:
             self._held += size
         folder = self.folder / secrets.token_hex(16)  # a name that cannot be guessed
         try:
-            folder.mkdir(parents=True)
-            yield folder
+            with self.keep(folder):
+                folder.mkdir(parents=True)
+                yield folder
+                _renew(folder)
             self.book(size_of(folder))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -141,44 +164,43 @@ def sweep(folder: Path, seconds: float, spare: Iterable[str | Path] = ()) -> int
     Args:
         folder: the cache.
         seconds: how long a file stays.
-        spare: paths that stay.
+        spare: files that stay, and folders that stay with all that is in them.
 
     Returns:
         How many files were deleted. What cannot be deleted is logged and left for the next time.
     """
     oldest, kept, deleted = time.time() - seconds, {Path(path).resolve() for path in spare}, 0
     for path, stat in _files(folder):
-        if stat.st_ctime <= oldest and path.resolve() not in kept:
+        if stat.st_ctime <= oldest and not _is_in(path, kept):
             deleted += _deleted(path)
     for top, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):  # gone already, or not empty
-            if top != str(folder) and os.stat(top).st_ctime <= oldest:
+            if top != str(folder) and os.stat(top).st_ctime <= oldest and not _is_in(Path(top), kept):
                 os.rmdir(top)
     return deleted
 
 
 @contextlib.asynccontextmanager
-async def swept(
-    folder: Path, seconds: float, spare: Iterable[str | Path], ledger: Ledger | None = None
-) -> AsyncIterator[None]:
-    """Sweep the folder as long as the context lasts, and once more, of everything, when it ends.
+async def swept(ledger: Ledger, seconds: float) -> AsyncIterator[None]:
+    """Sweep the cache as long as the context lasts, and once more, of everything, when it ends.
+
+    What runs in progress use stays until they are done. The ledger is put right after each sweep.
 
     Memory that refused requests have left behind goes back to the system as well: those never reach the line. An error
     in one sweep is logged, and the next sweep runs as planned.
 
     Args:
-        folder, seconds, spare: as for `sweep`.
-        ledger: put right after each sweep.
+        ledger: of the cache.
+        seconds: as for `sweep`.
     """
 
     def once() -> None:
         try:
-            sweep(folder, seconds, spare)
-            if ledger is not None:
-                ledger.measure()
+            sweep(ledger.folder, seconds, ledger.kept)
+            ledger.measure()
             give_memory_back()
         except Exception:
-            log.exception("sweeping %s failed; it will be tried again in %g s", folder, seconds / 10)
+            log.exception("sweeping %s failed; it will be tried again in %g s", ledger.folder, seconds / 10)
 
     async def forever() -> None:
         while True:
@@ -190,7 +212,20 @@ async def swept(
         yield
     finally:
         task.cancel()
-        sweep(folder, 0)
+        sweep(ledger.folder, 0)
+
+
+def _is_in(path: Path, kept: set[Path]) -> bool:
+    """Whether a path is one of these, or below one of them."""
+    resolved = path.resolve()
+    return not kept.isdisjoint((resolved, *resolved.parents))
+
+
+def _renew(folder: Path) -> None:
+    """Let the files of a folder and below count as created now."""
+    for path, _ in _files(folder):
+        with contextlib.suppress(OSError):  # vanished meanwhile
+            os.utime(path)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

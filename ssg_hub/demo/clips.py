@@ -123,7 +123,7 @@ class ClipHandlers:
         ticket = self._tickets[session] = Ticket()
         player, alarm = gr.skip(), False
         try:
-            with self.line.visit():
+            with self.line.visit(), self.ledger.keep(path):
                 yield _outputs(run=gr.update(interactive=False), cancel=gr.update(visible=True))
                 last = None
                 async with aclosing(self._follow(work, ticket)) as moments:
@@ -178,7 +178,7 @@ class ClipHandlers:
             The upscaled clip (MP4), and a report with sizes, frames and time.
         """
         wanted = ClipRequest(outscale, start, duration, temporal, codec, denoise)
-        with plain_errors(clip, "en"), self.line.visit():
+        with plain_errors(clip, "en"), self.line.visit(), self.ledger.keep(clip):
             work = self._work(clip, model, wanted, compared=False)
             async with aclosing(self._follow(work, Ticket())) as moments:
                 async for _ in moments:

@@ -186,7 +186,7 @@ class Handlers:
         ticket = self._tickets[session] = Ticket()
         began = time.monotonic()
         try:
-            with self.line.visit():
+            with self.line.visit(), self.ledger.keep(*paths):
                 yield outputs(run=gr.update(interactive=False), cancel=gr.update(visible=True))
                 async for shown in self._run_all(paths, made, choices, ticket, lang):
                     yield shown
@@ -318,7 +318,7 @@ class Handlers:
                 files = write_files(result, Path(image).name, folder, wanted)
             return str(files.picture), str(files.mask) if files.mask else None, result.report
 
-        with plain_errors(image, "en"), self.line.visit():
+        with plain_errors(image, "en"), self.line.visit(), self.ledger.keep(image):
             check_request(wanted)
             return await self.line.finish(work, Ticket())
 

@@ -107,7 +107,7 @@ def launch(demo: Page, **options):
         "i18n": demo.i18n,
         "max_file_size": settings.max_file_size,
         "app_kwargs": {
-            "lifespan": lambda app: swept(ledger.folder, settings.keep_seconds, (), ledger),
+            "lifespan": lambda app: swept(ledger, settings.keep_seconds),
             "middleware": [limits, Middleware(CompressedPage)],
             "routes": [archive_route(Path(ledger.folder)), *statics],
         },
