@@ -1,8 +1,11 @@
 """The page's room for clips: what a program and a visitor get, what is refused, and who waits for whom."""
 
 import asyncio
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import anyio
 import av
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
 from ssg_hub.demo.cache import size_of, sweep  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
 from ssg_hub.demo.clips import ClipHandlers  # noqa: E402
+from ssg_hub.demo.handlers import AT_ONCE, Handlers  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
 from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
@@ -160,6 +164,42 @@ def test_a_clip_that_harms_the_decoder_harms_a_process_of_its_own(clip, monkeypa
     assert decoding.rehearse_clip(str(clip), 2000, lambda: None, start=0.2, duration=0.4, most=99) == 10
 
 
+def test_frames_beyond_the_limit_are_refused_by_the_header(tmp_path, monkeypatch):
+    large, turned = (make_clip(tmp_path, Recipe(f"{turn}.mp4", "libx264", rotation=turn)) for turn in (0, 90))
+    looked = clip_reading.look_at(str(turned), 48 * 32)
+    assert (looked["width"], looked["height"], looked["rate"]) == (32, 48, 25) and looked["preview"]
+    monkeypatch.setattr(clip_reading, "Clip", None)  # which decodes the first frame when it is opened
+    looked = clip_reading.look_at(str(large), 48 * 32 - 1)
+    assert looked == {"width": 48, "height": 32, "seconds": None, "rate": None, "preview": None}
+    with pytest.raises(Refused) as refusal:
+        plan(looked, ClipRequest(start=99), Settings(max_clip_pixels=48 * 32 - 1))
+    assert refusal.value.key == "clip_too_large_in"
+
+
+def test_no_more_clips_and_pictures_are_looked_at_at_once_than_one_machine_bears(bench, clip, monkeypatch):
+    handlers = Handlers(bench.workshop, bench.line, bench.ledger)
+    clips = ClipHandlers(bench.workshop, bench.line, bench.ledger, handlers.looking)
+    upload = bench.ledger.folder / clip.name
+    upload.write_bytes(clip.read_bytes())
+    visitor, full, at_once = SimpleNamespace(headers={}), threading.Event(), []
+    monkeypatch.setattr(clips, "_look", lambda path, of, lang: full.wait(60))
+    monkeypatch.setattr(handlers, "_look", lambda path, lang: full.wait(60))
+
+    async def look() -> None:
+        picked = {"files": [{"path": str(upload)}]}
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(clips.look, picked, visitor)
+                group.start_soon(handlers.look, picked, visitor)
+            await anyio.wait_all_tasks_blocked()
+            at_once.append(anyio.to_thread.current_default_thread_limiter().borrowed_tokens)
+            at_once.append(handlers.looking.borrowed_tokens)
+            full.set()
+
+    anyio.run(look)
+    assert at_once == [0, AT_ONCE]
+
+
 class Bench:
     """A workshop, a line and a cache for one clip, without a page."""
 
@@ -218,7 +258,7 @@ def test_a_run_that_is_given_up_leaves_no_file(bench, clip):
 
 def test_a_clip_may_take_longer_than_files_stay(bench, clip):
     """The page's own way: what is swept between two steps is gone, unless it is in use."""
-    handlers, swept = ClipHandlers(bench.workshop, bench.line, bench.ledger), []
+    handlers, swept = ClipHandlers(bench.workshop, bench.line, bench.ledger, anyio.CapacityLimiter(1)), []
     upload = bench.ledger.folder / clip.name
     upload.write_bytes(clip.read_bytes())
 

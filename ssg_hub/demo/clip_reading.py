@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import VideoError
-from ..video.clip import Clip
+from ..video.clip import Clip, open_file
+from ..video.decoding import choose_stream
 from .views import to_8bit
 
 PREVIEW_SIDE = 1280  # pixels
@@ -22,22 +23,36 @@ STRIDE = 188  # bytes of a packet of a transport stream, each of which begins wi
 
 
 def look_at(path: str, max_pixels: int) -> dict:
-    """Size, length and first frame of a clip.
+    """Size, length and first frame of a clip. Of frames beyond `max_pixels` none is decoded.
 
     Returns:
         width, height; seconds and rate (frames a second), None where the file does not say; preview, the first frame
-        as a WebP, None for a frame beyond `max_pixels`.
+        as a WebP. For a frame beyond `max_pixels` seconds, rate and preview are None, and the size is that of the
+        header, which says nothing of a turn.
 
     Raises:
         VideoError: it is no clip that is read here.
     """
-    facts = open_clip(path).facts
-    width, height = facts.size
-    preview = None
-    if width * height <= max_pixels:
-        preview = _as_webp(next(open_clip(path).frames()).values)
+    width, height = stored_size(path)
+    if width * height > max_pixels:
+        return {"width": width, "height": height, "seconds": None, "rate": None, "preview": None}
+    clip = open_clip(path)
+    facts, (width, height) = clip.facts, clip.facts.size
+    preview = _as_webp(next(clip.frames()).values) if width * height <= max_pixels else None
     rate = float(facts.rate) if facts.rate else None
     return {"width": width, "height": height, "seconds": facts.seconds, "rate": rate, "preview": preview}
+
+
+def stored_size(path: str) -> tuple[int, int]:
+    """Width and height of a clip's frames as its header gives them, before anything is decoded.
+
+    Raises:
+        VideoError: it is no clip that is read here.
+    """
+    _check_known(path)
+    with open_file(Path(path)) as container:
+        codec = choose_stream(container, Path(path)).codec_context
+        return codec.width, codec.height
 
 
 def rehearse(path: str, start: float | None, duration: float, most: int) -> int:
@@ -72,11 +87,7 @@ def open_clip(path: str, start: float | None = None, duration: float | None = No
     Raises:
         VideoError, ConfigError: as `Clip`; and VideoError for another format.
     """
-    with open(path, "rb") as file:
-        if not is_known(file.read(3 * STRIDE)):
-            raise VideoError(
-                f"{Path(path).name} is not a clip that is read here. Choose MP4, MOV, WebM, MKV, AVI or TS."
-            )
+    _check_known(path)
     return Clip(Path(path), start, duration)
 
 
@@ -87,6 +98,14 @@ def is_known(head: bytes) -> bool:
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return True
     return len(head) == 3 * STRIDE and all(head[place] == 0x47 for place in range(0, 3 * STRIDE, STRIDE))
+
+
+def _check_known(path: str) -> None:
+    with open(path, "rb") as file:
+        if not is_known(file.read(3 * STRIDE)):
+            raise VideoError(
+                f"{Path(path).name} is not a clip that is read here. Choose MP4, MOV, WebM, MKV, AVI or TS."
+            )
 
 
 def _as_webp(values: np.ndarray) -> bytes:

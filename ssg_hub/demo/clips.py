@@ -55,11 +55,13 @@ class ClipHandlers:
 
     Args:
         workshop, line, ledger: as for `Handlers`.
+        looking: of `Handlers`: how many pictures and clips together are looked at at once.
     """
 
-    def __init__(self, workshop: Workshop, line: Line, ledger: Ledger):
+    def __init__(self, workshop: Workshop, line: Line, ledger: Ledger, looking: anyio.CapacityLimiter):
         self.workshop, self.line, self.ledger, self.settings = workshop, line, ledger, workshop.settings
         self._tickets: dict[str, Ticket] = {}
+        self._looking = looking
 
     def clear(self, picked: dict | None, request: gr.Request) -> tuple:
         """Another clip is chosen: end the run of the one before, and take back what was said of it."""
@@ -75,7 +77,9 @@ class ClipHandlers:
     async def look(self, picked: dict | None, request: gr.Request) -> Looked:
         """Look at what is chosen. It takes a moment, so that it reads nothing that may be changed meanwhile."""
         path, of = self._own(picked), choice_of(picked)
-        return await anyio.to_thread.run_sync(self._look, path, of, language(request)) if path else Looked(of)
+        if not path:
+            return Looked(of)
+        return await anyio.to_thread.run_sync(self._look, path, of, language(request), limiter=self._looking)
 
     def show(self, picked: dict | None, looked: Looked) -> tuple:
         """Show the first frame of the clip that was looked at."""

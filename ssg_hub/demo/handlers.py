@@ -26,7 +26,7 @@ from .settings import DEFAULT
 from .texts import class_name, duration, language, text
 from .workshop import Workshop
 
-AT_ONCE = 2  # pictures that are looked at, beside the one that is upscaled
+AT_ONCE = 2  # pictures and clips that are looked at, beside the one that is upscaled
 PREVIEW_SIDE = 1280  # pixels
 # What the events fill, by the names that `page.py` gives the components.
 OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength", "outscale")
@@ -103,13 +103,16 @@ class Handlers:
         workshop: the models.
         line: where pictures wait for them.
         ledger: of the cache.
+
+    Attributes:
+        looking: bounds how many files are looked at at once, those of the room for clips included.
     """
 
     def __init__(self, workshop: Workshop, line: Line, ledger: Ledger):
         self.workshop, self.line, self.ledger = workshop, line, ledger
         self.settings = workshop.settings
         self._tickets: dict[str, Ticket] = {}
-        self._looking = anyio.CapacityLimiter(AT_ONCE)
+        self.looking = anyio.CapacityLimiter(AT_ONCE)
 
     def clear(self, picked: dict | None, request: gr.Request) -> tuple:
         """Other pictures are chosen: end the run of those before, and take back what was said of them."""
@@ -377,7 +380,7 @@ class Handlers:
         return bool(made.tokens[index]) and (self.ledger.folder / made.tokens[index]).is_dir()
 
     async def _in_thread(self, task, *values):
-        return await anyio.to_thread.run_sync(task, *values, limiter=self._looking)
+        return await anyio.to_thread.run_sync(task, *values, limiter=self.looking)
 
 
 def outputs(**values) -> tuple:

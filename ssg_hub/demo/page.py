@@ -59,7 +59,8 @@ def build_demo(model, settings: Settings | None = None) -> Page:
     workshop = Workshop(settings, model, load_model)
     ledger = Ledger(Path(get_upload_folder()), to_bytes(settings.max_stored))
     handlers = Handlers(workshop, Line(settings.queue_size), ledger)
-    clips, with_clips = ClipHandlers(workshop, handlers.line, ledger), clip_page.are_offered(settings)
+    clips = ClipHandlers(workshop, handlers.line, ledger, handlers.looking)
+    with_clips = clip_page.are_offered(settings)
     with Page(title="ssg-hub", analytics_enabled=False, fill_width=True) as demo:
         part: dict = {"made": gr.State(), "classes": gr.State([]), "class_strength": gr.State({})}
         with gr.Row(elem_id="title"):

@@ -64,16 +64,7 @@ class Clip:
 
     def open(self) -> av.container.InputContainer:
         """The file, opened again; the caller closes it."""
-        try:
-            # Absolute: FFmpeg takes what comes before a colon for a protocol.
-            return av.open(os.path.abspath(self.path), metadata_errors="replace")
-        except av.error.FFmpegError as error:
-            if not self.path.exists():
-                raise VideoError(f"no file at {self.path}. Give a clip.") from error
-            raise VideoError(
-                f"{self.path} cannot be read as a video ({error.strerror}). If the recording was cut off, repair it "
-                "first; otherwise give another file."
-            ) from error
+        return open_file(self.path)
 
     def identity(self) -> dict:
         """Identifies this file without reading all of it."""
@@ -227,3 +218,21 @@ class Clip:
         setattr(self.damage, kind, getattr(self.damage, kind) + 1)
         if self.damage.since is None and moment is not None:
             self.damage.since = max(0.0, moment - float(self.origin))
+
+
+def open_file(path: Path) -> av.container.InputContainer:
+    """A video file; the caller closes it. Only its header is read.
+
+    Raises:
+        VideoError: no such file, or no video.
+    """
+    try:
+        # Absolute: FFmpeg takes what comes before a colon for a protocol.
+        return av.open(os.path.abspath(path), metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        if not path.exists():
+            raise VideoError(f"no file at {path}. Give a clip.") from error
+        raise VideoError(
+            f"{path} cannot be read as a video ({error.strerror}). If the recording was cut off, repair it "
+            "first; otherwise give another file."
+        ) from error
