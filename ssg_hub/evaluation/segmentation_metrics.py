@@ -11,6 +11,7 @@ from ..errors import ConfigError
 
 BOUNDARY_TOLERANCE = 0.0075  # of the picture's diagonal: 4.5 px at 480x360
 DRIFT_LEVELS = 256
+MARKED_AT_ONCE = 2**21  # pixels that a growing mask marks in one operation: some 100 MB, whatever the mask
 
 
 def confusion_matrix(prediction: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -72,9 +73,11 @@ def boundary_f(prediction: Tensor, labels: Tensor, classes: int, tolerance: floa
         raise ConfigError(f"prediction {tuple(prediction.shape)} and labels {tuple(labels.shape)} must have one shape.")
     void = (labels < 0) | (labels >= classes)
     radius = tolerance * (labels.shape[-1] ** 2 + labels.shape[-2] ** 2) ** 0.5
-    predicted = _class_boundaries(prediction, torch.zeros_like(void), classes)
+    nothing = torch.zeros_like(void)
+    rim = _class_boundaries(void, nothing, 2)[:, 1:]  # all that is near void and outside is near its rim
+    predicted = _class_boundaries(prediction, nothing, classes)
     true = _class_boundaries(labels, void, classes)
-    counted = predicted & ~_dilate(void[:, None], radius)
+    counted = predicted & ~(void[:, None] | _dilate(rim, radius))
     precision_hits = (counted & _dilate(true, radius)).sum((-2, -1)).double()
     recall_hits = (true & _dilate(predicted, radius)).sum((-2, -1)).double()
     n_predicted, n_true = counted.sum((-2, -1)), true.sum((-2, -1))
@@ -102,10 +105,10 @@ def _dilate(mask: Tensor, radius: float) -> Tensor:
     steps = torch.arange(-reach, reach + 1, device=mask.device)
     down, across = torch.nonzero(steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).unbind(1)
     grown = F.pad(torch.zeros_like(mask), (reach,) * 4)
-    batch, channel, row, column = torch.nonzero(mask).unbind(
-        1
-    )  # boundaries are thin: far fewer pixels than a filter reads
-    grown[batch[:, None], channel[:, None], row[:, None] + down, column[:, None] + across] = True
+    # Boundaries are thin: far fewer pixels than a filter reads.
+    for part in torch.nonzero(mask).split(max(1, MARKED_AT_ONCE // len(down))):
+        batch, channel, row, column = part[..., None].unbind(1)
+        grown[batch, channel, row + down, column + across] = True
     return grown[..., reach : reach + mask.shape[-2], reach : reach + mask.shape[-1]]
 
 
