@@ -233,6 +233,17 @@ def test_estimate_and_show(tmp_path, capsys):
     assert not np.array_equal(first, np.asarray(Image.open(tmp_path / "c.png")))
 
 
+def test_the_sheet_replaces_no_picture_unless_asked(folder, tmp_path, capsys):
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (8, 8)).save(photo)
+    before = photo.read_bytes()
+    assert ssg("degradation", "show", folder, "-o", photo) == 2
+    assert f"{photo} exists and is kept" in capsys.readouterr().err and photo.read_bytes() == before
+    assert ssg("degradation", "show", folder, "-o", photo, "--overwrite") == 0 and photo.read_bytes() != before
+    for _ in range(2):  # the bank's own sheet is drawn again
+        assert ssg("degradation", "show", folder) == 0
+
+
 def test_what_the_command_refuses(folder, tmp_path, capsys):
     def refused(*arguments) -> str:
         assert ssg("degradation", *arguments) == 2

@@ -1,7 +1,9 @@
 """`ssg evaluate` and the library beneath it: figures, files, the picture sheet, several processes, and clear errors."""
 
 import json
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import accelerate
@@ -383,6 +385,29 @@ def test_options_that_do_not_fit(data, model_folder, monkeypatch, capsys, option
     (data / "empty").mkdir()
     monkeypatch.chdir(data)
     assert message in refused(capsys, "--lr", "lr", *options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["tiny", "--save-sr", "lr"],
+        ["tiny", "--save-sr", "hr", "--hr", "hr"],
+        ["tiny", "--save-sr", "./labels/../labels", "--labels", "labels"],
+        ["tiny", "--save-sr", "copies", "--sr", "x=copies"],
+        ["tiny", "x=tiny", "--save-sr", "in"],
+        ["tiny", "-o", "lr"],
+    ],
+)
+def test_no_result_replaces_a_picture_that_is_read(data, model_folder, monkeypatch, capsys, options):
+    monkeypatch.chdir(data)
+    for folder in ("lr", "hr", "labels"):
+        shutil.copy(f"{folder}/{STEMS[0]}.png", f"{folder}/sheet.png")
+    shutil.copytree("hr", "copies")
+    Path("in").mkdir()
+    Path("in/x").symlink_to(data / "lr")
+    before = {path: path.read_bytes() for path in data.rglob("*.png")}
+    assert "is one of the pictures to read" in refused(capsys, "--lr", "lr", *options, "--overwrite")
+    assert before == {path: path.read_bytes() for path in before}
 
 
 @pytest.mark.parametrize(("option", "number"), [("--scale", 0), ("--border", -1), ("--crops", -1), ("--void", -1)])

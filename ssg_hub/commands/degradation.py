@@ -54,6 +54,7 @@ def _add_show(actions) -> None:
     add("--lr", type=Path, metavar="DIR", help="the camera's pictures (default: the pieces that the bank has kept)")
     add("--hr", type=Path, metavar="DIR", help="clean pictures to make LR from (default: one that comes along)")
     add("--seed", type=int, default=0)
+    add("--overwrite", action="store_true", help="replace a picture that exists (the sheet in BANK always is)")
     parser.set_defaults(func=show)
 
 
@@ -89,16 +90,14 @@ def show(args: argparse.Namespace) -> int:
     from ..images.formats import check_target, choose_format
     from ..images.writing import write_picture
 
-    output = args.output
-    if output is None and not Path(args.bank).is_dir():
-        output = Path("contact_sheet.png")
-    elif output is None:
-        output = Path(args.bank) / "contact_sheet.png"
+    in_bank = args.output is None and Path(args.bank).is_dir()
+    output = args.output or Path(args.bank if in_bank else "", "contact_sheet.png")
+    overwrite = args.overwrite or in_bank
     bank = DegradationBank.load(args.bank)
     choose_format(output)
-    check_target(output, overwrite=True)
+    check_target(output, overwrite)
     sheet = draw_contact_sheet(bank, args.lr, args.hr, args.seed)
-    write_picture(sheet, output, overwrite=True)
+    write_picture(sheet, output, overwrite=overwrite)
     print(f"{bank.describe()}\nwrote {output}")
     return 0
 

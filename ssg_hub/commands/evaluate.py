@@ -89,9 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace, state: "PartialState") -> None:
     device = choose_device(state.device, arguments.device)
     cases = pair_files(arguments.lr, arguments.hr, arguments.labels)
-    methods: dict[str, Method] = {"bicubic": bicubic, **_open_folders(arguments.sr, cases)}
+    folders = _open_folders(arguments.sr, cases)
+    methods: dict[str, Method] = {"bicubic": bicubic, **folders}
     names = _name_models(arguments, methods)
-    _check_outputs(arguments, cases, list(names))
+    _check_outputs(arguments, cases, folders, list(names))
     models = {name: load_model(where).to(device) for name, where in names.items()}
     measures, notes = _prepare(arguments, models, device)
     for name, model in models.items():
@@ -156,7 +157,9 @@ def _name_models(arguments: argparse.Namespace, taken: dict[str, Method]) -> dic
     return rows
 
 
-def _check_outputs(arguments: argparse.Namespace, cases: list[Case], models: list[str]) -> None:
+def _check_outputs(
+    arguments: argparse.Namespace, cases: list[Case], folders: dict[str, FromFolder], models: list[str]
+) -> None:
     """Refuse before the work what could not be written after it."""
     for option, folder in (("-o", arguments.output), ("--save-sr", arguments.save_sr)):
         if folder is not None:
@@ -168,9 +171,20 @@ def _check_outputs(arguments: argparse.Namespace, cases: list[Case], models: lis
         if not models:
             raise ConfigError("--save-sr keeps a model's pictures, but only folders are scored. Give a model.")
         planned += [_sr_folder(arguments, name) / f"{case.stem}.png" for name in models for case in cases]
+    inputs = _find_inputs(cases, folders)
+    for path in planned:
+        if os.path.realpath(path) in inputs:
+            raise ConfigError(f"{path} is one of the pictures to read; a result would replace it. Give another folder.")
     taken = [path for path in planned if path.exists()]
     if taken and not arguments.overwrite:
         raise ConfigError(f"{taken[0]} is there already. Give --overwrite, or another folder.")
+
+
+def _find_inputs(cases: list[Case], folders: dict[str, FromFolder]) -> set[str]:
+    """The real paths of all pictures that are read."""
+    read = [path for case in cases for path in (case.lr, case.hr, case.labels) if path is not None]
+    read += [path for folder in folders.values() for path in folder.files.values()]
+    return {os.path.realpath(path) for path in read}
 
 
 def _sr_folder(arguments: argparse.Namespace, name: str) -> Path | None:
