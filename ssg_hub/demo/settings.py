@@ -1,5 +1,6 @@
 """The settings of the demo's operator, by environment variables, and what ZeroGPU requires; visitors change none."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -165,13 +166,10 @@ def to_bytes(size: str) -> int:
 
 def _number(name: str, default: int, least: int = 1) -> int:
     value = os.environ.get(name) or str(default)
-    try:
-        number = int(value)
-    except ValueError:
-        number = None
-    if number is None or number < least:
-        raise ConfigError(f"{name} is {value!r}; it needs a whole number from {least} on.")
-    return number
+    with contextlib.suppress(ValueError):
+        if (number := int(value)) >= least:
+            return number
+    raise ConfigError(f"{name} is {value!r}; it needs a whole number from {least} on.")
 
 
 def _precision(device: str) -> str:
