@@ -32,6 +32,7 @@ class Recipe:
     rotation: int = 0
     data: str | None = None
     subtitles: str | None = None
+    sound_rate: int = 48000
 
 
 VARIABLE = (0, 40, 80, 121, 240, 241, 300, 460, 500, 777)  # milliseconds
@@ -80,7 +81,7 @@ def make_clip(folder: Path, recipe: Recipe, draw=draw_frame) -> Path:
         video.codec_context.time_base = recipe.unit
         if recipe.rotation:
             video.set_display_rotation(recipe.rotation)
-        audio = out.add_stream(recipe.audio, rate=48000) if recipe.audio else None
+        audio = out.add_stream(recipe.audio, rate=recipe.sound_rate) if recipe.audio else None
         if audio is not None:
             audio.bit_rate = 96000
         data = out.add_data_stream(recipe.data) if recipe.data else None

@@ -19,6 +19,7 @@ from standins import ColorGuide, Repeat, make_model
 from ssg_hub.errors import ConfigError, ImageError, VideoError
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.colors import MATRICES, ColorConverter, Colors
+from ssg_hub.video.copying import CONVERTED, plan_copies
 from ssg_hub.video.encoding import Encoding, StreamWriter
 from ssg_hub.video.frames import Turn, read_turn
 from ssg_hub.video.joining import stamped
@@ -101,32 +102,56 @@ def test_tags_chapters_subtitles_and_data_come_along(clip, tmp_path, model):
     assert "data (bin_data), cannot be kept in matroska" in lost.report["notes"][0]
 
 
-def read_sound(path: Path) -> tuple[np.ndarray, float]:
-    """(samples of the first channel, when they begin in seconds)."""
+def read_sound(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(samples of the first channel, when each is heard in seconds)."""
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
     samples = np.concatenate([frame.to_ndarray().reshape(-1).astype(float) for frame in frames])
     channels = len(frames[0].layout.channels) if not frames[0].format.is_planar else 1
     if frames[0].format.is_planar:
         samples = np.concatenate([frame.to_ndarray()[0].astype(float) for frame in frames])
-    return samples[::channels] / np.abs(samples).max(), float(frames[0].pts * frames[0].time_base)
+    samples = samples[::channels] - samples.mean()  # unsigned samples have their zero in the middle
+    begin = float(frames[0].pts * frames[0].time_base)
+    return samples / np.abs(samples).max(), begin + np.arange(len(samples)) / frames[0].sample_rate
 
 
-@pytest.mark.parametrize("target", ["out.mkv", "out.mp4", "out.webm"])
-def test_sound_that_has_to_be_converted_stays_in_step(target, clip, tmp_path, model):
-    source = clip("wmv2.wmv")
+WINDOWS = {"name": "wmv2.wmv"}
+OLD = {"name": "mjpeg.avi", "audio": "pcm_u8", "size": (64, 48)}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rate"),
+    [
+        (WINDOWS, "out.mkv", 48000),
+        (WINDOWS, "out.mp4", 48000),
+        (WINDOWS, "out.webm", 48000),
+        ({**OLD, "sound_rate": 5512}, "out.mp4", 7350),
+        ({**OLD, "sound_rate": 11127}, "out.mp4", 12000),
+        ({**OLD, "sound_rate": 192000}, "out.mp4", 96000),
+    ],
+)
+def test_sound_that_has_to_be_converted_stays_in_step(source, target, rate, clip, tmp_path, model):
+    source = clip(**source)
     result = upscale_video(model, source, tmp_path / target, outscale=2)
-    (before, begins), (after, begins_now) = read_sound(source), read_sound(result.path)
+    assert "converted to" in result.report["notes"][0]
+    with av.open(str(result.path)) as container:
+        assert container.streams.audio[0].codec_context.sample_rate == rate
+    (before, times), (after, times_now) = read_sound(source), read_sound(result.path)
     lead = probe(source)["times"][0], probe(result.path)["times"][0]
     # A steady tone: what is heard at one moment in the middle is heard at that moment of the result.
     moment = np.arange(0.15, 0.2, 1 / 48000)
-    heard = np.interp(moment, begins + np.arange(len(before)) / 48000, before)
+    heard = np.interp(moment, times, before)
     alike = {}
     for late in np.arange(-0.004, 0.004, 0.00025):
-        place = moment - lead[0] + lead[1] + late
-        heard_now = np.interp(place, begins_now + np.arange(len(after)) / 48000, after)
+        heard_now = np.interp(moment - lead[0] + lead[1] + late, times_now, after)
         alike[float(np.corrcoef(heard, heard_now)[0, 1])] = late
     assert max(alike) > 0.95 and abs(alike[max(alike)]) <= (0.0005 if target == "out.mp4" else TICK)
+
+
+def test_sound_that_cannot_even_be_converted_is_left_out_and_said_before_anything_is_computed(clip, monkeypatch):
+    monkeypatch.setitem(CONVERTED, "mp4", "wmav2")  # an encoder whose sound MP4 does not hold
+    copies, notes = plan_copies(Clip(clip("mjpeg.avi", audio="pcm_u8")), "mp4")
+    assert copies == {} and "audio (pcm_u8), cannot be kept in mp4 and was left out" in notes[0]
 
 
 def read_packets(path: Path) -> list[tuple[tuple[int, int], list[bytes]]]:

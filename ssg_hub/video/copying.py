@@ -34,6 +34,7 @@ def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str
     """
     kept: dict[int, str | None] = {}
     notes: list[str] = []
+    encoder = CONVERTED.get(muxer, "aac")
     with clip.open() as source:
         chapters = bool(source.chapters())
         for stream in source.streams:
@@ -41,11 +42,11 @@ def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str
                 continue
             if _fits(stream, muxer):
                 kept[stream.index] = None
-            elif stream.type == "audio" and stream.codec_context is not None:
-                kept[stream.index] = CONVERTED.get(muxer, "aac")
+            elif stream.type == "audio" and stream.codec_context is not None and _fits(stream, muxer, encoder):
+                kept[stream.index] = encoder
                 notes.append(
                     f"The sound ({_name(stream)}) cannot be kept in {muxer} as it is; it was converted to "
-                    f"{av.Codec(kept[stream.index], 'w').canonical_name.upper()}."
+                    f"{av.Codec(encoder, 'w').canonical_name.upper()}."
                 )
             else:
                 name = f"{stream.type} ({_name(stream)})"
@@ -114,13 +115,21 @@ def add_copy(out, stream, encoder: str | None = None):
     if encoder is None:
         copy = out.add_stream_from_template(stream, opaque=True)
     else:
-        copy = out.add_stream(encoder, rate=48000 if encoder == "libopus" else stream.codec_context.sample_rate)
+        copy = out.add_stream(encoder, rate=_encoded_rate(encoder, stream.codec_context.sample_rate))
     if stream.type == "audio" and (encoder or stream.codec_context.layout.name.endswith(" channels")):
         # Old files give a number of channels without their places, and some muxers and encoders insist on these.
         copy.codec_context.layout = LAYOUTS.get(stream.codec_context.channels, "stereo")
     copy.metadata.update(kept_tags(stream.metadata))
     copy.disposition = stream.disposition
     return copy
+
+
+def _encoded_rate(encoder: str, rate: int) -> int:
+    """The sample rate for sound of `rate` Hz: the next one up that the encoder has, so that nothing is lost."""
+    if encoder == "libopus":
+        return 48000  # the clock of Opus, whatever it is given
+    rates = av.Codec(encoder, "w").audio_rates or [rate]
+    return min((taken for taken in rates if taken >= rate), default=max(rates))
 
 
 def kept_tags(metadata: dict[str, str]) -> dict[str, str]:
@@ -147,8 +156,9 @@ def _is_made_anew(stream, chapters: bool) -> bool:
     return "timecode" in stream.metadata or (chapters and stream.discard == Discard.all)
 
 
-def _fits(stream, muxer: str) -> bool:
-    if muxer == "mpegts" and _name(stream) not in IN_TRANSPORT_STREAMS:
+def _fits(stream, muxer: str, encoder: str | None = None) -> bool:
+    """Whether a container takes a stream as it is, or through an encoder: both are started once."""
+    if muxer == "mpegts" and (encoder or _name(stream)) not in IN_TRANSPORT_STREAMS:
         return False
     if stream.type == "attachment" and muxer != "matroska":
         return False
@@ -156,7 +166,7 @@ def _fits(stream, muxer: str) -> bool:
         trial = av.open(io.BytesIO(), "w", format=muxer)
         carrier = trial.add_mux_stream(CARRIERS.get(muxer, "h264"), width=64, height=64)
         carrier.time_base = Fraction(1, 25)
-        add_copy(trial, stream)
+        add_copy(trial, stream, encoder)
         trial.start_encoding()
     except (av.error.FFmpegError, ValueError):
         return False
