@@ -114,6 +114,21 @@ def test_what_is_meant_follows_from_names_alone(tmp_path):
         plan_clips([tmp_path / "a.mkv", tmp_path / "a.avi"], tmp_path / "out")
 
 
+def test_a_file_or_folder_that_exists_is_no_pattern_whatever_its_name(clips, saved, tmp_path):
+    pictures, out = clips / "20%done", tmp_path / "100%done"
+    (clips / "frames").rename(pictures)
+    (pictures / "01.png").rename(pictures / "50%discount.png")
+    out.mkdir()
+    options = ("--model", saved, "--outscale", 2)
+    assert ssg("upscale", pictures / "50%discount.png", pictures / "00.png", "-o", out, *options) == 0
+    assert {path.name for path in out.glob("*.png")} == {"50%discount.png", "00.png"}
+    assert ssg("upscale", pictures, "-o", tmp_path / "all", *options) == 0
+    assert len(list((tmp_path / "all").glob("*.png"))) == 3
+    assert ssg("upscale", clips / "h264.mp4", "-o", out, *options) == 0 and (out / "h264.mp4").exists()
+    assert ssg("upscale", pictures / "50%discount.png", "-o", tmp_path / "still.mkv", *options) == 0
+    assert len(decode(tmp_path / "still.mkv")) == 1
+
+
 def test_without_the_extra_it_says_what_to_install():
     code = (
         "import sys; sys.modules['av'] = None\n"

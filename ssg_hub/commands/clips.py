@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
-from ..video.names import exists, is_clip, is_pattern, name_companion, name_parts, name_result
+from ..video.names import exists, is_clip, is_pattern, is_read_as_pattern, name_companion, name_parts, name_result
 from .common import load_model, picture_options, say
 from .processes import Group
 
@@ -41,14 +41,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def are_meant(inputs: list[Path], output: Path) -> bool:
     """Whether a request is for clips, judged by the name of an input or of the result.
 
+    Files and folders that exist stand for themselves, whatever signs are in their names.
+
     Raises:
         ConfigError: clips and pictures in one request.
     """
-    clips = [path for path in inputs if is_clip(path) or is_pattern(path)]
+    clips = [path for path in inputs if is_clip(path) or is_read_as_pattern(path)]
     if clips and len(clips) < len(inputs):
         other = next(path for path in inputs if path not in clips)
         raise ConfigError(f"{clips[0]} is a clip and {other} is not. Upscale pictures and clips in two commands.")
-    return bool(clips) or is_pattern(output) or (is_clip(output) and not output.is_dir())
+    return bool(clips) or (not output.is_dir() and (is_pattern(output) or is_clip(output)))
 
 
 def plan_clips(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
@@ -70,7 +72,7 @@ def plan_clips(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
         if len(sources) > 1:
             raise ConfigError(f"-o {output} names one result, but the input is {len(sources)} clips. Give a folder.")
         return [(sources[0], output)]
-    if unnamed := [source for source in sources if is_pattern(source)]:
+    if unnamed := [source for source in sources if is_read_as_pattern(source)]:
         raise ConfigError(f"{unnamed[0]} needs a name for its result: -o clip.mp4, or -o folder/%05d.png.")
     jobs = [(source, name_result(output, source)) for source in sources]
     targets = [target for _, target in jobs]

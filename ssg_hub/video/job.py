@@ -21,7 +21,7 @@ from .clip import Clip
 from .copying import plan_copies
 from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
 from .frames import Facts
-from .names import exists, is_pattern, name_companion, name_parts, name_picture, numbered
+from .names import exists, is_pattern, is_read_as_pattern, name_companion, name_parts, name_picture, numbered
 from .parts import read_request
 from .sequences import PictureSequence
 
@@ -166,7 +166,7 @@ def open_source(
     Raises:
         VideoError, ConfigError: as `Clip` and `PictureSequence`.
     """
-    if source.is_dir() or is_pattern(source):
+    if source.is_dir() or is_read_as_pattern(source):
         return PictureSequence(source, fps, start, duration)
     if fps is not None:
         raise ConfigError("fps is for pictures; a clip keeps its own time stamps. Leave it out.")

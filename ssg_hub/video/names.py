@@ -21,6 +21,11 @@ def is_pattern(path: Path) -> bool:
     return NUMBER.search(path.name) is not None and not is_clip(path)
 
 
+def is_read_as_pattern(source: Path) -> bool:
+    """Whether an input stands for numbered pictures; what exists stands for itself, such as 50%discount.jpg."""
+    return is_pattern(source) and not source.exists()
+
+
 def numbered(pattern: Path) -> list[tuple[int, Path]]:
     """The files that a pattern stands for and their numbers, in order."""
     number = NUMBER.search(pattern.name)
