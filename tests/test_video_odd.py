@@ -13,7 +13,7 @@ from made_clips import FRAMES, TICK, Recipe, decode, draw_frame, make_clip, prob
 from PIL import Image
 from standins import Repeat, make_model
 
-from ssg_hub.errors import VideoError
+from ssg_hub.errors import ConfigError, VideoError
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, with_stamps
 from ssg_hub.video.names import exists, is_pattern, numbered
@@ -143,6 +143,19 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(pictures, tmp_path, 
     result = upscale_video(model, folder, tmp_path / "out.mkv", outscale=2)
     assert probe(result.path)["times"] == pytest.approx([0, 0.08], abs=TICK)
     assert "1 picture(s) could not be read (first near 0.04 s)" in result.report["notes"][0]
+
+
+@pytest.mark.parametrize("fps", [0.0004, 0, -1, 1001, float("nan"), "25", True])
+def test_a_rate_that_no_clip_has_is_refused(fps, pictures, tmp_path, model):
+    with pytest.raises(ConfigError, match=r"fps is .*from 0\.001 to 1000"):
+        upscale_video(model, pictures(_1=(24, 16)), tmp_path / "out.mkv", outscale=2, fps=fps)
+
+
+@pytest.mark.parametrize("fps", [0.001, 1000])
+def test_the_slowest_and_the_fastest_rate_are_kept(fps, pictures, tmp_path, model):
+    folder = pictures(_1=(24, 16), _2=(24, 16))
+    result = upscale_video(model, folder, tmp_path / "out.mkv", outscale=2, fps=fps)
+    assert probe(result.path)["times"] == pytest.approx([0, 1 / fps], abs=TICK)
 
 
 def test_two_pictures_of_one_number_are_refused(pictures, tmp_path, model):

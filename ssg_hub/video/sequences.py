@@ -100,10 +100,10 @@ def check_rate(rate: Fraction | float) -> Fraction:
     """Frames per second as a fraction; 29.97 and its like mean 30000/1001.
 
     Raises:
-        ConfigError: not a number above 0 and up to 1000.
+        ConfigError: not a number from 0.001 to 1000.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float, Fraction)) or not 0 < rate <= 1000:
-        raise ConfigError(f"fps is {rate!r}; it must be a number above 0 and up to 1000.")
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, Fraction)) or not 0.001 <= rate <= 1000:
+        raise ConfigError(f"fps is {rate!r}; it must be a number from 0.001 to 1000.")
     for nominal in (24, 30, 48, 60, 120):
         if abs(rate - nominal * 1000 / 1001) < 0.006:
             return Fraction(nominal * 1000, 1001)
