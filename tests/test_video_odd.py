@@ -14,6 +14,8 @@ from PIL import Image
 from standins import Repeat, make_model
 
 from ssg_hub.errors import ConfigError, VideoError
+from ssg_hub.images.reading import read_picture
+from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, with_stamps
 from ssg_hub.video.names import exists, is_pattern, numbered
@@ -143,6 +145,18 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(pictures, tmp_path, 
     result = upscale_video(model, folder, tmp_path / "out.mkv", outscale=2)
     assert probe(result.path)["times"] == pytest.approx([0, 0.08], abs=TICK)
     assert "1 picture(s) could not be read (first near 0.04 s)" in result.report["notes"][0]
+
+
+@pytest.mark.parametrize("source", ["clip.mkv", "frames"])
+def test_frames_larger_than_usual_are_taken_up_to_max_pixels(source, pictures, tmp_path, model, monkeypatch):
+    for function in (read_picture, upscale):  # both end in max_pixels
+        monkeypatch.setattr(function, "__defaults__", (*function.__defaults__[:-1], 24 * 16 - 1))
+    pictures(_1=(24, 16), _2=(24, 16))
+    make_clip(tmp_path, Recipe("clip.mkv", "ffv1", "yuv444p", times=(0, 1), size=(24, 16)))
+    made = upscale_video(model, tmp_path / source, tmp_path / "out.mkv", outscale=2, max_pixels=24 * 16)
+    assert [frame.shape for frame in decode(made.path)] == [(32, 48, 3)] * 2
+    with pytest.raises(VideoError, match="[rR]aise max_pixels"):
+        upscale_video(model, tmp_path / source, tmp_path / "no.mkv", outscale=2, max_pixels=24 * 16 - 1)
 
 
 @pytest.mark.parametrize("fps", [0.0004, 0, -1, 1001, float("nan"), "25", True])

@@ -131,7 +131,7 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     begun = _begun_tracks(request.target)
     for track, name in names.items():
         _check_target(name, request.source, overwrite or track in begun)
-    source = open_source(request.source, request.start, request.duration, request.fps)
+    source = open_source(request.source, request.start, request.duration, request.fps, request.max_pixels)
     if isinstance(source, PictureSequence):
         _keep_sources(source, names.values())
     facts = source.facts
@@ -159,7 +159,11 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
 
 
 def open_source(
-    source: Path, start: float | None = None, duration: float | None = None, fps: float | None = None
+    source: Path,
+    start: float | None = None,
+    duration: float | None = None,
+    fps: float | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Clip | PictureSequence:
     """A video file, a folder of pictures or a pattern as a stream of frames.
 
@@ -167,7 +171,7 @@ def open_source(
         VideoError, ConfigError: as `Clip` and `PictureSequence`.
     """
     if source.is_dir() or is_read_as_pattern(source):
-        return PictureSequence(source, fps, start, duration)
+        return PictureSequence(source, fps, start, duration, max_pixels)
     if fps is not None:
         raise ConfigError("fps is for pictures; a clip keeps its own time stamps. Leave it out.")
     return Clip(source, start, duration)

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import ConfigError, ImageError, VideoError
 from ..images.formats import READ, list_pictures
 from ..images.picture import Picture
-from ..images.reading import read_picture, read_size
+from ..images.reading import MAX_PIXELS, read_picture, read_size
 from .colors import BT709, FULL, RGB, Colors
 from .decoding import USUAL_RATE
 from .frames import Damage, Facts, Frame, check_span, exactly
@@ -29,9 +29,10 @@ class PictureSequence:
         path: a folder, read in the order of its names with numbers as numbers, or a pattern.
         rate: frames per second.
         start, duration: in seconds, as for `Clip`.
+        max_pixels: largest picture.
 
     Raises:
-        VideoError: no picture there, the first cannot be read, or they are of several sizes.
+        VideoError: no picture there, the first is too large or cannot be read, or they are of several sizes.
         ConfigError: an impossible rate, start or duration.
     """
 
@@ -39,6 +40,7 @@ class PictureSequence:
     rate: Fraction | float | None = None
     start: float | None = None
     duration: float | None = None
+    max_pixels: int = MAX_PIXELS
     notes: list[str] = field(default_factory=list)
     damage: Damage = field(default_factory=Damage)
 
@@ -55,7 +57,7 @@ class PictureSequence:
         if missing := self.files[-1][0] - self.first_number + 1 - len(self.files):
             self.notes.append(f"{missing} number(s) are missing; the picture before each is shown longer.")
         try:
-            picture = read_picture(self.files[0][1])
+            picture = read_picture(self.files[0][1], self.max_pixels)
         except ImageError as error:
             raise VideoError(f"the first picture cannot be read: {error}") from error
         self._check_sizes(picture.size)
@@ -71,7 +73,7 @@ class PictureSequence:
         for number, file in self.files:
             pts = number - self.first_number
             try:
-                values = _as_frame(read_picture(file), self.facts)
+                values = _as_frame(read_picture(file, self.max_pixels), self.facts)
             except ImageError:
                 self.damage.pictures += 1
                 if self.damage.since is None:

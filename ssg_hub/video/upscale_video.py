@@ -183,7 +183,8 @@ class Run:
     def _upscale(self, values: np.ndarray) -> UpscaleResult:
         """The seam to the upscaling of one picture: RGB (H, W, 3), uint8 or uint16."""
         request = self.job.request
-        return upscale(self.model, values, request.outscale, segment=bool(request.companions), **request.picture)
+        options = {"segment": bool(request.companions), "max_pixels": request.max_pixels, **request.picture}
+        return upscale(self.model, values, request.outscale, **options)
 
     def _write_frame(self, frame: Frame, count: int, writers: dict[str, StreamWriter]) -> None:
         """Compute the frame that is the `count`th of its segment, and hand it to each output."""
