@@ -114,6 +114,16 @@ def test_what_is_meant_follows_from_names_alone(tmp_path):
         plan_clips([tmp_path / "a.mkv", tmp_path / "a.avi"], tmp_path / "out")
 
 
+@pytest.mark.parametrize("other", ["a.mov", "a_mask.mkv"])
+def test_no_two_clips_write_one_companion(other, tmp_path):
+    inputs, out = [tmp_path / "a.mp4", tmp_path / other], tmp_path / "out"
+    for path in inputs:
+        path.touch()
+    assert plan_clips(inputs, out) == [(path, out / path.name) for path in inputs]
+    with pytest.raises(VideoError, match=r"both be written to .*a_mask\.mkv"):
+        plan_clips(inputs, out, ["mask"])
+
+
 def test_a_file_or_folder_that_exists_is_no_pattern_whatever_its_name(clips, saved, tmp_path):
     pictures, out = clips / "20%done", tmp_path / "100%done"
     (clips / "frames").rename(pictures)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
@@ -53,12 +54,13 @@ def are_meant(inputs: list[Path], output: Path) -> bool:
     return bool(clips) or (not output.is_dir() and (is_pattern(output) or is_clip(output)))
 
 
-def plan_clips(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
+def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ()) -> list[tuple[Path, Path]]:
     """(source, target) for each clip, before anything is read.
 
     Args:
         inputs: video files, patterns, or one folder of pictures.
         output: a folder, or for one clip a file or a pattern.
+        companions: which of COMPANIONS are written beside each.
 
     Raises:
         VideoError: an input that does not exist, or results that would be written over each other.
@@ -75,9 +77,9 @@ def plan_clips(inputs: list[Path], output: Path) -> list[tuple[Path, Path]]:
     if unnamed := [source for source in sources if is_read_as_pattern(source)]:
         raise ConfigError(f"{unnamed[0]} needs a name for its result: -o clip.mp4, or -o folder/%05d.png.")
     jobs = [(source, name_result(output, source)) for source in sources]
-    targets = [target for _, target in jobs]
-    if twice := next((target for target in targets if targets.count(target) > 1), None):
-        raise VideoError(f"two clips would both be written to {twice}. Upscale them into two folders.")
+    results = [result for _, target in jobs for result in _name_results(target, companions)]
+    if twice := next((result for result in results if results.count(result) > 1), None):
+        raise VideoError(f"two results would both be written to {twice}. Upscale the clips into two folders.")
     return jobs
 
 
@@ -105,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--format is for pictures; the ending of -o says which container a clip gets. Leave it out.")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     todo, skipped, failed = [], 0, 0
-    for source, target in plan_clips(args.inputs, args.output)[rank::world]:
+    for source, target in plan_clips(args.inputs, args.output, _companions(args))[rank::world]:
         if _is_done(target, args) and not args.overwrite:
             skipped += 1
             say(f"skipped {source}: {target} exists (--overwrite replaces it)")
@@ -124,8 +126,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_done(target: Path, args: argparse.Namespace) -> bool:
     """Whether all requested results exist and no unfinished parts are left."""
-    names = [target, *(name_companion(target, kind) for kind in COMPANIONS if getattr(args, kind))]
-    return not name_parts(target).exists() and all(exists(name) for name in names)
+    return not name_parts(target).exists() and all(map(exists, _name_results(target, _companions(args))))
+
+
+def _companions(args: argparse.Namespace) -> list[str]:
+    return [kind for kind in COMPANIONS if getattr(args, kind)]
+
+
+def _name_results(target: Path, companions: Sequence[str]) -> list[Path]:
+    """All that is written for a clip."""
+    return [target, *(name_companion(target, kind) for kind in companions)]
 
 
 def _options(args: argparse.Namespace, picture: dict) -> dict:
