@@ -1,6 +1,7 @@
 """What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
 from ssg_hub.adapting import exam, inspection, words
-from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, hold_back
+from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
 from ssg_hub.adapting.recipe import DISCRIMINATOR
 from ssg_hub.adapting.strength import choose, try_strengths
 from ssg_hub.cli import main
@@ -19,6 +20,7 @@ from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.learning.estimate import learn_from
 from ssg_hub.degradation.learning.pictures import read_pictures
 from ssg_hub.degradation.noise import BINS, white_noise
+from ssg_hub.errors import ConfigError
 from ssg_hub.networks.discriminators import build_discriminator
 
 
@@ -224,6 +226,53 @@ def test_of_sharp_pictures_what_is_in_focus_is_kept(tmp_path, sharp):
     _keep_sharpest(tmp_path, 4)
     kept = sorted(path.stem for path in tmp_path.iterdir())
     assert len(kept) == 4 and all(name.endswith("a") for name in kept)
+
+
+def plain_bank() -> DegradationBank:
+    """A little blur, and nothing else."""
+    steps = torch.zeros(1, 8, 8)
+    return DegradationBank(4, even_kernel(2, 4)[None], white_noise(0.0, 1, "none"), steps, steps)
+
+
+def save_sharp(folder: Path, *sides: int | tuple[int, int]) -> Path:
+    """A folder of plain pictures of these widths and heights."""
+    folder.mkdir()
+    for number, side in enumerate(sides):
+        size = side if isinstance(side, tuple) else (side, side)
+        Image.new("RGB", size, (number, 99, 0)).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("sides", "usable"), [((300, 300), 2), ((300,) * 7 + (200,) * 9, 7), ((256,) * 7 + ((5000, 600),), 7), ((90,), 0)]
+)
+def test_too_few_sharp_pictures_are_counted_and_refused(tmp_path, sides, usable):
+    with pytest.raises(ConfigError, match=f"{usable} of {len(sides)} sharp pictures can be used; 8 or more are needed"):
+        find_sharp(save_sharp(tmp_path / "hr", *sides))
+
+
+def test_sharp_pictures_for_the_comparison_are_among_those_that_can_be_used(tmp_path):
+    """Of nine it was the fifth, whether it could be used or not."""
+    hr = save_sharp(tmp_path / "hr", *[300] * 4, 200, *[300] * 4)
+    (hr / "99.png").write_bytes(b"no picture")
+    materials = Materials(tmp_path / "work")
+    assert cut_sharp(materials, find_sharp(hr), plain_bank(), 0) == 8
+    assert [len(list(folder.iterdir())) for folder in materials.pairs] == [1, 1]
+    assert len(list(materials.source.iterdir())) == 4  # the sharper half of the seven others
+
+
+def test_damage_that_no_header_shows_takes_no_place_in_the_comparison(tmp_path):
+    hr = save_sharp(tmp_path / "hr", *[300] * 9)
+    for name, keeps in (("04", 8), ("05", 7)):
+        Image.effect_noise((300, 300), 80).save(hr / f"{name}.png")
+        whole = (hr / f"{name}.png").read_bytes()
+        (hr / f"{name}.png").write_bytes(whole[: len(whole) // 2])
+        materials = Materials(tmp_path / name)
+        if keeps == 8:
+            assert cut_sharp(materials, find_sharp(hr), plain_bank(), 0) == 8 and list(materials.pairs[0].iterdir())
+        else:
+            with pytest.raises(ConfigError, match="2 of 9 sharp pictures are damaged; 8 or more are needed"):
+                cut_sharp(materials, find_sharp(hr), plain_bank(), 0)
 
 
 def test_a_camera_is_told_in_plain_words():

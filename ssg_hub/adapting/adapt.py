@@ -23,7 +23,7 @@ from ..networks.registry import Generator
 from ..training.script import check_installed, load_script
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
-from .materials import Materials, cut_own, cut_sharp
+from .materials import Materials, cut_own, cut_sharp, find_sharp
 from .plan import Request, list_found, read_plan, write_plan
 from .recipe import GENERIC_SHARE, build_config, default_minutes, trainable_scale
 from .report import write_report
@@ -144,6 +144,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
         raise ImageError(
             f"{request.pictures} has {len(pictures.pixels)} usable pictures; 3 is the very least. Add some."
         )
+    table = find_sharp(request.hr)
     tell(f"learning the camera from {len(pictures.pixels)} pictures")
     bank = learn_from(pictures, scale, seed=request.seed)
     _object(look(pictures, bank), request, notes)
@@ -152,7 +153,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     shutil.rmtree(work, ignore_errors=True)
     materials = Materials(work)
     cut_own(materials, pictures.paths, request.seed)
-    sharp = cut_sharp(materials, request.hr, bank, request.seed)
+    sharp = cut_sharp(materials, table, bank, request.seed)
     bank.save(folder)
     replace(bank, generic_share=GENERIC_SHARE).save(work / "bank")
     measures = find_measures(vgg, lpips)

@@ -7,20 +7,24 @@ interrupted adaptation goes on with the same ones.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ..degradation.bank import DegradationBank
-from ..errors import ConfigError
+from ..errors import ConfigError, ImageError
 from ..images.levels import to_8_bit
 from ..images.reading import read_rgb
 from .inspection import measure_detail
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 PHOTOGRAPHS = Path(__file__).with_name("photographs")  # freely licensed; see the README in it
 TARGET_SIDE, TARGET_PIECES = 256, 400  # LR pixels; pieces in all
-HR_SIDE, HR_PIECES = 256, 400
+HR_SIDE, HR_PIECES, LEAST_HR = 256, 400, 8
 HR_LONGEST = 2048  # a larger sharp picture is reduced first: no camera is sharp at that size
 CUT = 2  # times as many sharp pieces are cut as are kept: in every photograph something is out of focus
 HELD_SHARE, MOST_HELD, OWN_SIDE = 0.1, 12, 128  # of the user's pictures; LR pixels
@@ -87,11 +91,49 @@ def cut_own(materials: Materials, paths: list[Path], seed: int) -> None:
             _write(materials.shown, index, [_middle(pixels, SHOWN_SIDE)])
 
 
-def cut_sharp(materials: Materials, hr: str | Path | None, bank: DegradationBank, seed: int) -> int:
-    """Cut sharp pictures into source pieces and, of one in five, into pairs for the comparison.
+def find_sharp(hr: str | Path | None) -> "Dataset":
+    """The sharp pictures that are large enough by their headers, at most 400 of a set, evenly spread.
 
     Args:
         hr: a folder, a Hub data set with a column `image`, or None for the photographs in the package.
+
+    Returns:
+        A table with the column `image`, not decoded.
+
+    Raises:
+        ConfigError: no such folder or set, or fewer than 8 that can be used.
+    """
+    from ..data.tables import load_pictures
+
+    table = load_pictures([str(PHOTOGRAPHS if hr is None else hr)])
+    if len(table) > HR_PIECES:
+        table = table.select(np.linspace(0, len(table) - 1, HR_PIECES).round().astype(int))
+    large = [index for index, row in enumerate(table) if _is_large(row["image"])]
+    if len(large) < LEAST_HR:
+        raise ConfigError(
+            f"{hr}: {len(large)} of {len(table)} sharp pictures can be used; {LEAST_HR} or more are needed, of at "
+            f"least {PAIR_SIDE} px a side once the longer one is reduced to {HR_LONGEST}. Add some, or leave --hr out: "
+            "the package has a few."
+        )
+    return table.select(large)
+
+
+def _is_large(cell: dict) -> bool:
+    """Whether a picture, reduced as it will be, has pieces for the comparison; False for what is none."""
+    from ..data.tables import cell_size
+
+    try:
+        size = cell_size(cell)
+    except ImageError:
+        return False
+    return min(size) * min(1, HR_LONGEST / max(size)) >= PAIR_SIDE
+
+
+def cut_sharp(materials: Materials, table: "Dataset", bank: DegradationBank, seed: int) -> int:
+    """Cut sharp pictures into source pieces and, of one in five, into pairs for the comparison.
+
+    Args:
+        table: from `find_sharp`.
         bank: makes LR of the pairs.
         seed: of the places of the pieces, and of the bank's draws.
 
@@ -99,26 +141,23 @@ def cut_sharp(materials: Materials, hr: str | Path | None, bank: DegradationBank
         How many pictures there are.
 
     Raises:
-        ConfigError: no such folder or set, too few pictures, or none that is large enough.
+        ConfigError: so many are damaged that fewer than 8 are left.
     """
-    count, pictures = _sharp_pictures(hr)
-    each, kept = max(1, CUT * HR_PIECES // count), max(1, count // 5)
-    exams = {round((i + 0.5) * count / kept - 0.5) for i in range(kept)}
+    each, kept = max(1, CUT * HR_PIECES // len(table)), max(1, len(table) // 5)
+    exams = {round((i + 0.5) * len(table) / kept - 0.5) for i in range(kept)}
     lr_folder, hr_folder = materials.pairs
     used = 0
-    for index, pixels in enumerate(pictures):
-        if min(pixels.shape[:2]) < PAIR_SIDE:
-            continue
-        used += 1
-        rng = np.random.default_rng((seed, 1, index))
-        if index in exams:
-            _write(hr_folder, index, _pieces(pixels, PAIR_SIDE, -(-CUT * PAIRS // kept), rng))
+    for pixels in _read_sharp(table):
+        rng = np.random.default_rng((seed, 1, used))
+        if used in exams:
+            _write(hr_folder, used, _pieces(pixels, PAIR_SIDE, -(-CUT * PAIRS // kept), rng))
         else:
-            _write(materials.source, index, _pieces(pixels, HR_SIDE, each, rng))
-    if not hr_folder.is_dir() or not materials.source.is_dir():
+            _write(materials.source, used, _pieces(pixels, HR_SIDE, each, rng))
+        used += 1
+    if used < LEAST_HR:
         raise ConfigError(
-            f"{hr}: {used} sharp pictures of at least {PAIR_SIDE} px a side; 8 or more are needed. Add some, or leave "
-            "--hr out: the package has a few."
+            f"{len(table) - used} of {len(table)} sharp pictures are damaged; {LEAST_HR} or more are needed. Replace "
+            "them, or leave --hr out: the package has a few."
         )
     _keep_sharpest(materials.source, HR_PIECES)
     _keep_sharpest(hr_folder, PAIRS)
@@ -152,25 +191,17 @@ def _list(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.png"))
 
 
-def _sharp_pictures(hr: str | Path | None) -> tuple[int, Iterator[np.ndarray]]:
-    """How many there are, and their pixels (H, W, 3) uint8, the large ones reduced; unreadable ones are left out."""
-    from ..data.tables import load_pictures, open_cell
-    from ..errors import ImageError
+def _read_sharp(table: "Dataset") -> Iterator[np.ndarray]:
+    """The pixels (H, W, 3) uint8 of each picture, the large ones reduced; damaged ones are left out."""
+    from ..data.tables import open_cell
 
-    table = load_pictures([str(PHOTOGRAPHS if hr is None else hr)])
-    if len(table) > HR_PIECES:
-        table = table.select(np.linspace(0, len(table) - 1, HR_PIECES).round().astype(int))
-
-    def read() -> Iterator[np.ndarray]:
-        for row in table:
-            try:
-                picture = open_cell(row["image"])
-            except ImageError:
-                continue
-            picture.thumbnail((HR_LONGEST, HR_LONGEST), Image.Resampling.LANCZOS)
-            yield np.asarray(picture)
-
-    return len(table), read()
+    for row in table:
+        try:
+            picture = open_cell(row["image"])
+        except ImageError:
+            continue
+        picture.thumbnail((HR_LONGEST, HR_LONGEST), Image.Resampling.LANCZOS)
+        yield np.asarray(picture)
 
 
 def _spread(count: int) -> list[int]:

@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import ConfigError
 from ..images.formats import list_pictures, name_endings
 from ..images.levels import to_8_bit
-from ..images.reading import read_labels, read_rgb
+from ..images.reading import read_labels, read_rgb, read_size
 
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of one training picture: what Pillow itself opens
 
@@ -126,6 +126,15 @@ def open_cell(cell: dict | Image.Image) -> Image.Image:
         ImageError: it cannot be read.
     """
     return Image.fromarray(to_8_bit(read_rgb(_source(cell), MAX_PIXELS)))
+
+
+def cell_size(cell: dict) -> tuple[int, int]:
+    """(width, height) of the picture in an undecoded cell, upright, from its header alone.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return read_size(_source(cell))
 
 
 def open_label(cell: dict | Image.Image) -> Image.Image:
