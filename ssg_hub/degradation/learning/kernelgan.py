@@ -25,7 +25,7 @@ NOTE = "KernelGAN's authors do not recommend it for noisy or small pictures; com
 
 
 class LinearGenerator(nn.Module):
-    """Convolutions without activations; the last but two reduces by 2."""
+    """Convolutions without activations; the last one reduces by 2."""
 
     def __init__(self):
         super().__init__()
