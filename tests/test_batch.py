@@ -160,6 +160,18 @@ def test_the_manifest_of_several_processes_is_joined(photos, tmp_path):
     assert {entry["status"] for entry in read_manifest(path)} == {"done"}
 
 
+def test_a_file_of_another_kind_is_no_manifest_and_stays_as_it_is(photos, tmp_path):
+    other = photos / "0.png"
+    before = other.read_bytes()
+    for world in (1, 2):
+        with pytest.raises(ImageError, match="0.png is no manifest, and is kept"):
+            Manifest(other, 0, world)
+    assert other.read_bytes() == before
+    for begun in (b"", b'{"fi', b'{"file": "a.png", "result": "b.png", "status": "done"}\n'):
+        (tmp_path / "m.jsonl").write_bytes(begun)
+        Manifest(tmp_path / "m.jsonl")
+
+
 def test_a_manifest_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ImageError, match="cannot be written"):

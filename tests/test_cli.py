@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from process_group import run_processes
+from safetensors.torch import save_file
 
 from ssg_hub.cli import COMMANDS, build_parser, main
 from ssg_hub.commands import jobs
@@ -286,6 +287,15 @@ def test_info_tells_what_a_model_is(saved, tiny_model, tmp_path, capsys):
     assert ssg("info", saved) == 0
     assert "sky, road, car, tree" in capsys.readouterr().out
     assert ssg("info", tmp_path / "nowhere") == 2
+
+
+def test_converted_weights_do_not_replace_their_source(tiny_model, tmp_path, capsys):
+    weights = tmp_path / "weights.safetensors"
+    save_file(tiny_model.generator.state_dict(), weights)
+    before = weights.read_bytes()
+    assert main(["convert", str(weights), "-o", str(tmp_path / "." / weights.name), "--overwrite"]) == 2
+    assert "would replace the weights that it is made from" in capsys.readouterr().err
+    assert weights.read_bytes() == before
 
 
 def test_the_help_is_there_without_torch_and_every_command_can_be_built():

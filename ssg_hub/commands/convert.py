@@ -28,6 +28,10 @@ def _run(args) -> int:
         raise ConfigError(f"the output must be a .safetensors file; {args.output.name} is not.")
     if args.output.exists() and not args.overwrite:
         raise ConfigError(f"{args.output} exists. Choose another name, or --overwrite.")
+    if os.path.realpath(args.output) == os.path.realpath(args.weights):
+        raise ConfigError(
+            f"the result would replace the weights that it is made from, {args.weights}. Give another -o."
+        )
     kept = args.keep_blocks and _parse_indices(args.keep_blocks)
     read = read_ncnn if args.weights.suffix.lower() == ".param" else read_generator
     generator_type, config, state = read(args.weights)

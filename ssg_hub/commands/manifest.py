@@ -8,6 +8,8 @@ from pathlib import Path
 from ..errors import ImageError
 from .jobs import Job
 
+START = b'{"file": '  # of every line
+
 
 class Manifest:
     """A file of JSON lines: file, result, status ("done", "failed", "skipped"), seconds, width, height, error.
@@ -20,7 +22,7 @@ class Manifest:
         rank, world: of this process.
 
     Raises:
-        ImageError: it cannot be written.
+        ImageError: it cannot be written, or is a file of another kind.
     """
 
     def __init__(self, path: Path | None, rank: int = 0, world: int = 1):
@@ -31,6 +33,7 @@ class Manifest:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _check_kind(path)
             with open(self._own, "a+b") as file:
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)
@@ -78,6 +81,16 @@ class Manifest:
                     os.remove(part)
         except OSError as error:
             raise _unwritable(self.path, error) from error
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file that does not begin as a manifest, before anything is added to it."""
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        begins = file.read(len(START))
+    if not START.startswith(begins):
+        raise ImageError(f"{path} is no manifest, and is kept. Give a new file, or the manifest of an earlier run.")
 
 
 def _unwritable(path: Path, error: OSError) -> ImageError:
