@@ -51,7 +51,7 @@ def are_meant(inputs: list[Path], output: Path) -> bool:
     if clips and len(clips) < len(inputs):
         other = next(path for path in inputs if path not in clips)
         raise ConfigError(f"{clips[0]} is a clip and {other} is not. Upscale pictures and clips in two commands.")
-    return bool(clips) or (not output.is_dir() and (is_pattern(output) or is_clip(output)))
+    return bool(clips) or ((is_pattern(output) or is_clip(output)) and not os.path.isdir(output))
 
 
 def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ()) -> list[tuple[Path, Path]]:
@@ -68,9 +68,9 @@ def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ())
     """
     sources = list(dict.fromkeys(inputs))
     for source in sources:
-        if not is_pattern(source) and not source.exists():
+        if not is_pattern(source) and not os.path.exists(source):
             raise VideoError(f"no file or folder at {source}. Give clips.")
-    if not output.is_dir() and (output.suffix or is_pattern(output)):
+    if (output.suffix or is_pattern(output)) and not os.path.isdir(output):
         if len(sources) > 1:
             raise ConfigError(f"-o {output} names one result, but the input is {len(sources)} clips. Give a folder.")
         return [(sources[0], output)]
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_done(target: Path, args: argparse.Namespace) -> bool:
     """Whether all requested results exist and no unfinished parts are left."""
-    return not name_parts(target).exists() and all(map(exists, _name_results(target, _companions(args))))
+    return not os.path.exists(name_parts(target)) and all(map(exists, _name_results(target, _companions(args))))
 
 
 def _companions(args: argparse.Namespace) -> list[str]:

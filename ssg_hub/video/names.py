@@ -1,5 +1,6 @@
 """What the name of a file or pattern says, known without any library of video."""
 
+import os
 import re
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def is_pattern(path: Path) -> bool:
 
 def is_read_as_pattern(source: Path) -> bool:
     """Whether an input stands for numbered pictures; what exists stands for itself, such as 50%discount.jpg."""
-    return is_pattern(source) and not source.exists()
+    return is_pattern(source) and not os.path.exists(source)
 
 
 def numbered(pattern: Path) -> list[tuple[int, Path]]:
@@ -39,7 +40,7 @@ def numbered(pattern: Path) -> list[tuple[int, Path]]:
 
 def exists(target: Path) -> bool:
     """Whether a result is there: the file, or any picture of a pattern."""
-    return bool(numbered(target)) if is_pattern(target) else target.exists()
+    return bool(numbered(target)) if is_pattern(target) else os.path.exists(target)
 
 
 def name_picture(pattern: Path, number: int) -> Path:
