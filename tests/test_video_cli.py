@@ -148,3 +148,9 @@ def test_without_the_extra_it_says_what_to_install():
         "else: sys.exit(1)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_name_that_the_file_system_cannot_hold_is_refused_before_the_work(clips, saved, tmp_path, capsys):
+    clip = next(path for path in sorted(clips.iterdir()) if path.suffix == ".mp4")
+    assert ssg("upscale", clip, "-o", tmp_path / ("x" * 252 + ".mp4"), "--model", saved) == 1
+    assert "255 are allowed" in capsys.readouterr().err
