@@ -52,15 +52,18 @@ def use_little() -> None:
     recipe.has_bf16, recipe.DISCRIMINATOR_STEPS = lambda: False, 0  # so that the very first step trains the generator
 
 
-@pytest.fixture(autouse=True)
-def _little(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _little():
+    """As `use_little`, also for what the fixtures of this file train; the next file has what is in earnest again."""
     from ssg_hub.adapting import materials, recipe
 
-    for name in ("PAIRS", "PAIR_SIDE", "HR_PIECES", "SHOWN", "HR_LONGEST"):
-        monkeypatch.setattr(materials, name, getattr(materials, name))
-    for name in ("has_bf16", "DISCRIMINATOR_STEPS"):
-        monkeypatch.setattr(recipe, name, getattr(recipe, name))
-    use_little()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PAIRS", "PAIR_SIDE", "HR_PIECES", "SHOWN", "HR_LONGEST"):
+            patch.setattr(materials, name, getattr(materials, name))
+        for name in ("has_bf16", "DISCRIMINATOR_STEPS"):
+            patch.setattr(recipe, name, getattr(recipe, name))
+        use_little()
+        yield
 
 
 def run(given: Path, output: Path, **options):
@@ -76,7 +79,6 @@ def adapted(given, tmp_path_factory):
     """One adaptation, for the tests that look at it."""
     output = tmp_path_factory.mktemp("adapted") / "camera"
     with pytest.MonkeyPatch.context() as patch:
-        use_little()
         patch.setattr(strength, "is_better", lambda points: True)
         return run(given, output)
 
