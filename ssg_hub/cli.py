@@ -60,19 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SSGError as error:
         print(f"ssg {args.command}: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        if (sentence := explain_disk(error)) is None:
-            raise
-        print(f"ssg {args.command}: {sentence}", file=sys.stderr)
-        return 2
-    except ValueError:  # huggingface_hub fails in its import where HF_ENDPOINT cannot be read as an address
-        if (sentence := explain_endpoint(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))) is None:
+    except (OSError, ValueError) as error:
+        if (sentence := _explain(error)) is None:
             raise
         print(f"ssg {args.command}: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ssg {args.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _explain(error: OSError | ValueError) -> str | None:
+    """The sentence for an error that comes from the user's machine or settings; None for any other."""
+    if isinstance(error, OSError):
+        return explain_disk(error)
+    # huggingface_hub fails in its import where HF_ENDPOINT cannot be read as an address.
+    return explain_endpoint(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
 
 
 def _allow_any_character() -> None:

@@ -40,7 +40,7 @@ class Job:
 
     def missing(self) -> list[Path]:
         """Those of them that do not exist."""
-        return [path for path in self.outputs() if not is_there(path)]
+        return [path for path in self.outputs() if not os.path.exists(path)]
 
 
 def plan_jobs(
@@ -112,17 +112,9 @@ def check_job(job: Job, overwrite: bool) -> None:
         check_target(path, overwrite)
 
 
-def is_there(path: Path) -> bool:
-    """Whether a file exists; False for what the system cannot look up, such as a name that is too long."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
 def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
     """(picture, its place below the output folder) for a file, or for every picture below a folder."""
-    if not is_there(entry):
+    if not os.path.exists(entry):  # unlike Path.exists, no error for a name that is too long
         raise ImageError(f"no file or folder at {entry}. Give pictures, or folders of pictures.")
     if os.path.isfile(entry):
         return [(entry, Path(entry.name))]

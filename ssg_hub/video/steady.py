@@ -42,6 +42,12 @@ class Steady:
     def __post_init__(self):
         self._flow = Flow()
 
+    @staticmethod
+    def most_bytes(pixels: int) -> int:
+        """Most bytes of `arrays` for frames of so many pixels, at 16 bits a channel."""
+        mean, count, frame, flow = 3 * 4, 4, 3 * 2, 2 * 4  # bytes of a pixel
+        return pixels * (mean + count + (MOVING - 1) * frame + (MOVING - 2) * flow)
+
     def __call__(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take the next frame.
 

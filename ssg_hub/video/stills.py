@@ -42,6 +42,12 @@ class Stills:
     frames: int = 0
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @staticmethod
+    def most_bytes(pixels: int, enlarged: int) -> int:
+        """Most bytes of `arrays` for LR and SR of so many pixels, at 16 bits a channel."""
+        rgb, count = 3 * 2, 4  # bytes of a pixel
+        return pixels * (rgb + count) + enlarged * rgb
+
     def __call__(self, lr: np.ndarray, count: np.ndarray) -> np.ndarray:
         """SR of a frame.
 

@@ -28,7 +28,7 @@ from .joining import join
 from .names import name_picture
 from .parts import Parts, Segment, explained
 from .sequences import PictureSequence
-from .steady import MOVING, Steady
+from .steady import Steady
 from .stills import Stills, can_reuse
 
 SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; at most so much is lost by a kill
@@ -101,17 +101,15 @@ def upscale_video(
 def state_bytes(size: tuple[int, int], outscale: float) -> int:
     """Most bytes of the arrays that a steadied clip keeps in TARGET.parts from one segment to the next.
 
-    While a segment is finished, its arrays and those of the one before lie there: twice as many. See `Steady.arrays`
-    and `Stills.arrays`; for a clip of 8 bits a channel it is about two thirds.
+    While a segment is finished, its arrays and those of the one before lie there: twice as many. For a clip of 8 bits a
+    channel it is about two thirds.
 
     Args:
         size: width and height of a frame of the clip.
         outscale: as of `Request`.
     """
-    rgb, number = 3 * np.dtype(np.uint16).itemsize, np.dtype(np.float32).itemsize
-    steady = 3 * number + number + (MOVING - 1) * rgb + (MOVING - 2) * 2 * number  # mean, count, frames, flows
-    stills = rgb + number  # lr, count
-    return math.prod(size) * (steady + stills) + math.prod(output_size(size, outscale)) * rgb
+    pixels = math.prod(size)
+    return Steady.most_bytes(pixels) + Stills.most_bytes(pixels, math.prod(output_size(size, outscale)))
 
 
 class Run:
