@@ -33,6 +33,8 @@ def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> 
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world == 1 or torch.distributed.is_initialized():
         return connect(TO_APPEAR)
+    import torch.distributed.nn  # first: imported later, its default arguments would keep the group and its threads
+
     word = threading.Timer(FIRST_WORD, _say_what_is_waited_for, [world])
     word.daemon = True
     word.start()

@@ -1,12 +1,13 @@
 """Processes that were launched together: one that does not appear, or ends too early, lets nobody wait for long."""
 
+import sys
 import threading
 from datetime import timedelta
 
 import pytest
 import torch
 import torch.distributed as dist
-from process_group import find_port
+from process_group import find_port, run_processes
 
 from ssg_hub import meeting
 from ssg_hub.errors import ConfigError
@@ -60,6 +61,26 @@ def test_those_who_have_met_are_patient(place, monkeypatch):
     meeting.meet(lambda timeout: dist.init_process_group("gloo", timeout=timeout, rank=0, world_size=1), patience)
     backend = dist.group.WORLD._get_backend(torch.device("cpu"))
     assert backend.options._timeout == patience
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process' threads are counted by Linux' /proc")
+def test_no_thread_of_the_group_outlives_it():
+    """One that still ran when the interpreter ended would abort it: "terminate called without an active exception"."""
+    script = """
+import sys
+from pathlib import Path
+from accelerate import PartialState
+from ssg_hub.meeting import meet
+
+state = meet(lambda timeout: PartialState(cpu=True, timeout=timeout))
+import torch.distributed.nn.functional  # as transformers does: each default argument is the group of that moment
+names = lambda: {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
+met = names()
+state.destroy_process_group()
+print("gloo" in " ".join(met), "gloo" in " ".join(names()), file=sys.stderr)
+"""
+    ended = run_processes([sys.executable, "-W", "ignore", "-c", script])
+    assert ended == [(0, "True False\n")] * 2
 
 
 def test_another_fault_is_not_explained_away(place):
