@@ -23,6 +23,7 @@ from ssg_hub.video.copying import CONVERTED, plan_copies
 from ssg_hub.video.encoding import Encoding, StreamWriter
 from ssg_hub.video.frames import Turn, read_turn
 from ssg_hub.video.joining import stamped
+from ssg_hub.video.sequences import PictureSequence
 from ssg_hub.video.upscale_video import upscale_video
 
 
@@ -339,6 +340,13 @@ def test_pictures_become_a_clip_and_a_clip_pictures(tmp_path, model):
     assert len(list((tmp_path / "wider").iterdir())) == 3
     folder = upscale_video(model, frames, tmp_path / "folder.mkv", outscale=2, codec="ffv1")
     assert folder.report["frames"] == 3
+
+
+def test_a_folders_names_may_begin_with_any_sign(tmp_path):
+    names = ["2.png", "10.png", "²1.png", "٣.png"]  # a digit that is no decimal, and a decimal of another script
+    for name in names:
+        Image.fromarray(draw_frame(0)).save(tmp_path / name)
+    assert [file.name for _, file in PictureSequence(tmp_path).files] == ["2.png", "٣.png", "10.png", "²1.png"]
 
 
 def test_mask_drift_and_overlay_are_clips_of_their_own(clip, tmp_path):

@@ -144,6 +144,6 @@ def parse_strength(text: str) -> float | dict[str, float]:
 def _tile(text: str) -> str | int | None:
     if text == "auto":
         return text
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"it takes a number of pixels, 0 for no tiles, or auto; not {text!r}")
     return int(text) or None

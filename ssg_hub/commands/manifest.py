@@ -107,7 +107,7 @@ def part_of(path: Path, rank: int) -> Path:
 
 def parts_of(path: Path) -> list[Path]:
     """The files of several processes that are there."""
-    return sorted(part for part in path.parent.glob(f"{path.name}.*") if part.suffix[1:].isdigit())
+    return sorted(part for part in path.parent.glob(f"{path.name}.*") if part.suffix[1:].isdecimal())
 
 
 def read_manifest(path: Path) -> list[dict]:

@@ -222,7 +222,7 @@ def _fits(shape: list[int], pattern: list[str], sizes: dict[str, int]) -> bool:
     sides = list(zip(shape, pattern, strict=True))
     if any(side < 1 and entry.isupper() for side, entry in sides):
         return False
-    return all(side == (int(e) if e.isdigit() else sizes.setdefault(e, side)) for side, e in sides)
+    return all(side == (int(e) if e.isdecimal() else sizes.setdefault(e, side)) for side, e in sides)
 
 
 def push_bank(

@@ -57,7 +57,7 @@ class Choices:
             self.class_strength,
             self.color_fix,
             self.segment,
-            {"auto": "auto", "none": None}.get(self.tile) or (int(self.tile) if str(self.tile).isdigit() else None),
+            {"auto": "auto", "none": None}.get(self.tile) or (int(self.tile) if str(self.tile).isdecimal() else None),
             self.denoise if denoises else None,
             self.format if self.format in PAGE_FORMATS else "png",
             self.quality,

@@ -127,7 +127,7 @@ def _find_pictures(path: Path) -> list[tuple[int, Path]]:
         files = list_pictures(path, recursive=False)
         if not files:
             raise VideoError(f"no pictures in {path}. Names that count end in {', '.join(READ)}.")
-        by_number = [[int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)] for f in files]
+        by_number = [[int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", f.name)] for f in files]
         return list(enumerate((file for _, file in sorted(zip(by_number, files, strict=True))), start=1))
     found = numbered(path)
     if not found:
