@@ -69,8 +69,9 @@ def picture_options(args: argparse.Namespace, labels: list[str]) -> dict:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # they share the cores
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    if (args.mask or args.overlay or args.drift) and not labels:
-        raise ConfigError("this model has no guide, so there is no mask to write. Leave out --mask and --overlay.")
+    guided = [f"--{name}" for name in ("mask", "overlay", "drift") if getattr(args, name)]
+    if guided and not labels:
+        raise ConfigError(f"this model has no guide for {' and '.join(guided)}. Leave out what needs one.")
     options = {
         "outscale": args.outscale,
         "tile": args.tile,
