@@ -34,6 +34,7 @@ from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import EMBEDDED, load_networks
 from ssg_hub.networks.int8 import Int8Compact
 from ssg_hub.quantization.gates import compare
+from ssg_hub.storage.checkpoint import built_in_folder
 from ssg_hub.upscaling.engines import compiled
 from ssg_hub.upscaling.engines.openvino import EXAMPLES
 
@@ -86,6 +87,7 @@ def quantize(model: str, shared: Path, folder: Path) -> int:
     frames = [camvid / "target_lr" / camera for camera in ("noisy", "phone")]
     references = ["--references", camvid / "train/images", hr]
     command = ["quantize", model, "--calibrate", *frames, folder / "lr", *references, "--lpips", shared / "weights"]
+    command += ["-o", built_in_folder(model) or model]
     return ssg([str(word) for word in command])
 
 

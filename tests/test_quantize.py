@@ -205,3 +205,5 @@ def test_the_command_keeps_what_passes_and_nothing_else(generator, tmp_path, mon
     other.save_pretrained(tmp_path / "other")
     assert main([*command, "-o", str(tmp_path / "other")]) == 2
     assert "holds another model" in capsys.readouterr().err
+    assert main(["quantize", "--calibrate", str(tmp_path / "lr")]) == 2  # not into the installed package
+    assert "embedded is no folder of yours: say with -o" in capsys.readouterr().err

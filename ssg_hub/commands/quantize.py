@@ -126,9 +126,9 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     from ..plain_model import read_model
     from ..storage import checkpoint
 
-    folder = args.output or checkpoint.built_in_folder(args.model) or Path(args.model)
-    if args.output is None and not folder.is_dir():
-        raise ConfigError(f"{args.model} is no folder: say with -o where model and int8 are to be saved.")
+    folder = args.output or Path(args.model)
+    if args.output is None and (checkpoint.built_in_folder(args.model) or not folder.is_dir()):
+        raise ConfigError(f"{args.model} is no folder of yours: say with -o where model and int8 are to be saved.")
     check_folder(folder)
     if (folder / checkpoint.CONFIG).is_file():
         there = read_model(folder).generator
