@@ -12,8 +12,8 @@ from standins import Difference
 from torch import nn
 
 from ssg_hub.cli import main
-from ssg_hub.commands.quantize import find_most, split
-from ssg_hub.errors import CheckpointError
+from ssg_hub.commands.quantize import MEASURED, find_most, read_pictures, split
+from ssg_hub.errors import CheckpointError, ImageError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.compact import SRVGGNetCompact
@@ -89,12 +89,41 @@ def test_lpips_that_moves_up_in_one_set_and_down_in_another_has_moved():
         return (a - b).abs().mean()
 
     def moved(hr: list, sets: list[str]) -> float:
-        return gates._moved_lpips([(one, other)] * 2, gates.Pictures([one] * 2, hr, sets), distance)
+        pictures = gates.Pictures([one] * 2, hr, sets)
+        return gates._measure(lambda lr: one, lambda lr: other, pictures, distance)[1]
 
     assert moved([low, high], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
     assert moved([low, high], ["a", "a"]) == pytest.approx(0, abs=1e-6)
     assert moved([low, None], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
     assert moved([None, None], ["a", "b"]) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_each_picture_is_measured_before_the_next_is_computed():
+    done = []
+
+    def noting(name: str):
+        def note(one: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
+            done.append(name)
+            return one if other is None else (one - other).abs().mean()
+
+        return note
+
+    small = [torch.full((1, 3, 2, 2), 0.5)] * 3
+    gates._measure(noting("exact"), noting("int8"), gates.Pictures(small, [None] * 3, ["a"] * 3), noting("LPIPS"))
+    assert done == ["exact", "int8", "LPIPS"] * 3
+
+
+def test_of_large_pictures_the_middle_is_measured_with_its_reference(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (MEASURED + 7, 30, 3), np.uint8)
+    for name, values in (("lr", pixels), ("hr", pixels.repeat(2, 0).repeat(2, 1))):
+        (tmp_path / name).mkdir()
+        Image.fromarray(values).save(tmp_path / name / "a.png")
+    pictures = read_pictures([tmp_path / "lr/a.png"], [tmp_path / "hr"], scale=2)
+    middle = torch.from_numpy(pixels[3:-4]).permute(2, 0, 1)[None] / 255
+    assert torch.equal(pictures.lr[0], middle)
+    assert torch.equal(pictures.hr[0], middle.repeat_interleave(2, -2).repeat_interleave(2, -1))
+    with pytest.raises(ImageError, match="is not 4 times as large"):
+        read_pictures([tmp_path / "lr/a.png"], [tmp_path / "hr"], scale=4)
 
 
 def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
@@ -201,9 +230,9 @@ def test_the_command_keeps_what_passes_and_nothing_else(generator, tmp_path, mon
     ):
         assert main([*command, *wrong]) == 2
         assert words in capsys.readouterr().err
+    assert main(["quantize", "--calibrate", str(tmp_path / "lr")]) == 2  # not into the installed package
+    assert "embedded is no folder of yours: say with -o" in capsys.readouterr().err
     other = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 4})
     other.save_pretrained(tmp_path / "other")
     assert main([*command, "-o", str(tmp_path / "other")]) == 2
     assert "holds another model" in capsys.readouterr().err
-    assert main(["quantize", "--calibrate", str(tmp_path / "lr")]) == 2  # not into the installed package
-    assert "embedded is no folder of yours: say with -o" in capsys.readouterr().err

@@ -12,12 +12,16 @@ from ..loading import EMBEDDED
 from .common import check_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from ..networks.int8 import Int8
     from ..quantization.gates import Pictures
 
 HELD_OUT = 5  # every fifth picture is not fitted to, but measured
 MOST_PICTURES, MOST_HELD_OUT = 28, 24  # of all folders together
 CROP = 64  # LR pixels a side that a picture gives for the fit
+MEASURED = 256  # and those that one held out is measured on
 CONSTANT = 48  # the side of pictures of one colour that join them, so that black and white are reached, and stay
 STEP = 2  # layers that are moved to float32 together
 
@@ -149,31 +153,38 @@ def _thin(paths: list[Path], most: int) -> list[Path]:
     return paths[:: max(1, -(-len(paths) // most))]
 
 
-def _read_lr(path: Path):
-    import torch
+def _cut_middle(pixels: "np.ndarray", side: int, unit: int = 1) -> "Tensor":
+    """The middle of a picture, at most `side` times `unit` pixels wide and high.
 
+    Args:
+        pixels: (H, W, 3).
+        side: in units.
+        unit: pixels, in whole ones of which it is cut.
+
+    Returns:
+        (1, 3, h, w) in [0, 1], of 8 bits.
+    """
     from ..images.levels import to_8_bit
-    from ..images.reading import read_rgb
     from ..images.resampling import to_floats
 
-    return torch.unsqueeze(to_floats(to_8_bit(read_rgb(path))), 0)
+    top, left = (max(0, length // unit - side) // 2 * unit for length in pixels.shape[:2])
+    return to_floats(to_8_bit(pixels[top : top + side * unit, left : left + side * unit])).unsqueeze(0)
 
 
 def _read_crops(paths: list[Path]) -> list:
     import torch
 
+    from ..images.reading import read_rgb
     from ..quantization.gates import CONSTANTS
 
-    crops = []
-    for lr in map(_read_lr, paths):
-        top, left = (max(0, side - CROP) // 2 for side in lr.shape[-2:])
-        crops.append(lr[..., top : top + CROP, left : left + CROP].contiguous())
     flat = [torch.tensor(color, dtype=torch.float32).view(1, 3, 1, 1) for color in CONSTANTS]
-    return crops + [color.repeat(1, 1, CONSTANT, CONSTANT) for color in flat]
+    return [_cut_middle(read_rgb(path), CROP) for path in paths] + [
+        color.repeat(1, 1, CONSTANT, CONSTANT) for color in flat
+    ]
 
 
 def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pictures":
-    """LR pictures with their references, as far as there are any.
+    """The middle of LR pictures, at most `MEASURED` pixels a side, with their references, as far as there are any.
 
     Args:
         paths: the LR pictures.
@@ -185,17 +196,19 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
         ImageError: a picture that cannot be read, or a reference of another size.
     """
     from ..evaluation.methods import index_pictures
+    from ..images.reading import read_rgb
     from ..quantization.gates import Pictures
 
     known: dict[str, Path] = {}
     for folder in references:
         known |= index_pictures(folder)
-    lr, hr = [_read_lr(path) for path in paths], []
-    for path, small in zip(paths, lr, strict=True):
-        large = _read_lr(known[path.stem]) if path.stem in known else None
-        if large is not None and tuple(large.shape[-2:]) != tuple(scale * side for side in small.shape[-2:]):
+    lr, hr = [], []
+    for path in paths:
+        small, large = read_rgb(path), read_rgb(known[path.stem]) if path.stem in known else None
+        if large is not None and large.shape[:2] != tuple(scale * side for side in small.shape[:2]):
             raise ImageError(f"{known[path.stem]} is not {scale} times as large as {path}. Give other references.")
-        hr.append(large)
+        lr.append(_cut_middle(small, MEASURED))
+        hr.append(None if large is None else _cut_middle(large, MEASURED, scale))
     return Pictures(lr, hr, [str(path.parent) for path in paths])
 
 

@@ -84,30 +84,37 @@ def compare(
         lpips: the distance of two pictures (1, 3, H, W).
     """
     with torch.inference_mode():
-        pairs = [(exact(lr).clamp(0, 1), rounded(lr).clamp(0, 1)) for lr in pictures.lr]
-        decibels = [float(-10 * (one - other).square().mean().log10()) for one, other in pairs]
-        colors = [float(color_drift(other, one)) for one, other in pairs]
-        moved = _moved_lpips(pairs, pictures, lpips)
-        shift = max(_constant_shift(exact, rounded, color, context) for color in CONSTANTS)
+        decibels, moved, color = _measure(exact, rounded, pictures, lpips)
+        shift = max(_constant_shift(exact, rounded, constant, context) for constant in CONSTANTS)
         faster = _speed_up(exact, rounded)
     return [
-        Gate("dB from float32", mean(decibels), CLOSEST, mean(decibels) >= CLOSEST),
+        Gate("dB from float32", decibels, CLOSEST, decibels >= CLOSEST),
         Gate("LPIPS moved by", moved, MOST_LPIPS, moved <= MOST_LPIPS),
-        Gate("colour difference", mean(colors), MOST_COLOR, mean(colors) <= MOST_COLOR),
+        Gate("colour difference", color, MOST_COLOR, color <= MOST_COLOR),
         Gate("constant colours moved by", shift, MOST_CONSTANT, shift <= MOST_CONSTANT),
         Gate("times as fast as float32 here", faster, LEAST_GAIN, faster >= LEAST_GAIN),
     ]
 
 
-def _moved_lpips(pairs: list[tuple[Tensor, Tensor]], pictures: Pictures, lpips: Callable) -> float:
-    """By how much the mean LPIPS of a set moved, in the set where it moved most."""
+def _measure(
+    exact: Callable, rounded: Callable, pictures: Pictures, lpips: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[float, float, float]:
+    """Mean dB, by how much LPIPS moved in the set where it moved most, and mean colour difference.
+
+    One picture after the other, so that no more than the results for one are held.
+    """
+    decibels, colors = [], []
     moved: dict[str, list[float]] = {}
-    for (one, other), hr, name in zip(pairs, pictures.hr, pictures.sets, strict=True):
+    with_references = any(hr is not None for hr in pictures.hr)
+    for lr, hr, name in zip(pictures.lr, pictures.hr, pictures.sets, strict=True):
+        one, other = exact(lr).clamp(0, 1), rounded(lr).clamp(0, 1)
+        decibels.append(float(-10 * (one - other).square().mean().log10()))
+        colors.append(float(color_drift(other, one)))
         if hr is not None:
             moved.setdefault(name, []).append(float(lpips(other, hr)) - float(lpips(one, hr)))
-    if not moved:
-        return mean(float(lpips(other, one)) for one, other in pairs)
-    return max(abs(mean(values)) for values in moved.values())
+        elif not with_references:
+            moved.setdefault("all", []).append(float(lpips(other, one)))
+    return mean(decibels), max(abs(mean(values)) for values in moved.values()), mean(colors)
 
 
 def _constant_shift(exact: Callable, rounded: Callable, color: tuple[float, ...], context: int) -> float:
