@@ -90,6 +90,18 @@ def test_pillow_finds_what_we_wrote(suffix, tmp_path):
     assert resolution == pytest.approx((300, 300), rel=1e-4)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_mark_of_adobe_rgb_by_dcf_is_kept(suffix, tmp_path):
+    """EXIF says only that the colours are not sRGB; the directory below the exposure's says which (DCF 2.0, 3.3)."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0xA001: 65535, 0xA005: {1: "R03", 2: b"0100", 0x1001: 24}})
+    picture = read_picture(encode(Image.fromarray(COLORS), "JPEG", exif=exif))
+    write_picture(picture, tmp_path / f"out{suffix}")
+    back = Image.open(tmp_path / f"out{suffix}").getexif()
+    assert back.get_ifd(0x8769)[0xA001] == 65535
+    assert back.get_ifd(0xA005) == {1: "R03", 2: b"0100"}  # without the width before
+
+
 @pytest.mark.parametrize("source", SUFFIXES)
 def test_what_pillow_wrote_is_found(source):
     exif = Image.Exif()

@@ -25,12 +25,15 @@ from .ifd import (
 LARGEST = 2**24  # bytes of one profile, or of all texts together: beyond it they are no use to anyone
 PREFIX = b"Exif\0\0"
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
-PHOTO, GPS = 0x8769, 0x8825  # tags that point to the directories of the exposure and of the place
+# Tags that point to the directories of the exposure and of the place, and, in that of the exposure, to the one of the
+# DCF standard, which may say that the colours are Adobe RGB.
+PHOTO, GPS, INTEROP = 0x8769, 0x8825, 0xA005
 INCH, CENTIMETRE = 2, 3
 # Describes the file rather than the photograph, or points into it: sizes, samples, strips, thumbnails, embedded blocks.
 STALE = {*range(254, 269), 273, 274, *range(277, 285), *range(288, 294), 296, 301, *range(317, 348), *range(512, 533)}
 STALE |= {700, 33723, 34377, 34675, PHOTO, GPS, 37724, 40965}
-STALE_PHOTO = {0xA002, 0xA003, 0xA005, 0x927C}  # former width and height; what points to places in the old file
+# Former width, height and format; what points to places in the old file.
+STALE_BELOW = {PHOTO: {0xA002, 0xA003, INTEROP, 0x927C}, GPS: set(), INTEROP: {0x1000, 0x1001, 0x1002}}
 # What a TIFF may say of the photograph; its other tags are the file's, or a program's own.
 DESCRIPTIVE = {269, 270, 271, 272, 285, 305, 306, 315, 316, 0x4746, 0x4749, 33432, *range(0x9C9B, 0x9CA0)}
 XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)([0-9]+)""")
@@ -78,14 +81,14 @@ def usable(metadata: Metadata, upright: bool, notes: list[str]) -> Metadata:
         upright: the pixels are, so that nothing may say that they are to be turned.
         notes: takes the notes.
     """
-    main, photo, gps, _ = split_exif(metadata.exif) if metadata.exif else ({}, {}, {}, 0)
-    if metadata.exif and not (main or photo or gps):
+    main, below, _ = split_exif(metadata.exif) if metadata.exif else ({}, {}, 0)
+    if metadata.exif and not (main or below):
         notes.append("The EXIF data cannot be read and was left out.")
     xmp = metadata.xmp or None
     if upright:
         main = {tag: entry for tag, entry in main.items() if tag != ORIENTATION}
         xmp = xmp and XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-    return metadata._replace(exif=build_exif(main, photo, gps), xmp=xmp, dpi=_valid_dpi(metadata.dpi))
+    return metadata._replace(exif=build_exif(main, below), xmp=xmp, dpi=_valid_dpi(metadata.dpi))
 
 
 @dataclass
@@ -95,7 +98,7 @@ class Found:
     Attributes:
         icc, xmp, dpi, text: as in `Metadata`, unchecked.
         exif: the bytes of EXIF data, with or without the prefix.
-        main, photo, gps: the directories that a TIFF has in place of them.
+        main, below: the directories that a TIFF has in place of them, as `split_exif` returns them.
         frames: frames or pages of the file; `more` when there may be more still.
         notes: sentences about what is left out.
     """
@@ -106,8 +109,7 @@ class Found:
     dpi: tuple[float, float] | None = None
     text: dict[str, str] = field(default_factory=dict)
     main: Directory = field(default_factory=dict)
-    photo: Directory = field(default_factory=dict)
-    gps: Directory = field(default_factory=dict)
+    below: dict[int, Directory] = field(default_factory=dict)
     frames: int = 1
     more: bool = False
     notes: list[str] = field(default_factory=list)
@@ -133,9 +135,9 @@ def clean(found: Found) -> tuple[Metadata, int]:
     Returns:
         The metadata to keep, and the EXIF orientation, 1 to 8, by which the pixels are to be turned.
     """
-    main, photo, gps = found.main, found.photo, found.gps
+    main, below = found.main, found.below
     if found.exif is not None:
-        main, photo, gps = _parse_exif(found)
+        main, below = _parse_exif(found)
     xmp = found.xmp or None
     orientation = _as_orientation(main.get(ORIENTATION))
     if xmp and ORIENTATION not in main and (match := XMP_ORIENTATION.search(xmp)):
@@ -147,60 +149,80 @@ def clean(found: Found) -> tuple[Metadata, int]:
         found.note("The colour profile cannot be read and was left out.")
         icc = None
     dpi = _valid_dpi(found.dpi) or _dpi_of(main)
-    exif = build_exif({tag: entry for tag, entry in main.items() if tag not in STALE}, photo, gps)
+    exif = build_exif({tag: entry for tag, entry in main.items() if tag not in STALE}, below)
     return Metadata(icc, exif, xmp, dpi, found.text), orientation
 
 
-def split_exif(exif: bytes) -> tuple[Directory, Directory, Directory, int]:
-    """Main, exposure and GPS directory of EXIF data, and how many entries could not be read."""
+def split_exif(exif: bytes) -> tuple[Directory, dict[int, Directory], int]:
+    """The main directory of EXIF data, those below it by their pointers, and how many entries could not be read."""
     data = exif.removeprefix(PREFIX)
     layout = read_layout(data)
     if layout is None:
-        return {}, {}, {}, 1
+        return {}, {}, 1
     main, _, lost = read_directory(data, layout, layout.first)
-    photo, gps, missed = split_pointed(data, layout, main)
-    return {tag: entry for tag, entry in main.items() if tag not in (PHOTO, GPS)}, photo, gps, lost + missed
+    below, missed = split_pointed(data, layout, main)
+    return {tag: entry for tag, entry in main.items() if tag not in (PHOTO, GPS)}, below, lost + missed
 
 
-def split_pointed(data: bytes, layout: Layout, main: Directory) -> tuple[Directory, Directory, int]:
-    """The directories of exposure and place that a main directory points to, and how many entries are lost."""
-    found, lost = [], 0
-    for pointer, stale in ((PHOTO, STALE_PHOTO), (GPS, set())):
-        numbers = main[pointer].integers() if pointer in main else []
-        entries, _, missed = read_directory(data, layout, numbers[0]) if numbers else ({}, 0, 0)
-        found.append({tag: entry for tag, entry in entries.items() if tag not in stale})
+def split_pointed(data: bytes, layout: Layout, main: Directory) -> tuple[dict[int, Directory], int]:
+    """The directories below a main one, as far as they hold anything, by their pointers; how many entries are lost."""
+    found: dict[int, Directory] = {}
+    lost = 0
+    for pointer in (PHOTO, GPS, INTEROP):
+        owner = found[PHOTO] if pointer == INTEROP else main
+        numbers = owner[pointer].integers() if pointer in owner else []
+        found[pointer], _, missed = read_directory(data, layout, numbers[0]) if numbers else ({}, 0, 0)
         lost += missed
-    return found[0], found[1], lost
+    kept = {
+        pointer: {tag: entry for tag, entry in entries.items() if tag not in STALE_BELOW[pointer]}
+        for pointer, entries in found.items()
+    }
+    return {pointer: entries for pointer, entries in kept.items() if entries}, lost
 
 
-def build_exif(main: Directory, photo: Directory, gps: Directory) -> bytes | None:
-    """EXIF data of three directories, with the prefix; None when there is nothing to say."""
-    if not (main or photo or gps):
+def write_below(below: dict[int, Directory], start: int, big: bool = False) -> tuple[bytes, Directory]:
+    """The directories below a main one, from offset `start` (even) on, and its pointers to them.
+
+    Args:
+        below: as `split_exif` returns them.
+        start, big: as for `write_directory`.
+    """
+    written, pointers = b"", {}
+    for pointer in (INTEROP, PHOTO, GPS):  # each after what it points to
+        entries = below.get(pointer, {})
+        if pointer == PHOTO and INTEROP in pointers:
+            entries = entries | {INTEROP: pointers.pop(INTEROP)}
+        if entries:
+            place = start + len(written)
+            pointers[pointer] = make_entry(LONG, [place])
+            written += write_directory(entries, place, big)
+    return written, pointers
+
+
+def build_exif(main: Directory, below: dict[int, Directory]) -> bytes | None:
+    """EXIF data of the directories that `split_exif` returns, with the prefix; None when there is nothing to say."""
+    _, pointers = write_below(below, 0)
+    if not (main or pointers):
         return None
-    below = {tag: entries for tag, entries in ((PHOTO, photo), (GPS, gps)) if entries}
-    pointers = dict.fromkeys(below, make_entry(LONG, [0]))
-    behind, at = [], 8 + len(write_directory(main | pointers, 8))
-    for tag, entries in below.items():
-        pointers[tag] = make_entry(LONG, [at])
-        behind.append(write_directory(entries, at))
-        at += len(behind[-1])
-    return b"".join((PREFIX, b"II*\0\x08\0\0\0", write_directory(main | pointers, 8), *behind))
+    behind, pointers = write_below(below, 8 + len(write_directory(main | pointers, 8)))
+    return b"".join((PREFIX, b"II*\0\x08\0\0\0", write_directory(main | pointers, 8), behind))
 
 
 def shorten_exif(exif: bytes, longest: int) -> bytes | None:
     """The EXIF data without its longest entries, so that it fits into `longest` bytes."""
-    *directories, _ = split_exif(exif)
+    main, below, _ = split_exif(exif)
+    directories = [main, *below.values()]
     while exif and len(exif) > longest:
         owner, tag = max(((d, tag) for d in directories for tag in d), key=lambda pair: len(pair[0][pair[1]].data))
         del owner[tag]
-        exif = build_exif(*directories)
+        exif = build_exif(main, below)
     return exif
 
 
 def add_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
     """EXIF data with the resolution in it, for formats that have no other place for it."""
-    main, photo, gps, _ = split_exif(exif) if exif else ({}, {}, {}, 0)
-    return build_exif(main | resolution_tags(dpi), photo, gps)
+    main, below, _ = split_exif(exif) if exif else ({}, {}, 0)
+    return build_exif(main | resolution_tags(dpi), below)
 
 
 def resolution_tags(dpi: tuple[float, float]) -> Directory:
@@ -217,13 +239,13 @@ def decode_text(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _parse_exif(found: Found) -> tuple[Directory, Directory, Directory]:
-    main, photo, gps, lost = split_exif(found.exif)
-    if lost and not (main or photo or gps):
+def _parse_exif(found: Found) -> tuple[Directory, dict[int, Directory]]:
+    main, below, lost = split_exif(found.exif)
+    if lost and not (main or below):
         found.note("The EXIF data cannot be read and was left out.")
     elif lost:
         found.note(f"Damaged entries of the EXIF data were left out: {lost}.")
-    return main, photo, gps
+    return main, below
 
 
 def _as_orientation(entry: Entry | None) -> int:

@@ -87,7 +87,7 @@ def take_apart(data: bytes) -> tuple[Page, Found]:
         raise ValueError("no page")
     described = DESCRIPTIVE | {ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
     found = Found(main={tag: entry for tag, entry in tags.items() if tag in described})
-    found.photo, found.gps, _ = split_pointed(data, layout, tags)
+    found.below, _ = split_pointed(data, layout, tags)
     found.xmp = tags[XMP].data if XMP in tags else None
     found.icc = tags[ICC].data if ICC in tags else None
     found.frames = count_directories(data, layout, MOST_PAGES)

@@ -7,7 +7,7 @@ from typing import IO
 import numpy as np
 
 from .ifd import BYTE, LONG, LONG8, SHORT, UNDEFINED, Directory, make_entry, write_directory
-from .metadata import GPS, ORIENTATION, PHOTO, STALE, Metadata, resolution_tags, split_exif
+from .metadata import ORIENTATION, STALE, Metadata, resolution_tags, split_exif, write_below
 
 ICC, XMP = 34675, 700
 DEFLATE, SIDE_BY_SIDE, DIFFERENCES, STRAIGHT_ALPHA = 8, 1, 2, 2
@@ -70,12 +70,10 @@ class TiffWriter:
 
     def _write_metadata(self, metadata: Metadata) -> Directory:
         """Write the directories of EXIF; returns the tags for all of the metadata."""
-        main, photo, gps, _ = split_exif(metadata.exif) if metadata.exif else ({}, {}, {}, 0)
-        tags = {tag: entry for tag, entry in main.items() if tag not in STALE or tag == ORIENTATION}
-        for pointer, entries in ((PHOTO, photo), (GPS, gps)):
-            if entries:
-                tags[pointer] = make_entry(LONG, [self._file.tell()])
-                self._file.write(write_directory(entries, self._file.tell(), self._big))
+        main, below, _ = split_exif(metadata.exif) if metadata.exif else ({}, {}, 0)
+        behind, pointers = write_below(below, self._file.tell(), self._big)
+        self._file.write(behind)
+        tags = {tag: entry for tag, entry in main.items() if tag not in STALE or tag == ORIENTATION} | pointers
         if metadata.dpi:
             tags |= resolution_tags(metadata.dpi)
         if metadata.icc:
