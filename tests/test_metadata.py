@@ -351,6 +351,26 @@ def test_a_gif_keeps_its_comment_whatever_its_length():
     assert read_picture(data).text == {"Comment": "c" * 2_550_000}
 
 
+MOTION = {
+    "attributes": (b' GCamera:MotionPhoto="1" Camera:MotionPhotoVersion="1"\n', b""),
+    "older": (b" GCamera:MicroVideo='1' GCamera:MicroVideoOffset='4231'", b""),
+    "elements": (b"", b"<Camera:MotionPhoto>1</Camera:MotionPhoto>"),
+    "no motion": (b' GCamera:MotionPhoto="0"', b""),
+}
+ITEMS = b"""<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item Item:Mime="image/jpeg"
+ Item:Semantic="Primary"/></rdf:li><rdf:li><Container:Item Item:Length="4231"/></rdf:li></rdf:Seq></Container:Directory >"""
+
+
+@pytest.mark.parametrize("name", MOTION)
+def test_xmp_forgets_the_clip_behind_a_motion_photo(name):
+    attributes, elements = MOTION[name]
+    xmp = b'<rdf:Description xmp:Rating="5"%b GCamera:Keep="a">%b<dc:a>b</dc:a>%b</rdf:Description>'
+    data = jpeg_with((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp % (attributes, elements, ITEMS))) + b"ftypmp42"
+    picture = read_picture(data)
+    assert picture.xmp.replace(b"\n", b"") == xmp % (b"", b"", b"")
+    assert ("moving part" in " ".join(picture.notes)) == (name != "no motion")
+
+
 def test_pictures_beside_a_jpeg_are_told_of():
     frames = [Image.fromarray(COLORS), Image.fromarray(255 - COLORS)]
     picture = read_picture(encode(frames[0], "MPO", save_all=True, append_images=frames[1:]))

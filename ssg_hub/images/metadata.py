@@ -37,6 +37,12 @@ STALE_BELOW = {PHOTO: {0xA002, 0xA003, INTEROP, 0x927C}, GPS: set(), INTEROP: {0
 # What a TIFF may say of the photograph; its other tags are the file's, or a program's own.
 DESCRIPTIVE = {269, 270, 271, 272, 285, 305, 306, 315, 316, 0x4746, 0x4749, 33432, *range(0x9C9B, 0x9CA0)}
 XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)([0-9]+)""")
+# What XMP says of the parts behind a JPEG's picture, none of which is kept: the clip of a motion photo, whether that is
+# one, a gain map, the extension of the XMP itself; and the list of these parts.
+PART = rb"(?:\w*Camera:(?:MotionPhoto|MicroVideo)\w*|hdrgm:Version|xmpNote:HasExtendedXMP)"
+XMP_PARTS = re.compile(rb"""\s%b\s*=\s*(?:"[^"]*"|'[^']*')|<(%b)\s*>[^<]*</\1\s*>""" % (PART, PART))
+XMP_MOTION = re.compile(rb"""Camera:(?:MotionPhoto|MicroVideo)\s*(?:=\s*["']|>)\s*1""")
+XMP_LIST = b"Container:Directory"
 
 
 class Metadata(NamedTuple):
@@ -143,7 +149,9 @@ def clean(found: Found) -> tuple[Metadata, int]:
     if xmp and ORIENTATION not in main and (match := XMP_ORIENTATION.search(xmp)):
         orientation = _as_orientation(make_entry(SHORT, [min(int(match[2][:3]), 9)]))
     if xmp:
-        xmp = XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+        if XMP_MOTION.search(xmp):
+            found.note("The moving part of this motion photo was left out.")
+        xmp = _cut_parts(XMP_ORIENTATION.sub(rb"\g<1>1", xmp))
     icc = found.icc or None
     if icc and not (128 <= len(icc) <= LARGEST and icc[36:40] == b"acsp"):  # ICC.1:2022, 7.2.9
         found.note("The colour profile cannot be read and was left out.")
@@ -187,7 +195,8 @@ def write_below(below: dict[int, Directory], start: int, big: bool = False) -> t
         below: as `split_exif` returns them.
         start, big: as for `write_directory`.
     """
-    written, pointers = b"", {}
+    written = b""
+    pointers: Directory = {}
     for pointer in (INTEROP, PHOTO, GPS):  # each after what it points to
         entries = below.get(pointer, {})
         if pointer == PHOTO and INTEROP in pointers:
@@ -246,6 +255,13 @@ def _parse_exif(found: Found) -> tuple[Directory, dict[int, Directory]]:
     elif lost:
         found.note(f"Damaged entries of the EXIF data were left out: {lost}.")
     return main, below
+
+
+def _cut_parts(xmp: bytes) -> bytes:
+    """An XMP packet without what it says of the parts behind a picture."""
+    xmp = XMP_PARTS.sub(b"", xmp)
+    start, end = xmp.find(b"<" + XMP_LIST), xmp.rfind(b"</" + XMP_LIST)
+    return xmp[:start] + xmp[xmp.index(b">", end) + 1 :] if 0 <= start < end and b">" in xmp[end:] else xmp
 
 
 def _as_orientation(entry: Entry | None) -> int:
