@@ -12,9 +12,11 @@ from PIL import Image, ImageCms
 
 from ssg_hub.errors import ImageError
 from ssg_hub.images import writing as image_files
+from ssg_hub.images.formats import AVIF
 from ssg_hub.images.reading import Picture, read_picture, write_picture
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GRAY_PROFILE = PROFILE[:16] + b"GRAY" + PROFILE[20:]
 RNG = np.random.default_rng(7)
 COLORS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (300, 9, 3), dtype=np.uint16)  # more rows than are written at a time
@@ -105,6 +107,27 @@ def test_exif_keeps_exposure_and_drops_what_described_the_old_file(tmp_path):
 def test_colour_profile_keeps_every_byte(values, suffix, tmp_path):
     write_picture(Picture(values, icc=PROFILE), tmp_path / f"out{suffix}")
     assert read_picture(tmp_path / f"out{suffix}").icc == PROFILE
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", *([".avif"] if AVIF else [])])
+@pytest.mark.parametrize("values", [COLORS[..., 0], DEEP[..., 0]], ids=["8 bit", "16 bit"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_profile_for_gray_is_never_in_a_file_of_rgb(values, transparent, suffix, tmp_path):
+    picture = Picture(values, values if transparent else None, icc=GRAY_PROFILE)
+    notes = write_picture(picture, tmp_path / f"out{suffix}")
+    image = Image.open(tmp_path / f"out{suffix}")
+    is_gray = suffix == ".png" or image.mode in ("L", "LA", "I;16")  # Pillow shows gray and alpha of 16 bits as RGBA
+    assert image.info.get("icc_profile") == (GRAY_PROFILE if is_gray else None)
+    assert any("it is for gray" in note for note in notes) == (not is_gray)
+    assert is_gray or suffix != ".jpg"  # laid on white, gray stays gray
+
+
+def test_a_profile_for_gray_in_a_file_of_rgb_is_left_out_and_said(tmp_path):
+    picture = read_picture(encode(Image.fromarray(COLORS), "PNG", icc_profile=GRAY_PROFILE))
+    assert picture.icc is None and "it is for gray" in picture.notes[0]
+    indexed = Image.fromarray(COLORS).quantize()
+    indexed.info["icc_profile"] = GRAY_PROFILE
+    assert "it is for gray" in write_picture(indexed, tmp_path / "out.tif")[0]
 
 
 # ---------------------------------------------------------------- depth

@@ -80,13 +80,14 @@ def drawing(
     """
     format = check_drawable(path, overwrite)
     check_size((shape[1], shape[0]), format)
-    metadata = fit_metadata(usable(metadata, upright=True, notes=notes), format, notes)
+    channels, bits = shape[2] if palette is None else 3, 8 * np.dtype(dtype).itemsize
+    metadata = fit_metadata(usable(metadata, upright=True, notes=notes), format, channels, bits, notes)
     with replacing(path, overwrite) as file:
         size = (shape[1], shape[0])
         with naming_target(path):
             writer: PngWriter | TiffWriter
             if format == "PNG":
-                writer = PngWriter(file, size, shape[2], 8 * np.dtype(dtype).itemsize, metadata, palette)
+                writer = PngWriter(file, size, shape[2], bits, metadata, palette)
             else:
                 writer = TiffWriter(file, size, metadata, palette, tiled=True)
         if format == "TIFF" and shape[2] == 2 and np.dtype(dtype) == np.uint16:

@@ -97,6 +97,16 @@ def usable(metadata: Metadata, upright: bool, notes: list[str]) -> Metadata:
     return metadata._replace(exif=build_exif(main, below), xmp=xmp, dpi=_valid_dpi(metadata.dpi))
 
 
+def fit_profile(metadata: Metadata, is_gray: bool, notes: list[str]) -> Metadata:
+    """The metadata without a profile of other colours than these pixels have, RGB or gray; one for RGB holds for both."""
+    kind = metadata.icc[16:20] if metadata.icc else b"RGB "
+    if kind == b"RGB " or kind == b"GRAY" and is_gray:
+        return metadata
+    if kind == b"GRAY":
+        notes.append("The colour profile was left out: it is for gray, and these pixels are RGB.")
+    return metadata._replace(icc=None)
+
+
 @dataclass
 class Found:
     """What a file says, unchanged.

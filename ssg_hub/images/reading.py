@@ -20,7 +20,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from ..errors import ImageError
 from . import gif, jpeg, png, tiff
 from .formats import AVIF, find_format
-from .metadata import Found, Metadata, clean, decode_text, metadata_of
+from .metadata import Found, Metadata, clean, decode_text, fit_profile, metadata_of
 from .picture import Picture, from_array, from_pil, from_tensor
 from .writing import write_picture
 
@@ -310,13 +310,8 @@ def _finish(
 ) -> Picture:
     """Turn the pixels upright; a profile of other colours than these has been used up, or never was of use."""
     alpha = None if alpha is None else _turn(alpha, orientation)
-    return Picture(_turn(values, orientation), alpha, notes=notes, **fit_profile(metadata)._asdict())
-
-
-def fit_profile(metadata: Metadata) -> Metadata:
-    """The metadata without a profile that is not for RGB or gray."""
-    usable = not metadata.icc or metadata.icc[16:20] in (b"RGB ", b"GRAY")
-    return metadata if usable else metadata._replace(icc=None)
+    metadata = fit_profile(metadata, values.ndim == 2, notes)
+    return Picture(_turn(values, orientation), alpha, notes=notes, **metadata._asdict())
 
 
 def _decode_image(image: Image.Image, metadata: Metadata, notes: list[str], key: int | None = None) -> Planes:

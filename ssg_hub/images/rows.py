@@ -17,9 +17,9 @@ from PIL import Image
 
 from . import png_rows, tiff
 from .formats import READ, find_format
-from .metadata import Found, clean
+from .metadata import Found, clean, fit_profile
 from .picture import Picture
-from .reading import check_limit, count_frames, fit_profile, naming, read_picture
+from .reading import check_limit, count_frames, naming, read_picture
 
 BEHIND, AHEAD = 16, 16  # rows that are kept, or read, beside those asked for: the next ones asked for differ by a few
 MOST_PIXELS = 2**30  # of a picture that is read by rows
@@ -121,7 +121,8 @@ def _open_cut(data: mmap.mmap, path: Path, max_pixels: int) -> Picture | None:
         return rows
 
     notes = [*count_frames(found, 0), *found.notes]
-    return Picture(cast(np.ndarray, Rows(shape, dtype, read_rows)), notes=notes, **fit_profile(metadata)._asdict())
+    metadata = fit_profile(metadata, len(shape) == 2, notes)
+    return Picture(cast(np.ndarray, Rows(shape, dtype, read_rows)), notes=notes, **metadata._asdict())
 
 
 def _open_tiff(data: mmap.mmap) -> tuple[tuple[int, ...], np.dtype, ReadRows, Found] | None:

@@ -14,7 +14,7 @@ from ..errors import ImageError
 from . import jpeg, png
 from .formats import check_size, check_target, choose_format
 from .levels import to_8_bit
-from .metadata import Metadata, add_resolution, metadata_of, usable
+from .metadata import Metadata, add_resolution, fit_profile, metadata_of, usable
 from .picture import Picture, from_pil
 from .png_writer import PngWriter
 from .tiff_writer import TiffWriter
@@ -105,9 +105,10 @@ def _encode(
     ours = isinstance(picture, Picture)  # and so upright; a Pillow image is as its maker left it
     said = picture.metadata if isinstance(picture, Picture) else metadata_of(picture)
     metadata = usable(said, upright=ours, notes=notes)
-    metadata = fit_metadata(metadata, format, notes)
     if isinstance(picture, Image.Image) and (picture.mode.startswith("I") or picture.mode == "F"):
         picture = Picture(*from_pil(picture))
+    bits = picture.bits if isinstance(picture, Picture) else 8
+    metadata = fit_metadata(metadata, format, _channels_of(picture), bits, notes)
     if format == "TIFF":
         return _encode_tiff(file, picture, metadata, notes)
     if isinstance(picture, Picture):
@@ -133,8 +134,18 @@ def _encode(
     picture.save(file, format, **options)
 
 
-def fit_metadata(metadata: Metadata, format: str, notes: list[str]) -> Metadata:
-    """The metadata as far as a format has a place for it."""
+def fit_metadata(metadata: Metadata, format: str, channels: int, bits: int, notes: list[str]) -> Metadata:
+    """The metadata as far as a format has a place for it, and as it holds for the pixels that it stores.
+
+    Args:
+        metadata: what there is.
+        format: Pillow's name.
+        channels: of the picture: 1 gray, 2 gray and alpha, 3 RGB or palette, 4 RGBA.
+        bits: of a channel.
+        notes: takes the notes.
+    """
+    becomes_rgb = format == "WEBP" or channels == 2 and (format == "AVIF" or format == "TIFF" and bits == 16)
+    metadata = fit_profile(metadata, channels < 3 and not becomes_rgb, notes)
     fitting = jpeg.fit(metadata, notes) if format == "JPEG" else metadata
     if format not in ("PNG", "JPEG"):
         fitting = fitting._replace(text={})
@@ -166,7 +177,9 @@ def for_tiff(planes: np.ndarray) -> np.ndarray:
     return planes[..., [0, 0, 0, 1]] if planes.shape[2] == 2 and planes.dtype == np.uint16 else planes
 
 
-def _channels_of(picture: Picture) -> int:
+def _channels_of(picture: Picture | Image.Image) -> int:
+    if isinstance(picture, Image.Image):
+        return {"1": 1, "L": 1, "LA": 2, "La": 2}.get(picture.mode, 3)
     return (1 if picture.is_gray else 3) + (picture.alpha is not None)
 
 
@@ -203,7 +216,7 @@ def _fit_jpeg(image: Image.Image, notes: list[str]) -> Image.Image:
     """Bring an image into a mode that JPEG has."""
     if image.has_transparency_data:
         notes.append("JPEG holds no transparency: the picture was laid on white.")
-        image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        laid = Image.alpha_composite(white, image.convert("RGBA"))
+        return laid.convert("L" if image.mode in ("L", "LA", "La") else "RGB")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
