@@ -147,6 +147,20 @@ def test_16_bits_survive_to_the_last(channels, suffix, tmp_path):
     assert bool(notes) == as_rgba
 
 
+@pytest.mark.parametrize("white", [1023, 65535])
+def test_16_bits_of_a_ppm_binary_and_plain(white):
+    """Netpbm's ppm(5): two bytes a sample, the high one first; comments may stand anywhere before the samples."""
+    values = RNG.integers(0, white + 1, (4, 3, 3))
+    expected = np.rint(values * (65535 / white))
+    for kind, samples in (("6", values.astype(">u2").tobytes()), ("3", " ".join(map(str, values.flat)).encode())):
+        data = f"P{kind}\n# made\n3 #wide\n4\n{white}\n".encode() + samples
+        picture = read_picture(data)
+        assert picture.bits == 16 and picture.notes == [] and np.array_equal(picture.values, expected)
+        with pytest.raises(ImageError, match="damaged or cut short"):
+            read_picture(data[:-8])
+    assert read_picture(b"P6 1 1 255 abc").bits == 8
+
+
 def test_our_16_bit_png_is_a_png_to_pillow_alone(tmp_path):
     """Pillow, which did not write it, verifies the checksums and finds the high bytes."""
     write_picture(Picture(DEEP), tmp_path / "deep.png")

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import ImageError
-from . import gif, jpeg, png, tiff
+from . import gif, jpeg, png, ppm, tiff
 from .formats import AVIF, find_format
 from .metadata import Found, Metadata, clean, decode_text, fit_profile, metadata_of
 from .picture import Picture, from_array, from_pil, from_tensor
@@ -327,8 +327,11 @@ def _decode_image(image: Image.Image, metadata: Metadata, notes: list[str], key:
 
 
 def _decode_deep(opened: Opened) -> Planes | None:
-    """Decode 16-bit PNG in colour, or gray with alpha; None when the picture is something else."""
+    """Decode 16 bits of PPM, and of PNG in colour or gray with alpha; None when the picture is something else."""
     image, data = opened.image, opened.data
+    if image.format == "PPM":
+        values = ppm.decode_deep(data)
+        return None if values is None else (values, None)
     if split := png.open_gray_alpha(data, image):
         planes = np.asarray(split).copy().view(">u2").astype(np.uint16)
         return np.ascontiguousarray(planes[..., 0]), np.ascontiguousarray(planes[..., 1])
