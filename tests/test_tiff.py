@@ -227,6 +227,25 @@ def test_many_pages_are_counted_quickly_and_up_to_a_bound():
     assert picture.values.tolist() == [[7]] and "more than 1000 frames" in picture.notes[0]
 
 
+def test_a_preview_is_not_taken_for_the_picture():
+    """Raw files are TIFFs whose first page is reduced (tag 254) while the picture stands in a directory below (330)."""
+    for tags in ({"t254": 1, "t330": 8}, {"t254": 1, "t330": [8, 8], "t50706": b"\1\4\0\0"}):
+        raw = made_tiff(GRAY8.tobytes(), (W, H), t258=8, t262=1, **tags)
+        for read in (read_picture, read_size, read_labels):
+            with pytest.raises(ImageError, match="raw file .* Develop it first"):
+                read(raw)
+    canon = made_tiff(b"CR\2\0....", (2, 4), t258=8, t262=1)
+    with pytest.raises(ImageError, match="raw file .* Develop it first"):
+        read_picture(canon)
+    for tags in (
+        {"t254": 0, "t330": [8, 8]},  # reduced pictures below a full one
+        {"t254": 1},  # there is no other
+        {"t254": 0, "t50706": b"\1\4\0\0"},  # a DNG that is developed
+    ):
+        picture = read_picture(made_tiff(GRAY8.tobytes(), (W, H), t258=8, t262=1, **tags))
+        assert np.array_equal(picture.values, GRAY8)
+
+
 def test_a_loop_of_pages_ends():
     data = bytearray(made_tiff(GRAY8.tobytes(), (W, H), t258=8, t262=1))
     data[-4:] = data[4:8]

@@ -25,6 +25,7 @@ OF_BYTES = {NONE, 5, 8, 32946, 32773, 34925, 50000}  # none, LZW, deflate (two c
 WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK, YCC, LAB, ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {WHITE_IS_0: 1, BLACK_IS_0: 1, RGB: 3, PALETTE: 1, CMYK: 4, LAB: 3, ICC_LAB: 3}
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
+SUBFILE_TYPE, REDUCED, SUBFILES = 254, 1, 330
 PREMULTIPLIED, COREL = 1, 999
 XMP, IPTC, ICC, GEOREFERENCE = 700, 33723, 34675, (33550, 33922, 34264)
 # What Pillow needs to know of a page: sizes, samples, strips or tiles, fax options, JPEG tables, colour of YCbCr.
@@ -79,24 +80,32 @@ def take_apart(data: bytes) -> tuple[Page, Found]:
     """Split a file into its first page and what it says of itself.
 
     Raises:
+        ImageError: the first page is a preview, as in a camera's raw file, and the picture stands elsewhere.
         ValueError: no page.
     """
     layout = read_layout(data)
     tags, _, _ = read_directory(data, layout, layout.first)
     if not tags:
         raise ValueError("no page")
+    page, pages = Page(data, layout, tags), count_directories(data, layout, MOST_PAGES)
+    is_cr2 = data[8:11] == b"CR\2" and layout.first == 16  # which calls no page reduced
+    if is_cr2 or page.number(SUBFILE_TYPE) & REDUCED and (SUBFILES in tags or pages > 1):
+        raise ImageError(
+            "its first page is a small preview, as in a camera's raw file (DNG, NEF, CR2, …). Develop it first, with "
+            "darktable or RawTherapee for example, and save a TIFF or JPEG."
+        )
     described = DESCRIPTIVE | {ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
     found = Found(main={tag: entry for tag, entry in tags.items() if tag in described})
     found.below, _ = split_pointed(data, layout, tags)
     found.xmp = tags[XMP].data if XMP in tags else None
     found.icc = tags[ICC].data if ICC in tags else None
-    found.frames = count_directories(data, layout, MOST_PAGES)
+    found.frames = pages
     found.more = found.frames == MOST_PAGES
     if IPTC in tags:
         found.note("The IPTC data was left out.")
     if any(tag in tags for tag in GEOREFERENCE):
         found.note("The georeference was left out: it holds for the pixels of the file that was read.")
-    return Page(data, layout, tags), found
+    return page, found
 
 
 def open_by_pillow(page: Page) -> Image.Image:
