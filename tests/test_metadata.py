@@ -244,6 +244,46 @@ def test_png_chunks_do_not_decide_over_the_picture(tmp_path):
         assert (note in " ".join(picture.notes)) if note else not picture.text.get("a", "b").strip("b"), picture.notes
 
 
+SRGB = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+ADOBE = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+GAMMA, LINEAR = struct.pack(">I", 45455), struct.pack(">I", 100_000)
+PROFILE = b"sRGB\0\0" + zlib.compress(ICC)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [
+        ({b"cICP": b"\x09\x10\0\1"}, r"not sRGB \(BT.2020, PQ \(HDR\)\)"),
+        ({b"cICP": b"\x0c\x0d\0\1", b"sRGB": b"\0"}, r"\(Display P3\)"),
+        ({b"gAMA": LINEAR}, r"\(gamma 1\)"),
+        ({b"gAMA": GAMMA, b"cHRM": ADOBE}, r"\(other primaries\)"),
+        ({b"gAMA": GAMMA, b"cHRM": SRGB}, None),
+        ({b"cICP": b"\1\x0d\0\1", b"gAMA": LINEAR}, None),
+        ({b"sRGB": b"\0", b"gAMA": LINEAR}, None),
+        ({b"iCCP": PROFILE, b"gAMA": LINEAR, b"cHRM": ADOBE, b"cICP": b"\x09\x10\0\1"}, None),
+        ({b"cICP": b"", b"gAMA": bytes(4), b"cHRM": b"\0"}, None),
+    ],
+)
+def test_colours_of_a_png_that_are_not_srgb_are_told(chunks, words):
+    picture = read_picture(with_chunks(*(png_chunk(*chunk) for chunk in chunks.items())))
+    assert (re.search(words, " ".join(picture.notes)) is not None) if words else picture.notes == []
+
+
+@pytest.mark.skipif(not AVIF, reason="this Pillow was built without AVIF")
+@pytest.mark.parametrize(
+    ("points", "words"), [((9, 16), r"not sRGB \(BT.2020, PQ"), ((12, 13), r"\(Display P3\)"), ((1, 13), None)]
+)
+def test_colours_of_an_avif_that_are_not_srgb_are_told(points, words):
+    for icc, expected in ((b"", words), (ICC, None)):
+        data = bytearray(encode(Image.fromarray(COLORS), "AVIF", icc_profile=icc))
+        box = struct.pack(">HHH", *points, 6)
+        if (place := data.find(b"colrnclx")) >= 0:
+            data[place + 8 : place + 14] = box
+        assert place >= 0 or icc
+        notes = " ".join(read_picture(bytes(data)).notes)
+        assert re.search(expected, notes) if expected else notes == ""
+
+
 def test_texts_of_one_keyword_are_joined_and_come_from_behind_the_pixels_too():
     data = with_chunks(png_chunk(b"tEXt", b"Comment\0one"))
     data = data[:-12] + png_chunk(b"tEXt", b"Comment\0two") + data[-12:]

@@ -12,11 +12,14 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from .code_points import explain_colors, name_colors
 from .metadata import LARGEST, Found, Metadata, decode_text
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, COLOR, PALETTE = 0, 2, 3
 XMP = b"XML:com.adobe.xmp"
+SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # x and y of white, red, green, blue, times 1e5
+SRGB_GAMMA, NEAR = 45455, 1000  # programs round differently
 
 
 def take_apart(data: bytes) -> tuple[bytes, Found]:
@@ -26,6 +29,7 @@ def take_apart(data: bytes) -> tuple[bytes, Found]:
     looked at by the decoder.
     """
     found, kept, bits, color, animated = Found(), [SIGNATURE], 0, None, False
+    colors: dict[bytes, bytes] = {}
     for kind, body, whole in _read_chunks(data):
         if kind == b"IHDR" and len(body) == 13:
             bits, color = body[8:10]
@@ -40,9 +44,13 @@ def take_apart(data: bytes) -> tuple[bytes, Found]:
             animated, (found.frames, _) = True, struct.unpack(">II", body)
         elif kind == b"fcTL" and animated and not any(chunk[4:8] == b"IDAT" for chunk in kept):
             animated = False  # the default image is the first frame
+        elif kind in (b"cICP", b"sRGB", b"gAMA", b"cHRM"):
+            colors.setdefault(kind, body)
         else:
             _read_words(kind, body, found)
     found.frames = max(1, found.frames + animated)
+    if not found.icc and (name := _name_colors(colors)):
+        found.note(explain_colors(name))
     return b"".join(kept), found
 
 
@@ -129,6 +137,22 @@ def _is_transparency(body: bytes, color: int | None) -> bool:
 def _mask_key(key: bytes, bits: int) -> bytes:
     """A transparent colour without the bits that samples of this depth do not have."""
     return (np.frombuffer(key, ">u2") & (2**bits - 1)).astype(">u2").tobytes()
+
+
+def _name_colors(chunks: dict[bytes, bytes]) -> str:
+    """What is not as in sRGB, by the chunk that counts most: cICP, sRGB, gAMA with cHRM; empty where nothing is."""
+    if len(chunks.get(b"cICP", b"")) == 4:
+        return name_colors(*chunks[b"cICP"][:2])
+    if b"sRGB" in chunks:
+        return ""
+    said = []
+    if len(chunks.get(b"cHRM", b"")) == 32:
+        points = zip(struct.unpack(">8I", chunks[b"cHRM"]), SRGB_POINTS, strict=True)
+        said += ["other primaries"] if any(abs(one - other) > NEAR for one, other in points) else []
+    if len(chunks.get(b"gAMA", b"")) == 4:
+        (gamma,) = struct.unpack(">I", chunks[b"gAMA"])
+        said += [f"gamma {1e5 / gamma:.3g}"] if gamma and abs(gamma - SRGB_GAMMA) > NEAR else []
+    return ", ".join(said)
 
 
 def _read_words(kind: bytes, body: bytes, found: Found) -> None:

@@ -6,6 +6,7 @@ of itself; the decoder sees the first, so that no metadata can keep a whole pict
 
 import os
 import re
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import ImageError
 from . import gif, jpeg, png, ppm, tiff
+from .code_points import explain_colors, name_colors
 from .formats import AVIF, find_format
 from .metadata import Found, Metadata, clean, decode_text, fit_profile, metadata_of
 from .picture import Picture, from_array, from_pil, from_tensor
@@ -241,6 +243,10 @@ def _open_avif(data: bytes) -> tuple[Image.Image, Found]:
     place = data.find(b"av1C")  # AV1 codec configuration: the third byte has the depth (AV1-ISOBMFF, 2.3)
     if place >= 0 and place + 6 < len(data) and data[place + 6] & 0x40:
         notes.append("The 10 or 12 bits of this AVIF were read as 8.")
+    place = data.find(b"colrnclx")  # code points of the colours (ISO/IEC 14496-12, 12.1.5)
+    if not found.icc and 0 <= place <= len(data) - 12:
+        name = name_colors(*struct.unpack_from(">HH", data, place + 8))
+        notes += [explain_colors(name)] if name else []
     found.notes = notes
     return image, found
 
