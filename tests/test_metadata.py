@@ -398,7 +398,8 @@ MOTION = {
     "no motion": (b' GCamera:MotionPhoto="0"', b""),
 }
 ITEMS = b"""<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item Item:Mime="image/jpeg"
- Item:Semantic="Primary"/></rdf:li><rdf:li><Container:Item Item:Length="4231"/></rdf:li></rdf:Seq></Container:Directory >"""
+ Item:Semantic="Primary"/></rdf:li><rdf:li><Container:Item Item:Length="4231"/></rdf:li></rdf:Seq>
+</Container:Directory >"""
 
 
 @pytest.mark.parametrize("name", MOTION)

@@ -98,7 +98,7 @@ def usable(metadata: Metadata, upright: bool, notes: list[str]) -> Metadata:
 
 
 def fit_profile(metadata: Metadata, is_gray: bool, notes: list[str]) -> Metadata:
-    """The metadata without a profile of other colours than these pixels have, RGB or gray; one for RGB holds for both."""
+    """The metadata without a profile of other colours than the pixels have, RGB or gray; one for RGB holds for both."""
     kind = metadata.icc[16:20] if metadata.icc else b"RGB "
     if kind == b"RGB " or kind == b"GRAY" and is_gray:
         return metadata
