@@ -395,7 +395,7 @@ MOTION = {
     "attributes": (b' GCamera:MotionPhoto="1" Camera:MotionPhotoVersion="1"\n', b""),
     "older": (b" GCamera:MicroVideo='1' GCamera:MicroVideoOffset='4231'", b""),
     "elements": (b"", b"<Camera:MotionPhoto>1</Camera:MotionPhoto>"),
-    "no motion": (b' GCamera:MotionPhoto="0"', b""),
+    "no motion": (b' GCamera:MotionPhoto="0" hdrgm:Version="1.0" xmpNote:HasExtendedXMP="5A"', b""),
 }
 ITEMS = b"""<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item Item:Mime="image/jpeg"
  Item:Semantic="Primary"/></rdf:li><rdf:li><Container:Item Item:Length="4231"/></rdf:li></rdf:Seq>
