@@ -24,7 +24,7 @@ from ..training.script import check_installed, load_script
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
 from .materials import Materials, cut_own, cut_sharp, find_sharp
-from .plan import Request, list_found, read_plan, write_plan
+from .plan import Request, begin, list_found, read_plan, write_plan
 from .recipe import GENERIC_SHARE, build_config, default_minutes, trainable_scale
 from .report import write_report
 from .strength import SHARES, Candidate, choose, try_strengths
@@ -130,7 +130,6 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     Returns:
         The plan: `notes`, `pictures`, the figures `before`, `seconds` that this took, and `scoring` of them.
     """
-    work = folder / "work"
     if (plan := read_plan(folder, request)) is not None:
         tell(f"going on in {folder}")
         return plan
@@ -150,7 +149,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     _object(look(pictures, bank), request, notes)
     for line in tell_camera(bank):
         tell(line)
-    shutil.rmtree(work, ignore_errors=True)
+    work = begin(folder)
     materials = Materials(work)
     cut_own(materials, pictures.paths, request.seed)
     sharp = cut_sharp(materials, table, bank, request.seed)
