@@ -125,6 +125,7 @@ def test_too_few_pictures_are_refused_at_once(tmp_path, sharp, capsys):
         (["photos", "-o", "out", "--perceptual-weights", "none"], "no VGG16 weights at none"),
         (["photos", "-o", "full"], "full holds other files"),
         (["photos", "-o", "file"], "file is a file"),
+        (["photos", "-o", "photos/adapted"], "photos/adapted is inside the folder of pictures, photos"),
     ],
 )
 def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options, words):
