@@ -287,14 +287,12 @@ def _describe(model: "SSGModel", request: Request, plan: dict, bank: Degradation
         name: {FIGURES[key].title: value for key, value in figures.items()}
         for name, figures in (("before", plan["before"]), ("after", best.figures))
     }
-    steps = {"adversarial_steps": None, "discriminator_warmup_steps": None}  # the clock ended it, not these
     model.describe(
         data=data,
         metrics=rows,
         notes=tell_camera(bank),
         adapted_from=request.model,
         adapted_strength=best.share,
-        **steps,
     )
 
 

@@ -84,6 +84,7 @@ class Stage:
                     self.elapsed = time.perf_counter() - began
                     progress.update(self._bar_position() - progress.n)
                     self._after_step(progress)
+        self.run.steps_made[self.name] = self.step
 
     def _open_bar(self) -> tqdm:
         total, unit = (round(60 * self.config.max_minutes), "s") if self.by_clock else (self.steps, "it")
