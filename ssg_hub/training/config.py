@@ -118,7 +118,9 @@ class TrainConfig(BaseModel):
     )
     gradient_accumulation: int = Field(default=1, gt=0, description="batches that are added up for one step")
     max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True, description="of each network; .inf: any")
-    max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
+    max_skipped_updates: int = Field(
+        default=50, ge=0, description="updates with non-finite gradients before it stops; in fp16 those in a row"
+    )
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(lambda value: value or "no")] = Field(
         default="no", description="bf16 also helps CPUs that have it"
     )
