@@ -55,6 +55,7 @@ def test_values_arrive_typed(tmp_path):
         ({"lr": float("inf")}, "lr.*finite"),
         ({"guide_weight": float("nan")}, "guide_weight.*finite"),
         ({"max_grad_norm": float("nan")}, "max_grad_norm"),
+        ({"license": "Apache-2.0"}, "'Apache-2.0' is no Hub identifier"),
     ],
 )
 def test_impossible_configurations_are_explained(tmp_path, arguments, words):

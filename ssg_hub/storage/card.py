@@ -64,8 +64,7 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
     facts = dict(config.get("trained_on") or {})
     guided = config.get("guide_config") is not None
     license_id = config.get("license") or "other"
-    if not LICENSE_ID.fullmatch(license_id):
-        raise ConfigError(f"the licence {license_id!r} is no Hub identifier. Use one such as apache-2.0, or other.")
+    check_license(license_id)
     base_model = facts.get("base_model", "")
     fields = {
         "license": license_id,
@@ -102,6 +101,12 @@ def name_folder(folder: Path) -> str:
             return name
     end = folder.name if folder.name not in PLAIN_NAMES or not folder.parent.name else "/".join(folder.parts[-2:])
     return SOMEWHERE + end
+
+
+def check_license(identifier: str) -> None:
+    """Raise a ConfigError for a licence that is not written as the Hub writes them."""
+    if not LICENSE_ID.fullmatch(identifier):
+        raise ConfigError(f"the licence {identifier!r} is no Hub identifier. Use one such as apache-2.0, or other.")
 
 
 def check_facts(license: object, facts: object) -> None:

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from ..networks.registry import check_options
+from ..storage.card import check_license
 
 Scale = Literal[1, 2, 4]
 
@@ -158,6 +159,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         check_options(self.generator_type, {"scale": self.scale, **self.generator_config})
+        check_license(self.license)
         if self.hr_crop % self.scale:
             raise ValueError(f"hr_crop {self.hr_crop} does not divide by scale {self.scale}")
         if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):
