@@ -32,6 +32,24 @@ def test_values_arrive_typed(tmp_path):
     assert config.mixed_precision == "no"  # which YAML reads as false
 
 
+GUIDE = {"guide_data": ["hr"], "guide_model": "embedded"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"hr_crop": 100},
+        {"hr_crop": 100, "adversarial_steps": 1, "discriminator": "patch"},
+        {"hr_crop": 100, "adversarial_steps": 1, "adversarial_weight": 0.0},
+        {"guide_crop": 98, "guide_steps": 1, **GUIDE},
+        {"guide_crop": 33, "guide_batch": 1, "guide_steps": 1, **GUIDE},
+        {"guide_crop": 32, "guide_batch": 1},
+    ],
+)
+def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
+    parse_config(write(tmp_path, **arguments))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -55,6 +73,10 @@ def test_values_arrive_typed(tmp_path):
         ({"lr": float("inf")}, "lr.*finite"),
         ({"guide_weight": float("nan")}, "guide_weight.*finite"),
         ({"max_grad_norm": float("nan")}, "max_grad_norm"),
+        ({"hr_crop": 100, "adversarial_steps": 1}, "hr_crop 100 does not divide by 8"),
+        ({"guide_crop": 98, "teacher_steps": 1, **GUIDE}, "guide_crop 98 does not divide by scale 4"),
+        ({"guide_crop": 98, "guide_steps": 1, "guide_degraded": 0.5, **GUIDE}, "guide_crop 98 does not divide"),
+        ({"guide_crop": 32, "guide_batch": 1, "guide_steps": 1, **GUIDE}, "guide_crop 32 .* guide_batch 1"),
         ({"license": "Apache-2.0"}, "'Apache-2.0' is no Hub identifier"),
     ],
 )

@@ -160,8 +160,7 @@ class TrainConfig(BaseModel):
     def _fits_together(self) -> "TrainConfig":
         check_options(self.generator_type, {"scale": self.scale, **self.generator_config})
         check_license(self.license)
-        if self.hr_crop % self.scale:
-            raise ValueError(f"hr_crop {self.hr_crop} does not divide by scale {self.scale}")
+        self._check_crops()
         if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):
             raise ValueError("the guide stage (guide_steps > 0) needs guide_data, and class_names or guide_model")
         has_guide = bool(self.guide_steps or self.guide_model)
@@ -175,8 +174,6 @@ class TrainConfig(BaseModel):
             raise ValueError("teacher_steps fine-tunes a copy of the guide: set guide_steps or guide_model")
         if bool(self.dev_lr) != bool(self.dev_hr):
             raise ValueError("dev_lr and dev_hr belong together, LR pictures and their HR: set both or neither")
-        if self.target_crop % self.scale:
-            raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
         if self.discriminator_warmup_steps and not self.adversarial_weight:
             raise ValueError("discriminator_warmup_steps trains a discriminator, which adversarial_weight 0 leaves out")
         if 0 < self.adversarial_steps <= self.discriminator_warmup_steps:
@@ -190,6 +187,23 @@ class TrainConfig(BaseModel):
         if self.source_lr and self.streaming:
             raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self
+
+    def _check_crops(self) -> None:
+        """Every crop must have a size that can be reduced, and that the networks of its stage take."""
+        reduced = {"hr_crop": self.hr_crop, "target_crop": self.target_crop}
+        if self.teacher_steps or (self.guide_steps and self.guide_degraded):
+            reduced["guide_crop"] = self.guide_crop
+        for name, side in reduced.items():
+            if side % self.scale:
+                raise ValueError(f"{name} {side} does not divide by scale {self.scale}")
+        judged = self.adversarial_steps and self.adversarial_weight and self.discriminator == "unet"
+        if judged and self.hr_crop % 8:
+            raise ValueError(f"hr_crop {self.hr_crop} does not divide by 8, as discriminator: unet needs it")
+        if (self.guide_steps or self.teacher_steps) and self.guide_crop == 32 and self.guide_batch == 1:
+            raise ValueError(
+                "guide_crop 32 leaves a guide's batch norms one value a channel with guide_batch 1; set one of them "
+                "higher"
+            )
 
     def _check_objective(self) -> None:
         """The generator must have something to learn from, and a balanced guide something to be balanced with."""
