@@ -366,6 +366,22 @@ def test_a_list_chooses_from_a_table_too(data, tmp_path):
         load_pictures(["somebody/pictures#list.txt"], tmp_path)
 
 
+def test_a_folder_of_labels_goes_before_those_of_a_table(tmp_path):
+    for name in ("images/a/1.png", "b/1.png", "own.png", "others/a/1.png", "others/b/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    (tmp_path / "metadata.csv").write_text("image_file_name,label_file_name\nimages/a/1.png,own.png\nb/1.png,own.png\n")
+    named = load_pictures(["."], tmp_path, labels="others")["label"]
+    assert [Path(cell["path"]).relative_to(tmp_path).as_posix() for cell in named] == [
+        "others/a/1.png",
+        "others/b/1.png",
+    ]
+    with pytest.raises(
+        ConfigError, match="somebody/pictures is a Hub dataset, and the label maps in the folder others"
+    ):
+        load_pictures(["somebody/pictures"], tmp_path, labels="others")
+
+
 def test_pictures_without_names_can_be_read_but_not_paired(monkeypatch, tmp_path):
     """As sets of the Hub have them that were made of pictures in memory."""
     pictures = [Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8))]
