@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Value
 from PIL import Image
 from tiny_run import VOID
 
@@ -394,6 +394,14 @@ def test_pictures_without_names_can_be_read_but_not_paired(monkeypatch, tmp_path
         crops[0]
     with pytest.raises(ConfigError, match="2 of the 2 pictures of somebody/pictures have no names"):
         load_by_place("somebody/pictures", tmp_path)
+
+
+@pytest.mark.parametrize("kind", [ClassLabel(names=["cat", "dog"]), Value("float32")])
+def test_a_column_that_holds_no_pictures_is_named(monkeypatch, tmp_path, kind):
+    made = Dataset.from_dict({"image": [Image.new("RGB", (8, 8))] * 2, "label": [1, 0]}).cast_column("label", kind)
+    monkeypatch.setattr("datasets.load_dataset", lambda name, split: made)
+    with pytest.raises(ConfigError, match="the column label of the Hub dataset somebody/pictures holds no pictures"):
+        load_pictures(["somebody/pictures"], tmp_path, labels=True)
 
 
 def test_two_pictures_of_one_name_are_not_paired(tmp_path):

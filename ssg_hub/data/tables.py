@@ -216,6 +216,7 @@ def _index_places(places: dict[Path, Path], where: str) -> dict[Path, Path]:
 def _load_from_hub(name: str, folder: Path, labels: str | bool):
     from datasets import Image as ImageColumn
     from datasets import load_dataset
+    from pyarrow import ArrowException
 
     from ..storage.hub import check_endpoint
 
@@ -238,7 +239,12 @@ def _load_from_hub(name: str, folder: Path, labels: str | bool):
         )
     table = table.select_columns(wanted)
     for column in wanted:
-        table = table.cast_column(column, ImageColumn(decode=False))
+        try:
+            table = table.cast_column(column, ImageColumn(decode=False))
+        except (ArrowException, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"the column {column} of the Hub dataset {name} holds no pictures, but {table.features[column]}."
+            ) from error
     return table
 
 
