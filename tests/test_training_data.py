@@ -231,6 +231,16 @@ def test_pairs_and_labels_below_folders_belong_together_by_their_place(tmp_path)
         load_pairs(["hr"], "lr", tmp_path)
 
 
+def test_pairs_are_the_same_with_and_without_a_table(tmp_path):
+    for name in ("hr/images/s/a.png", "lr/images/s/a.png", "flat/s/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    for _ in range(2):
+        for lr in ("lr", "flat"):
+            assert Path(load_pairs(["hr"], lr, tmp_path)[0]["lr"]["path"]).parent.name == "s"
+        (tmp_path / "hr/metadata.csv").write_text("image_file_name\nimages/s/a.png\n")
+
+
 def test_pairs_that_are_not_unique_are_refused(tmp_path):
     for name in ("one/a.png", "two/a.png", "lr/a.png"):
         (tmp_path / name).parent.mkdir()

@@ -107,7 +107,7 @@ def list_places(entry: str, root: Path) -> list[Path]:
             f"{len(nameless)} of the {len(paths)} pictures of {entry} have no names, by which LR and HR are paired. "
             "Give folders of pictures with the same names."
         )
-    return [_place_below(path, folder) for path in paths]
+    return [_place_below(path, folder / "images", folder) for path in paths]
 
 
 def fingerprint(entry: str, root: Path = Path()) -> dict:
