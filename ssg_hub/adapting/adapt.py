@@ -20,6 +20,7 @@ from ..errors import ConfigError, HubError, ImageError
 from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
 from ..networks.registry import Generator
+from ..storage import public_name
 from ..training.script import check_installed, load_script
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
@@ -291,7 +292,7 @@ def _describe(model: "SSGModel", request: Request, plan: dict, bank: Degradation
         data=data,
         metrics=rows,
         notes=tell_camera(bank),
-        adapted_from=request.model,
+        adapted_from=public_name(request.model),
         adapted_strength=best.share,
     )
 

@@ -16,6 +16,11 @@ def find_path(name: str | Path) -> Path | None:
         return None
 
 
+def public_name(name: str | Path) -> str:
+    """What the card calls a model: the last part of a path on this machine, which is nobody else's; else its name."""
+    return str(name) if (path := find_path(name)) is None else path.absolute().name
+
+
 def is_folder(name: str | Path) -> bool:
     """Whether a name is that of a folder on this machine."""
     path = find_path(name)

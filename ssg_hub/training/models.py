@@ -1,7 +1,6 @@
 """The networks that a run begins with, and the model that it ends with."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from ..loading import load_guide, load_model
 from ..model import SSGModel
 from ..networks.guide import Guide
 from ..networks.perceptual import read_tensors
+from ..storage import public_name
 from .config import TrainConfig
 from .run import Run
 
@@ -75,7 +75,7 @@ def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
         )
     model = SSGModel.from_components(start.config.generator_type, guide, start.config.generator_config)
     model.generator = start.generator
-    return model.describe(generator_weights=Path(config.generator_weights).name)
+    return model.describe(generator_weights=public_name(config.generator_weights))
 
 
 def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
