@@ -124,6 +124,20 @@ def test_a_card_names_a_model_without_the_folders_on_this_machine(tmp_path, monk
     assert [public_name(name) for name in names] == ["camera", "camera", "weights.pth", "large", "somebody/street"]
 
 
+def test_the_users_folder_can_be_written_as_a_tilde(saved, tiny_model, tmp_path, monkeypatch):
+    from ssg_hub.training.config import parse_config
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_file(tiny_model.generator.state_dict(), tmp_path / "g.safetensors")
+    tiny_model.guide.save_pretrained(tmp_path / "guide")
+    assert load_model("~/model").scale == load_model("~/g.safetensors").scale == load_model(Path("~/model")).scale == 4
+    assert load_guide("~/model").labels == load_guide("~/guide").labels == tiny_model.labels
+    (tmp_path / "c.yaml").write_text("output_dir: ~/runs/x\nsource: [~/hr, somebody/set]\nguide_model: ~/guide\n")
+    config = parse_config(["--config=~/c.yaml", "--void_id", "7"])
+    assert config.output_dir == tmp_path / "runs/x" and config.guide_model == str(tmp_path / "guide")
+    assert config.source == [str(tmp_path / "hr"), "somebody/set"] and config.void_id == 7
+
+
 @pytest.mark.parametrize("name", ["someone/none", "none", "./none", "none.pth", "a/b/c", "", "no such", "x" * 300])
 @pytest.mark.parametrize("load", [load_model, load_guide])
 def test_names_that_lead_nowhere_end_in_one_sentence(load, name, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from ..errors import ConfigError, HubError, ImageError
 from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
 from ..networks.registry import Generator
-from ..storage import public_name
+from ..storage import expand_home, public_name
 from ..training.script import check_installed, load_script
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
@@ -113,9 +113,9 @@ def adapt(
     minutes = default_minutes() if minutes is None else minutes
     if not 0 < minutes < math.inf:
         raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
-    team, folder = Team(), Path(output)
-    sharp, reader = (None if name is None else str(name) for name in (hr, guide))
-    request = Request(str(pictures), list_found(Path(pictures)), str(model), sharp, reader, seed, anyway)
+    team, folder, own = Team(), Path(expand_home(str(output))), expand_home(str(pictures))
+    sharp, reader = (None if name is None else expand_home(str(name)) for name in (hr, guide))
+    request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)
     vgg = team.by_one(lambda: find_vgg(perceptual_weights))
     tell = tell if team.leads else lambda line: None
     plan = team.by_one(lambda: prepare(folder, request, vgg, lpips, tell))

@@ -198,7 +198,7 @@ def _find_pictures(folder: Path) -> dict[Path, Path]:
 
 
 def _place_below(path: Path, *folders: Path) -> Path:
-    """Where a picture lies below the first of the folders that it is in, without its ending; its name alone elsewhere."""
+    """Where a picture lies below the first of the folders that it is in, without its ending; else its name alone."""
     below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), Path(path.name))
     return below.parent / below.stem
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
-from ..storage import is_folder
+from ..storage import expand_home, is_folder
 from .building import ONE_AT_A_TIME, check_finite, sketch
 from .guide_config import check_guide_config, read_labels
 from .lite_segmentation import MODEL_TYPE, LiteConfig, LiteSegmentation
@@ -68,14 +68,14 @@ class Guide(nn.Module):
             hub_options: `revision`, `token`, `local_files_only`, … as transformers takes them.
 
         Raises:
-            ConfigError: the model is not a semantic segmentation model, or reads pictures whose red and blue are swapped.
+            ConfigError: the model is not a semantic segmentation model, or reads blue before red.
             CheckpointError: its weights are missing, damaged or incomplete.
             HubError: the Hub refused or is out of reach.
         """
         from ..storage.hub import REACH_OPTIONS, check_cached, check_reach, hub_errors
 
         if is_folder(name):
-            return cls._load(name, hub_options)
+            return cls._load(expand_home(str(name)), hub_options)
         with hub_errors(str(name), hub_options.get("revision"), hub_options.get("token")):
             options = {key: hub_options[key] for key in hub_options if key in REACH_OPTIONS}
             check_reach(str(name), "config.json", **options)

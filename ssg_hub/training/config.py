@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from ..networks.registry import check_options
+from ..storage import expand_home
 from ..storage.card import check_license
 
 Scale = Literal[1, 2, 4]
@@ -156,6 +157,14 @@ class TrainConfig(BaseModel):
         """Whether a guide reads the SR of real LR pictures."""
         return bool(self.target) and self.guide_weight != 0
 
+    @field_validator("*")
+    @classmethod
+    def _expand_home(cls, value: Any) -> Any:
+        """Paths as the user's shell would hand them on; a name of the Hub begins with no `~`."""
+        if isinstance(value, list):
+            return [cls._expand_home(entry) for entry in value]
+        return type(value)(expand_home(str(value))) if isinstance(value, (str, Path)) else value
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         check_options(self.generator_type, {"scale": self.scale, **self.generator_config})
@@ -226,7 +235,7 @@ def parse_config(arguments: list[str]) -> TrainConfig:
     options = _pair_up(arguments)
     if "config" not in options:
         raise ConfigError("no configuration: give --config FILE.yaml (see the folder configs/).")
-    values = _read_yaml(Path(options.pop("config")))
+    values = _read_yaml(Path(expand_home(options.pop("config"))))
     values |= {key: _parse_yaml(text, f"--{key} {text!r:.60}") for key, text in options.items()}
     if odd := [key for key in values if not isinstance(key, str)]:
         raise ConfigError(f"{odd[0]!r:.60} is no key of a configuration; see ssg_hub/training/config.py.")
