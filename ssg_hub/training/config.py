@@ -168,6 +168,8 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         check_options(self.generator_type, {"scale": self.scale, **self.generator_config})
+        if (stated := self.generator_config.get("scale", self.scale)) != self.scale:
+            raise ValueError(f"generator_config has scale {stated}, but scale is {self.scale}; leave it out there")
         check_license(self.license)
         self._check_crops()
         if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):
