@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -472,6 +473,21 @@ def test_a_guide_without_names_for_its_classes_is_saved_too(tmp_path):
 def test_facts_that_json_cannot_hold():
     with pytest.raises(ConfigError, match="cannot tell a set"):
         make(guide=None).describe(data={"a", "b"})
+
+
+def test_facts_that_the_card_has_no_place_for_are_refused_at_once():
+    with pytest.raises(ConfigError, match="either all of them are rows"):
+        make(guide=None).describe(metrics={"val": {"PSNR": 30.0}, "steps": 5})
+    with pytest.raises(ConfigError, match="trained_on has data 5"):
+        make(guide=None).describe(data=5)
+
+
+def test_arrays_are_told_as_lists(tmp_path):
+    facts = {"classes": np.array([1, 2]), "seed": np.int64(7), "sides": torch.tensor([[8, 9]])}
+    model = make(guide=None).describe(**facts)
+    model.save_pretrained(tmp_path)
+    assert model.config.trained_on == {"classes": [1, 2], "seed": 7, "sides": [[8, 9]]}
+    assert "| classes | 1, 2 |" in (tmp_path / "README.md").read_text()
 
 
 def test_licence_that_the_hub_would_not_take(tmp_path):

@@ -126,6 +126,9 @@ def check_facts(license: object, facts: object) -> None:
             words: dict[type, str] = {str: "a text", list: "a list", tuple: "a list", Mapping: "a dict"}
             names = " or ".join(words[kind] for kind in kinds[:2])
             raise ConfigError(f"trained_on has {key} {value!r:.60}; {names} is needed.")
+    metrics = (facts or {}).get("metrics") or {}
+    if len({isinstance(row, Mapping) for row in metrics.values()}) > 1:
+        raise ConfigError(f"trained_on has metrics {metrics!r:.60}; either all of them are rows (dicts), or none is.")
 
 
 def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
@@ -143,7 +146,7 @@ def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
 
 
 def plain_facts(value: object) -> object:
-    """What JSON can hold of a card's facts: NumPy and torch scalars become numbers, paths their names, NaN None.
+    """What JSON can hold of a card's facts: arrays and tensors become lists or numbers, paths their names, NaN None.
 
     Raises:
         ConfigError: a value of another kind.
@@ -154,8 +157,8 @@ def plain_facts(value: object) -> object:
         return [plain_facts(item) for item in value]
     if isinstance(value, Path):
         return value.name
-    if hasattr(value, "item"):
-        return plain_facts(value.item())
+    if hasattr(value, "tolist"):  # a single number where it is one
+        return plain_facts(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, (str, int, float)):
