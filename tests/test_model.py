@@ -352,6 +352,16 @@ def test_names_that_are_no_folder(tmp_path, saved):
 # saving in one go
 
 
+def test_a_save_that_fails_between_two_files_says_so(saved):
+    from PIL import Image
+
+    before = (saved / "config.json").read_bytes()
+    (saved / "pictures").touch()  # where a folder is needed
+    with pytest.raises(CheckpointError, match="new files beside old ones, so save it again"):
+        make(LIGHT).save_pretrained(saved, pictures={"before": Image.new("RGB", (4, 4))})
+    assert (saved / "config.json").read_bytes() == before  # the config comes last
+
+
 def test_a_failed_save_leaves_the_old_model(saved, monkeypatch):
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
     monkeypatch.setattr("safetensors.torch.save_file", fail_with_full_disk)
