@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -191,7 +192,7 @@ def train(folder: Path, request: Request, plan: dict, vgg: Path, minutes: float,
         Materials(work), work / "bank", work / "training", start, request.model, guide, vgg, left, request.seed, resume
     )
     tell(f"training for {left:.1f} of {minutes:g} minutes")
-    with _signals_kept():
+    with _handlers_kept():
         return load_script().train(config).interrupted
 
 
@@ -311,11 +312,13 @@ def _tell_way(share: float) -> str:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """A training takes over two signals; afterwards they are as before."""
+def _handlers_kept() -> Iterator[None]:
+    """A training takes over two signals, and what threads leave unhandled; afterwards they are as before."""
+    hook = threading.excepthook
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        threading.excepthook = hook
         for number, handler in kept.items():
             signal.signal(number, handler)
