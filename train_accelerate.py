@@ -53,7 +53,7 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
     pictures = load_pictures(config.guide_data, config.data_root, labels=True)
     known = {*range(len(guide.labels)), config.void_id}
     crops = LabeledCrops(pictures, config.guide_crop, config.seed, jitter=config.guide_jitter, known_ids=known)
-    weights = class_weights(pictures, len(guide.labels)).to(accelerator.device)
+    weights = class_weights(pictures, len(guide.labels), config.void_id).to(accelerator.device)
     degradation = load_degradation(config.degradation)
     guide = in_memory_format(guide.train().requires_grad_(True), config)
     optimizer = torch.optim.AdamW(guide.parameters(), lr=config.guide_lr, weight_decay=0.01)

@@ -165,7 +165,7 @@ def _describe(model: "SSGModel", part: str, opset: int, draft: Path) -> dict[str
         "part": part,
         "opset": str(opset),
         "input": "RGB, float32 in [0, 1], (batch, 3, height, width)",
-        "license": str(model.config.license),
+        "license": model.config.license or "not stated",
         "note": "An upscaled picture is an estimate, not evidence.",
     }
     if part != "guide":

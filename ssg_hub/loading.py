@@ -126,8 +126,8 @@ def _is_ssg_model(name: str | Path, hub_options: dict) -> bool:
     from .storage.hub import fetch_file
 
     try:
-        here = Path(name, "config.json")
-        path = here if is_folder(name) else fetch_file(str(name), here.name, **hub_options)
+        folder = find_path(name)
+        path = fetch_file(str(name), "config.json", **hub_options) if folder is None else folder / "config.json"
         return json.loads(path.read_text(encoding="utf-8")).get("_class_name") == "SSGModel"
     except (EntryNotFoundError, OSError, ValueError, AttributeError, RecursionError):
         return False  # for anything else, transformers has the better message

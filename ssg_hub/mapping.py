@@ -1,6 +1,7 @@
 """Upscaling as a function of examples, for `datasets.Dataset.map`: collections that are in no file system."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, SSGError
@@ -38,7 +39,7 @@ class UpscaleExamples:
 
     def __init__(
         self,
-        model: "Upscaler | str",
+        model: "Upscaler | str | Path",
         image: str = "image",
         into: str = "upscaled",
         mask: str | None = None,
@@ -52,8 +53,8 @@ class UpscaleExamples:
         checked = ("outscale", "tile", "strength", "uncertain_below", "engine", "dtype", "denoise", "color_fix")
         check_options(**{name: options[name] for name in checked if name in options})
         self.image, self.into, self.mask, self.keep_going, self.options = image, into, mask, keep_going, options
-        self._given = model
-        self._model = None if isinstance(model, str) else model
+        self._given = str(model) if isinstance(model, Path) else model
+        self._model = None if isinstance(model, (str, Path)) else model
 
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
         """The new columns of an example.

@@ -191,10 +191,12 @@ class SSGModel(Upscaler, SavedModel):
             facts: entries for the config's `trained_on`; None removes one.
 
         Raises:
-            ConfigError: a value that JSON cannot hold.
+            ConfigError: a value that JSON cannot hold, or of another kind than the card takes.
         """
         merged = {key: value for key, value in {**self.config.trained_on, **facts}.items() if value is not None}
-        self.register_to_config(trained_on=plain_facts(merged), license=license or self.config.license)
+        plain = plain_facts(merged)
+        check_facts(license, plain)
+        self.register_to_config(trained_on=plain, license=license or self.config.license)
         return self
 
     @classmethod

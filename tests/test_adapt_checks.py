@@ -1,6 +1,8 @@
 """What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
 
 import io
+import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,9 @@ from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
 from ssg_hub.adapting import exam, inspection, words
+from ssg_hub.adapting.adapt import _handlers_kept
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
+from ssg_hub.adapting.plan import Request, begin, list_found, read_plan, write_plan
 from ssg_hub.adapting.recipe import DISCRIMINATOR
 from ssg_hub.adapting.strength import choose, try_strengths
 from ssg_hub.cli import main
@@ -124,6 +128,7 @@ def test_too_few_pictures_are_refused_at_once(tmp_path, sharp, capsys):
         (["photos", "-o", "out", "--perceptual-weights", "none"], "no VGG16 weights at none"),
         (["photos", "-o", "full"], "full holds other files"),
         (["photos", "-o", "file"], "file is a file"),
+        (["photos", "-o", "photos/adapted"], "photos/adapted is inside the folder of pictures, photos"),
     ],
 )
 def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options, words):
@@ -135,6 +140,45 @@ def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options,
     given = [] if "--perceptual-weights" in options else ["--perceptual-weights", "vgg"]
     assert main(["adapt", *options, *given]) == 2
     assert words in capsys.readouterr().err
+
+
+def make_request(pictures: Path) -> Request:
+    pictures.mkdir(parents=True, exist_ok=True)
+    (pictures / "0.png").touch()
+    return Request(str(pictures), list_found(pictures), "embedded", None, None, 0, False)
+
+
+def test_a_folder_that_no_adaptation_made_is_never_taken_for_its_work(tmp_path):
+    request, folder = make_request(tmp_path / "photos"), tmp_path / "camera"
+    for name in ("work/letter.txt", "work/target/0.png", "degradation.json"):
+        path = tmp_path / name.replace("/", "_") / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+        with pytest.raises(ConfigError, match="holds other files"):
+            read_plan(tmp_path / name.replace("/", "_"), request)
+        assert path.is_file()
+    (folder / "work").mkdir(parents=True)
+    assert read_plan(folder, request) is None  # empty
+    (begin(folder) / "target").mkdir()
+    (folder / "degradation.json").touch()
+    assert read_plan(folder, request) is None  # a preparation that was killed half-way
+    assert not (begin(folder) / "target").exists()
+    assert write_plan(folder, request, {"seconds": 1}) == read_plan(folder, request)
+
+
+def test_pictures_in_the_work_of_an_adaptation_are_not_deleted(tmp_path):
+    begin(tmp_path)
+    request = make_request(tmp_path / "work/photos")
+    with pytest.raises(ConfigError, match="the pictures are in"):
+        read_plan(tmp_path, request)
+
+
+def test_what_a_training_takes_over_is_given_back():
+    before = threading.excepthook, signal.getsignal(signal.SIGTERM)
+    with _handlers_kept():
+        threading.excepthook = print
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert (threading.excepthook, signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_tenth_is_held_back():

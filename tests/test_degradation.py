@@ -62,6 +62,14 @@ def test_sizes_ranges_and_seeds(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_double_precision_is_degraded_as_single(name):
+    hr = draw_scene(0, (96, 64))
+    lr = EVERY[name].degrade(hr.double(), 4, generators(0))
+    assert lr.dtype == torch.float64
+    assert (lr.float() - EVERY[name].degrade(hr, 4, generators(0))).abs().median() < 1e-5  # JPEG may round another way
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_sample_does_not_depend_on_its_neighbours(name):
     hr = torch.cat([draw_scene(seed, (96, 64)) for seed in range(4)])
     together = EVERY[name].degrade(hr, 4, generators(0, 1, 2, 3))

@@ -32,6 +32,7 @@ def test_any_size_and_batch_gives_what_torch_gives(part, tiny_model, tmp_path):
 
 
 def test_the_file_says_what_it_is(tiny_model, tmp_path):
+    assert export_onnx(tiny_model, tmp_path / "bare.onnx").metadata["license"] == "not stated"
     tiny_model.describe(license="apache-2.0")
     export_onnx(tiny_model, tmp_path / "model.onnx", "both")
     graph = onnx.load(tmp_path / "model.onnx")

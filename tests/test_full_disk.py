@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made_clips import Recipe, decode, make_clip
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -18,8 +19,9 @@ from test_hub import load
 from tiny_run import signals_kept, train_here, weights, write_config
 
 from ssg_hub.cli import main
-from ssg_hub.errors import ConfigError, HubError, SSGError, VideoError
+from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError, VideoError
 from ssg_hub.loading import load_networks
+from ssg_hub.training.adversary import save_discriminator
 from ssg_hub.training.checkpoints import list_checkpoints, read_record
 from ssg_hub.training.run import plain_exits
 from ssg_hub.video.upscale_video import upscale_video
@@ -141,6 +143,15 @@ def test_a_training(room, disk, data, tmp_path, caplog):
     disk.empty()
     train_here(config, "--adversarial_steps", "8", "--resume", "latest")
     assert weights(disk.place / "run/model")
+
+
+def test_a_discriminator(disk):
+    save_discriminator(torch.nn.Linear(64, 64), disk.place)
+    before = disk.files()
+    disk.leave(0)
+    with pytest.raises(CheckpointError, match=r"discriminator.safetensors could not be written \(No space left"):
+        save_discriminator(torch.nn.Linear(64, 64), disk.place)
+    assert disk.files() == before
 
 
 def test_a_model_a_bank_and_converted_weights(disk, tiny_model, tmp_path, capsys):

@@ -52,6 +52,31 @@ def test_normalisation_and_input_scale_are_inside(config):
 
 
 @pytest.mark.parametrize(
+    ("processor", "mean", "std"),
+    [
+        ({"image_processor_type": "SegformerImageProcessor", "do_normalize": False, "image_mean": [0.5] * 3}, 0, 1),
+        ({"image_processor_type": "BeitImageProcessor"}, 0.5, 0.5),  # its own default, not ImageNet's
+        ({"feature_extractor_type": "BeitFeatureExtractor", "image_std": [0.25] * 3}, 0.5, 0.25),
+        ({"image_processor_type": "MobileViTImageProcessor", "do_flip_channel_order": False}, 0, 1),  # normalises never
+        ({"image_processor_type": "SomebodysProcessor", "image_mean": [0.5] * 3, "image_std": [0.25] * 3}, 0.5, 0.25),
+        ({"image_processor_type": "SomebodysProcessor"}, 0, 1),
+    ],
+)
+def test_pictures_are_normalised_as_the_image_processor_does_it(tiny_guide_config, tmp_path, processor, mean, std):
+    Guide(tiny_guide_config).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    guide = Guide.from_pretrained(tmp_path)
+    assert guide.mean.flatten().tolist() == [mean] * 3 and guide.std.flatten().tolist() == [std] * 3
+
+
+def test_a_guide_that_reads_blue_before_red_is_refused(tiny_guide_config, tmp_path):
+    Guide(tiny_guide_config).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "MobileViTImageProcessor"}')
+    with pytest.raises(ConfigError, match="reads blue before red"):
+        Guide.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"model_type": "bert"}, "bert"),

@@ -20,6 +20,7 @@ import ssg_hub.cli
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.loading import load_guide, load_model
 from ssg_hub.model import SSGModel
+from ssg_hub.storage import public_name
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -112,6 +113,29 @@ def test_training_starts_from_any_name(saved, tiny_model):
     assert model.config.trained_on == {"generator_weights": "model"} and model.config.license is None
     state = tiny_model.generator.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.generator.state_dict().items())
+
+
+def test_a_card_names_a_model_without_the_folders_on_this_machine(tmp_path, monkeypatch):
+    (tmp_path / "ann/camera").mkdir(parents=True)
+    (tmp_path / "ann/weights.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = [tmp_path / "ann/camera", "ann/camera", "~/ann/weights.pth", "large", "somebody/street"]
+    assert [public_name(name) for name in names] == ["camera", "camera", "weights.pth", "large", "somebody/street"]
+
+
+def test_the_users_folder_can_be_written_as_a_tilde(saved, tiny_model, tmp_path, monkeypatch):
+    from ssg_hub.training.config import parse_config
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_file(tiny_model.generator.state_dict(), tmp_path / "g.safetensors")
+    tiny_model.guide.save_pretrained(tmp_path / "guide")
+    assert load_model("~/model").scale == load_model("~/g.safetensors").scale == load_model(Path("~/model")).scale == 4
+    assert load_guide("~/model").labels == load_guide("~/guide").labels == tiny_model.labels
+    (tmp_path / "c.yaml").write_text("output_dir: ~/runs/x\nsource: [~/hr, somebody/set]\nguide_model: ~/guide\n")
+    config = parse_config(["--config=~/c.yaml", "--void_id", "7"])
+    assert config.output_dir == tmp_path / "runs/x" and config.guide_model == str(tmp_path / "guide")
+    assert config.source == [str(tmp_path / "hr"), "somebody/set"] and config.void_id == 7
 
 
 @pytest.mark.parametrize("name", ["someone/none", "none", "./none", "none.pth", "a/b/c", "", "no such", "x" * 300])

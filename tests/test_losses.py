@@ -85,7 +85,9 @@ def test_class_weights_follow_their_formula():
     label.paste(11, (0, 9, 10, 10))
     table = Dataset.from_dict({"label": [0]}).with_transform(lambda rows: {"label": [label]})
     expected = [1 / math.log(1.02 + 80 / 90), 1 / math.log(1.02 + 10 / 90)]
-    assert class_weights(table, 2).tolist() == pytest.approx(expected, rel=1e-6)
+    assert class_weights(table, 2, void_id=255).tolist() == pytest.approx(expected, rel=1e-6)
+    expected = [1 / math.log(1.02), 1 / math.log(2.02)]
+    assert class_weights(table, 2, void_id=0).tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_adversarial_losses_by_hand():

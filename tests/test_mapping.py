@@ -84,6 +84,12 @@ def test_a_model_by_name_is_loaded_where_it_runs():
     assert len(pickle.dumps(function)) < 1000
 
 
+def test_a_folder_can_be_given_as_a_path(saved):
+    by_path, by_name = UpscaleExamples(saved), UpscaleExamples(str(saved))
+    assert by_path({"image": PHOTOS[0]})["upscaled"].size == (28, 36)
+    assert Hasher.hash(by_path) == Hasher.hash(by_name)
+
+
 def upload_photos(repo_id: str) -> dict:
     """In the client's process: what a user does once."""
     photos().push_to_hub(repo_id, token=TOKEN)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -351,6 +352,16 @@ def test_names_that_are_no_folder(tmp_path, saved):
 # saving in one go
 
 
+def test_a_save_that_fails_between_two_files_says_so(saved):
+    from PIL import Image
+
+    before = (saved / "config.json").read_bytes()
+    (saved / "pictures").touch()  # where a folder is needed
+    with pytest.raises(CheckpointError, match="new files beside old ones, so save it again"):
+        make(LIGHT).save_pretrained(saved, pictures={"before": Image.new("RGB", (4, 4))})
+    assert (saved / "config.json").read_bytes() == before  # the config comes last
+
+
 def test_a_failed_save_leaves_the_old_model(saved, monkeypatch):
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
     monkeypatch.setattr("safetensors.torch.save_file", fail_with_full_disk)
@@ -472,6 +483,21 @@ def test_a_guide_without_names_for_its_classes_is_saved_too(tmp_path):
 def test_facts_that_json_cannot_hold():
     with pytest.raises(ConfigError, match="cannot tell a set"):
         make(guide=None).describe(data={"a", "b"})
+
+
+def test_facts_that_the_card_has_no_place_for_are_refused_at_once():
+    with pytest.raises(ConfigError, match="either all of them are rows"):
+        make(guide=None).describe(metrics={"val": {"PSNR": 30.0}, "steps": 5})
+    with pytest.raises(ConfigError, match="trained_on has data 5"):
+        make(guide=None).describe(data=5)
+
+
+def test_arrays_are_told_as_lists(tmp_path):
+    facts = {"classes": np.array([1, 2]), "seed": np.int64(7), "sides": torch.tensor([[8, 9]])}
+    model = make(guide=None).describe(**facts)
+    model.save_pretrained(tmp_path)
+    assert model.config.trained_on == {"classes": [1, 2], "seed": 7, "sides": [[8, 9]]}
+    assert "| classes | 1, 2 |" in (tmp_path / "README.md").read_text()
 
 
 def test_licence_that_the_hub_would_not_take(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Value
 from PIL import Image
 from tiny_run import VOID
 
@@ -32,6 +32,24 @@ def test_values_arrive_typed(tmp_path):
     assert config.mixed_precision == "no"  # which YAML reads as false
 
 
+GUIDE = {"guide_data": ["hr"], "guide_model": "embedded"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"hr_crop": 100},
+        {"hr_crop": 100, "adversarial_steps": 1, "discriminator": "patch"},
+        {"hr_crop": 100, "adversarial_steps": 1, "adversarial_weight": 0.0},
+        {"guide_crop": 98, "guide_steps": 1, **GUIDE},
+        {"guide_crop": 33, "guide_batch": 1, "guide_steps": 1, **GUIDE},
+        {"guide_crop": 32, "guide_batch": 1},
+    ],
+)
+def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
+    parse_config(write(tmp_path, **arguments))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -55,6 +73,12 @@ def test_values_arrive_typed(tmp_path):
         ({"lr": float("inf")}, "lr.*finite"),
         ({"guide_weight": float("nan")}, "guide_weight.*finite"),
         ({"max_grad_norm": float("nan")}, "max_grad_norm"),
+        ({"generator_config": {"scale": 2}}, "generator_config has scale 2, but scale is 4"),
+        ({"hr_crop": 100, "adversarial_steps": 1}, "hr_crop 100 does not divide by 8"),
+        ({"guide_crop": 98, "teacher_steps": 1, **GUIDE}, "guide_crop 98 does not divide by scale 4"),
+        ({"guide_crop": 98, "guide_steps": 1, "guide_degraded": 0.5, **GUIDE}, "guide_crop 98 does not divide"),
+        ({"guide_crop": 32, "guide_batch": 1, "guide_steps": 1, **GUIDE}, "guide_crop 32 .* guide_batch 1"),
+        ({"license": "Apache-2.0"}, "'Apache-2.0' is no Hub identifier"),
     ],
 )
 def test_impossible_configurations_are_explained(tmp_path, arguments, words):
@@ -208,6 +232,16 @@ def test_pairs_and_labels_below_folders_belong_together_by_their_place(tmp_path)
         load_pairs(["hr"], "lr", tmp_path)
 
 
+def test_pairs_are_the_same_with_and_without_a_table(tmp_path):
+    for name in ("hr/images/s/a.png", "lr/images/s/a.png", "flat/s/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    for _ in range(2):
+        for lr in ("lr", "flat"):
+            assert Path(load_pairs(["hr"], lr, tmp_path)[0]["lr"]["path"]).parent.name == "s"
+        (tmp_path / "hr/metadata.csv").write_text("image_file_name\nimages/s/a.png\n")
+
+
 def test_pairs_that_are_not_unique_are_refused(tmp_path):
     for name in ("one/a.png", "two/a.png", "lr/a.png"):
         (tmp_path / name).parent.mkdir()
@@ -343,6 +377,22 @@ def test_a_list_chooses_from_a_table_too(data, tmp_path):
         load_pictures(["somebody/pictures#list.txt"], tmp_path)
 
 
+def test_a_folder_of_labels_goes_before_those_of_a_table(tmp_path):
+    for name in ("images/a/1.png", "b/1.png", "own.png", "others/a/1.png", "others/b/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    (tmp_path / "metadata.csv").write_text("image_file_name,label_file_name\nimages/a/1.png,own.png\nb/1.png,own.png\n")
+    named = load_pictures(["."], tmp_path, labels="others")["label"]
+    assert [Path(cell["path"]).relative_to(tmp_path).as_posix() for cell in named] == [
+        "others/a/1.png",
+        "others/b/1.png",
+    ]
+    with pytest.raises(
+        ConfigError, match="somebody/pictures is a Hub dataset, and the label maps in the folder others"
+    ):
+        load_pictures(["somebody/pictures"], tmp_path, labels="others")
+
+
 def test_pictures_without_names_can_be_read_but_not_paired(monkeypatch, tmp_path):
     """As sets of the Hub have them that were made of pictures in memory."""
     pictures = [Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8))]
@@ -355,6 +405,14 @@ def test_pictures_without_names_can_be_read_but_not_paired(monkeypatch, tmp_path
         crops[0]
     with pytest.raises(ConfigError, match="2 of the 2 pictures of somebody/pictures have no names"):
         load_by_place("somebody/pictures", tmp_path)
+
+
+@pytest.mark.parametrize("kind", [ClassLabel(names=["cat", "dog"]), Value("float32")])
+def test_a_column_that_holds_no_pictures_is_named(monkeypatch, tmp_path, kind):
+    made = Dataset.from_dict({"image": [Image.new("RGB", (8, 8))] * 2, "label": [1, 0]}).cast_column("label", kind)
+    monkeypatch.setattr("datasets.load_dataset", lambda name, split: made)
+    with pytest.raises(ConfigError, match="the column label of the Hub dataset somebody/pictures holds no pictures"):
+        load_pictures(["somebody/pictures"], tmp_path, labels=True)
 
 
 def test_two_pictures_of_one_name_are_not_paired(tmp_path):

@@ -362,6 +362,8 @@ def test_the_clock_ends_a_run_with_checkpoint_and_model_and_it_can_be_continued(
     checkpoints = tmp_path / "run/checkpoints"
     assert [path.name for path in list_checkpoints(checkpoints, "adversarial")] == ["adversarial-0000004"]
     assert weights(tmp_path / "run/model")
+    told = json.loads((tmp_path / "run/model/config.json").read_text())["trained_on"]
+    assert {name: told[name] for name in told if "steps" in name} == {"warmup_steps": 2, "adversarial_steps": 4}
     train_here(config, "--resume", "latest", "--adversarial_steps", "5")
     assert (checkpoints / "adversarial-0000005").is_dir()
 
@@ -374,6 +376,15 @@ def test_no_stage_begins_after_the_clock_has_ended_one(minutes, data, tmp_path):
     train_here(config, "--resume", "latest", "--warmup_steps", "2")
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     assert names == ["adversarial-0000002", "warmup-0000001", "warmup-0000002"]
+
+
+@pytest.mark.parametrize("stages", [{"guide_steps": 50}, {"discriminator_warmup_steps": 2}])
+def test_a_generator_that_was_not_trained_is_neither_saved_nor_pushed(minutes, data, tmp_path, caplog, stages):
+    config = write_config(tmp_path, data, adversarial_steps=60, push_to_hub="ann/trained", **stages)
+    with caplog.at_level(logging.INFO, "train"):
+        train_here(config, "--max_minutes", "1")
+    assert "was not trained in this run, so there is no model to save" in caplog.text
+    assert (tmp_path / "run/checkpoints").is_dir() and not (tmp_path / "run/model").exists()
 
 
 def test_void_is_a_label_even_among_strange_ids(data, tmp_path):

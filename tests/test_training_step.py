@@ -124,9 +124,7 @@ def test_accumulation_moves_both_networks_once_per_step(watch):
 
 def test_an_update_brings_its_own_gradient_alone_back_into_its_units(scaled):
     """In fp16 losses are multiplied by a scale; one optimizer steps while the other still accumulates."""
-    stage = object.__new__(Stage)
-    stage.run, stage.accelerator, stage.steps, stage.step, stage.skipped_updates = None, scaled, 1, 0, 0
-    stage.config = SimpleNamespace(max_grad_norm=math.inf, max_skipped_updates=0, anneal="steps")
+    stage = bare_stage(scaled, max_skipped_updates=0)
     networks = [torch.nn.Linear(1, 1, bias=False) for _ in range(2)]
     learners = prepare(scaled, *[(network, torch.optim.SGD(network.parameters(), 1.0)) for network in networks])
     before = [network.weight.item() for network in networks]
@@ -138,6 +136,35 @@ def test_an_update_brings_its_own_gradient_alone_back_into_its_units(scaled):
     rate = 1 / 20  # of the first of twenty steps, in which it rises
     moved = [start - network.weight.item() for start, network in zip(before, networks, strict=True)]
     assert moved == pytest.approx([2 * rate, 2 * rate], rel=1e-3)
+
+
+def test_in_fp16_dropped_updates_count_in_a_row_and_for_each_network(scaled):
+    """The scaler tries a larger scale every 2000 steps: a long run has many that are too large, and is healthy."""
+    stage = bare_stage(scaled, max_skipped_updates=1)
+    networks = [torch.nn.Linear(1, 1, bias=False) for _ in range(2)]
+    learners = prepare(scaled, *[(network, torch.optim.SGD(network.parameters(), 1.0)) for network in networks])
+
+    def update(*values: float) -> None:
+        for learner, value in zip(learners, values, strict=True):
+            scaled.backward(learner.bare(torch.tensor([[value]])).sum())
+            stage.update(learner)
+
+    for _ in range(3):
+        update(math.inf, 1.0)
+        update(1.0, 1.0)
+    assert stage.skipped_updates == 3
+    update(math.inf, 1.0)
+    with pytest.raises(SSGError, match="2 updates had gradients that are not finite"):
+        update(math.inf, 1.0)
+
+
+def bare_stage(accelerator: Accelerator, **config) -> Stage:
+    """A stage that updates, and does nothing else."""
+    stage = object.__new__(Stage)
+    stage.run, stage.accelerator, stage.name, stage.steps, stage.step = None, accelerator, "adversarial", 1, 0
+    stage.skipped_updates = 0
+    stage.config = SimpleNamespace(max_grad_norm=math.inf, anneal="steps", **config)
+    return stage
 
 
 @pytest.fixture

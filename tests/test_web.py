@@ -126,7 +126,7 @@ def test_any_title_is_text_on_the_page_and_in_the_card(archive, tmp_path):
     title = 'Night: <b>"A & B"</b>'
     done = site.export_site(make_model(False), tmp_path / "out", archive, title=title)
     head = (done.folder / "README.md").read_text().split("---")[1]
-    assert yaml.safe_load(head)["title"] == title
+    assert yaml.safe_load(head)["title"] == title and yaml.safe_load(head)["license"] == "other"  # none was stated
     assert "<h1>Night: &lt;b&gt;" in (done.folder / "index.html").read_text()
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +21,12 @@ from ..errors import ConfigError, HubError, ImageError
 from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
 from ..networks.registry import Generator
+from ..storage import expand_home, public_name
 from ..training.script import check_installed, load_script
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
 from .materials import Materials, cut_own, cut_sharp, find_sharp
-from .plan import Request, list_found, read_plan, write_plan
+from .plan import Request, begin, list_found, read_plan, write_plan
 from .recipe import GENERIC_SHARE, build_config, default_minutes, trainable_scale
 from .report import write_report
 from .strength import SHARES, Candidate, choose, try_strengths
@@ -112,9 +114,9 @@ def adapt(
     minutes = default_minutes() if minutes is None else minutes
     if not 0 < minutes < math.inf:
         raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
-    team, folder = Team(), Path(output)
-    sharp, reader = (None if name is None else str(name) for name in (hr, guide))
-    request = Request(str(pictures), list_found(Path(pictures)), str(model), sharp, reader, seed, anyway)
+    team, folder, own = Team(), Path(expand_home(str(output))), expand_home(str(pictures))
+    sharp, reader = (None if name is None else expand_home(str(name)) for name in (hr, guide))
+    request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)
     vgg = team.by_one(lambda: find_vgg(perceptual_weights))
     tell = tell if team.leads else lambda line: None
     plan = team.by_one(lambda: prepare(folder, request, vgg, lpips, tell))
@@ -130,7 +132,6 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     Returns:
         The plan: `notes`, `pictures`, the figures `before`, `seconds` that this took, and `scoring` of them.
     """
-    work = folder / "work"
     if (plan := read_plan(folder, request)) is not None:
         tell(f"going on in {folder}")
         return plan
@@ -150,7 +151,7 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     _object(look(pictures, bank), request, notes)
     for line in tell_camera(bank):
         tell(line)
-    shutil.rmtree(work, ignore_errors=True)
+    work = begin(folder)
     materials = Materials(work)
     cut_own(materials, pictures.paths, request.seed)
     sharp = cut_sharp(materials, table, bank, request.seed)
@@ -191,7 +192,7 @@ def train(folder: Path, request: Request, plan: dict, vgg: Path, minutes: float,
         Materials(work), work / "bank", work / "training", start, request.model, guide, vgg, left, request.seed, resume
     )
     tell(f"training for {left:.1f} of {minutes:g} minutes")
-    with _signals_kept():
+    with _handlers_kept():
         return load_script().train(config).interrupted
 
 
@@ -288,14 +289,12 @@ def _describe(model: "SSGModel", request: Request, plan: dict, bank: Degradation
         name: {FIGURES[key].title: value for key, value in figures.items()}
         for name, figures in (("before", plan["before"]), ("after", best.figures))
     }
-    steps = {"adversarial_steps": None, "discriminator_warmup_steps": None}  # the clock ended it, not these
     model.describe(
         data=data,
         metrics=rows,
         notes=tell_camera(bank),
-        adapted_from=request.model,
+        adapted_from=public_name(request.model),
         adapted_strength=best.share,
-        **steps,
     )
 
 
@@ -313,11 +312,13 @@ def _tell_way(share: float) -> str:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """A training takes over two signals; afterwards they are as before."""
+def _handlers_kept() -> Iterator[None]:
+    """A training takes over two signals, and what threads leave unhandled; afterwards they are as before."""
+    hook = threading.excepthook
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        threading.excepthook = hook
         for number, handler in kept.items():
             signal.signal(number, handler)

@@ -1,6 +1,7 @@
 """What was asked of an adaptation, and what its preparation came to: kept, so that the same line goes on."""
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ..errors import ConfigError, ImageError
 from ..images.formats import list_pictures
 
 PLAN = "plan.json"
+BEGUN = "plan.part"  # the first file in `work`, and the plan's name until it is whole: what lies beside it is ours
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,28 @@ def list_found(folder: Path) -> list:
 
 
 def read_plan(folder: Path, request: Request) -> dict | None:
-    """The plan of an earlier call with the same request; refuses a folder that holds anything else."""
+    """The plan of an earlier call with the same request; None where there is none yet.
+
+    Raises:
+        ConfigError: the folder is a file, holds anything else than an adaptation, or one with another request; it is
+            inside the folder of pictures, or these are in its `work`.
+    """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; -o takes a folder. Choose another name.")
-    path = folder / "work" / PLAN
+    work = folder / "work"
+    if folder.resolve().is_relative_to(Path(request.pictures).resolve()):
+        raise ConfigError(
+            f"{folder} is inside the folder of pictures, {request.pictures}, so that what is made would be taken for "
+            "pictures of the camera. Give -o a folder outside it."
+        )
+    if Path(request.pictures).resolve().is_relative_to(work.resolve()):
+        raise ConfigError(f"the pictures are in {work}, which an adaptation replaces. Give -o another folder.")
+    path = work / PLAN
     if not path.is_file():
-        if folder.is_dir() and {entry.name for entry in folder.iterdir()} - {
-            "work",
-            bank_files.CONFIG,
-            bank_files.TENSORS,
-        }:
+        held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        begun = (work / BEGUN).is_file()
+        ours = {"work", bank_files.CONFIG, bank_files.TENSORS} if begun else {"work"}
+        if held - ours or (work.exists() and not begun and not _is_empty(work)):
             raise ConfigError(f"{folder} holds other files. Give -o a new folder.")
         return None
     try:
@@ -61,9 +75,22 @@ def read_plan(folder: Path, request: Request) -> dict | None:
     return plan
 
 
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def begin(folder: Path) -> Path:
+    """Make the folder's `work` anew, with the mark by which `read_plan` knows it; to be called after that."""
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / BEGUN).touch()
+    return work
+
+
 def write_plan(folder: Path, request: Request, facts: dict) -> dict:
     """Keep what the preparation came to; returns the plan as `read_plan` would."""
-    plan, path = {"request": asdict(request), **facts}, folder / "work" / PLAN
-    path.with_suffix(".part").write_text(json.dumps(plan, indent=1))
-    path.with_suffix(".part").rename(path)
+    plan, work = {"request": asdict(request), **facts}, folder / "work"
+    (work / BEGUN).write_text(json.dumps(plan, indent=1))
+    (work / BEGUN).rename(work / PLAN)
     return plan

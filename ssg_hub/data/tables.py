@@ -25,13 +25,14 @@ def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = 
             the pictures that are in the list, a name a line (with or without folders and ending).
         root: folder against which relative entries are resolved.
         labels: True requires a label map for every picture, beside it as above; a text names another folder that
-            holds them. `images/a/1.jpg` has its labels in `a/1.png` there.
+            holds them, for folders alone. `images/a/1.jpg` has its labels in `a/1.png` there.
 
     Returns:
         A `datasets.Dataset` with the columns `image` and, if asked for, `label`, not decoded yet.
 
     Raises:
-        ConfigError: an entry that does not exist, holds no pictures, or lacks labels.
+        ConfigError: an entry that does not exist, holds no pictures, or lacks labels; or a Hub id, and a folder of
+            labels.
         HubError: a Hub id, and HF_ENDPOINT is no address.
     """
     from datasets import concatenate_datasets
@@ -106,7 +107,7 @@ def list_places(entry: str, root: Path) -> list[Path]:
             f"{len(nameless)} of the {len(paths)} pictures of {entry} have no names, by which LR and HR are paired. "
             "Give folders of pictures with the same names."
         )
-    return [_place_below(path, folder) for path in paths]
+    return [_place_below(path, folder / "images", folder) for path in paths]
 
 
 def fingerprint(entry: str, root: Path = Path()) -> dict:
@@ -168,20 +169,21 @@ def _load_entry(entry: str, root: Path, labels: str | bool):
             raise ConfigError(
                 f"{entry}: a list is for a folder, and there is none at {folder}. Leave #{list_file} out."
             )
-        return _load_from_hub(name, folder, bool(labels))
+        return _load_from_hub(name, folder, labels)
     if (folder / "metadata.csv").is_file():
-        columns = _read_metadata(folder, bool(labels))
+        columns = _read_metadata(folder, labels is True)
         if list_file:
             listed = _only_listed({path: _place_below(path, folder) for path in columns["image"]}, root / list_file)
             kept = [path in listed for path in columns["image"]]
             columns = {column: list(compress(paths, kept)) for column, paths in columns.items()}
+        places = [_place_below(path, folder / "images", folder) for path in columns["image"]]
     else:
-        places = _find_pictures(folder)
-        places = _only_listed(places, root / list_file) if list_file else places
-        columns = {"image": list(places)}
-        if labels:
-            label_folder = folder / "labels" if labels is True else root / labels
-            columns["label"] = [(label_folder / place).with_name(f"{place.name}.png") for place in places.values()]
+        found = _find_pictures(folder)
+        found = _only_listed(found, root / list_file) if list_file else found
+        columns, places = {"image": list(found)}, list(found.values())
+    if labels and "label" not in columns:
+        label_folder = folder / "labels" if labels is True else root / labels
+        columns["label"] = [(label_folder / place).with_name(f"{place.name}.png") for place in places]
     _check_columns(columns, entry)
     table = Dataset.from_dict({column: [str(path) for path in paths] for column, paths in columns.items()})
     for column in columns:
@@ -195,9 +197,9 @@ def _find_pictures(folder: Path) -> dict[Path, Path]:
     return {path: path.relative_to(base).parent / path.stem for path in list_pictures(base)}
 
 
-def _place_below(path: Path, folder: Path) -> Path:
-    """Where a picture lies below a folder, without its ending; its name alone where it lies elsewhere."""
-    below = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
+def _place_below(path: Path, *folders: Path) -> Path:
+    """Where a picture lies below the first of the folders that it is in, without its ending; else its name alone."""
+    below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), Path(path.name))
     return below.parent / below.stem
 
 
@@ -211,14 +213,20 @@ def _index_places(places: dict[Path, Path], where: str) -> dict[Path, Path]:
     return index
 
 
-def _load_from_hub(name: str, folder: Path, labels: bool):
+def _load_from_hub(name: str, folder: Path, labels: str | bool):
     from datasets import Image as ImageColumn
     from datasets import load_dataset
+    from pyarrow import ArrowException
 
     from ..storage.hub import check_endpoint
 
     if not _is_hub_id(name):
         raise ConfigError(f"no data folder at {folder}. Check the path, or set data_root.")
+    if isinstance(labels, str):
+        raise ConfigError(
+            f"{name} is a Hub dataset, and the label maps in the folder {labels} belong to pictures in a folder. Save "
+            "its pictures to a folder, or leave the label maps out."
+        )
     check_endpoint()
     try:
         table = load_dataset(name, split="train")
@@ -231,7 +239,12 @@ def _load_from_hub(name: str, folder: Path, labels: bool):
         )
     table = table.select_columns(wanted)
     for column in wanted:
-        table = table.cast_column(column, ImageColumn(decode=False))
+        try:
+            table = table.cast_column(column, ImageColumn(decode=False))
+        except (ArrowException, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"the column {column} of the Hub dataset {name} holds no pictures, but {table.features[column]}."
+            ) from error
     return table
 
 

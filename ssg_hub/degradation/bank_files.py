@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import ConfigError, HubError
-from ..storage import hub
+from ..storage import expand_home, hub
 
 FORMAT_VERSION = 1
 SCALES = (1, 2, 4)
@@ -107,7 +107,7 @@ def find_bank(name: str | Path, revision: str | None, token: str | bool | None) 
         ConfigError: neither a folder with a bank nor a repository with one.
         HubError: the Hub refused or was out of reach.
     """
-    folder = Path(name)
+    folder = Path(expand_home(str(name)))
     if folder.is_dir() or isinstance(name, Path) or not HUB_ID.fullmatch(name):
         if not (folder / CONFIG).is_file() or not (folder / TENSORS).is_file():
             raise ConfigError(

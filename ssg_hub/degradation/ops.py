@@ -150,7 +150,7 @@ def scale_table(table: list[list[int]], quality: Tensor) -> Tensor:
 def _quantise(plane: Tensor, steps: Tensor) -> Tensor:
     """Round the 8x8 DCT coefficients of (B, C, H, W) levels in 0–255 to multiples of the steps."""
     batch, channels, height, width = plane.shape
-    basis = dct_basis(plane.device)
+    basis = dct_basis(plane.device).to(plane)
     steps = steps.to(plane).view(batch, 1, 1, 1, 8, 8)
     blocks = (plane - 128).reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
     coefficients = basis @ blocks @ basis.T

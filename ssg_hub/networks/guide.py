@@ -6,7 +6,9 @@ Everything between the SR pixels and the logits is differentiable, so that a los
 
 import colorsys
 import json
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -14,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
-from ..storage import is_folder
+from ..storage import expand_home, is_folder
 from .building import ONE_AT_A_TIME, check_finite, sketch
 from .guide_config import check_guide_config, read_labels
 from .lite_segmentation import MODEL_TYPE, LiteConfig, LiteSegmentation
@@ -66,14 +68,14 @@ class Guide(nn.Module):
             hub_options: `revision`, `token`, `local_files_only`, … as transformers takes them.
 
         Raises:
-            ConfigError: the model is not a semantic segmentation model.
+            ConfigError: the model is not a semantic segmentation model, or reads blue before red.
             CheckpointError: its weights are missing, damaged or incomplete.
             HubError: the Hub refused or is out of reach.
         """
         from ..storage.hub import REACH_OPTIONS, check_cached, check_reach, hub_errors
 
         if is_folder(name):
-            return cls._load(name, hub_options)
+            return cls._load(expand_home(str(name)), hub_options)
         with hub_errors(str(name), hub_options.get("revision"), hub_options.get("token")):
             options = {key: hub_options[key] for key in hub_options if key in REACH_OPTIONS}
             check_reach(str(name), "config.json", **options)
@@ -251,11 +253,29 @@ def _brief(error: BaseException) -> str:
 
 
 def _read_normalisation(name: str | Path, hub_options: dict) -> dict:
-    """The mean and standard deviation that the model was trained with, where its repository says so."""
+    """The mean and standard deviation that the model was trained with, where its repository has an image processor.
+
+    What the processor's file does not say is the default of its class in transformers.
+
+    Raises:
+        ConfigError: it reads pictures whose red and blue are swapped.
+    """
+    from transformers import AutoImageProcessor
     from transformers.image_processing_base import ImageProcessingMixin
 
     try:
         processor, _ = ImageProcessingMixin.get_image_processor_dict(str(name), **hub_options)
     except OSError:
         return {}
-    return {key: processor[key] for key in ("image_mean", "image_std") if key in processor}
+    defaults: object = SimpleNamespace(do_normalize="image_mean" in processor)
+    with suppress(ValueError, ImportError):  # a class that transformers does not know
+        defaults = AutoImageProcessor.from_pretrained(str(name), trust_remote_code=False, backend="pil", **hub_options)
+
+    def read(key: str, default: object = None) -> Any:
+        return processor.get(key, getattr(defaults, key, default))
+
+    if read("do_flip_channel_order"):
+        raise ConfigError(f"the guide {name} reads blue before red (do_flip_channel_order). Use another guide.")
+    if not read("do_normalize"):
+        return {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    return {"image_mean": read("image_mean", IMAGENET_MEAN), "image_std": read("image_std", IMAGENET_STD)}

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError
+from ..storage import expand_home
 from .registry import build_generator, generators
 
 # Where trainers put the weights: the key of a dict inside the file, the best first; then a prefix of their names.
@@ -48,7 +49,7 @@ def read_generator(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Ten
     Raises:
         CheckpointError: the file is missing, damaged or unsafe, or holds no weights of a generator known here.
     """
-    path = Path(path)
+    path = Path(expand_home(str(path)))
     content = _read_file(path)
     try:
         found = _recognise(content)

@@ -1,5 +1,6 @@
 """Where models live: the saved folder, the Hub, and the card."""
 
+import os
 from pathlib import Path
 
 EMBEDDED, LARGE = "embedded", "large"
@@ -10,10 +11,20 @@ BUILT_IN = {EMBEDDED: "", LARGE: "large"}
 def find_path(name: str | Path) -> Path | None:
     """The file or folder of a name on this machine; None also for what no file system accepts as a name."""
     try:
-        path = Path(name).expanduser()
+        path = Path(expand_home(str(name)))
         return path if str(name) and path.exists() else None
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError):
         return None
+
+
+def expand_home(name: str) -> str:
+    """A name or a path with the user's folder in place of a `~` that it begins with."""
+    return os.path.expanduser(name)
+
+
+def public_name(name: str | Path) -> str:
+    """What the card calls a model: the last part of a path on this machine, which is nobody else's; else its name."""
+    return str(name) if (path := find_path(name)) is None else path.absolute().name
 
 
 def is_folder(name: str | Path) -> bool:

@@ -64,8 +64,7 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
     facts = dict(config.get("trained_on") or {})
     guided = config.get("guide_config") is not None
     license_id = config.get("license") or "other"
-    if not LICENSE_ID.fullmatch(license_id):
-        raise ConfigError(f"the licence {license_id!r} is no Hub identifier. Use one such as apache-2.0, or other.")
+    check_license(license_id)
     base_model = facts.get("base_model", "")
     fields = {
         "license": license_id,
@@ -104,6 +103,12 @@ def name_folder(folder: Path) -> str:
     return SOMEWHERE + end
 
 
+def check_license(identifier: str) -> None:
+    """Raise a ConfigError for a licence that is not written as the Hub writes them."""
+    if not LICENSE_ID.fullmatch(identifier):
+        raise ConfigError(f"the licence {identifier!r} is no Hub identifier. Use one such as apache-2.0, or other.")
+
+
 def check_facts(license: object, facts: object) -> None:
     """Check what a config says for the card.
 
@@ -121,6 +126,9 @@ def check_facts(license: object, facts: object) -> None:
             words: dict[type, str] = {str: "a text", list: "a list", tuple: "a list", Mapping: "a dict"}
             names = " or ".join(words[kind] for kind in kinds[:2])
             raise ConfigError(f"trained_on has {key} {value!r:.60}; {names} is needed.")
+    metrics = (facts or {}).get("metrics") or {}
+    if len({isinstance(row, Mapping) for row in metrics.values()}) > 1:
+        raise ConfigError(f"trained_on has metrics {metrics!r:.60}; either all of them are rows (dicts), or none is.")
 
 
 def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
@@ -138,7 +146,7 @@ def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
 
 
 def plain_facts(value: object) -> object:
-    """What JSON can hold of a card's facts: NumPy and torch scalars become numbers, paths their names, NaN None.
+    """What JSON can hold of a card's facts: arrays and tensors become lists or numbers, paths their names, NaN None.
 
     Raises:
         ConfigError: a value of another kind.
@@ -149,8 +157,8 @@ def plain_facts(value: object) -> object:
         return [plain_facts(item) for item in value]
     if isinstance(value, Path):
         return value.name
-    if hasattr(value, "item"):
-        return plain_facts(value.item())
+    if hasattr(value, "tolist"):  # a single number where it is one
+        return plain_facts(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, (str, int, float)):

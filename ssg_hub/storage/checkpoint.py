@@ -177,12 +177,12 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
     variant go, and integers that were made from them.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the folder cannot be written; the message says in what state it is.
     """
     if folder.is_file():
         raise CheckpointError(f"{folder} is a file; a folder is needed to save a model. Choose another name.")
-    existed = folder.exists()
-    stage = None
+    existed, stage = folder.exists(), None
+    left = "what was there before is untouched" if existed else "nothing was left behind"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
@@ -193,11 +193,12 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
             target.parent.mkdir(exist_ok=True)
             shutil.copymode(stage / CONFIG, path)  # safetensors makes its files readable by their owner only
             os.replace(path, target)
+            left = "it holds new files beside old ones, so save it again"
         _remove_old_weights(folder, variant, {path.name for path in files})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"the model could not be saved to {folder} ({error}). Make room or choose a folder that can be written; "
-            f"{'what was there before is untouched' if existed else 'nothing was left behind'}."
+            f"{left}."
         ) from error
     finally:
         if stage is not None:

@@ -1,13 +1,14 @@
 """What a discriminator is shown: the picture, or what VGG16 or the guide see in it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import CheckpointError, ConfigError
 from ..networks.discriminators import build_discriminator
 from ..networks.guide import Guide
 from ..networks.perceptual import SharedFeatures, pick, read_tensors
@@ -33,9 +34,22 @@ def first_discriminator(config: TrainConfig, guide: Guide | None) -> nn.Module:
 
 
 def save_discriminator(discriminator: nn.Module, folder: Path) -> None:
-    """Write `discriminator.safetensors`: a run that continues from this one's generator should begin with it."""
+    """Write `discriminator.safetensors`: a run that continues from this one's generator should begin with it.
+
+    Raises:
+        CheckpointError: the disk is full or not writable; a file of before stays as it was.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in discriminator.state_dict().items()}
-    save_file(tensors, folder / FILE)
+    part = folder / f".{FILE}.part"
+    try:
+        part.write_bytes(save(tensors))
+        os.replace(part, folder / FILE)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{folder / FILE} could not be written ({error.strerror}). Make room on the disk, then continue with "
+            "--resume latest."
+        ) from error
 
 
 def _build(config: TrainConfig, guide: Guide | None) -> nn.Module:

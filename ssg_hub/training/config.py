@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from ..networks.registry import check_options
+from ..storage import expand_home
+from ..storage.card import check_license
 
 Scale = Literal[1, 2, 4]
 
@@ -118,7 +120,9 @@ class TrainConfig(BaseModel):
     )
     gradient_accumulation: int = Field(default=1, gt=0, description="batches that are added up for one step")
     max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True, description="of each network; .inf: any")
-    max_skipped_updates: int = Field(default=50, ge=0, description="updates with non-finite gradients before it stops")
+    max_skipped_updates: int = Field(
+        default=50, ge=0, description="updates with non-finite gradients before it stops; in fp16 those in a row"
+    )
     mixed_precision: Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(lambda value: value or "no")] = Field(
         default="no", description="bf16 also helps CPUs that have it"
     )
@@ -153,11 +157,21 @@ class TrainConfig(BaseModel):
         """Whether a guide reads the SR of real LR pictures."""
         return bool(self.target) and self.guide_weight != 0
 
+    @field_validator("*")
+    @classmethod
+    def _expand_home(cls, value: Any) -> Any:
+        """Paths as the user's shell would hand them on; a name of the Hub begins with no `~`."""
+        if isinstance(value, list):
+            return [cls._expand_home(entry) for entry in value]
+        return type(value)(expand_home(str(value))) if isinstance(value, (str, Path)) else value
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         check_options(self.generator_type, {"scale": self.scale, **self.generator_config})
-        if self.hr_crop % self.scale:
-            raise ValueError(f"hr_crop {self.hr_crop} does not divide by scale {self.scale}")
+        if (stated := self.generator_config.get("scale", self.scale)) != self.scale:
+            raise ValueError(f"generator_config has scale {stated}, but scale is {self.scale}; leave it out there")
+        check_license(self.license)
+        self._check_crops()
         if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):
             raise ValueError("the guide stage (guide_steps > 0) needs guide_data, and class_names or guide_model")
         has_guide = bool(self.guide_steps or self.guide_model)
@@ -171,8 +185,6 @@ class TrainConfig(BaseModel):
             raise ValueError("teacher_steps fine-tunes a copy of the guide: set guide_steps or guide_model")
         if bool(self.dev_lr) != bool(self.dev_hr):
             raise ValueError("dev_lr and dev_hr belong together, LR pictures and their HR: set both or neither")
-        if self.target_crop % self.scale:
-            raise ValueError(f"target_crop {self.target_crop} does not divide by scale {self.scale}")
         if self.discriminator_warmup_steps and not self.adversarial_weight:
             raise ValueError("discriminator_warmup_steps trains a discriminator, which adversarial_weight 0 leaves out")
         if 0 < self.adversarial_steps <= self.discriminator_warmup_steps:
@@ -186,6 +198,23 @@ class TrainConfig(BaseModel):
         if self.source_lr and self.streaming:
             raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self
+
+    def _check_crops(self) -> None:
+        """Every crop must have a size that can be reduced, and that the networks of its stage take."""
+        reduced = {"hr_crop": self.hr_crop, "target_crop": self.target_crop}
+        if self.teacher_steps or (self.guide_steps and self.guide_degraded):
+            reduced["guide_crop"] = self.guide_crop
+        for name, side in reduced.items():
+            if side % self.scale:
+                raise ValueError(f"{name} {side} does not divide by scale {self.scale}")
+        judged = self.adversarial_steps and self.adversarial_weight and self.discriminator == "unet"
+        if judged and self.hr_crop % 8:
+            raise ValueError(f"hr_crop {self.hr_crop} does not divide by 8, as discriminator: unet needs it")
+        if (self.guide_steps or self.teacher_steps) and self.guide_crop == 32 and self.guide_batch == 1:
+            raise ValueError(
+                "guide_crop 32 leaves a guide's batch norms one value a channel with guide_batch 1; set one of them "
+                "higher"
+            )
 
     def _check_objective(self) -> None:
         """The generator must have something to learn from, and a balanced guide something to be balanced with."""
@@ -208,7 +237,7 @@ def parse_config(arguments: list[str]) -> TrainConfig:
     options = _pair_up(arguments)
     if "config" not in options:
         raise ConfigError("no configuration: give --config FILE.yaml (see the folder configs/).")
-    values = _read_yaml(Path(options.pop("config")))
+    values = _read_yaml(Path(expand_home(options.pop("config"))))
     values |= {key: _parse_yaml(text, f"--{key} {text!r:.60}") for key, text in options.items()}
     if odd := [key for key in values if not isinstance(key, str)]:
         raise ConfigError(f"{odd[0]!r:.60} is no key of a configuration; see ssg_hub/training/config.py.")

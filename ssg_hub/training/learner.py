@@ -18,6 +18,7 @@ class Learner:
         optimizer: prepared by Accelerate.
         rate: the learning rate's peak.
         begins: the step of the stage from which it learns; its learning rate rises from there.
+        dropped: how many updates in a row had a gradient that is not finite, in this process.
     """
 
     network: nn.Module
@@ -25,6 +26,7 @@ class Learner:
     optimizer: AcceleratedOptimizer
     rate: float
     begins: int = 0
+    dropped: int = 0
 
 
 def prepare(accelerator: Accelerator, *pairs: tuple[nn.Module, torch.optim.Optimizer]) -> list[Learner]:

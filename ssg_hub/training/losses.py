@@ -271,15 +271,16 @@ def pseudo_labels(teacher: nn.Module, lr: Tensor, scale: int, threshold: float, 
     return torch.where(confidence >= threshold, labels, void_id)
 
 
-def class_weights(table, classes: int) -> Tensor:
+def class_weights(table, classes: int, void_id: int) -> Tensor:
     """(K,) weights 1 / ln(1.02 + share of pixels) (Paszke et al. 2016, ENet), so that poles count beside roads.
 
     Args:
         table: pictures with a `label` column (see `tables.load_pictures`).
-        classes: number of classes; other ids (void) are left out.
+        classes: number of classes; other ids are left out.
+        void_id: id that does not count, whether it is below the number of classes or not.
     """
     counts = np.zeros(classes)
     for row in table.select_columns("label"):
         ids = np.asarray(open_label(row["label"]))
-        counts += np.bincount(ids[ids < classes], minlength=classes)
+        counts += np.bincount(ids[(ids < classes) & (ids != void_id)], minlength=classes)
     return torch.from_numpy(1 / np.log(1.02 + counts / counts.sum())).float()

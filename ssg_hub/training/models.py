@@ -1,7 +1,6 @@
 """The networks that a run begins with, and the model that it ends with."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from ..loading import load_guide, load_model
 from ..model import SSGModel
 from ..networks.guide import Guide
 from ..networks.perceptual import read_tensors
+from ..storage import public_name
 from .config import TrainConfig
 from .run import Run
 
@@ -75,7 +75,7 @@ def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
         )
     model = SSGModel.from_components(start.config.generator_type, guide, start.config.generator_config)
     model.generator = start.generator
-    return model.describe(generator_weights=Path(config.generator_weights).name)
+    return model.describe(generator_weights=public_name(config.generator_weights))
 
 
 def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
@@ -121,10 +121,19 @@ def _keep_in_fp32(network: nn.Module) -> None:
 
 
 def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
-    """Save the finished model with a card that says what it was trained on and how it scored; push it where asked."""
-    config = run.config
+    """Save the finished model with a card that says what it was trained on and how it scored; push it where asked.
+
+    A new generator that was not trained, because the run ended before, is neither saved nor pushed.
+    """
+    config, made = run.config, run.steps_made
+    trained = "warmup" in made or made.get("adversarial", 0) > config.discriminator_warmup_steps
+    if not trained and config.generator_weights is None:
+        log.warning("the generator is new and was not trained in this run, so there is no model to save.")
+        return
     facts = {"data": config.training_data, "license_note": config.license_note, "metrics": scores}
-    steps = {name: value for name, value in config.model_dump().items() if name.endswith("_steps") and value}
+    steps = {f"{stage}_steps": count for stage, count in made.items()}
+    if alone := min(config.discriminator_warmup_steps, made.get("adversarial", 0)):
+        steps["discriminator_warmup_steps"] = alone
     model.describe(license=config.license, **{name: fact for name, fact in facts.items() if fact}, **steps)
     if config.save_dtype == "fp16":
         model = model.half()

@@ -61,6 +61,7 @@ class Run:
         config: the run's configuration.
         checkpoints: folder of the checkpoints.
         ended_early: whether `max_minutes` ended a stage, so that no other stage begins.
+        steps_made: steps of each stage that ended, over all sittings.
 
     Raises:
         ConfigError: nothing would be trained, the tracker is not installed, the output folder holds another run and
@@ -84,6 +85,7 @@ class Run:
             )
         check_resume(config, self.checkpoints)
         self.ended_early = False
+        self.steps_made: dict[str, int] = {}
         self._slots: list[_Slot] = []
         self.accelerator.wait_for_everyone()
         set_seed(config.seed)

@@ -84,6 +84,7 @@ class Stage:
                     self.elapsed = time.perf_counter() - began
                     progress.update(self._bar_position() - progress.n)
                     self._after_step(progress)
+        self.run.steps_made[self.name] = self.step
 
     def _open_bar(self) -> tqdm:
         total, unit = (round(60 * self.config.max_minutes), "s") if self.by_clock else (self.steps, "it")
@@ -148,7 +149,8 @@ class Stage:
             Whether the parameters were changed.
 
         Raises:
-            SSGError: more than `max_skipped_updates` were dropped.
+            SSGError: more than `max_skipped_updates` were dropped, in fp16 in a row: there the scaler tries a larger
+                scale now and then, which is dropped where it is too large.
         """
         if not self.accelerator.sync_gradients:
             return False
@@ -160,12 +162,14 @@ class Stage:
         if finite or self.accelerator.scaler is not None:  # the fp16 scaler must see what is not finite
             optimizer.step()
         optimizer.zero_grad()
+        learner.dropped = 0 if finite else learner.dropped + 1
         if finite:
             return not optimizer.step_was_skipped
         self.skipped_updates += 1
-        if self.skipped_updates > self.config.max_skipped_updates:
+        count = self.skipped_updates if self.accelerator.scaler is None else learner.dropped
+        if count > self.config.max_skipped_updates:
             raise SSGError(
-                f"{self.skipped_updates} updates had gradients that are not finite, the last at {self.name} step "
+                f"{count} updates had gradients that are not finite, the last at {self.name} step "
                 f"{self.step}. Lower the learning rate, or use bf16 or fp32; continue from an earlier checkpoint."
             )
         return False

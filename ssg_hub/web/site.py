@@ -241,5 +241,10 @@ def _card(model: "SSGModel", title: str) -> str:
     note = facts.get("license_note") or "The weights carry the terms of the data they were trained on."
     quoted = json.dumps(title, ensure_ascii=False)  # as YAML takes any text
     return CARD.format(
-        title=title, quoted=quoted, license=model.config.license, scale=model.scale, honesty=HONESTY, note=note
+        title=title,
+        quoted=quoted,
+        license=model.config.license or "other",
+        scale=model.scale,
+        honesty=HONESTY,
+        note=note,
     )
