@@ -509,19 +509,39 @@ def test_a_zip_holds_only_results_whose_names_are_known(demo_of_all, photo, tmp_
         assert httpx.get(f"{url}ssg-hub/zip/{wrong}", follow_redirects=True).status_code == 404
 
 
+def test_a_zip_has_as_many_results_as_the_page_takes_and_none_is_missing(tiny_model, serve_url, cache):
+    import httpx
+
+    url, tokens = serve_url(tiny_model, Settings(max_files=101)), [f"{number:032x}" for number in range(102)]
+    for token in tokens:
+        (cache / token / "files").mkdir(parents=True)
+        (cache / token / "files" / f"{token}.png").write_bytes(b"picture")
+
+    def fetch(count: int, lang: str = "en") -> httpx.Response:
+        return httpx.get(f"{url}ssg-hub/zip/{'-'.join(tokens[:count])}", headers={"accept-language": lang})
+
+    archived = zipfile.ZipFile(io.BytesIO(fetch(101).content))
+    assert archived.namelist() == [f"{token}.png" for token in tokens[:101]]
+    assert fetch(102).status_code == 404
+    (cache / tokens[7] / "files" / f"{tokens[7]}.png").unlink()
+    for lang in ("en", "zh"):
+        answer = fetch(9, lang)
+        assert answer.status_code == 404 and answer.json()["detail"] == texts.TEXTS[lang]["results_gone"]
+
+
 def test_files_of_one_name_are_numbered_in_a_zip(tmp_path):
     from ssg_hub.demo.archive import write_zip
 
     paths = []
     for number in range(3):
         (tmp_path / str(number)).mkdir()
-        paths.append(tmp_path / str(number) / "a.png")
+        paths.append(tmp_path / str(number) / ("A.png" if number == 1 else "a.png"))
         paths[-1].write_bytes(bytes([number]) * 100_000)
-    (tmp_path / "gone.png").touch()
-    (tmp_path / "gone.png").unlink()
-    archived = zipfile.ZipFile(io.BytesIO(b"".join(write_zip([*paths, tmp_path / "gone.png"]))))
-    assert archived.namelist() == ["a.png", "a (2).png", "a (3).png"]
+    archived = zipfile.ZipFile(io.BytesIO(b"".join(write_zip(paths))))
+    assert archived.namelist() == ["a.png", "A (2).png", "a (3).png"], "Windows and macOS take A.png for a.png"
     assert [archived.read(name)[0] for name in archived.namelist()] == [0, 1, 2]
+    with pytest.raises(FileNotFoundError):
+        b"".join(write_zip([*paths, tmp_path / "gone.png"]))
 
 
 def test_mcp_is_announced_only_where_it_is_served(tiny_model, cache):
