@@ -223,8 +223,8 @@ def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_m
     assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
     assert np.array_equal(pictures[2], both.upscale(photo, denoise=0.0).image)
     values = ("default", "", 4, 1.0, {}, 0.5, False, True, "auto", "png", 90, "cpu")
-    assert Choices(*values).request(True, None).denoise == 0.5
-    assert Choices(*values).request(False, None).denoise is None  # the slider is hidden, but has a value
+    assert Choices(*values).request([], True, None).denoise == 0.5
+    assert Choices(*values).request([], False, None).denoise is None  # the slider is hidden, but has a value
 
 
 def test_best_quality_is_a_choice_beside_the_embedded_model(tiny_model, serve, photo, tmp_path):
@@ -405,6 +405,42 @@ def test_class_strength_multiplies_and_what_is_not_set_stays():
     assert Request(strength=0.5).options(["sky", "car"])["strength"] == 0.5
     wanted = Request(strength=0.5, class_strength={"car": 0.2})
     assert wanted.options(["sky", "car"])["strength"] == {"sky": 0.5, "car": 0.1}
+
+
+def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
+    import asyncio
+    import shutil
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.line import Line
+    from ssg_hub.demo.workshop import Workshop
+    from ssg_hub.model import SSGModel
+
+    cache.mkdir()
+    shutil.copy(photo, cache)
+    plain = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    shop = Workshop(Settings(other_models={"plain": "plain"}), tiny_model, lambda source: plain)
+    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9))
+    visitor = SimpleNamespace(headers={}, session_hash="a-session")
+    picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
+
+    async def run(model: str) -> Image.Image:
+        made = await handlers.look(picked, visitor)
+        values = (model, "", 4, 1.0, {"car": 0.5}, None, False, True, "auto", "png", 90, "cpu")
+        async for _ in handlers.run(visitor, picked, made, *values):
+            pass
+        (item,) = made.items
+        assert (item["state"], item["note"]) == ("done", "")
+        return Image.open(cache / made.tokens[0] / "files/photo_x4.png")
+
+    try:
+        expected = tiny_model.upscale(photo, strength={"car": 0.5}, color_fix=False)
+        assert np.array_equal(asyncio.run(run("default")), expected.image)
+        assert np.array_equal(asyncio.run(run("plain")), plain.upscale(photo, color_fix=False).image)
+    finally:
+        handlers.line.close()
 
 
 def test_both_languages_have_every_sentence_with_the_same_gaps():
