@@ -482,6 +482,27 @@ def test_an_example_gives_every_file_and_what_the_viewer_needs(tiny_model, cache
     assert sum(float(entry["share"].rstrip("%").lstrip("< ")) for entry in item["legend"]) == pytest.approx(100, abs=4)
 
 
+@pytest.mark.parametrize(("mode", "bits"), [("L", 8), ("L", 16), ("LA", 8), ("RGB", 8)])
+def test_before_and_after_have_the_same_profile_and_it_is_for_their_mode(tiny_model, cache, mode, bits):
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.results import make_item, write_files
+    from ssg_hub.images.picture import Picture
+
+    values = np.random.default_rng(0).integers(0, 2**bits, (12, 16, 3)).astype(f"uint{bits}")
+    values, alpha = values if mode == "RGB" else values[..., 0], values[..., 1].copy() if mode == "LA" else None
+    profile = bytes(16) + (b"RGB " if mode == "RGB" else b"GRAY") + bytes(16) + b"acsp" + bytes(160)
+    picture = Picture(values, alpha, icc=profile)
+    result = tiny_model.upscale(picture, outscale=1, segment=False)
+    with Ledger(cache, 10**9).new_folder(10**6) as folder:
+        files = write_files(result, "gray.png", folder, Request(outscale=1))
+        make_item("gray.png", picture, result, files, {"another": result.image}, tiny_model.labels, "en")
+    for view in (folder / "before.png", folder / "0.png"):
+        with Image.open(view) as shown:
+            assert shown.mode == mode and shown.info["icc_profile"] == profile
+    with Image.open(files.picture) as after:
+        assert (after.mode == "RGB") == (mode == "RGB") and after.info["icc_profile"] == profile
+
+
 def test_every_example_has_its_caption_and_no_file_is_forgotten():
     assert sorted(texts.CARDS | texts.MORE_EXAMPLES) == sorted(path.name for path in EXAMPLES.glob("*.*g"))
     results = (viewer.ROOM / "opening/cards").iterdir()
