@@ -415,6 +415,12 @@ def test_two_models_and_bicubic_can_be_compared(visit, photo):
     mode(page, "side")
     for number, wanted in enumerate((bicubic, ours, other)):
         assert np.array_equal(fetch(page, f".lens img >> nth={number}").convert("RGB"), wanted)
+    mode(page, "compare")
+    page.get_by_label("Compare with a second model").click()
+    page.get_by_role("option", name="none").click()
+    upscale(page)
+    expect(page.locator("#viewer .tag.left"), "the picture on the left is gone").to_have_text("Before (bicubic)")
+    assert np.array_equal(fetch(page, ".sheet .before").convert("RGB"), bicubic)
 
 
 @pytest.mark.parametrize("look", [WIDE_DARK, {"viewport": PHONE, "has_touch": True}])

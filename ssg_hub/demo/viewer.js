@@ -8,7 +8,7 @@ const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => v
 const MODES = ["compare", "side", "mask", "drift"];
 const SMALLEST_ZOOM = 1, LARGEST_ZOOM = 8;
 const LARGEST_FIT = { result: 3, original: 12 }; // a small picture is not blown up to the whole area
-const state = { at: 0, mode: "compare", split: 50, zoom: { compare: 1, side: 3 }, place: { x: 50, y: 50 } };
+const state = { at: 0, left: 0, mode: "compare", split: 50, zoom: { compare: 1, side: 3 }, place: { x: 50, y: 50 } };
 
 const el = (tag, options = {}, ...children) => {
   const { data, aria, on, ...rest } = options;
@@ -74,6 +74,7 @@ const show = () => {
   viewer.dataset.state = shown?.state ?? "empty";
   if (!shown) return;
   const [first, second] = shown.pictures;
+  if (!shown.pictures[state.left]) state.left = 0; // a second model's picture is gone
   message.textContent = first ? "" : shown.note || shown.name;
   sheet.hidden = !first;
   const done = shown.state === "done";
@@ -88,10 +89,10 @@ const show = () => {
   headline.hidden = Boolean(second);
   headline.replaceChildren(shown.name, el("span", { textContent: shown.input ? ` · ${shown.input.join(" × ")}` : "" }));
   source(after, (second ?? first)?.url);
-  source(before, second && shown.pictures[state.left ?? 0]?.url);
+  source(before, second && shown.pictures[state.left].url);
   after.alt = (second ?? first)?.title ?? "";
   before.alt = first?.title ?? "";
-  tags[0].textContent = second ? shown.pictures[state.left ?? 0].title : "";
+  tags[0].textContent = second ? shown.pictures[state.left].title : "";
   tags[1].textContent = second?.title ?? "";
   source(layer, shown[state.mode]);
   if (state.mode === "mask") for (const name of ["mask", "readings"]) read(name, shown[name]);
@@ -114,7 +115,7 @@ const choices = shown => {
   const others = shown.pictures.map((picture, index) => ({ ...picture, index })).filter(({ index }) => index !== 1);
   left.hidden = others.length < 2 || state.mode !== "compare";
   left.replaceChildren(el("span", { textContent: t.on_the_left }), ...others.map(({ title, index }) => el("button", {
-    type: "button", textContent: title, aria: { pressed: index === (state.left ?? 0) }, on: { click: () => { state.left = index; show(); } } })));
+    type: "button", textContent: title, aria: { pressed: index === state.left }, on: { click: () => { state.left = index; show(); } } })));
 };
 const words = (shown, done) => {
   legend.hidden = state.mode !== "mask";
