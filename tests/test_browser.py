@@ -498,6 +498,44 @@ def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, mo
     assert fetch(page, ".sheet .after").size == (160, 120)
 
 
+def test_the_last_choice_counts_however_long_an_upload_takes(visit, photo):
+    page, uploads = visit(), []
+    page.route("**/gradio_api/upload*", lambda route: uploads.append(route))
+    picker, title = page.locator("#picker .picker"), page.locator("#picker .title")
+
+    def begin_upload() -> None:
+        hand_over(page, photo)
+        expect(title).to_have_text("Uploading…")
+        while not uploads:
+            page.wait_for_timeout(20)
+
+    begin_upload()
+    page.evaluate(DROP_OF_NOTHING)
+    uploads.pop().continue_()
+    await_forecast(page, photo)
+    expect(picker, "what brings no file ended the upload").not_to_have_class(re.compile("busy"))
+
+    for answer in ({}, {"json": []}):  # the server's, and one that the page cannot read
+        begin_upload()
+        page.click("#examples button >> nth=4")
+        expect(page.locator("#viewer .headline")).to_contain_text("cat.jpg")
+        expect(picker).not_to_have_class(re.compile("busy"))
+        route = uploads.pop()
+        route.fulfill(**answer) if answer else route.continue_()
+        page.wait_for_timeout(700)  # for what must not happen
+        expect(title, "the upload replaced the example").to_have_text("cat.jpg")
+        expect(page.locator("#viewer .headline")).to_contain_text("cat.jpg")
+        expect(page.locator("#picker .fault")).to_be_hidden()
+
+
+# A drop that says it brings files and has none, as of a picture from another tab.
+DROP_OF_NOTHING = """() => {
+  const event = new DragEvent("drop", { bubbles: true, cancelable: true });
+  Object.defineProperty(event, "dataTransfer", { value: { types: ["Files"], items: [], files: [] } });
+  document.body.dispatchEvent(event);
+}"""
+
+
 def test_a_choice_made_while_a_picture_is_looked_at_counts(visit, photo, tmp_path, monkeypatch):
     from ssg_hub.demo import decoding
 
