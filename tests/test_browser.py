@@ -345,7 +345,9 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
     await_end(2)
     await_states("done", "failed_state", "failed_state", "done")
     page.click(".strip button >> nth=2")
-    assert page.inner_text(".message, .headline >> nth=0") and len(runs) == 3
+    expect(page.locator("#viewer .reason"), "nothing says why it failed").to_have_text(said["failed"])
+    expect(page.locator("#viewer .reason")).to_be_visible()
+    assert len(runs) == 3
     page.click("#run")
     await_end(3)
     await_states("done", "failed_state", "done", "done")

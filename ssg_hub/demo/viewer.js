@@ -53,6 +53,7 @@ const opacity = el("input", { type: "range", min: 0, max: 100, value: 60, on: { 
 const fader = el("label", { className: "fader" }, el("span", { textContent: t.opacity }), opacity);
 const scale = el("div", { className: "heat" }, el("span", { textContent: t.same }), el("i"), el("span", { textContent: t.other }));
 const explanation = el("p", { className: "explanation" });
+const reason = el("p", { className: "reason" });
 const unsure = el("p", { className: "unsure", aria: { role: "note" } });
 const left = el("div", { className: "left-choice", aria: { role: "group", label: t.on_the_left } });
 const facts = el("p", { className: "facts" });
@@ -63,7 +64,7 @@ const strip = el("ul", { className: "strip" });
 element.append(
   el("section", { className: "viewer", aria: { label: t.views } },
     el("div", { className: "bar" }, modes, headline, zoom), area,
-    el("div", { className: "below" }, left, legend, scale, unsure, explanation, fader),
+    el("div", { className: "below" }, reason, left, legend, scale, unsure, explanation, fader),
     strip, el("div", { className: "foot" }, el("div", { className: "words" }, facts, notes, honesty), downloads)));
 const viewer = element.querySelector(".viewer");
 
@@ -76,6 +77,7 @@ const show = () => {
   const [first, second] = shown.pictures;
   if (!shown.pictures[state.left]) state.left = 0; // a second model's picture is gone
   message.textContent = first ? "" : shown.note || shown.name;
+  reason.textContent = first ? shown.note : ""; // why a picture that can be seen was not upscaled
   sheet.hidden = !first;
   const done = shown.state === "done";
   if (!allowed(state.mode)) state.mode = "compare";
