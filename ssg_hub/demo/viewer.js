@@ -19,6 +19,13 @@ const el = (tag, options = {}, ...children) => {
   node.append(...children);
   return node;
 };
+// New children for a list: the keyboard's focus stays on the one at its place.
+const renew = (list, ...children) => {
+  const places = () => [...list.querySelectorAll("a, button, [tabindex]")];
+  const at = places().indexOf(document.activeElement);
+  list.replaceChildren(...children);
+  places()[at]?.focus({ preventScroll: true });
+};
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const items = () => (lang === "zh" && props.value?.items_zh) || props.value?.items || [];
 const item = () => items()[state.at];
@@ -70,7 +77,6 @@ const viewer = element.querySelector(".viewer");
 
 // What is shown.
 const show = () => {
-  const value = props.value ?? {};
   const shown = item();
   viewer.dataset.state = shown?.state ?? "empty";
   if (!shown) return;
@@ -102,7 +108,7 @@ const show = () => {
   choices(shown);
   words(shown, done);
   side_by_side(shown);
-  thumbnails(value);
+  thumbnails();
   lay_out();
   divide(state.split);
   fade();
@@ -116,7 +122,7 @@ const choose = mode => { state.mode = mode; show(); };
 const choices = shown => {
   const others = shown.pictures.map((picture, index) => ({ ...picture, index })).filter(({ index }) => index !== 1);
   left.hidden = others.length < 2 || state.mode !== "compare";
-  left.replaceChildren(el("span", { textContent: t.on_the_left }), ...others.map(({ title, index }) => el("button", {
+  renew(left, el("span", { textContent: t.on_the_left }), ...others.map(({ title, index }) => el("button", {
     type: "button", textContent: title, aria: { pressed: index === state.left }, on: { click: () => { state.left = index; show(); } } })));
 };
 const words = (shown, done) => {
@@ -133,7 +139,7 @@ const words = (shown, done) => {
   notes.replaceChildren(...(shown.notes ?? []).map(note => el("li", { textContent: note })));
   honesty.hidden = !done;
   const all = props.value.zip && items().length > 1 ? [{ key: "zip_of_all", url: props.value.zip }] : [];
-  downloads.replaceChildren(...[...(shown.downloads ?? []), ...all].map(({ key, url, name }) =>
+  renew(downloads, ...[...(shown.downloads ?? []), ...all].map(({ key, url, name }) =>
     el("a", { href: url, download: name ?? "", textContent: t[key], data: { get: key } })));
 };
 const side_by_side = shown => {
@@ -141,19 +147,18 @@ const side_by_side = shown => {
   panels.style.setProperty("--ratio", shown.width / shown.height);
   if (panels.children.length === shown.pictures.length && panels.dataset.of === shown.pictures[1].url) return;
   panels.dataset.of = shown.pictures[1].url;
-  panels.replaceChildren(...shown.pictures.map(({ title, url }) => el("figure", {},
+  renew(panels, ...shown.pictures.map(({ title, url }) => el("figure", {},
     el("div", { className: "lens", tabIndex: 0, aria: { role: "img", label: title } }, el("img", { src: url, alt: "", draggable: false })),
     el("figcaption", { textContent: title }))));
 };
-const thumbnails = value => {
+const thumbnails = () => {
   strip.hidden = items().length < 2;
-  strip.replaceChildren(...items().map((each, index) => el("li", { data: { state: each.state } },
+  renew(strip, ...items().map((each, index) => el("li", { data: { state: each.state } },
     el("button", { type: "button", title: each.note || each.name, aria: { pressed: index === state.at, label: `${each.name}: ${t[each.state]}` },
       on: { click: () => { state.at = index; state.left = 0; show(); } } },
       each.pictures[0] ? el("img", { src: each.pictures[1]?.url ?? each.pictures[0].url, alt: "", loading: "lazy" }) : el("span", { className: "none", textContent: "?" }),
       el("span", { className: "name", textContent: each.name }),
       el("span", { className: "state", textContent: t[each.state] })))));
-  void value;
 };
 
 // Size, zoom, the line between before and after.
