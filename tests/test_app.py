@@ -503,6 +503,32 @@ def test_before_and_after_have_the_same_profile_and_it_is_for_their_mode(tiny_mo
         assert (after.mode == "RGB") == (mode == "RGB") and after.info["icc_profile"] == profile
 
 
+def test_the_commonest_notes_are_chinese_for_whoever_reads_chinese(photo, cache, tmp_path):
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.results import make_item, write_files
+    from ssg_hub.images.picture import Picture
+    from ssg_hub.images.reading import read_picture
+    from ssg_hub.model import SSGModel
+    from ssg_hub.upscaling.setup import NOTES
+
+    deep = np.random.default_rng(0).integers(0, 65536, (8, 9, 3)).astype(np.uint16)
+    picture = Picture(deep, alpha=deep[..., 0].copy(), text={"Title": "a title"})
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    result = model.upscale(picture, outscale=1)
+    with Ledger(cache, 10**9).new_folder(10**6) as folder:
+        files = write_files(result, "deep.png", folder, Request(outscale=1, format="jpeg"))
+        english, chinese = (
+            make_item("deep.png", picture, result, files, {}, model.labels, lang)["notes"] for lang in ("en", "zh")
+        )
+    pages = [Image.open(photo).convert("CMYK"), Image.open(photo)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    english += [*read_picture(tmp_path / "pages.tif").notes, NOTES["tile_halved"].format(times=3)]
+    chinese += [texts.note(sentence, "zh") for sentence in english[len(chinese) :]]
+    assert len(english) == len(texts.NOTES_ZH) and len(set(chinese)) == len(chinese)
+    assert all(sentence.endswith("。") for sentence in chinese), chinese
+    assert any("Title" in sentence for sentence in chinese) and any("3" in sentence for sentence in chinese)
+
+
 def test_every_example_has_its_caption_and_no_file_is_forgotten():
     assert sorted(texts.CARDS | texts.MORE_EXAMPLES) == sorted(path.name for path in EXAMPLES.glob("*.*g"))
     results = (viewer.ROOM / "opening/cards").iterdir()

@@ -1,5 +1,6 @@
 """Every sentence of the demo, in English and Chinese."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -336,6 +337,17 @@ CLASSES_ZH = dict(
     for pair in line.split()
 )
 
+# The commonest of the library's notes on a picture, as patterns; what is not here stays English, as in the report.
+NOTES_ZH = {
+    r"The file holds .* or pages; number (\d+) was used\.": r"文件有多帧或多页，只使用了第 \1 个。",
+    r"(\w+) holds 8 bits a channel: .*": r"\1 每个通道只有 8 位，16 位的数值已舍入。PNG 可以保留。",
+    r"JPEG holds no transparency: .*": r"JPEG 不支持透明，图片已放在白色背景上。",
+    r"(\w+) has no place for texts; left out: (.*)\. .*": r"\1 无法保存文字信息，已略去：\2。PNG 可以保留。",
+    r"CMYK was converted to RGB\.": r"CMYK 已转换为 RGB。",
+    r"The model has no guide, .*": r"这个模型没有引导网络，所以没有掩码，也不标出可能编造的区域。",
+    r"Memory ran out (\d+) .*": r"内存不足 \1 次，相应的部分已拆小重做。",
+}
+
 
 def make_i18n() -> "gr.I18n":
     """The sentences for Gradio, which picks by the browser's language.
@@ -386,6 +398,14 @@ def text(key: str, lang: str, **values) -> str:
 def class_name(name: str, lang: str) -> str:
     """A class of the guide in a visitor's language, where that is known."""
     return CLASSES_ZH.get(name, name) if lang == "zh" else name
+
+
+def note(sentence: str, lang: str) -> str:
+    """A note of the library in a visitor's language, where that is known."""
+    for pattern, chinese in NOTES_ZH.items():
+        if lang == "zh" and (match := re.fullmatch(pattern, sentence)):
+            return match.expand(chinese)
+    return sentence
 
 
 def listed(names: list[str], lang: str) -> str:
