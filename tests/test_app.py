@@ -223,8 +223,8 @@ def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_m
     assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
     assert np.array_equal(pictures[2], both.upscale(photo, denoise=0.0).image)
     values = ("default", "", 4, 1.0, {}, 0.5, False, True, "auto", "png", 90, "cpu")
-    assert Choices(*values).request(True, None).denoise == 0.5
-    assert Choices(*values).request(False, None).denoise is None  # the slider is hidden, but has a value
+    assert Choices(*values).request([], True, None).denoise == 0.5
+    assert Choices(*values).request([], False, None).denoise is None  # the slider is hidden, but has a value
 
 
 def test_best_quality_is_a_choice_beside_the_embedded_model(tiny_model, serve, photo, tmp_path):
@@ -407,6 +407,42 @@ def test_class_strength_multiplies_and_what_is_not_set_stays():
     assert wanted.options(["sky", "car"])["strength"] == {"sky": 0.5, "car": 0.1}
 
 
+def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
+    import asyncio
+    import shutil
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.line import Line
+    from ssg_hub.demo.workshop import Workshop
+    from ssg_hub.model import SSGModel
+
+    cache.mkdir()
+    shutil.copy(photo, cache)
+    plain = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    shop = Workshop(Settings(other_models={"plain": "plain"}), tiny_model, lambda source: plain)
+    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9))
+    visitor = SimpleNamespace(headers={}, session_hash="a-session")
+    picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
+
+    async def run(model: str) -> Image.Image:
+        made = await handlers.look(picked, visitor)
+        values = (model, "", 4, 1.0, {"car": 0.5}, None, False, True, "auto", "png", 90, "cpu")
+        async for _ in handlers.run(visitor, picked, made, *values):
+            pass
+        (item,) = made.items
+        assert (item["state"], item["note"]) == ("done", "")
+        return Image.open(cache / made.tokens[0] / "files/photo_x4.png")
+
+    try:
+        expected = tiny_model.upscale(photo, strength={"car": 0.5}, color_fix=False)
+        assert np.array_equal(asyncio.run(run("default")), expected.image)
+        assert np.array_equal(asyncio.run(run("plain")), plain.upscale(photo, color_fix=False).image)
+    finally:
+        handlers.line.close()
+
+
 def test_both_languages_have_every_sentence_with_the_same_gaps():
     from string import Formatter
 
@@ -444,6 +480,53 @@ def test_an_example_gives_every_file_and_what_the_viewer_needs(tiny_model, cache
     )
     assert (item["width"], item["height"]) == picture.size and item["pictures"][1]["url"].endswith(f"{stem}.png")
     assert sum(float(entry["share"].rstrip("%").lstrip("< ")) for entry in item["legend"]) == pytest.approx(100, abs=4)
+
+
+@pytest.mark.parametrize(("mode", "bits"), [("L", 8), ("L", 16), ("LA", 8), ("RGB", 8)])
+def test_before_and_after_have_the_same_profile_and_it_is_for_their_mode(tiny_model, cache, mode, bits):
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.results import make_item, write_files
+    from ssg_hub.images.picture import Picture
+
+    values = np.random.default_rng(0).integers(0, 2**bits, (12, 16, 3)).astype(f"uint{bits}")
+    values, alpha = values if mode == "RGB" else values[..., 0], values[..., 1].copy() if mode == "LA" else None
+    profile = bytes(16) + (b"RGB " if mode == "RGB" else b"GRAY") + bytes(16) + b"acsp" + bytes(160)
+    picture = Picture(values, alpha, icc=profile)
+    result = tiny_model.upscale(picture, outscale=1, segment=False)
+    with Ledger(cache, 10**9).new_folder(10**6) as folder:
+        files = write_files(result, "gray.png", folder, Request(outscale=1))
+        make_item("gray.png", picture, result, files, {"another": result.image}, tiny_model.labels, "en")
+    for view in (folder / "before.png", folder / "0.png"):
+        with Image.open(view) as shown:
+            assert shown.mode == mode and shown.info["icc_profile"] == profile
+    with Image.open(files.picture) as after:
+        assert (after.mode == "RGB") == (mode == "RGB") and after.info["icc_profile"] == profile
+
+
+def test_the_commonest_notes_are_chinese_for_whoever_reads_chinese(photo, cache, tmp_path):
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.results import make_item, write_files
+    from ssg_hub.images.picture import Picture
+    from ssg_hub.images.reading import read_picture
+    from ssg_hub.model import SSGModel
+    from ssg_hub.upscaling.setup import NOTES
+
+    deep = np.random.default_rng(0).integers(0, 65536, (8, 9, 3)).astype(np.uint16)
+    picture = Picture(deep, alpha=deep[..., 0].copy(), text={"Title": "a title"})
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    result = model.upscale(picture, outscale=1)
+    with Ledger(cache, 10**9).new_folder(10**6) as folder:
+        files = write_files(result, "deep.png", folder, Request(outscale=1, format="jpeg"))
+        english, chinese = (
+            make_item("deep.png", picture, result, files, {}, model.labels, lang)["notes"] for lang in ("en", "zh")
+        )
+    pages = [Image.open(photo).convert("CMYK"), Image.open(photo)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    english += [*read_picture(tmp_path / "pages.tif").notes, NOTES["tile_halved"].format(times=3)]
+    chinese += [texts.note(sentence, "zh") for sentence in english[len(chinese) :]]
+    assert len(english) == len(texts.NOTES_ZH) and len(set(chinese)) == len(chinese)
+    assert all(sentence.endswith("。") for sentence in chinese), chinese
+    assert any("Title" in sentence for sentence in chinese) and any("3" in sentence for sentence in chinese)
 
 
 def test_every_example_has_its_caption_and_no_file_is_forgotten():
@@ -509,19 +592,39 @@ def test_a_zip_holds_only_results_whose_names_are_known(demo_of_all, photo, tmp_
         assert httpx.get(f"{url}ssg-hub/zip/{wrong}", follow_redirects=True).status_code == 404
 
 
+def test_a_zip_has_as_many_results_as_the_page_takes_and_none_is_missing(tiny_model, serve_url, cache):
+    import httpx
+
+    url, tokens = serve_url(tiny_model, Settings(max_files=101)), [f"{number:032x}" for number in range(102)]
+    for token in tokens:
+        (cache / token / "files").mkdir(parents=True)
+        (cache / token / "files" / f"{token}.png").write_bytes(b"picture")
+
+    def fetch(count: int, lang: str = "en") -> httpx.Response:
+        return httpx.get(f"{url}ssg-hub/zip/{'-'.join(tokens[:count])}", headers={"accept-language": lang})
+
+    archived = zipfile.ZipFile(io.BytesIO(fetch(101).content))
+    assert archived.namelist() == [f"{token}.png" for token in tokens[:101]]
+    assert fetch(102).status_code == 404
+    (cache / tokens[7] / "files" / f"{tokens[7]}.png").unlink()
+    for lang in ("en", "zh"):
+        answer = fetch(9, lang)
+        assert answer.status_code == 404 and answer.json()["detail"] == texts.TEXTS[lang]["results_gone"]
+
+
 def test_files_of_one_name_are_numbered_in_a_zip(tmp_path):
     from ssg_hub.demo.archive import write_zip
 
     paths = []
     for number in range(3):
         (tmp_path / str(number)).mkdir()
-        paths.append(tmp_path / str(number) / "a.png")
+        paths.append(tmp_path / str(number) / ("A.png" if number == 1 else "a.png"))
         paths[-1].write_bytes(bytes([number]) * 100_000)
-    (tmp_path / "gone.png").touch()
-    (tmp_path / "gone.png").unlink()
-    archived = zipfile.ZipFile(io.BytesIO(b"".join(write_zip([*paths, tmp_path / "gone.png"]))))
-    assert archived.namelist() == ["a.png", "a (2).png", "a (3).png"]
+    archived = zipfile.ZipFile(io.BytesIO(b"".join(write_zip(paths))))
+    assert archived.namelist() == ["a.png", "A (2).png", "a (3).png"], "Windows and macOS take A.png for a.png"
     assert [archived.read(name)[0] for name in archived.namelist()] == [0, 1, 2]
+    with pytest.raises(FileNotFoundError):
+        b"".join(write_zip([*paths, tmp_path / "gone.png"]))
 
 
 def test_mcp_is_announced_only_where_it_is_served(tiny_model, cache):

@@ -344,11 +344,19 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
     page.click("#run")
     await_end(2)
     await_states("done", "failed_state", "failed_state", "done")
-    page.click(".strip button >> nth=2")
-    assert page.inner_text(".message, .headline >> nth=0") and len(runs) == 3
+    thumbnail = page.locator(".strip button").nth(2)
+    thumbnail.focus()
+    page.keyboard.press("Enter")
+    expect(thumbnail).to_have_attribute("aria-pressed", "true")
+    expect(thumbnail, "a press took the focus away").to_be_focused()
+    expect(page.locator("#viewer .reason"), "nothing says why it failed").to_have_text(said["failed"])
+    expect(page.locator("#viewer .reason")).to_be_visible()
+    assert len(runs) == 3
     page.click("#run")
+    thumbnail.focus()
     await_end(3)
     await_states("done", "failed_state", "done", "done")
+    expect(thumbnail, "a new state took the focus away").to_be_focused()
     assert len(runs) == 4, "what was there already was computed again"
     archive = zipfile.ZipFile(io.BytesIO(download(page, "zip_of_all")))
     assert {f"{number}_x4.png" for number in range(3)} <= set(archive.namelist())
@@ -409,12 +417,20 @@ def test_two_models_and_bicubic_can_be_compared(visit, photo):
     upscale(page)
     bicubic = Image.open(photo).resize((160, 120), Image.Resampling.BICUBIC)
     ours, other = make_model().upscale(photo).image, make_model(seed=1).upscale(photo).image
-    page.click(".left-choice button:has-text('plain')")
+    other_model = page.locator(".left-choice button:has-text('plain')")
+    other_model.press("Enter")
+    expect(other_model).to_be_focused()
     assert np.array_equal(fetch(page, ".sheet .before").convert("RGB"), other)
     expect(page.locator("#viewer .tag.left")).to_have_text("plain")
     mode(page, "side")
     for number, wanted in enumerate((bicubic, ours, other)):
         assert np.array_equal(fetch(page, f".lens img >> nth={number}").convert("RGB"), wanted)
+    mode(page, "compare")
+    page.get_by_label("Compare with a second model").click()
+    page.get_by_role("option", name="none").click()
+    upscale(page)
+    expect(page.locator("#viewer .tag.left"), "the picture on the left is gone").to_have_text("Before (bicubic)")
+    assert np.array_equal(fetch(page, ".sheet .before").convert("RGB"), bicubic)
 
 
 @pytest.mark.parametrize("look", [WIDE_DARK, {"viewport": PHONE, "has_touch": True}])
@@ -492,6 +508,44 @@ def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, mo
     assert fetch(page, ".sheet .after").size == (160, 120)
 
 
+def test_the_last_choice_counts_however_long_an_upload_takes(visit, photo):
+    page, uploads = visit(), []
+    page.route("**/gradio_api/upload*", lambda route: uploads.append(route))
+    picker, title = page.locator("#picker .picker"), page.locator("#picker .title")
+
+    def begin_upload() -> None:
+        hand_over(page, photo)
+        expect(title).to_have_text("Uploading…")
+        while not uploads:
+            page.wait_for_timeout(20)
+
+    begin_upload()
+    page.evaluate(DROP_OF_NOTHING)
+    uploads.pop().continue_()
+    await_forecast(page, photo)
+    expect(picker, "what brings no file ended the upload").not_to_have_class(re.compile("busy"))
+
+    for answer in ({}, {"json": []}):  # the server's, and one that the page cannot read
+        begin_upload()
+        page.click("#examples button >> nth=4")
+        expect(page.locator("#viewer .headline")).to_contain_text("cat.jpg")
+        expect(picker).not_to_have_class(re.compile("busy"))
+        route = uploads.pop()
+        route.fulfill(**answer) if answer else route.continue_()
+        page.wait_for_timeout(700)  # for what must not happen
+        expect(title, "the upload replaced the example").to_have_text("cat.jpg")
+        expect(page.locator("#viewer .headline")).to_contain_text("cat.jpg")
+        expect(page.locator("#picker .fault")).to_be_hidden()
+
+
+# A drop that says it brings files and has none, as of a picture from another tab.
+DROP_OF_NOTHING = """() => {
+  const event = new DragEvent("drop", { bubbles: true, cancelable: true });
+  Object.defineProperty(event, "dataTransfer", { value: { types: ["Files"], items: [], files: [] } });
+  document.body.dispatchEvent(event);
+}"""
+
+
 def test_a_choice_made_while_a_picture_is_looked_at_counts(visit, photo, tmp_path, monkeypatch):
     from ssg_hub.demo import decoding
 
@@ -526,16 +580,16 @@ def test_a_class_found_gets_a_slider_that_changes_the_result(visit, photo):
     found = [label["name"] for label in expected.labels if label["id"] < 2]
     assert found, "the untrained guide finds no class in the test picture; choose another seed"
     page.click("#advanced button")
-    slider = page.get_by_label(f"number input for {found[0]}")
-    slider.fill("0")
-    slider.press("Enter")
-    with page.expect_response("**/run/predict*"):  # the server knows it
-        page.get_by_label(f"range slider for {found[0]}").dispatch_event("pointerup")
-    before = page.locator(".sheet .after").get_attribute("src")
-    page.click("#run")
-    page.wait_for_function("src => document.querySelector('.sheet .after').getAttribute('src') != src", arg=before)
-    wanted = make_model().upscale(photo, strength={found[0]: 0.0})
-    assert np.array_equal(fetch(page, ".sheet .after").convert("RGB"), wanted.image)
+    slider = page.get_by_label(f"range slider for {found[0]}")
+    for key, strength in (("Home", 0.0), ("End", 1.0)):
+        with page.expect_response("**/run/predict*", timeout=20_000):  # the server knows it
+            slider.press(key)
+        before = page.locator(".sheet .after").get_attribute("src")
+        page.click("#run")
+        page.wait_for_function("src => document.querySelector('.sheet .after').getAttribute('src') != src", arg=before)
+        wanted = make_model().upscale(photo, strength={found[0]: strength})
+        assert np.array_equal(fetch(page, ".sheet .after").convert("RGB"), wanted.image)
+        expect(page.locator("#run")).to_be_enabled()
 
 
 def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, photo):

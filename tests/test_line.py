@@ -90,6 +90,30 @@ def test_pictures_are_served_in_order_and_know_their_place(line):
     assert places == {"a": 0, "b": 1, "c": 2}
 
 
+def test_a_ticket_that_is_served_while_its_place_is_looked_up_is_no_fault(line):
+    gate = threading.Event()
+
+    class Tickets(list):
+        """Whoever finds a ticket in it goes on only when the worker has removed the ticket."""
+
+        def __contains__(self, ticket):
+            found = super().__contains__(ticket)
+            gate.set()
+            while super().__contains__(ticket):
+                time.sleep(0.01)
+            return found
+
+    async def visitor() -> bool:
+        ticket = Ticket()
+        async with aclosing(line.follow(lambda ticket: gate.wait(30), ticket)) as moments:
+            async for _ in moments:
+                gate.set()
+        return ticket.result
+
+    line._tickets = Tickets()
+    assert asyncio.run(visitor())
+
+
 def test_one_visitor_too_many_is_refused_and_comes_in_when_another_has_left(line):
     with line.visit(), line.visit():
         with line.visit(), pytest.raises(Refused, match="busy"), line.visit():

@@ -3,6 +3,7 @@
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -10,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
+from .texts import of_header, text
+
 FILES = "files"  # the part of a result's folder that goes into the ZIP
 PREFIX = "ssg-hub/zip/"
-MOST = 100  # results in one ZIP
 CHUNK = 2**16
 
 
@@ -21,34 +23,36 @@ def archive_url(tokens: Iterable[str]) -> str:
     return PREFIX + "-".join(tokens)
 
 
-def archive_route(cache: Path) -> Route:
+def archive_route(cache: Path, most: int) -> Route:
     """The route that serves these addresses. Anyone with a token may fetch the result, as with the files themselves.
 
     Args:
         cache: where the results' folders lie.
+        most: results in one ZIP.
     """
 
     def send(request: Request) -> StreamingResponse:
         tokens = dict.fromkeys(request.path_params["tokens"].split("-"))
-        if len(tokens) > MOST or not all(re.fullmatch("[0-9a-f]{32}", token) for token in tokens):
+        if len(tokens) > most or not all(re.fullmatch("[0-9a-f]{32}", token) for token in tokens):
             raise HTTPException(404)
-        files = [path for token in tokens for path in sorted((cache / token / FILES).glob("*"))]
-        if not files:
-            raise HTTPException(404)
+        results = [sorted((cache / token / FILES).glob("*")) for token in tokens]
+        if not all(results):  # some are swept: a ZIP without them would look complete
+            raise HTTPException(404, text("results_gone", of_header(request.headers)))
         headers = {"Content-Disposition": 'attachment; filename="ssg-hub.zip"', "X-Content-Type-Options": "nosniff"}
-        return StreamingResponse(write_zip(files), media_type="application/zip", headers=headers)
+        return StreamingResponse(write_zip(chain(*results)), media_type="application/zip", headers=headers)
 
     return Route("/" + PREFIX + "{tokens}", send)
 
 
-def write_zip(files: list[Path]) -> Iterator[bytes]:
-    """The bytes of a ZIP of these files, stored as they are; files of one name are numbered."""
+def write_zip(files: Iterable[Path]) -> Iterator[bytes]:
+    """The bytes of a ZIP of these files, stored as they are; files of one name are numbered.
+
+    A file that is swept meanwhile ends it with an error: the ZIP is broken off, rather than incomplete.
+    """
     sink = _Sink()
     names: set[str] = set()
     with zipfile.ZipFile(sink, "w") as archive:
         for path in files:
-            if not path.is_file():
-                continue  # swept since
             name = _unused(path.name, names)
             with path.open("rb") as file, archive.open(zipfile.ZipInfo.from_file(path, name), "w") as entry:
                 while chunk := file.read(CHUNK):
@@ -58,11 +62,12 @@ def write_zip(files: list[Path]) -> Iterator[bytes]:
 
 
 def _unused(name: str, names: set[str]) -> str:
+    """The name, numbered where it is in `names` already; not every system tells files apart by case."""
     number, stem, suffix = 1, Path(name).stem, Path(name).suffix
-    while name in names:
+    while name.casefold() in names:
         number += 1
         name = f"{stem} ({number}){suffix}"
-    names.add(name)
+    names.add(name.casefold())
     return name
 
 

@@ -49,12 +49,20 @@ class Choices:
     quality: int
     device: str
 
-    def request(self, denoises: bool, device: str | None) -> Request:
-        """The same for the job, as far as the model has a denoise strength, on a device that may be chosen."""
+    def request(self, labels: list[str], denoises: bool, device: str | None) -> Request:
+        """The same for the job, as far as the model has these classes and a denoise strength.
+
+        The classes were found by the model of an earlier run.
+
+        Args:
+            labels: the classes of the model.
+            denoises: it has a denoise strength.
+            device: one that may be chosen.
+        """
         return Request(
             self.outscale,
             self.strength,
-            self.class_strength,
+            {name: value for name, value in self.class_strength.items() if name in labels},
             self.color_fix,
             self.segment,
             {"auto": "auto", "none": None}.get(self.tile) or (int(self.tile) if str(self.tile).isdecimal() else None),
@@ -218,8 +226,8 @@ class Handlers:
     async def _run_all(
         self, paths: list[str], made: Made, choices: Choices, ticket: Ticket, lang: str
     ) -> AsyncIterator[tuple]:
-        denoises = self.workshop.denoise(choices.model) is not None
-        wanted, key = choices.request(denoises, self.workshop.device(choices.device)), repr(choices)
+        labels, denoises = self.workshop.model(choices.model).labels, self.workshop.denoise(choices.model) is not None
+        wanted, key = choices.request(labels, denoises, self.workshop.device(choices.device)), repr(choices)
         todo = [index for index in range(len(paths)) if made.keys[index] != key or not self._still_there(made, index)]
         for index in todo or range(len(paths)):  # where all is there, once more
             ticket.check()

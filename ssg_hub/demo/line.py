@@ -103,7 +103,8 @@ class Line:
         try:
             while not future.done():
                 ticket.check()
-                ticket.before = self._tickets.index(ticket) if ticket in self._tickets else 0
+                waiting = list(self._tickets)  # the worker removes tickets meanwhile
+                ticket.before = waiting.index(ticket) if ticket in waiting else 0
                 yield ticket
                 await asyncio.wait([future], timeout=TICK)
             ticket.result = future.result()

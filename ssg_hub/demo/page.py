@@ -184,10 +184,12 @@ def _class_sliders(part: dict) -> None:
         for name, shown in classes:
 
             def remember(value: float, values: dict[str, float], name: str = name) -> dict[str, float]:
-                return {**values, name: value}
+                chosen = {**values, name: value}
+                return {each: strength for each, strength in chosen.items() if strength != 1}  # 1 is as the others
 
             slider = gr.Slider(0, 1, values.get(name, 1), step=0.05, label=shown, interactive=True, key=f"class-{name}")
-            slider.release(remember, [slider, part["class_strength"]], part["class_strength"], **LIGHT)
+            # Not `release`, which the arrow keys do not cause.
+            slider.change(remember, [slider, part["class_strength"]], part["class_strength"], **LATEST)
 
 
 def _wire(handlers: Handlers, part: dict) -> None:

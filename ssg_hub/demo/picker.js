@@ -53,9 +53,9 @@ const complain = sentence => { fault.textContent = sentence; fault.hidden = !sen
 
 let turn = 0;
 const take = async chosen => {
-  const mine = ++turn;
   const files = [...chosen].slice(0, props.most);
   if (!files.length) return;
+  const mine = ++turn;
   complain(chosen.length > props.most ? fill(t.too_many, { n: props.most }) : "");
   const done = [], reduced = [];
   element.firstElementChild.classList.add("busy");
@@ -75,6 +75,7 @@ const take = async chosen => {
     }
     tell(reduced);
   } catch (error) {
+    if (mine !== turn) return;
     complain(String(error?.message || error || t.failed).slice(0, 300));
   } finally {
     if (mine === turn) element.firstElementChild.classList.remove("busy");
@@ -139,5 +140,11 @@ window.addEventListener("drop", event => {
   gather(event.dataTransfer).catch(error => complain(String(error?.message || t.failed).slice(0, 300)));
 });
 window.addEventListener("paste", event => { if (here() && event.clipboardData?.files.length) take(event.clipboardData.files); });
-watch("value", () => { complain(""); tell([]); say(); });
+watch("value", () => { // an example was chosen: it counts, not what is still being uploaded
+  turn += 1;
+  element.firstElementChild.classList.remove("busy");
+  complain("");
+  tell([]);
+  say();
+});
 say();

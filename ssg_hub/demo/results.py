@@ -19,7 +19,7 @@ from .job import VIEW_PIXELS, Request, check_size
 from .line import Ticket
 from .refusals import Refused, sentence_for
 from .settings import Settings
-from .texts import class_name, duration, listed, sentences, text
+from .texts import class_name, duration, listed, note, sentences, text
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
 TRUSTED = 0.1  # the risk for which the page says how much of a picture is trusted
@@ -101,7 +101,7 @@ def make_item(
         "height": size[1],
         "pictures": [{"title": title, "url": file_url(path)} for title, path in pictures],
         "facts": facts(result.report, lang),
-        "notes": [*result.report["notes"], *files.notes],
+        "notes": [note(each, lang) for each in (*result.report["notes"], *files.notes)],
         "downloads": [
             *({"key": key, "url": file_url(path), "name": path.name} for key, path in downloads),
             {"key": "get_zip", "url": archive_url([folder.name]), "name": f"{files.picture.stem}.zip"},

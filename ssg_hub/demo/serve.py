@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-from pathlib import Path
 from typing import Any
 
 # Before gradio reads them. Its statistics are of use to nobody here, and it makes them anew after each request.
@@ -109,7 +108,7 @@ def launch(demo: Page, **options):
         "app_kwargs": {
             "lifespan": lambda app: swept(ledger, settings.keep_seconds),
             "middleware": [limits, Middleware(CompressedPage)],
-            "routes": [archive_route(Path(ledger.folder)), *statics],
+            "routes": [archive_route(ledger.folder, settings.max_files), *statics],
         },
         "mcp_server": has_mcp(),
         "state_session_capacity": SESSIONS,

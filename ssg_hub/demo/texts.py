@@ -1,5 +1,6 @@
 """Every sentence of the demo, in English and Chinese."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,7 @@ TEXTS = {
         "no_picture": "This file is not a picture that can be read. Choose a PNG, JPEG, WebP or TIFF file.",
         "need_picture": "There is no picture yet. Choose one first.",
         "gone": "This file is no longer on the server. Choose it again.",
+        "results_gone": "Not all of these results are still on the server. Upscale the pictures again.",
         "too_large_body": "This is larger than what is taken here. Reduce the picture, or save it as JPEG, first.",
         "no_room": "The server has no room for more pictures at the moment. Try again in a few minutes.",
         "too_slow": "This arrived too slowly, so the server stopped waiting. Try again, or send a smaller file.",
@@ -271,6 +273,7 @@ TEXTS = {
         "no_picture": "这个文件不是可读取的图片。请选择 PNG、JPEG、WebP 或 TIFF 文件。",
         "need_picture": "还没有图片，请先选择一张。",
         "gone": "服务器上已经没有这个文件。请重新选择。",
+        "results_gone": "服务器上已经没有其中的某些结果。请重新放大图片。",
         "too_large_body": "超出了这里接受的大小。请先缩小图片，或另存为 JPEG。",
         "no_room": "服务器暂时没有空间存放更多图片。请几分钟后重试。",
         "too_slow": "上传太慢，服务器已停止等待。请重试，或上传较小的文件。",
@@ -334,6 +337,17 @@ CLASSES_ZH = dict(
     for pair in line.split()
 )
 
+# The commonest of the library's notes on a picture, as patterns; what is not here stays English, as in the report.
+NOTES_ZH = {
+    r"The file holds .* or pages; number (\d+) was used\.": r"文件有多帧或多页，只使用了第 \1 个。",
+    r"(\w+) holds 8 bits a channel: .*": r"\1 每个通道只有 8 位，16 位的数值已舍入。PNG 可以保留。",
+    r"JPEG holds no transparency: .*": r"JPEG 不支持透明，图片已放在白色背景上。",
+    r"(\w+) has no place for texts; left out: (.*)\. .*": r"\1 无法保存文字信息，已略去：\2。PNG 可以保留。",
+    r"CMYK was converted to RGB\.": r"CMYK 已转换为 RGB。",
+    r"The model has no guide, .*": r"这个模型没有引导网络，所以没有掩码，也不标出可能编造的区域。",
+    r"Memory ran out (\d+) .*": r"内存不足 \1 次，相应的部分已拆小重做。",
+}
+
 
 def make_i18n() -> "gr.I18n":
     """The sentences for Gradio, which picks by the browser's language.
@@ -384,6 +398,14 @@ def text(key: str, lang: str, **values) -> str:
 def class_name(name: str, lang: str) -> str:
     """A class of the guide in a visitor's language, where that is known."""
     return CLASSES_ZH.get(name, name) if lang == "zh" else name
+
+
+def note(sentence: str, lang: str) -> str:
+    """A note of the library in a visitor's language, where that is known."""
+    for pattern, chinese in NOTES_ZH.items():
+        if lang == "zh" and (match := re.fullmatch(pattern, sentence)):
+            return match.expand(chinese)
+    return sentence
 
 
 def listed(names: list[str], lang: str) -> str:

@@ -8,7 +8,7 @@ const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => v
 const MODES = ["compare", "side", "mask", "drift"];
 const SMALLEST_ZOOM = 1, LARGEST_ZOOM = 8;
 const LARGEST_FIT = { result: 3, original: 12 }; // a small picture is not blown up to the whole area
-const state = { at: 0, mode: "compare", split: 50, zoom: { compare: 1, side: 3 }, place: { x: 50, y: 50 } };
+const state = { at: 0, left: 0, mode: "compare", split: 50, zoom: { compare: 1, side: 3 }, place: { x: 50, y: 50 } };
 
 const el = (tag, options = {}, ...children) => {
   const { data, aria, on, ...rest } = options;
@@ -18,6 +18,13 @@ const el = (tag, options = {}, ...children) => {
   for (const [name, heard] of Object.entries(on ?? {})) node.addEventListener(name, heard);
   node.append(...children);
   return node;
+};
+// New children for a list: the keyboard's focus stays on the one at its place.
+const renew = (list, ...children) => {
+  const places = () => [...list.querySelectorAll("a, button, [tabindex]")];
+  const at = places().indexOf(document.activeElement);
+  list.replaceChildren(...children);
+  places()[at]?.focus({ preventScroll: true });
 };
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const items = () => (lang === "zh" && props.value?.items_zh) || props.value?.items || [];
@@ -53,6 +60,7 @@ const opacity = el("input", { type: "range", min: 0, max: 100, value: 60, on: { 
 const fader = el("label", { className: "fader" }, el("span", { textContent: t.opacity }), opacity);
 const scale = el("div", { className: "heat" }, el("span", { textContent: t.same }), el("i"), el("span", { textContent: t.other }));
 const explanation = el("p", { className: "explanation" });
+const reason = el("p", { className: "reason" });
 const unsure = el("p", { className: "unsure", aria: { role: "note" } });
 const left = el("div", { className: "left-choice", aria: { role: "group", label: t.on_the_left } });
 const facts = el("p", { className: "facts" });
@@ -63,18 +71,19 @@ const strip = el("ul", { className: "strip" });
 element.append(
   el("section", { className: "viewer", aria: { label: t.views } },
     el("div", { className: "bar" }, modes, headline, zoom), area,
-    el("div", { className: "below" }, left, legend, scale, unsure, explanation, fader),
+    el("div", { className: "below" }, reason, left, legend, scale, unsure, explanation, fader),
     strip, el("div", { className: "foot" }, el("div", { className: "words" }, facts, notes, honesty), downloads)));
 const viewer = element.querySelector(".viewer");
 
 // What is shown.
 const show = () => {
-  const value = props.value ?? {};
   const shown = item();
   viewer.dataset.state = shown?.state ?? "empty";
   if (!shown) return;
   const [first, second] = shown.pictures;
+  if (!shown.pictures[state.left]) state.left = 0; // a second model's picture is gone
   message.textContent = first ? "" : shown.note || shown.name;
+  reason.textContent = first ? shown.note : ""; // why a picture that can be seen was not upscaled
   sheet.hidden = !first;
   const done = shown.state === "done";
   if (!allowed(state.mode)) state.mode = "compare";
@@ -88,10 +97,10 @@ const show = () => {
   headline.hidden = Boolean(second);
   headline.replaceChildren(shown.name, el("span", { textContent: shown.input ? ` · ${shown.input.join(" × ")}` : "" }));
   source(after, (second ?? first)?.url);
-  source(before, second && shown.pictures[state.left ?? 0]?.url);
+  source(before, second && shown.pictures[state.left].url);
   after.alt = (second ?? first)?.title ?? "";
   before.alt = first?.title ?? "";
-  tags[0].textContent = second ? shown.pictures[state.left ?? 0].title : "";
+  tags[0].textContent = second ? shown.pictures[state.left].title : "";
   tags[1].textContent = second?.title ?? "";
   source(layer, shown[state.mode]);
   if (state.mode === "mask") for (const name of ["mask", "readings"]) read(name, shown[name]);
@@ -99,7 +108,7 @@ const show = () => {
   choices(shown);
   words(shown, done);
   side_by_side(shown);
-  thumbnails(value);
+  thumbnails();
   lay_out();
   divide(state.split);
   fade();
@@ -113,8 +122,8 @@ const choose = mode => { state.mode = mode; show(); };
 const choices = shown => {
   const others = shown.pictures.map((picture, index) => ({ ...picture, index })).filter(({ index }) => index !== 1);
   left.hidden = others.length < 2 || state.mode !== "compare";
-  left.replaceChildren(el("span", { textContent: t.on_the_left }), ...others.map(({ title, index }) => el("button", {
-    type: "button", textContent: title, aria: { pressed: index === (state.left ?? 0) }, on: { click: () => { state.left = index; show(); } } })));
+  renew(left, el("span", { textContent: t.on_the_left }), ...others.map(({ title, index }) => el("button", {
+    type: "button", textContent: title, aria: { pressed: index === state.left }, on: { click: () => { state.left = index; show(); } } })));
 };
 const words = (shown, done) => {
   legend.hidden = state.mode !== "mask";
@@ -130,7 +139,7 @@ const words = (shown, done) => {
   notes.replaceChildren(...(shown.notes ?? []).map(note => el("li", { textContent: note })));
   honesty.hidden = !done;
   const all = props.value.zip && items().length > 1 ? [{ key: "zip_of_all", url: props.value.zip }] : [];
-  downloads.replaceChildren(...[...(shown.downloads ?? []), ...all].map(({ key, url, name }) =>
+  renew(downloads, ...[...(shown.downloads ?? []), ...all].map(({ key, url, name }) =>
     el("a", { href: url, download: name ?? "", textContent: t[key], data: { get: key } })));
 };
 const side_by_side = shown => {
@@ -138,19 +147,18 @@ const side_by_side = shown => {
   panels.style.setProperty("--ratio", shown.width / shown.height);
   if (panels.children.length === shown.pictures.length && panels.dataset.of === shown.pictures[1].url) return;
   panels.dataset.of = shown.pictures[1].url;
-  panels.replaceChildren(...shown.pictures.map(({ title, url }) => el("figure", {},
+  renew(panels, ...shown.pictures.map(({ title, url }) => el("figure", {},
     el("div", { className: "lens", tabIndex: 0, aria: { role: "img", label: title } }, el("img", { src: url, alt: "", draggable: false })),
     el("figcaption", { textContent: title }))));
 };
-const thumbnails = value => {
+const thumbnails = () => {
   strip.hidden = items().length < 2;
-  strip.replaceChildren(...items().map((each, index) => el("li", { data: { state: each.state } },
+  renew(strip, ...items().map((each, index) => el("li", { data: { state: each.state } },
     el("button", { type: "button", title: each.note || each.name, aria: { pressed: index === state.at, label: `${each.name}: ${t[each.state]}` },
       on: { click: () => { state.at = index; state.left = 0; show(); } } },
       each.pictures[0] ? el("img", { src: each.pictures[1]?.url ?? each.pictures[0].url, alt: "", loading: "lazy" }) : el("span", { className: "none", textContent: "?" }),
       el("span", { className: "name", textContent: each.name }),
       el("span", { className: "state", textContent: t[each.state] })))));
-  void value;
 };
 
 // Size, zoom, the line between before and after.

@@ -13,12 +13,18 @@ HEAT = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 
 
 
 def to_8bit(image: Image.Image) -> Image.Image:
-    """RGB or RGBA of 8 bits, which every browser shows, of a picture of any mode."""
+    """L, LA, RGB or RGBA of 8 bits, which every browser shows, of a picture of any mode.
+
+    Gray stays gray: its profile may be one for gray, which browsers apply to gray pictures only.
+    """
     if image.mode in ("I", "I;16", "I;16B", "I;16L"):
         pixels = np.asarray(image).astype(np.float32) / 257
-        return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+        gray = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
+        gray.info = dict(image.info)
+        return gray
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    return image.convert("RGBA" if transparent else "RGB")
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return image.convert(mode + "A" if transparent else mode)
 
 
 def shrink(image: Image.Image, pixels: int) -> Image.Image:
