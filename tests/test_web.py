@@ -143,6 +143,27 @@ def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["letters", runtime.ARCHIVE, "out"]
 
 
+@pytest.mark.parametrize("name", [".", "out"])
+def test_a_new_site_takes_the_place_of_the_old_one_and_other_files_stay(name, archive, tmp_path, monkeypatch):
+    place = tmp_path / "out"
+    place.mkdir()
+    monkeypatch.chdir(place if name == "." else tmp_path)
+    site.export_site(make_model(), Path(name), archive)
+    own = {".git/HEAD": "ref: refs/heads/main", "CNAME": "example.org", "runtime/notes.txt": "mine"}
+    for path, text in own.items():
+        (place / path).parent.mkdir(exist_ok=True)
+        (place / path).write_text(text)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="no file"):
+        site.export_site(make_model(False), Path(name), tmp_path / "none.tgz", overwrite=True)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    done = site.export_site(make_model(False), Path(name), archive, title="New", overwrite=True)
+    assert "New" in (place / "index.html").read_text() and "generator.grain.f16" not in done.files
+    assert {path: (place / path).read_text() for path in own} == own
+    names = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    assert names == {*done.files, *own}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
