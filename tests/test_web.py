@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -190,18 +191,49 @@ def test_another_runtime_is_refused_and_without_npm_the_way_out_is_said(tmp_path
         runtime.place_runtime(tmp_path)
 
 
-def test_npm_fetches_the_package_once(archive, tmp_path, monkeypatch):
+@pytest.fixture
+def npm(archive, tmp_path, monkeypatch):
+    """A stand-in for npm that packs a copy of `archive`, with an empty cache; gives the file that notes its calls."""
     npm, count = tmp_path / "bin" / "npm", tmp_path / "count"
     npm.parent.mkdir()
     npm.write_text(f'#!/bin/sh\necho fetched >> {count}\ncp {archive} "$4/"\n')
     npm.chmod(0o755)
     monkeypatch.setenv("SSG_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return count
+
+
+def test_npm_fetches_the_package_once(npm, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         runtime.place_runtime(tmp_path / name)
         assert {path.name for path in (tmp_path / name).iterdir()} == {*runtime.WASM, *runtime.WEBGPU}
-    assert count.read_text() == "fetched\n"
+    assert npm.read_text() == "fetched\n"
+
+
+def test_a_damaged_package_in_the_cache_is_fetched_again(npm, archive, tmp_path):
+    kept = tmp_path / "cache" / runtime.ARCHIVE
+    kept.parent.mkdir()
+    kept.write_bytes(archive.read_bytes()[:100])
+    (tmp_path / "out").mkdir()
+    runtime.place_runtime(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*runtime.WASM, *runtime.WEBGPU}
+    assert kept.read_bytes() == archive.read_bytes() and list(kept.parent.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("fails", ["fetching", "check", "keeping"])
+def test_no_folder_stays_behind_where_the_package_cannot_be_had_or_kept(fails, npm, archive, tmp_path):
+    if fails == "keeping":
+        (tmp_path / "cache").write_text("in the way")
+        runtime.place_runtime(tmp_path)
+        assert (tmp_path / runtime.WASM[0]).is_file()
+    else:
+        archive.unlink() if fails == "fetching" else archive.write_bytes(b"another")
+        with pytest.raises(ConfigError, match="npm cannot fetch" if fails == "fetching" else "its hash differs"):
+            runtime.place_runtime(tmp_path)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_weights_that_half_precision_cannot_hold_are_refused():
