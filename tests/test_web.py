@@ -129,6 +129,16 @@ def test_any_title_is_text_on_the_page_and_in_the_card(archive, tmp_path):
     head = (done.folder / "README.md").read_text().split("---")[1]
     assert yaml.safe_load(head)["title"] == title
     assert "<h1>Night: &lt;b&gt;" in (done.folder / "index.html").read_text()
+    manifest = json.loads((done.folder / "site.webmanifest").read_text())
+    assert (manifest["name"], manifest["short_name"], manifest["start_url"]) == (title, title, "./")
+
+
+def test_the_page_says_how_many_times_its_own_model_enlarges(tmp_path):
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1, "scale": 2})
+    shutil.copytree(site.STATIC, tmp_path / "page")
+    site.write_page(model, {"generator": {}}, tmp_path / "page", "Street")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "photographs 2 times" in page and "Upscale 2×" in page and "four" not in page and "{{" not in page
 
 
 def test_a_folder_that_holds_something_is_kept(archive, tmp_path):

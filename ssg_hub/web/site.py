@@ -133,8 +133,12 @@ def write_page(model: "SSGModel", networks: dict, folder: Path, title: str) -> N
     """Make the page of STATIC, which `folder` is a copy of, that of this model."""
     (folder / "model.json").write_text(json.dumps(describe(model, networks, title)), encoding="utf-8")
     page = (folder / "index.html").read_text(encoding="utf-8")
-    page = page.replace("{{ title }}", html.escape(title)).replace("{{ policy }}", POLICY)
+    for name, value in {"scale": str(model.scale), "policy": POLICY, "title": html.escape(title)}.items():
+        page = page.replace(f"{{{{ {name} }}}}", value)
     (folder / "index.html").write_text(page, encoding="utf-8")
+    path = folder / "site.webmanifest"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({"name": title, "short_name": title, **manifest}), encoding="utf-8")
 
 
 def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
