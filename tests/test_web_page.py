@@ -34,6 +34,12 @@ SLOW_VIEW = """window.createImageBitmap = () => new Promise((_, fail) => {
   window.giveUp = () => fail(new Error("too large"));
   document.documentElement.dataset.decoding = "";
 });"""
+# The first picture is measured at once, the second by `measure()`.
+SLOW_MEASURE = """const { decode } = HTMLImageElement.prototype, pictures = [];
+HTMLImageElement.prototype.decode = async function () {
+  if (pictures.push(this) === 2) await new Promise(done => (window.measure = done));
+  return decode.call(this);
+};"""
 DECODING = "html[data-decoding]"  # no `wait_for_function`: the page's policy forbids the eval of its second look
 DONE = ".viewer[data-state=done]"
 
@@ -120,6 +126,17 @@ def test_a_result_that_cannot_be_shown_can_be_downloaded(open_page, pictures):
     page.evaluate("giveUp()")
     page.wait_for_selector(DONE)
     assert download(page, "picture").size == (8, 6) and errors == []
+
+
+def test_no_run_starts_without_the_pictures_that_are_still_measured(open_page, pictures):
+    page, errors = open_page(SLOW_MEASURE)
+    page.set_input_files("#files", pictures("a.png", "b.png"))
+    page.wait_for_selector(".headline:has-text('8 × 6')")
+    assert page.is_disabled("#run")
+    page.evaluate("measure()")
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('2 of 2 done')")
+    assert errors == []
 
 
 @pytest.mark.parametrize("way", ["other pictures", "cancel"])

@@ -228,7 +228,8 @@ const forecast = () => {
 };
 const refresh = () => {
   const busy = state.items.some(item => item.state === "working");
-  $("run").disabled = busy || !state.items.some(item => item.input);
+  const measuring = state.items.some(item => item.state === "waiting" && !item.input);
+  $("run").disabled = busy || measuring || !state.items.some(item => item.input);
   $("run").textContent = `Upscale ${site.scale}×${busy ? "" : forecast()}`;
   $("cancel").hidden = !busy;
   $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace() }) : "";
