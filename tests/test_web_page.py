@@ -11,16 +11,20 @@ from ssg_hub.model import SSGModel
 from ssg_hub.web import site
 
 # In the place of worker.js: the result is the file that was given. A graphics card fails at files named so, and nothing
-# starts while the server has a file named "broken".
+# starts while the server has a file named "broken"; a.png is computed as long as it has "hold-a.png".
 WORKER = """
 let engine;
+const has = async name => (await fetch(name, { cache: "no-store" })).ok;
+const pause = () => new Promise(done => setTimeout(done, 10));
 self.onmessage = async ({ data: { type, prefer, id, file } }) => {
   if (type === "open") {
-    if ((await fetch("broken")).ok) return self.postMessage({ type: "failed", reason: "no_model" });
+    if (await has("broken")) return self.postMessage({ type: "failed", reason: "no_model" });
     engine = prefer === "wasm" ? "wasm" : "webgpu";
     return self.postMessage({ type: "ready", engine, threads: 1, pace: 0.01 });
   }
-  while (!engine) await new Promise(done => setTimeout(done, 10));
+  while (!engine) await pause();
+  self.postMessage({ type: "progress", id, stage: "upscaling", done: 0, total: 1, pixels: 48 });
+  while (await has(`hold-${file.name}`)) await pause();
   if (file.name.startsWith("gpu") && engine === "webgpu") {
     return self.postMessage({ type: "failed", id, reason: "lost" });
   }
@@ -49,6 +53,7 @@ def folder(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("page") / "site"
     shutil.copytree(site.STATIC, place)
     model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    model.set_denoise_weights(model.generator.state_dict())
     site.write_page(model, {"generator": {}}, place, "ssg-hub")
     (place / "worker.js").write_text(WORKER)
     return place
@@ -87,6 +92,18 @@ def pictures(tmp_path):
         return [tmp_path / name for name in names]
 
     return make
+
+
+@pytest.fixture
+def hold(folder):
+    """A function that keeps the worker at a picture of this name, or lets it go on."""
+
+    def change(name: str, holds: bool = True) -> None:
+        (folder / f"hold-{name}").touch() if holds else (folder / f"hold-{name}").unlink()
+
+    yield change
+    for path in folder.glob("hold-*"):
+        path.unlink()
 
 
 def upscale(page, files: list[Path]) -> None:
@@ -134,6 +151,21 @@ def test_no_run_starts_without_the_pictures_that_are_still_measured(open_page, p
     page.wait_for_selector(".headline:has-text('8 × 6')")
     assert page.is_disabled("#run")
     page.evaluate("measure()")
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('2 of 2 done')")
+    assert errors == []
+
+
+def test_a_result_counts_as_made_with_the_settings_of_its_run(open_page, pictures, hold):
+    page, errors = open_page()
+    hold("a.png"), hold("b.png")
+    upscale(page, pictures("a.png", "b.png"))
+    page.wait_for_selector("#status:has-text('Picture 1 of 2')")
+    page.fill("#denoise", "0")
+    hold("a.png", False)
+    page.wait_for_selector("#status:has-text('Picture 2 of 2')")
+    page.click("#cancel")
+    hold("b.png", False)
     page.click("#run")
     page.wait_for_selector("#status:has-text('2 of 2 done')")
     assert errors == []
