@@ -11,7 +11,8 @@ from ssg_hub.model import SSGModel
 from ssg_hub.web import site
 
 # In the place of worker.js: the result is the file that was given. A graphics card fails at files named so, and nothing
-# starts while the server has a file named "broken"; a.png is computed as long as it has "hold-a.png".
+# starts while the server has a file named "broken"; a.png is computed as long as it has "hold-a.png",
+# and fails as long as it has "fail-a.png".
 WORKER = """
 let engine;
 const has = async name => (await fetch(name, { cache: "no-store" })).ok;
@@ -25,6 +26,7 @@ self.onmessage = async ({ data: { type, prefer, id, file } }) => {
   while (!engine) await pause();
   self.postMessage({ type: "progress", id, stage: "upscaling", done: 0, total: 1, pixels: 48 });
   while (await has(`hold-${file.name}`)) await pause();
+  if (await has(`fail-${file.name}`)) return self.postMessage({ type: "failed", id, reason: "failed" });
   if (file.name.startsWith("gpu") && engine === "webgpu") {
     return self.postMessage({ type: "failed", id, reason: "lost" });
   }
@@ -169,6 +171,31 @@ def test_a_result_counts_as_made_with_the_settings_of_its_run(open_page, picture
     page.click("#run")
     page.wait_for_selector("#status:has-text('2 of 2 done')")
     assert errors == []
+
+
+@pytest.mark.parametrize("end", ["cancel", "failure"])
+def test_a_second_run_that_gives_nothing_leaves_the_result_of_the_first(end, open_page, pictures, hold, folder):
+    page, errors = open_page()
+    upscale(page, pictures("a.png"))
+    page.wait_for_selector(DONE)
+    facts, shown = page.inner_text(".facts"), page.get_attribute(".after", "src")
+    hold("a.png")
+    page.click("#run")
+    page.wait_for_selector(".viewer[data-state=working]")
+    assert page.locator(".downloads a").count() == 0 and page.inner_text(".facts") == ""
+    if end == "cancel":
+        page.click("#cancel")
+        page.wait_for_selector("#status:has-text('Cancelled')")
+        assert page.inner_text(".facts") == facts
+    else:
+        (folder / "fail-a.png").touch()
+        hold("a.png", False)
+        page.wait_for_selector("#status.alarm:has-text('Something went wrong')")
+        (folder / "fail-a.png").unlink()
+        assert page.inner_text(".facts").startswith(f"{facts} · Something went wrong")
+    page.wait_for_selector(DONE)
+    assert page.get_attribute(".after", "src") == shown and errors == []
+    assert download(page, "picture").size == (8, 6)
 
 
 @pytest.mark.parametrize("way", ["other pictures", "cancel"])

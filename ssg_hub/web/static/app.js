@@ -118,23 +118,26 @@ const run = async () => {
   const turn = ++state.run, wanted = settings(), todo = due(wanted);
   const chosen = todo.length ? todo : state.items.filter(item => item.input);
   const began = performance.now();
+  let done = 0;
   for (const item of chosen) {
-    item.state = "working";
+    Object.assign(item, { state: "working", note: "" });
     state.at = item;
     refresh();
     try {
       await finish(item, await compute(item, turn, wanted), turn, wanted);
+      done += 1;
     } catch (error) {
       if (turn !== state.run) return;
-      Object.assign(item, { state: "failed", note: TEXTS[error.message] ?? TEXTS.failed });
+      Object.assign(item, { state: without(item, "failed"), note: TEXTS[error.message] ?? TEXTS.failed });
     }
     if (turn !== state.run) return;
     refresh();
   }
-  const done = chosen.filter(item => item.state === "done").length;
   if (chosen.length === 1 && !done) say(chosen[0].note, null, true);
   else say(chosen.length > 1 ? `${done} of ${chosen.length} done in ${duration((performance.now() - began) / 1000)}` : `Done in ${duration((performance.now() - began) / 1000)}`);
 };
+/** The state of a picture whose run gave nothing: the result of an earlier one is kept. */
+const without = (item, state) => (item.made ? "done" : state);
 const settings = () => ({
   denoise: site.denoise === null ? 1 : Number($("denoise").value),
   segment: $("segment").checked && Boolean(site.networks.guide),
@@ -200,7 +203,7 @@ const cancel = () => {
     state.job.stop();
     dismiss();
   }
-  for (const item of given) item.state = "cancelled";
+  for (const item of given) item.state = without(item, "cancelled");
   say(TEXTS.cancelled);
   refresh();
 };

@@ -61,8 +61,8 @@ export class Viewer {
       el("li", { className: uncertain ? "uncertain" : "" }, el("i", { data: { color } }), el("span", { textContent: name }), el("b", { textContent: percent(share) }))));
     for (const swatch of this.legend.querySelectorAll("i")) swatch.style.background = swatch.closest(".uncertain") ? "" : swatch.dataset.color;
     this.explanation.textContent = this.mode === "compare" ? "" : TEXTS[this.mode === "drift" && item.calibrated ? "chance_explained" : `${this.mode}_explained`];
-    this.facts.textContent = item?.facts ?? "";
-    this.downloads.replaceChildren(...(item?.downloads ?? []).map(({ words, url, name, key }) => el("a", { href: url, download: name, textContent: words, data: { get: key } })));
+    this.facts.textContent = done ? [item.facts, item.note].filter(Boolean).join(" · ") : "";
+    this.downloads.replaceChildren(...(done ? item.downloads : []).map(({ words, url, name, key }) => el("a", { href: url, download: name, textContent: words, data: { get: key } })));
     this.strip.hidden = items.length < 2;
     this.strip.replaceChildren(...items.map(each => el("li", { data: { state: each.state } },
       el("button", { type: "button", title: each.name, aria: { pressed: each === item, label: `${each.name}: ${TEXTS.states[each.state]}` }, on: { click: () => choose(each) } },
