@@ -198,6 +198,16 @@ def test_a_second_run_that_gives_nothing_leaves_the_result_of_the_first(end, ope
     assert download(page, "picture").size == (8, 6)
 
 
+def test_a_thumbnail_keeps_the_focus_when_it_is_pressed(open_page, pictures):
+    page, errors = open_page()
+    page.set_input_files("#files", pictures("a.png", "b.png"))
+    page.wait_for_selector("#run:not([disabled])")
+    page.focus(".strip button[title='b.png']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".strip button[title='b.png'][aria-pressed=true]")
+    assert page.evaluate("document.activeElement.title") == "b.png" and errors == []
+
+
 @pytest.mark.parametrize("way", ["other pictures", "cancel"])
 def test_a_run_that_is_given_up_while_its_result_is_prepared_ends(way, open_page, pictures):
     page, errors = open_page(SLOW_VIEW)
