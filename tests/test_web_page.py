@@ -208,6 +208,21 @@ def test_a_thumbnail_keeps_the_focus_when_it_is_pressed(open_page, pictures):
     assert page.evaluate("document.activeElement.title") == "b.png" and errors == []
 
 
+def test_the_bar_moves_in_place_and_outside_what_screen_readers_announce(open_page, pictures, hold):
+    page, errors = open_page()
+    hold("a.png")
+    upscale(page, pictures("a.png"))
+    page.wait_for_selector("#status:has-text('tile 1 of 1')")
+    page.evaluate("document.querySelector('progress').dataset.same = ''")
+    page.wait_for_timeout(500)
+    bar = page.locator("progress[data-same]")
+    assert bar.is_visible() and bar.get_attribute("aria-label") == "Progress" and bar.evaluate("bar => bar.value") > 0.5
+    assert page.locator("[aria-live] progress").count() == 0
+    hold("a.png", False)
+    page.wait_for_selector(DONE)
+    assert bar.is_hidden() and page.get_attribute("#status span", "aria-hidden") is None and errors == []
+
+
 @pytest.mark.parametrize("way", ["other pictures", "cancel"])
 def test_a_run_that_is_given_up_while_its_result_is_prepared_ends(way, open_page, pictures):
     page, errors = open_page(SLOW_VIEW)

@@ -225,8 +225,8 @@ const say = (words, share = null, alarm = false) => {
   if (status.dataset.words === words && share === null) return;
   status.dataset.words = words;
   status.classList.toggle("alarm", alarm);
-  const bar = share === null ? [] : [Object.assign(document.createElement("progress"), { max: 1, value: share, ariaLabel: "Progress" })];
-  status.replaceChildren(...bar, Object.assign(document.createElement("span"), { textContent: words, ariaHidden: share === null ? null : "true" }));
+  Object.assign($("progress"), { hidden: share === null, value: share ?? 0 });
+  status.replaceChildren(Object.assign(document.createElement("span"), { textContent: words, ariaHidden: share === null ? null : "true" }));
 };
 const forecast = () => {
   const wanted = settings(), pixels = due(wanted).reduce((sum, { input: [width, height] }) => sum + width * height, 0);
