@@ -1,5 +1,6 @@
 """The site's page without its networks: what a visitor sees where a browser, a file or the network fails."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import Image
 
 from benchmarks.site_visits import SiteServer, download, visit
 from ssg_hub.model import SSGModel
-from ssg_hub.web import site
+from ssg_hub.web import runtime, site
 
 # In the place of worker.js: the result is the file that was given. A graphics card fails at files named so, and nothing
 # starts while the server has a file named "broken"; a.png is computed as long as it has "hold-a.png",
@@ -239,3 +240,39 @@ def test_a_run_that_is_given_up_while_its_result_is_prepared_ends(way, open_page
     page.wait_for_timeout(300)
     states = page.eval_on_selector_all(".strip li", "all => all.map(each => each.dataset.state)")
     assert "done" not in states and "working" not in states and errors == []
+
+
+def test_a_new_version_comes_at_the_next_visit_whatever_the_http_cache_holds(browser, folder, tmp_path):
+    place = tmp_path / "site"
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("hold-*"))
+    (place / "runtime").mkdir()
+    for name in runtime.WASM + runtime.WEBGPU:
+        (place / "runtime" / name).touch()
+    page_file, notes = place / "index.html", place / "README.md"  # the service worker does not keep the second
+    page_text = page_file.read_text()
+
+    def publish(version: str, when: int) -> None:
+        page_file.write_text(page_text.replace("<footer>", f"<footer data-version={version}>"))
+        notes.write_text(version)
+        site._list_files(place)
+        for path in place.rglob("*"):
+            os.utime(path, (when, when))  # a browser takes an answer that was old already for fresh
+
+    publish("one", 1_600_000_000)
+    server = SiteServer(place)
+    page, errors, _ = visit(browser, server.url)
+    page.set_default_timeout(60_000)
+    page.wait_for_selector("#offline:has-text('without a network')")
+    read = "fetch('README.md').then(answer => answer.text())"
+    assert page.evaluate(read) == "one"
+    publish("two", 1_600_100_000)
+    versions = []
+    while "two" not in versions and len(versions) < 10:  # a worker in use may keep the new one waiting for a visit
+        page.goto("about:blank")
+        page.goto(server.url)
+        page.wait_for_timeout(3000)  # the page looks for a new version after a second
+        versions.append(page.get_attribute("footer", "data-version"))
+    assert versions[-1] == "two"
+    assert page.evaluate(read) == "two" and errors == []
+    page.context.close()
+    server.shutdown()

@@ -270,6 +270,7 @@ service?.addEventListener("controllerchange", () => {
   else keepEngine();
 });
 const keepEngine = async () => keep(prefer === "auto" && (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm");
-const register = () => setTimeout(() => service?.register("sw.js").then(keepEngine, error => console.info(`no service worker: ${error.message}`)), 1000);
+// Without the HTTP cache: where that holds the old files.js, a new version would stay unseen.
+const register = () => setTimeout(() => service?.register("sw.js", { updateViaCache: "none" }).then(keepEngine, error => console.info(`no service worker: ${error.message}`)), 1000);
 if (document.readyState === "complete") register();
 else addEventListener("load", register);
