@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,16 @@ def test_any_title_is_text_on_the_page_and_in_the_card(archive, tmp_path):
     head = (done.folder / "README.md").read_text().split("---")[1]
     assert yaml.safe_load(head)["title"] == title and yaml.safe_load(head)["license"] == "other"  # none was stated
     assert "<h1>Night: &lt;b&gt;" in (done.folder / "index.html").read_text()
+    manifest = json.loads((done.folder / "site.webmanifest").read_text())
+    assert (manifest["name"], manifest["short_name"], manifest["start_url"]) == (title, title, "./")
+
+
+def test_the_page_says_how_many_times_its_own_model_enlarges(tmp_path):
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1, "scale": 2})
+    shutil.copytree(site.STATIC, tmp_path / "page")
+    site.write_page(model, {"generator": {}}, tmp_path / "page", "Street")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "photographs 2 times" in page and "Upscale 2×" in page and "four" not in page and "{{" not in page
 
 
 def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
@@ -141,6 +152,27 @@ def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
     done = site.export_site(make_model(), tmp_path / "out", archive, overwrite=True)
     assert "generator.grain.f16" in done.files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["letters", runtime.ARCHIVE, "out"]
+
+
+@pytest.mark.parametrize("name", [".", "out"])
+def test_a_new_site_takes_the_place_of_the_old_one_and_other_files_stay(name, archive, tmp_path, monkeypatch):
+    place = tmp_path / "out"
+    place.mkdir()
+    monkeypatch.chdir(place if name == "." else tmp_path)
+    site.export_site(make_model(), Path(name), archive)
+    own = {".git/HEAD": "ref: refs/heads/main", "CNAME": "example.org", "runtime/notes.txt": "mine"}
+    for path, text in own.items():
+        (place / path).parent.mkdir(exist_ok=True)
+        (place / path).write_text(text)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="no file"):
+        site.export_site(make_model(False), Path(name), tmp_path / "none.tgz", overwrite=True)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    done = site.export_site(make_model(False), Path(name), archive, title="New", overwrite=True)
+    assert "New" in (place / "index.html").read_text() and "generator.grain.f16" not in done.files
+    assert {path: (place / path).read_text() for path in own} == own
+    names = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    assert names == {*done.files, *own}
 
 
 @pytest.mark.parametrize(
@@ -169,18 +201,49 @@ def test_another_runtime_is_refused_and_without_npm_the_way_out_is_said(tmp_path
         runtime.place_runtime(tmp_path)
 
 
-def test_npm_fetches_the_package_once(archive, tmp_path, monkeypatch):
+@pytest.fixture
+def npm(archive, tmp_path, monkeypatch):
+    """A stand-in for npm that packs a copy of `archive`, with an empty cache; gives the file that notes its calls."""
     npm, count = tmp_path / "bin" / "npm", tmp_path / "count"
     npm.parent.mkdir()
     npm.write_text(f'#!/bin/sh\necho fetched >> {count}\ncp {archive} "$4/"\n')
     npm.chmod(0o755)
     monkeypatch.setenv("SSG_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return count
+
+
+def test_npm_fetches_the_package_once(npm, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         runtime.place_runtime(tmp_path / name)
         assert {path.name for path in (tmp_path / name).iterdir()} == {*runtime.WASM, *runtime.WEBGPU}
-    assert count.read_text() == "fetched\n"
+    assert npm.read_text() == "fetched\n"
+
+
+def test_a_damaged_package_in_the_cache_is_fetched_again(npm, archive, tmp_path):
+    kept = tmp_path / "cache" / runtime.ARCHIVE
+    kept.parent.mkdir()
+    kept.write_bytes(archive.read_bytes()[:100])
+    (tmp_path / "out").mkdir()
+    runtime.place_runtime(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*runtime.WASM, *runtime.WEBGPU}
+    assert kept.read_bytes() == archive.read_bytes() and list(kept.parent.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("fails", ["fetching", "check", "keeping"])
+def test_no_folder_stays_behind_where_the_package_cannot_be_had_or_kept(fails, npm, archive, tmp_path):
+    if fails == "keeping":
+        (tmp_path / "cache").write_text("in the way")
+        runtime.place_runtime(tmp_path)
+        assert (tmp_path / runtime.WASM[0]).is_file()
+    else:
+        archive.unlink() if fails == "fetching" else archive.write_bytes(b"another")
+        with pytest.raises(ConfigError, match="npm cannot fetch" if fails == "fetching" else "its hash differs"):
+            runtime.place_runtime(tmp_path)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_weights_that_half_precision_cannot_hold_are_refused():

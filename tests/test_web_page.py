@@ -1,5 +1,6 @@
 """The site's page without its networks: what a visitor sees where a browser, a file or the network fails."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,19 +9,25 @@ from PIL import Image
 
 from benchmarks.site_visits import SiteServer, download, visit
 from ssg_hub.model import SSGModel
-from ssg_hub.web import site
+from ssg_hub.web import runtime, site
 
 # In the place of worker.js: the result is the file that was given. A graphics card fails at files named so, and nothing
-# starts while the server has a file named "broken".
+# starts while the server has a file named "broken"; a.png is computed as long as it has "hold-a.png",
+# and fails as long as it has "fail-a.png".
 WORKER = """
 let engine;
+const has = async name => (await fetch(name, { cache: "no-store" })).ok;
+const pause = () => new Promise(done => setTimeout(done, 10));
 self.onmessage = async ({ data: { type, prefer, id, file } }) => {
   if (type === "open") {
-    if ((await fetch("broken")).ok) return self.postMessage({ type: "failed", reason: "no_model" });
+    if (await has("broken")) return self.postMessage({ type: "failed", reason: "no_model" });
     engine = prefer === "wasm" ? "wasm" : "webgpu";
     return self.postMessage({ type: "ready", engine, threads: 1, pace: 0.01 });
   }
-  while (!engine) await new Promise(done => setTimeout(done, 10));
+  while (!engine) await pause();
+  self.postMessage({ type: "progress", id, stage: "upscaling", done: 0, total: 1, pixels: 48 });
+  while (await has(`hold-${file.name}`)) await pause();
+  if (await has(`fail-${file.name}`)) return self.postMessage({ type: "failed", id, reason: "failed" });
   if (file.name.startsWith("gpu") && engine === "webgpu") {
     return self.postMessage({ type: "failed", id, reason: "lost" });
   }
@@ -34,6 +41,12 @@ SLOW_VIEW = """window.createImageBitmap = () => new Promise((_, fail) => {
   window.giveUp = () => fail(new Error("too large"));
   document.documentElement.dataset.decoding = "";
 });"""
+# The first picture is measured at once, the second by `measure()`.
+SLOW_MEASURE = """const { decode } = HTMLImageElement.prototype, pictures = [];
+HTMLImageElement.prototype.decode = async function () {
+  if (pictures.push(this) === 2) await new Promise(done => (window.measure = done));
+  return decode.call(this);
+};"""
 DECODING = "html[data-decoding]"  # no `wait_for_function`: the page's policy forbids the eval of its second look
 DONE = ".viewer[data-state=done]"
 
@@ -43,6 +56,7 @@ def folder(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("page") / "site"
     shutil.copytree(site.STATIC, place)
     model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    model.set_denoise_weights(model.generator.state_dict())
     site.write_page(model, {"generator": {}}, place, "ssg-hub")
     (place / "worker.js").write_text(WORKER)
     return place
@@ -81,6 +95,18 @@ def pictures(tmp_path):
         return [tmp_path / name for name in names]
 
     return make
+
+
+@pytest.fixture
+def hold(folder):
+    """A function that keeps the worker at a picture of this name, or lets it go on."""
+
+    def change(name: str, holds: bool = True) -> None:
+        (folder / f"hold-{name}").touch() if holds else (folder / f"hold-{name}").unlink()
+
+    yield change
+    for path in folder.glob("hold-*"):
+        path.unlink()
 
 
 def upscale(page, files: list[Path]) -> None:
@@ -122,6 +148,82 @@ def test_a_result_that_cannot_be_shown_can_be_downloaded(open_page, pictures):
     assert download(page, "picture").size == (8, 6) and errors == []
 
 
+def test_no_run_starts_without_the_pictures_that_are_still_measured(open_page, pictures):
+    page, errors = open_page(SLOW_MEASURE)
+    page.set_input_files("#files", pictures("a.png", "b.png"))
+    page.wait_for_selector(".headline:has-text('8 × 6')")
+    assert page.is_disabled("#run")
+    page.evaluate("measure()")
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('2 of 2 done')")
+    assert errors == []
+
+
+def test_a_result_counts_as_made_with_the_settings_of_its_run(open_page, pictures, hold):
+    page, errors = open_page()
+    hold("a.png"), hold("b.png")
+    upscale(page, pictures("a.png", "b.png"))
+    page.wait_for_selector("#status:has-text('Picture 1 of 2')")
+    page.fill("#denoise", "0")
+    hold("a.png", False)
+    page.wait_for_selector("#status:has-text('Picture 2 of 2')")
+    page.click("#cancel")
+    hold("b.png", False)
+    page.click("#run")
+    page.wait_for_selector("#status:has-text('2 of 2 done')")
+    assert errors == []
+
+
+@pytest.mark.parametrize("end", ["cancel", "failure"])
+def test_a_second_run_that_gives_nothing_leaves_the_result_of_the_first(end, open_page, pictures, hold, folder):
+    page, errors = open_page()
+    upscale(page, pictures("a.png"))
+    page.wait_for_selector(DONE)
+    facts, shown = page.inner_text(".facts"), page.get_attribute(".after", "src")
+    hold("a.png")
+    page.click("#run")
+    page.wait_for_selector(".viewer[data-state=working]")
+    assert page.locator(".downloads a").count() == 0 and page.inner_text(".facts") == ""
+    if end == "cancel":
+        page.click("#cancel")
+        page.wait_for_selector("#status:has-text('Cancelled')")
+        assert page.inner_text(".facts") == facts
+    else:
+        (folder / "fail-a.png").touch()
+        hold("a.png", False)
+        page.wait_for_selector("#status.alarm:has-text('Something went wrong')")
+        (folder / "fail-a.png").unlink()
+        assert page.inner_text(".facts").startswith(f"{facts} · Something went wrong")
+    page.wait_for_selector(DONE)
+    assert page.get_attribute(".after", "src") == shown and errors == []
+    assert download(page, "picture").size == (8, 6)
+
+
+def test_a_thumbnail_keeps_the_focus_when_it_is_pressed(open_page, pictures):
+    page, errors = open_page()
+    page.set_input_files("#files", pictures("a.png", "b.png"))
+    page.wait_for_selector("#run:not([disabled])")
+    page.focus(".strip button[title='b.png']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".strip button[title='b.png'][aria-pressed=true]")
+    assert page.evaluate("document.activeElement.title") == "b.png" and errors == []
+
+
+def test_the_bar_moves_in_place_and_outside_what_screen_readers_announce(open_page, pictures, hold):
+    page, errors = open_page()
+    hold("a.png")
+    upscale(page, pictures("a.png"))
+    page.wait_for_selector("#status:has-text('tile 1 of 1')")
+    page.evaluate("document.querySelector('progress').dataset.same = ''")
+    page.wait_for_timeout(500)
+    bar = page.locator("progress[data-same]")
+    assert bar.is_visible() and bar.get_attribute("aria-label") == "Progress" and bar.evaluate("bar => bar.value") > 0.5
+    assert page.locator("[aria-live] progress").count() == 0
+    hold("a.png", False)
+    page.wait_for_selector(DONE)
+    assert bar.is_hidden() and page.get_attribute("#status span", "aria-hidden") is None and errors == []
+
+
 @pytest.mark.parametrize("way", ["other pictures", "cancel"])
 def test_a_run_that_is_given_up_while_its_result_is_prepared_ends(way, open_page, pictures):
     page, errors = open_page(SLOW_VIEW)
@@ -138,3 +240,39 @@ def test_a_run_that_is_given_up_while_its_result_is_prepared_ends(way, open_page
     page.wait_for_timeout(300)
     states = page.eval_on_selector_all(".strip li", "all => all.map(each => each.dataset.state)")
     assert "done" not in states and "working" not in states and errors == []
+
+
+def test_a_new_version_comes_at_the_next_visit_whatever_the_http_cache_holds(browser, folder, tmp_path):
+    place = tmp_path / "site"
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("hold-*"))
+    (place / "runtime").mkdir()
+    for name in runtime.WASM + runtime.WEBGPU:
+        (place / "runtime" / name).touch()
+    page_file, notes = place / "index.html", place / "README.md"  # the service worker does not keep the second
+    page_text = page_file.read_text()
+
+    def publish(version: str, when: int) -> None:
+        page_file.write_text(page_text.replace("<footer>", f"<footer data-version={version}>"))
+        notes.write_text(version)
+        site._list_files(place)
+        for path in place.rglob("*"):
+            os.utime(path, (when, when))  # a browser takes an answer that was old already for fresh
+
+    publish("one", 1_600_000_000)
+    server = SiteServer(place)
+    page, errors, _ = visit(browser, server.url)
+    page.set_default_timeout(60_000)
+    page.wait_for_selector("#offline:has-text('without a network')")
+    read = "fetch('README.md').then(answer => answer.text())"
+    assert page.evaluate(read) == "one"
+    publish("two", 1_600_100_000)
+    versions = []
+    while "two" not in versions and len(versions) < 10:  # a worker in use may keep the new one waiting for a visit
+        page.goto("about:blank")
+        page.goto(server.url)
+        page.wait_for_timeout(3000)  # the page looks for a new version after a second
+        versions.append(page.get_attribute("footer", "data-version"))
+    assert versions[-1] == "two"
+    assert page.evaluate(read) == "two" and errors == []
+    page.context.close()
+    server.shutdown()

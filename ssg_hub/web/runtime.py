@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -30,12 +31,15 @@ def place_runtime(folder: Path, archive: Path | None = None) -> None:
     Raises:
         ConfigError: it is not there, not that package, or npm cannot fetch it.
     """
-    archive = archive or _cached()
-    check_archive(archive)
-    with tarfile.open(archive) as package:
-        for name in WASM + WEBGPU:
-            with package.extractfile(f"package/dist/{name}") as source, open(folder / name, "wb") as target:
-                shutil.copyfileobj(source, target)
+    with tempfile.TemporaryDirectory(prefix="ssg-npm-") as scratch:
+        if archive is None:
+            archive = _cached(Path(scratch))
+        else:
+            check_archive(archive)
+        with tarfile.open(archive) as package:
+            for name in WASM + WEBGPU:
+                with package.extractfile(f"package/dist/{name}") as source, open(folder / name, "wb") as target:
+                    shutil.copyfileobj(source, target)
 
 
 def check_archive(archive: Path) -> None:
@@ -46,30 +50,30 @@ def check_archive(archive: Path) -> None:
     """
     if not archive.is_file():
         raise ConfigError(f"no file at {archive}. Give {ARCHIVE}, as `npm pack {PACKAGE}@{VERSION}` writes it.")
-    with open(archive, "rb") as file:
-        found = hashlib.file_digest(file, "sha512").digest()
-    if base64.b64encode(found).decode() != SHA512:
+    if not _is_right(archive):
         raise ConfigError(
             f"{archive} is not {PACKAGE} {VERSION}: its hash differs. Fetch it again: npm pack {PACKAGE}@{VERSION}"
         )
 
 
-def _cached() -> Path:
-    """The archive in the user's cache, fetched if it is not there; a temporary one where that cannot be written."""
+def _is_right(archive: Path) -> bool:
+    with open(archive, "rb") as file:
+        found = hashlib.file_digest(file, "sha512").digest()
+    return base64.b64encode(found).decode() == SHA512
+
+
+def _cached(scratch: Path) -> Path:
+    """The archive in the user's cache; fetched into `scratch`, and kept, if it is not there or damaged."""
     place = user_cache() / ARCHIVE
-    if place.is_file():
+    if place.is_file() and _is_right(place):
         return place
-    fetched = _fetch(Path(tempfile.mkdtemp(prefix="ssg-npm-")))
+    fetched = _fetch(scratch)
     check_archive(fetched)
-    try:
+    with suppress(OSError):  # a cache that cannot be written
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f".{fetched.parent.name}")
-        shutil.move(fetched, draft)
-        draft.replace(place)
-    except OSError:
-        return fetched
-    shutil.rmtree(fetched.parent, ignore_errors=True)
-    return place
+        with tempfile.TemporaryDirectory(prefix=".ssg-npm-", dir=place.parent) as draft:
+            Path(shutil.copy(fetched, draft)).replace(place)
+    return fetched
 
 
 def _fetch(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import html
 import json
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ TILE = 192  # LR pixels a side: some seconds of WebAssembly, and little memory
 UNCERTAIN_BELOW = 0.5  # the default of `upscale`
 MOST_PIXELS = 16_000_000  # of a picture: its result has 256 megapixels, about what a browser's memory holds
 SIZES = ((64, 96), (101, 67))  # (h, w) at which the packed networks are compared
+LISTED = "self.SITE = "  # how `files.js` begins
 BOUND = {"generator": 4e-3, "guide": 2e-2}  # one grey level; and of the guide's logits
 # Content Security Policy of the page and, by the service worker, of its workers, which do not inherit the page's:
 # the page's own files, and no connection to anywhere else.
@@ -97,7 +99,7 @@ def export_site(
         folder: a new or an empty one.
         archive: see `runtime.place_runtime`.
         title: of the page.
-        overwrite: replace a site that is there.
+        overwrite: replace a site that is there, once the new one is complete; files that are not the site's stay.
 
     Raises:
         ConfigError: a missing package, or the runtime is not available.
@@ -108,7 +110,8 @@ def export_site(
     _check_folder(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".ssg-web-", dir=folder.parent) as place:
+        beside = folder if folder.exists() else folder.parent  # the same disk
+        with tempfile.TemporaryDirectory(prefix=".ssg-web-", dir=beside) as place:
             draft = Path(place) / "site"
             shutil.copytree(STATIC, draft)
             (draft / "runtime").mkdir()
@@ -119,20 +122,23 @@ def export_site(
             write_page(model, networks, draft, title)
             (draft / "README.md").write_text(_card(model, title), encoding="utf-8")
             _list_files(draft)
-            if folder.exists():
-                shutil.rmtree(folder)
-            draft.replace(folder)
+            files = {path.relative_to(draft).as_posix(): path.stat().st_size for path in _files(draft)}
+            _replace_site(folder, draft, files)
     except OSError as error:
         raise ImageError(f"{folder} cannot be written: {error.strerror or error}. Choose another place.") from error
-    return Site(folder, {str(p.relative_to(folder)): p.stat().st_size for p in _files(folder)}, difference)
+    return Site(folder, files, difference)
 
 
 def write_page(model: "SSGModel", networks: dict, folder: Path, title: str) -> None:
     """Make the page of STATIC, which `folder` is a copy of, that of this model."""
     (folder / "model.json").write_text(json.dumps(describe(model, networks, title)), encoding="utf-8")
     page = (folder / "index.html").read_text(encoding="utf-8")
-    page = page.replace("{{ title }}", html.escape(title)).replace("{{ policy }}", POLICY)
+    for name, value in {"scale": str(model.scale), "policy": POLICY, "title": html.escape(title)}.items():
+        page = page.replace(f"{{{{ {name} }}}}", value)
     (folder / "index.html").write_text(page, encoding="utf-8")
+    path = folder / "site.webmanifest"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({"name": title, "short_name": title, **manifest}), encoding="utf-8")
 
 
 def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
@@ -201,6 +207,17 @@ def _write(folder: Path, name: str, data: bytes) -> str:
     return name
 
 
+def _replace_site(folder: Path, draft: Path, files: Collection[str]) -> None:
+    """Move the draft's files into `folder`; of an earlier site, what the new one does not have is removed."""
+    earlier = _listed(folder)
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (draft / name).replace(folder / name)
+    for path in _files(folder):
+        if path.relative_to(folder).as_posix() in earlier.difference(files):
+            path.unlink()
+
+
 def _list_files(folder: Path) -> None:
     """`files.js`: what the service worker keeps, so that the site works without a network; it changes with any file."""
     files = [path for path in _files(folder) if path.name not in ("README.md", "sw.js")]
@@ -218,7 +235,16 @@ def _list_files(folder: Path) -> None:
         "model": own,
         "runtime": runtimes,
     }
-    (folder / "files.js").write_text(f"self.SITE = {json.dumps(listed)};\n", encoding="utf-8")
+    (folder / "files.js").write_text(f"{LISTED}{json.dumps(listed)};\n", encoding="utf-8")
+
+
+def _listed(folder: Path) -> set[str]:
+    """The files that an earlier export listed in `files.js`; empty where there is no such list."""
+    try:
+        listed = json.loads((folder / "files.js").read_text(encoding="utf-8").removeprefix(LISTED).rstrip(";\n"))
+        return {*listed["page"], *listed["model"], *listed["runtime"]["wasm"], *listed["runtime"]["webgpu"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -107,53 +107,59 @@ const heard = ({ type, ...message }) => {
   else state.job.settle(type, message);
 };
 /** Seconds for a megapixel: as measured here before, else by the small tile with which the engine was tried. */
-const pace = () => {
-  const known = Number(visits.get(paceKey()));
-  return known || (state.engine ? state.engine.pace * 1000 * (segments() ? 1.3 : 1) : 0);
+const pace = ({ segment }) => {
+  const known = Number(visits.get(paceKey(segment)));
+  return known || (state.engine ? state.engine.pace * 1000 * (segment ? 1.3 : 1) : 0);
 };
-const paceKey = () => `ssg ${location.pathname} ${state.engine?.engine} ${state.engine?.threads} ${segments()}`;
-const segments = () => $("segment").checked && Boolean(site.networks.guide);
+const paceKey = segment => `ssg ${location.pathname} ${state.engine?.engine} ${state.engine?.threads} ${segment}`;
 
-// A run.
+// A run: all its pictures with the settings that it began with.
 const run = async () => {
-  const turn = ++state.run, todo = state.items.filter(item => item.input && item.state !== "working" && (item.state !== "done" || item.made !== settings()));
+  const turn = ++state.run, wanted = settings(), todo = due(wanted);
   const chosen = todo.length ? todo : state.items.filter(item => item.input);
   const began = performance.now();
+  let done = 0;
   for (const item of chosen) {
-    item.state = "working";
+    Object.assign(item, { state: "working", note: "" });
     state.at = item;
     refresh();
     try {
-      await finish(item, await compute(item, turn), turn);
+      await finish(item, await compute(item, turn, wanted), turn, wanted);
+      done += 1;
     } catch (error) {
       if (turn !== state.run) return;
-      Object.assign(item, { state: "failed", note: TEXTS[error.message] ?? TEXTS.failed });
+      Object.assign(item, { state: without(item, "failed"), note: TEXTS[error.message] ?? TEXTS.failed });
     }
     if (turn !== state.run) return;
     refresh();
   }
-  const done = chosen.filter(item => item.state === "done").length;
   if (chosen.length === 1 && !done) say(chosen[0].note, null, true);
   else say(chosen.length > 1 ? `${done} of ${chosen.length} done in ${duration((performance.now() - began) / 1000)}` : `Done in ${duration((performance.now() - began) / 1000)}`);
 };
-const settings = () => JSON.stringify([denoise(), segments()]);
-const denoise = () => (site.denoise === null ? 1 : Number($("denoise").value));
+/** The state of a picture whose run gave nothing: the result of an earlier one is kept. */
+const without = (item, state) => (item.made ? "done" : state);
+const settings = () => ({
+  denoise: site.denoise === null ? 1 : Number($("denoise").value),
+  segment: $("segment").checked && Boolean(site.networks.guide),
+});
+/** The pictures without a result of these settings. */
+const due = wanted => state.items.filter(item => item.input && (item.state !== "done" || item.made !== JSON.stringify(wanted)));
 /** The result of a picture. What a graphics card fails at is computed by WebAssembly, now and from then on. */
-const compute = async (item, turn) => {
+const compute = async (item, turn, wanted) => {
   try {
-    return await work(item, turn);
+    return await work(item, turn, wanted);
   } catch (error) {
     if (turn !== state.run || OF_THE_FILE.includes(error.message)) throw error;
     dismiss(); // what happened may have broken it
     if (state.engine?.engine !== "webgpu") throw error;
     [prefer, state.engine] = ["wasm", null];
-    return work(item, turn);
+    return work(item, turn, wanted);
   }
 };
-const work = (item, turn) => new Promise((resolve, reject) => {
+const work = (item, turn, wanted) => new Promise((resolve, reject) => {
   open();
   const id = `${turn} ${Math.random()}`, timer = setInterval(tell, 200);
-  state.job = { id, item, stage: state.engine ? "reading" : "starting", since: performance.now(), began: performance.now(), pixelsDone: 0,
+  state.job = { id, item, wanted, stage: state.engine ? "reading" : "starting", since: performance.now(), began: performance.now(), pixelsDone: 0,
     settle: (type, message) => {
       clearInterval(timer);
       state.job = null;
@@ -161,13 +167,13 @@ const work = (item, turn) => new Promise((resolve, reject) => {
       else reject(new Error(message.reason));
     } };
   state.job.stop = () => state.job.settle("failed", { reason: "cancelled" });
-  state.worker.postMessage({ type: "upscale", id, file: item.file, denoise: denoise(), segment: segments() });
+  state.worker.postMessage({ type: "upscale", id, file: item.file, ...wanted });
 });
-const finish = async (item, result, turn) => {
+const finish = async (item, result, turn, wanted) => {
   const shown = await view(result.picture, result.size).catch(() => result.picture); // too large to decode here, not to keep
   if (turn !== state.run) return;
   const { size, input: from } = result, stem = item.name.replace(/\.[^.]*$/, ""), name = `${stem}_x${site.scale}`;
-  if (from[0] * from[1] >= TIMED) visits.set(paceKey(), (result.seconds / (from[0] * from[1])) * 1e6);
+  if (from[0] * from[1] >= TIMED) visits.set(paceKey(wanted.segment), (result.seconds / (from[0] * from[1])) * 1e6);
   const url = blob => URL.createObjectURL(blob);
   for (const key of ["after", "mask", "drift", "file", "ids"]) if (item.urls[key]) URL.revokeObjectURL(item.urls[key]);
   item.urls = { before: item.urls.before, file: url(result.picture), after: url(shown) };
@@ -178,7 +184,7 @@ const finish = async (item, result, turn) => {
     item.legend = result.legend.map(({ id, share }) => ({ share, uncertain: id === site.labels.length, name: site.labels[id] ?? site.uncertain, color: `rgb(${site.palette[id] ?? site.uncertain_color})` }));
   }
   item.facts = [`${size[0]} × ${size[1]} in ${duration(result.seconds)}`, ...result.notes.map(note => TEXTS[note])].join(" · ");
-  Object.assign(item, { state: "done", size, calibrated: Boolean(site.calibration), made: settings() });
+  Object.assign(item, { state: "done", size, calibrated: Boolean(site.calibration), made: JSON.stringify(wanted) });
 };
 /** The picture itself, or a smaller one for the screen. */
 const view = async (blob, [width, height]) => {
@@ -197,7 +203,7 @@ const cancel = () => {
     state.job.stop();
     dismiss();
   }
-  for (const item of given) item.state = "cancelled";
+  for (const item of given) item.state = without(item, "cancelled");
   say(TEXTS.cancelled);
   refresh();
 };
@@ -207,7 +213,7 @@ const tell = () => {
   const { job } = state;
   if (!job) return;
   if (job.stage !== "upscaling") return say(TEXTS[state.engine ? job.stage : "starting"], job.stage === "writing" ? 0.97 : 0);
-  const now = performance.now(), expected = (pace() * job.pixels) / 1000; // ms for this tile
+  const now = performance.now(), expected = (pace(job.wanted) * job.pixels) / 1000; // ms for this tile
   const share = (job.done + Math.min(0.95, (now - job.since) / Math.max(expected, 1))) / job.total;
   const left = share > 0.02 ? ((now - job.began) / 1000) * (1 / share - 1) : 0;
   const which = state.items.length > 1 ? `Picture ${state.items.indexOf(job.item) + 1} of ${state.items.length} · ` : "";
@@ -219,19 +225,20 @@ const say = (words, share = null, alarm = false) => {
   if (status.dataset.words === words && share === null) return;
   status.dataset.words = words;
   status.classList.toggle("alarm", alarm);
-  const bar = share === null ? [] : [Object.assign(document.createElement("progress"), { max: 1, value: share, ariaLabel: "Progress" })];
-  status.replaceChildren(...bar, Object.assign(document.createElement("span"), { textContent: words, ariaHidden: share === null ? null : "true" }));
+  Object.assign($("progress"), { hidden: share === null, value: share ?? 0 });
+  status.replaceChildren(Object.assign(document.createElement("span"), { textContent: words, ariaHidden: share === null ? null : "true" }));
 };
 const forecast = () => {
-  const pixels = state.items.filter(item => item.input && item.state !== "done").reduce((sum, { input: [width, height] }) => sum + width * height, 0);
-  return pixels && pace() ? ` (about ${duration((pace() * pixels) / 1e6)})` : "";
+  const wanted = settings(), pixels = due(wanted).reduce((sum, { input: [width, height] }) => sum + width * height, 0);
+  return pixels && pace(wanted) ? ` (about ${duration((pace(wanted) * pixels) / 1e6)})` : "";
 };
 const refresh = () => {
   const busy = state.items.some(item => item.state === "working");
-  $("run").disabled = busy || !state.items.some(item => item.input);
+  const measuring = state.items.some(item => item.state === "waiting" && !item.input);
+  $("run").disabled = busy || measuring || !state.items.some(item => item.input);
   $("run").textContent = `Upscale ${site.scale}×${busy ? "" : forecast()}`;
   $("cancel").hidden = !busy;
-  $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace() }) : "";
+  $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace(settings()) }) : "";
   document.querySelector(".picker .title").textContent = state.items.length > 1 ? `${state.items.length} photographs` : state.items[0]?.name ?? "Choose photographs";
   viewer.show(state.at, state.items, item => {
     state.at = item;
@@ -263,6 +270,7 @@ service?.addEventListener("controllerchange", () => {
   else keepEngine();
 });
 const keepEngine = async () => keep(prefer === "auto" && (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm");
-const register = () => setTimeout(() => service?.register("sw.js").then(keepEngine, error => console.info(`no service worker: ${error.message}`)), 1000);
+// Without the HTTP cache: where that holds the old files.js, a new version would stay unseen.
+const register = () => setTimeout(() => service?.register("sw.js", { updateViaCache: "none" }).then(keepEngine, error => console.info(`no service worker: ${error.message}`)), 1000);
 if (document.readyState === "complete") register();
 else addEventListener("load", register);

@@ -5,6 +5,7 @@ importScripts("./files.js"); // SITE; it changes with any file, and so does this
 const CACHE = `ssg ${self.registration.scope} ${self.SITE.version}`;
 const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Resource-Policy": "same-origin", "Content-Security-Policy": self.SITE.policy };
 
+// "no-cache" below: what the HTTP cache holds may be of an earlier version.
 const keep = async names => {
   const cache = await caches.open(CACHE);
   for (const name of names)
@@ -12,7 +13,7 @@ const keep = async names => {
 };
 const answer = async request => {
   const cache = await caches.open(CACHE);
-  const found = (await cache.match(request, { ignoreSearch: true })) ?? (await fetch(request));
+  const found = (await cache.match(request, { ignoreSearch: true })) ?? (await fetch(request, { cache: "no-cache" }));
   const headers = new Headers(found.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   return new Response(found.body, { status: found.status, statusText: found.statusText, headers });

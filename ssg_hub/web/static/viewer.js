@@ -10,6 +10,13 @@ export const el = (tag, options = {}, ...children) => {
   node.append(...children);
   return node;
 };
+/** Fill a list, unless these values are what it shows: a part that is made again loses the focus. */
+const fill = (list, values, make) => {
+  if (list.values === values) return;
+  list.values = values;
+  list.replaceChildren(...values.map(make));
+};
+const NONE = [];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const percent = share => (share >= 0.01 ? `${Math.round(100 * share)}%` : "< 1%");
 
@@ -57,16 +64,23 @@ export class Viewer {
     this.put(this.layer, this.mode === "compare" ? null : item.urls[this.mode]);
     this.message.textContent = item ? (item.state === "failed" ? item.note : "") : TEXTS.empty;
     this.sheet.hidden = !item?.size;
-    this.legend.replaceChildren(...(this.mode === "mask" ? item.legend : []).map(({ name, color, share, uncertain }) =>
-      el("li", { className: uncertain ? "uncertain" : "" }, el("i", { data: { color } }), el("span", { textContent: name }), el("b", { textContent: percent(share) }))));
+    fill(this.legend, this.mode === "mask" ? item.legend : NONE, ({ name, color, share, uncertain }) =>
+      el("li", { className: uncertain ? "uncertain" : "" }, el("i", { data: { color } }), el("span", { textContent: name }), el("b", { textContent: percent(share) })));
     for (const swatch of this.legend.querySelectorAll("i")) swatch.style.background = swatch.closest(".uncertain") ? "" : swatch.dataset.color;
     this.explanation.textContent = this.mode === "compare" ? "" : TEXTS[this.mode === "drift" && item.calibrated ? "chance_explained" : `${this.mode}_explained`];
-    this.facts.textContent = item?.facts ?? "";
-    this.downloads.replaceChildren(...(item?.downloads ?? []).map(({ words, url, name, key }) => el("a", { href: url, download: name, textContent: words, data: { get: key } })));
+    this.facts.textContent = done ? [item.facts, item.note].filter(Boolean).join(" · ") : "";
+    fill(this.downloads, done ? item.downloads : NONE, ({ words, url, name, key }) => el("a", { href: url, download: name, textContent: words, data: { get: key } }));
     this.strip.hidden = items.length < 2;
-    this.strip.replaceChildren(...items.map(each => el("li", { data: { state: each.state } },
-      el("button", { type: "button", title: each.name, aria: { pressed: each === item, label: `${each.name}: ${TEXTS.states[each.state]}` }, on: { click: () => choose(each) } },
-        el("img", { src: each.urls?.after ?? each.urls?.before ?? "icon.svg", alt: "" }), el("span", { className: "name", textContent: each.name }), el("span", { className: "state", textContent: TEXTS.states[each.state] })))));
+    fill(this.strip, items, each => el("li", {}, el("button", { type: "button", title: each.name, on: { click: () => choose(each) } },
+      el("img", { alt: "" }), el("span", { className: "name", textContent: each.name }), el("span", { className: "state" }))));
+    for (const [at, each] of items.entries()) {
+      const entry = this.strip.children[at], button = entry.firstChild, words = TEXTS.states[each.state];
+      entry.dataset.state = each.state;
+      button.setAttribute("aria-pressed", each === item);
+      button.setAttribute("aria-label", `${each.name}: ${words}`);
+      button.lastChild.textContent = words;
+      this.put(button.firstChild, each.urls.after ?? each.urls.before);
+    }
     this.layOut();
   }
 
