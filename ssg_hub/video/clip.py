@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 
-from ..errors import ConfigError, VideoError
+from ..errors import VideoError
 from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
 from .decoding import USUAL_RATE, choose_stream, clip_start, deinterlaced, with_stamps
 from .frames import Damage, Facts, Frame, Turn, check_span, exactly, read_turn
@@ -39,8 +39,8 @@ class Clip:
         damage: filled by `frames`.
 
     Raises:
-        VideoError: no such file, no video in it, or nothing that can be decoded.
-        ConfigError: a start or duration that is impossible.
+        VideoError: no such file, no video in it, nothing that can be decoded, or a start behind its end.
+        ConfigError: a start or duration that no clip has.
     """
 
     path: Path
@@ -145,7 +145,7 @@ class Clip:
                 self.origin = moment if self.start else min(self._begin, moment)
                 return frame
         if self.start:
-            raise ConfigError(f"--start {self.start:g} lies behind the end of {self.path}. Give an earlier one.")
+            raise VideoError(f"start {float(self.start):g} lies behind the end of {self.path}. Give an earlier one.")
         raise VideoError(f"no frame of {self.path} can be decoded ({stream.name}). Give another file.")
 
     def _learn(self, container, stream, frame: av.VideoFrame) -> None:

@@ -32,8 +32,9 @@ class PictureSequence:
         max_pixels: largest picture.
 
     Raises:
-        VideoError: no picture there, the first is too large or cannot be read, or they are of several sizes.
-        ConfigError: an impossible rate, start or duration.
+        VideoError: no picture there or in the wanted part, the first is too large or cannot be read, or they are of
+            several sizes.
+        ConfigError: a rate, start or duration that no clip has.
     """
 
     path: Path
@@ -52,7 +53,10 @@ class PictureSequence:
         behind = math.inf if self.duration is None else first + math.ceil(exactly(self.duration) * rate)
         self.files = [(number, file) for number, file in found if first <= number < behind]
         if not self.files:
-            raise ConfigError(f"start {self.start:g} lies behind the last of {len(found)} pictures. Give less.")
+            raise VideoError(
+                f"none of the {len(found)} pictures of {self.path} lies in the part from {float(self.start):g} s on that "
+                "is asked for. Give an earlier start, or a longer duration."
+            )
         self.first_number = self.files[0][0]
         if missing := self.files[-1][0] - self.first_number + 1 - len(self.files):
             self.notes.append(f"{missing} number(s) are missing; the picture before each is shown longer.")
