@@ -186,12 +186,31 @@ def test_a_segment_counts_only_when_all_of_it_is_there(tmp_path):
     for number in range(3):
         parts.place(number, "main").write_bytes(b"video")
         parts.commit(Segment(number, 4, 4 * number + 4, {"main": [1]}, {}), {"n": np.array(number)})
-    assert parts.state() == {"n": 2} and len(list(parts.folder.glob("*.npz"))) == 1
+    assert parts.state() == {"n": 2} and len(list(parts.folder.glob("*.npz"))) == 2
+    for number, left in ((2, [0, 1]), (1, [])):  # what comes after segment 0 is not known any more
+        parts.release()
+        parts.place(number, "main").unlink()
+        parts = Parts(tmp_path / "out.mp4", {})
+        assert [segment.number for segment in parts.segments] == left
+    assert parts.state() == {} and parts.frames == 0
     parts.release()
-    parts.place(1, "main").unlink()
-    again = Parts(tmp_path / "out.mp4", {})
-    assert again.frames == 4 and [segment.number for segment in again.segments] == [0]
-    again.release()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"text", 0.5])
+def test_a_segment_without_its_arrays_is_made_again_with_the_same_frames(content, source, tmp_path, model):
+    whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2, codec="ffv1")
+    request = {"source": source, "target": tmp_path / "out.mkv", "outscale": 2, "codec": "ffv1"}
+    with pytest.raises(Stop):
+        upscale_video(model, **request, on_progress=stop_at(14))
+    arrays = tmp_path / "out.mkv.parts" / "00001.npz"
+    if content is None:
+        arrays.unlink()
+    else:
+        data = arrays.read_bytes()
+        arrays.write_bytes(data[: len(data) // 2] if content == 0.5 else content)
+    counted = []
+    done = upscale_video(model, **request, on_progress=lambda *now: counted.append(now[0]))
+    assert counted[0] == SEGMENT and same_clip(whole.path, done.path)
 
 
 def test_a_damaged_place_in_the_middle_is_survived_and_said(tmp_path, model):

@@ -25,7 +25,7 @@ from .names import exists, is_pattern, is_read_as_pattern, name_companion, name_
 from .parts import read_request
 from .sequences import PictureSequence
 
-FORMAT = 3  # of the parts folder and of what decides the frames; another number starts again
+FORMAT = 4  # of the parts folder and of what decides the frames; another number starts again
 COMPANIONS = ("mask", "drift", "overlay")
 TEMPORAL = ("auto", "off")
 # Options of `upscale` that are set here.

@@ -2,7 +2,8 @@
 
 The folder TARGET.parts holds `request.json` (what was asked for), and for each segment NUMBER: NUMBER.TRACK.mp4, each
 playable by itself; NUMBER.npz, what the next segment must know of the frames before; and NUMBER.json, its time stamps.
-NUMBER.json is written last: a segment without it does not count and is made again.
+NUMBER.json is written last. A segment that lacks one of them, or whose arrays are damaged, does not count and is made
+again; for that the arrays of the last two segments are kept.
 """
 
 import contextlib
@@ -83,7 +84,7 @@ class Parts:
         """Where the stream of a track of a segment is kept."""
         return self.folder / f"{number:05d}.{track}.mp4"
 
-    def commit(self, segment: Segment, state: dict[str, np.ndarray] | None) -> None:
+    def commit(self, segment: Segment, state: dict[str, np.ndarray]) -> None:
         """Declare a segment finished, whose streams lie in their places.
 
         Args:
@@ -91,24 +92,28 @@ class Parts:
             state: arrays that the next segment needs; see `state`.
         """
         with explained(self.folder):
-            if state is not None:
-                with whole_file(self._state_place(segment.number)) as file:
-                    np.savez(file, **state)  # type: ignore[arg-type]  # numpy's stub takes any name for `allow_pickle`
+            if segment.number > 1:
+                self._state_place(segment.number - 2).unlink(missing_ok=True)
+            with whole_file(self._state_place(segment.number)) as file:
+                np.savez(file, **state)  # type: ignore[arg-type]  # numpy's stub takes any name for `allow_pickle`
             with whole_file(self.folder / f"{segment.number:05d}.json") as file:
                 file.write(json.dumps(segment.__dict__).encode())
-            if segment.number:
-                self._state_place(segment.number - 1).unlink(missing_ok=True)
         self.segments.append(segment)
 
-    def state(self) -> dict[str, np.ndarray] | None:
-        """The arrays of the last finished segment; None at the beginning."""
-        if not self.segments:
-            return None
-        place = self._state_place(len(self.segments) - 1)
-        if not place.exists():
-            return None
-        with np.load(place) as arrays:
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays of the last finished segment; none at the beginning."""
+        return self._read_state(self.segments[-1].number) if self.segments else {}
+
+    def _read_state(self, number: int) -> dict[str, np.ndarray]:
+        with np.load(self._state_place(number)) as arrays:
             return dict(arrays)
+
+    def _has_state(self, number: int) -> bool:
+        try:
+            self._read_state(number)
+        except Exception:  # missing, or damaged, of which numpy and zipfile raise whatever they stumble over
+            return False
+        return True
 
     def remove(self) -> None:
         """Delete the folder: the target is whole."""
@@ -163,14 +168,19 @@ class Parts:
 
     def _find_segments(self) -> list[Segment]:
         found: list[Segment] = []
-        while True:
-            try:
-                segment = Segment(**json.loads((self.folder / f"{len(found):05d}.json").read_text()))
-            except (OSError, ValueError, TypeError):
-                return found
-            if not all(self.place(segment.number, track).exists() for track in segment.stamps):
-                return found
+        while (segment := self._read_segment(len(found))) is not None:
             found.append(segment)
+        while found and not self._has_state(found[-1].number):
+            found.pop()
+        return found
+
+    def _read_segment(self, number: int) -> Segment | None:
+        """A segment whose streams are all there, else None."""
+        try:
+            segment = Segment(**json.loads((self.folder / f"{number:05d}.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return segment if all(self.place(number, track).exists() for track in segment.stamps) else None
 
 
 def read_request(folder: Path) -> dict:

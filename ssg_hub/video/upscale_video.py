@@ -101,8 +101,7 @@ def upscale_video(
 def state_bytes(size: tuple[int, int], outscale: float) -> int:
     """Most bytes of the arrays that a steadied clip keeps in TARGET.parts from one segment to the next.
 
-    While a segment is finished, its arrays and those of the one before lie there: twice as many. For a clip of 8 bits a
-    channel it is about two thirds.
+    Those of the last two segments lie there: twice as many. For a clip of 8 bits a channel it is about two thirds.
 
     Args:
         size: width and height of a frame of the clip.
@@ -203,14 +202,14 @@ class Run:
         done = self.parts.frames + count
         self.on_progress(done, max(done, self.job.source.facts.frames or 0))
 
-    def _state(self) -> dict[str, np.ndarray] | None:
+    def _state(self) -> dict[str, np.ndarray]:
         if self.steady is None:
-            return None
+            return {}
         arrays = {f"steady.{key}": value for key, value in self.steady.arrays.items()}
         return arrays | {f"stills.{key}": value for key, value in (self.stills.arrays if self.stills else {}).items()}
 
-    def _restore(self, state: dict[str, np.ndarray] | None) -> None:
-        for key, value in (state or {}).items():
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        for key, value in state.items():
             owner, name = key.split(".")
             getattr(self, owner).arrays[name] = value
 
