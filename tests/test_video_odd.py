@@ -196,6 +196,12 @@ def test_no_picture_that_was_there_is_replaced(source, target, overwrite, words,
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_pictures_outside_of_the_wanted_part_are_sources_too(pictures, tmp_path, model):
+    folder = pictures(_1=(24, 16), _100=(24, 16))
+    with pytest.raises(VideoError, match="replace their sources"):
+        upscale_video(model, folder / "%d.png", folder / "%03d.png", outscale=2, duration=1, overwrite=True)
+
+
 def test_a_preset_may_be_a_number(tmp_path, model):
     source = make_clip(tmp_path, Recipe("a.mkv", "ffv1", "yuv444p", times=(0, 1)))
     made = upscale_video(model, source, tmp_path / "out.mp4", outscale=2, codec="av1", preset=10)

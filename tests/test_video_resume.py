@@ -107,6 +107,47 @@ def test_pictures_go_on_where_they_stopped(source, tmp_path, model):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
+def test_a_picture_that_was_deleted_meanwhile_is_made_again(source, tmp_path, model):
+    target = tmp_path / "out" / "%03d.png"
+    with pytest.raises(Stop):
+        upscale_video(model, source, target, outscale=2, on_progress=stop_at(14))
+    before = (tmp_path / "out" / "009.png").read_bytes()
+    (tmp_path / "out" / "009.png").unlink()
+    counted = []
+    upscale_video(model, source, target, outscale=2, on_progress=lambda *now: counted.append(now[0]))
+    assert counted[0] == SEGMENT and (tmp_path / "out" / "009.png").read_bytes() == before
+    assert len(list((tmp_path / "out").iterdir())) == FRAMES
+
+
+def test_pictures_are_on_the_disk_before_their_segment_is_finished(source, tmp_path, model, monkeypatch):
+    synced, finished, fsync, replace = set(), [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (fsync(file), synced.add(os.fstat(file).st_ino)))
+
+    def check(partial, place):
+        replace(partial, place)
+        if Path(place).name == "00000.json":
+            pictures = list((tmp_path / "out").glob("*.png"))
+            finished.append(len(pictures) == SEGMENT and {file.stat().st_ino for file in pictures} <= synced)
+
+    monkeypatch.setattr(os, "replace", check)
+    upscale_video(model, source, tmp_path / "out" / "%03d.png", outscale=2, temporal="off", duration=0.3)
+    assert finished == [True]
+
+
+def test_overwriting_pictures_leaves_the_new_ones_only(source, tmp_path):
+    model, folder = make_model(Repeat(2), ColorGuide()), tmp_path / "out"
+    options = {"outscale": 2, "temporal": "off", "mask": True, "overwrite": True}
+    upscale_video(model, source, folder / "%03d.png", **options, duration=0.5)
+    (folder / "cover.png").write_bytes(b"mine")
+    with pytest.raises(Stop):
+        upscale_video(model, source, folder / "%03d.png", **options, duration=0.3, on_progress=stop_at(7))
+    assert len(list(folder.glob("*.png"))) == 2 * 13 + 1
+    upscale_video(model, source, folder / "%03d.png", **options, duration=0.3)
+    numbers = range(1, 9)
+    names = {"cover.png", *(f"{n:03d}.png" for n in numbers), *(f"{n:03d}_mask.png" for n in numbers)}
+    assert {path.name for path in folder.iterdir()} == names
+
+
 COMPANIONS = {"mask": True, "drift": True, "overlay": True}
 
 

@@ -250,7 +250,7 @@ def _check_target(target: Path, source: Path, may_exist: bool) -> None:
 
 def _keep_sources(source: PictureSequence, targets: Iterable[Path]) -> None:
     """Refuse results that would be written over their source, or be taken for it by the next run."""
-    sources = {file.resolve() for _, file in source.files}
+    sources = {file.resolve() for _, file in source.found}
     for target in filter(is_pattern, targets):
         if source.path.is_dir() and target.parent.resolve() == source.path.resolve():
             raise VideoError(f"the results would lie among their sources in {source.path}. Give another folder.")

@@ -31,6 +31,10 @@ class PictureSequence:
         start, duration: in seconds, as for `Clip`.
         max_pixels: largest picture.
 
+    Attributes:
+        found: all pictures there, (number, file); `files` are those of the wanted part.
+        facts: known after opening.
+
     Raises:
         VideoError: no picture there or in the wanted part, the first is too large or cannot be read, or they are of
             several sizes.
@@ -48,13 +52,13 @@ class PictureSequence:
     def __post_init__(self):
         check_span(self.start, self.duration)
         rate = check_rate(USUAL_RATE if self.rate is None else self.rate)
-        found = _find_pictures(Path(self.path))
-        first = found[0][0] + math.ceil(exactly(self.start or 0) * rate)
+        self.found = _find_pictures(Path(self.path))
+        first = self.found[0][0] + math.ceil(exactly(self.start or 0) * rate)
         behind = math.inf if self.duration is None else first + math.ceil(exactly(self.duration) * rate)
-        self.files = [(number, file) for number, file in found if first <= number < behind]
+        self.files = [(number, file) for number, file in self.found if first <= number < behind]
         if not self.files:
             raise VideoError(
-                f"none of the {len(found)} pictures of {self.path} lies in the part from {float(self.start):g} s on that "
+                f"none of the {len(self.found)} pictures of {self.path} lies in the part from {float(self.start):g} s on that "
                 "is asked for. Give an earlier start, or a longer duration."
             )
         self.first_number = self.files[0][0]
