@@ -1,8 +1,10 @@
 """Odd clips and requests: names, missing time stamps, edits, fields that come and go, pictures that do not match."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("av")
@@ -170,6 +172,34 @@ def test_the_slowest_and_the_fastest_rate_are_kept(fps, pictures, tmp_path, mode
     folder = pictures(_1=(24, 16), _2=(24, 16))
     result = upscale_video(model, folder, tmp_path / "out.mkv", outscale=2, fps=fps)
     assert probe(result.path)["times"] == pytest.approx([0, 1 / fps], abs=TICK)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fps": Fraction(30000, 1001), "outscale": 2},
+        {"fps": np.float32(12.5), "start": Fraction(2, 25), "duration": np.float32(0.16), "outscale": np.float32(2)},
+        {"outscale": Fraction(2), "codec": "av1", "preset": np.int64(12), "quality": np.int64(50), "mask": np.False_},
+    ],
+)
+def test_fractions_and_numbers_of_numpy_are_numbers(options, pictures, tmp_path, model):
+    folder = pictures(_1=(40, 40), _2=(40, 40), _3=(40, 40), _4=(40, 40))
+    result = upscale_video(model, folder, tmp_path / "out.mp4", **options)
+    assert result.report["frames"] == (2 if "start" in options else 4)
+    assert json.loads(json.dumps(result.report))["outscale"] == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "words"),
+    [
+        ({"duration": 1e-7}, ConfigError, "duration is 1e-07.*a microsecond or more"),
+        ({"start": 9}, VideoError, "none of the 2 pictures of .* from 9 s on"),
+        ({"start": 0.04, "duration": 0.04}, VideoError, r"none of the 2 pictures of .* from 0\.04 s on"),
+    ],
+)
+def test_a_part_without_a_picture_is_refused(part, kind, words, pictures, tmp_path, model):
+    with pytest.raises(kind, match=words):
+        upscale_video(model, pictures(_1=(24, 16), _5=(24, 16)) / "%d.png", tmp_path / "out.mkv", outscale=2, **part)
 
 
 def test_two_pictures_of_one_number_are_refused(pictures, tmp_path, model):

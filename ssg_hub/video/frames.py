@@ -113,19 +113,19 @@ class Damage:
 
 def exactly(seconds: float) -> Fraction:
     """Seconds as they were written: 0.4 is two fifths, and not the binary fraction beside it, which is later."""
-    return Fraction(seconds).limit_denominator(10**6)
+    return Fraction(float(seconds)).limit_denominator(10**6)
 
 
 def check_span(start: float | None, duration: float | None) -> None:
     """Refuse a part of a clip that cannot be.
 
     Raises:
-        ConfigError: a start below 0, a duration of 0 or less, or no numbers.
+        ConfigError: a start below 0, a duration of less than a microsecond, or no numbers.
     """
     if start is not None and not (_is_number(start) and 0 <= start < 1e9):
         raise ConfigError(f"start is {start!r}; it must be a number of seconds from 0 on.")
-    if duration is not None and not (_is_number(duration) and 0 < duration < 1e9):
-        raise ConfigError(f"duration is {duration!r}; it must be a number of seconds above 0.")
+    if duration is not None and not (_is_number(duration) and 0 < duration < 1e9 and exactly(duration) > 0):
+        raise ConfigError(f"duration is {duration!r}; it must be a number of seconds, a microsecond or more.")
 
 
 def _is_number(value) -> bool:

@@ -5,11 +5,13 @@ import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
+import numpy as np
 
 from ..errors import ConfigError, VideoError
 from ..images.formats import check_size, check_target, choose_format
@@ -83,7 +85,8 @@ class Request:
         picture = {name: value for name, value in options.items() if name not in own}
         if unknown := sorted(set(picture) - allowed):
             raise ConfigError(f"upscale_video got unknown option {unknown[0]!r}; known are {', '.join(sorted(own))}.")
-        return cls(Path(source), Path(target), **{k: v for k, v in options.items() if k in own}, picture=picture)
+        clip = {name: _plain(value) for name, value in options.items() if name in own}
+        return cls(Path(source), Path(target), **clip, picture=picture)
 
     @property
     def companions(self) -> list[str]:
@@ -194,6 +197,12 @@ def describe_job(model: Networks, job: Job) -> dict:
         **{key: str(value) for key, value in request.picture.items()},
         "encodings": [repr(encoding) for encoding in encodings],
     }
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON holds it: a fraction or a number of NumPy as one of Python."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return float(value) if isinstance(value, Real) and not isinstance(value, int) else value
 
 
 def _check_options(model: Networks, request: Request) -> None:
