@@ -410,6 +410,9 @@ def test_decoding_times_fit_whatever_the_segments_reorder():
         ({"sharpness": 1}, "out.mp4", "unknown option 'sharpness'"),
         ({"codec": "hevc", "outscale": 1}, "out.mp4", "64 pixels"),
         ({}, "out/%d.gif", "does not end in a format"),
+        ({"codec": "av1"}, "out/%d.png", "codec is for clips"),
+        ({"quality": 0}, "out/%d.png", "quality is for clips"),
+        ({"preset": "slow"}, "out/%d.png", "preset is for clips"),
     ],
 )
 def test_an_impossible_option_is_refused_before_anything_is_computed(options, target, words, clip, tmp_path, model):

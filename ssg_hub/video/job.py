@@ -213,6 +213,9 @@ def _check_options(model: Networks, request: Request) -> None:
         raise ConfigError(f"segment is {request.segment!r}; it must be a number of frames from 1 on.")
     if not isinstance(request.max_pixels, int):
         raise ConfigError(f"max_pixels is {request.max_pixels!r}; it must be a number of pixels.")
+    given = [name for name in ("codec", "quality", "preset") if getattr(request, name) is not None]
+    if given and is_pattern(request.target):
+        raise ConfigError(f"{given[0]} is for clips, and {request.target.name} stands for pictures. Leave it out.")
     if request.companions and model.guide is None:
         raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
     prepare(model, request.outscale, segment=bool(request.companions), **request.picture)
