@@ -130,8 +130,34 @@ def test_a_clip_that_becomes_interlaced_says_so(tmp_path, model):
 
 
 def test_transparency_that_only_the_container_tells_of_is_said(tmp_path):
-    source = make_clip(tmp_path, Recipe("clear.webm", "libvpx-vp9", "yuva420p"))
-    assert any("transparency" in note for note in Clip(source).notes)
+    source = Clip(make_clip(tmp_path, Recipe("clear.webm", "libvpx-vp9", "yuva420p")))
+    assert len(list(source.frames())) == FRAMES
+    assert source.damage.say() == ["The transparency was left out."]
+
+
+@pytest.mark.parametrize("name", ["clip.gif", "clip.mov", "frames"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_transparency_is_said_only_where_there_is_some(name, transparent, tmp_path, model):
+    images = [Image.fromarray(draw_frame(number)).convert("RGBA") for number in range(3)]
+    if transparent:
+        number = 0 if name == "clip.gif" else 1  # in a later frame of a GIF it means "as before"
+        images[number].paste((0, 0, 0, 0), (3, 3, 9, 9))
+    source = tmp_path / name
+    if name == "clip.gif":
+        images[0].save(source, save_all=True, append_images=images[1:], disposal=2)
+    elif name == "clip.mov":
+        with av.open(str(source), "w") as out:
+            stream = out.add_stream("qtrle", rate=25)
+            stream.width, stream.height, stream.pix_fmt = *images[0].size, "argb"
+            for image in [*images, None]:
+                frame = image and av.VideoFrame.from_ndarray(np.asarray(image), "rgba").reformat(format="argb")
+                out.mux(stream.encode(frame))
+    else:
+        source.mkdir()
+        for number, image in enumerate(images):
+            image.save(source / f"{number}.png")
+    notes = upscale_video(model, source, tmp_path / "out.mkv", outscale=2).report["notes"]
+    assert notes == (["The transparency was left out."] if transparent else [])
 
 
 def test_pictures_of_several_sizes_are_refused_before_anything_is_computed(pictures, tmp_path, model):

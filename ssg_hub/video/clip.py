@@ -80,7 +80,7 @@ class Clip:
         Args:
             skip: leave out so many at the beginning; they are decoded all the same, so that the rest is as ever.
         """
-        self.damage = Damage()
+        self.damage = Damage(transparent=self._says_alpha)
         before = None
         with self.open() as container:
             stream = container.streams[self.index]
@@ -92,6 +92,7 @@ class Clip:
                 before = pts
                 if frame.is_corrupt:
                     self._note_damage("corrupt", frame.time)
+                self.damage.transparent = self.damage.transparent or is_transparent(frame)
                 if number >= skip:
                     yield Frame(self._upright(frame), pts, self._duration(frame))
 
@@ -160,8 +161,7 @@ class Clip:
                 "The clip is HDR: its values go through as they are, though the generator was trained on SDR, and its "
                 "mastering data is left out."
             )
-        if any(component.is_alpha for component in frame.format.components) or stream.metadata.get("alpha_mode") == "1":
-            self.notes.append("The transparency of the clip was left out.")
+        self._says_alpha = stream.metadata.get("alpha_mode") == "1"  # of Matroska; not every decoder gives it
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = self._stored
         rates = (stream.average_rate, stream.guessed_rate)
@@ -218,6 +218,12 @@ class Clip:
         setattr(self.damage, kind, getattr(self.damage, kind) + 1)
         if self.damage.since is None and moment is not None:
             self.damage.since = max(0.0, moment - float(self.origin))
+
+
+def is_transparent(frame: av.VideoFrame) -> bool:
+    """Whether any pixel is not opaque; the decoders of some codecs, such as GIF, give an alpha channel to all frames."""
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    return has_alpha and bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 
 
 def open_file(path: Path) -> av.container.InputContainer:

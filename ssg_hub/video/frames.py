@@ -86,6 +86,7 @@ class Damage:
     since: float | None = None
     ended: str | None = None
     interlaced: int = 0
+    transparent: bool = False
 
     def say(self) -> list[str]:
         """A sentence for each kind."""
@@ -108,6 +109,8 @@ class Damage:
             found.append(f"The clip could not be read to its end: {self.ended}.")
         if self.interlaced:
             found.append("The clip has interlaced frames: their fields were merged by bwdif, one frame for two fields.")
+        if self.transparent:
+            found.append("The transparency was left out.")
         return found
 
 

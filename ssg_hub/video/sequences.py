@@ -69,8 +69,6 @@ class PictureSequence:
         except ImageError as error:
             raise VideoError(f"the first picture cannot be read: {error}") from error
         self._check_sizes(picture.size)
-        if picture.alpha is not None:
-            self.notes.append("The transparency of the pictures was left out.")
         colors = Colors(RGB, FULL, BT709, BT709)
         self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), None, picture.bits > 8, colors)
 
@@ -81,13 +79,16 @@ class PictureSequence:
         for number, file in self.files:
             pts = number - self.first_number
             try:
-                values = _as_frame(read_picture(file, self.max_pixels), self.facts)
+                picture = read_picture(file, self.max_pixels)
+                values = _as_frame(picture, self.facts)
             except ImageError:
                 self.damage.pictures += 1
                 if self.damage.since is None:
                     self.damage.since = float(pts * self.facts.time_base)
                 continue
             given += 1
+            if picture.alpha is not None and picture.alpha.min() < np.iinfo(picture.alpha.dtype).max:
+                self.damage.transparent = True
             if given > skip:
                 yield Frame(values, pts, 1)
 
