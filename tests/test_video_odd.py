@@ -228,6 +228,26 @@ def test_a_part_without_a_picture_is_refused(part, kind, words, pictures, tmp_pa
         upscale_video(model, pictures(_1=(24, 16), _5=(24, 16)) / "%d.png", tmp_path / "out.mkv", outscale=2, **part)
 
 
+@pytest.mark.parametrize("name", ["short.mkv", "short.flv", "short.wmv"])
+def test_a_video_that_is_shorter_than_its_sound_is_not_said_to_be_cut_off(name, tmp_path, model):
+    codecs = {"video": "wmv2", "audio": "wmav2", "muxer": "asf"} if "wmv" in name else {"video": "libx264", "audio": "aac"}
+    source = make_clip(tmp_path, Recipe(name, **codecs, times=(0, 1, 2)))  # of 0.4 s of sound
+    source.write_bytes(source.read_bytes().replace(b"DURATION", b"DXRATION"))
+    clip = Clip(source)
+    assert clip.facts.seconds == pytest.approx(0.4, abs=0.1) and clip.facts.announced is None
+    notes = upscale_video(model, source, tmp_path / "out.mkv", outscale=2).report["notes"]
+    assert not any("could be read to" in note for note in notes)
+
+
+def test_a_stream_of_matroska_has_its_duration_in_a_tag(tmp_path):
+    both = make_clip(tmp_path, Recipe("both.mkv", "libx264", audio="aac", times=(0, 1, 2)))
+    assert Clip(both).facts.announced == pytest.approx(0.12, abs=TICK) == Clip(both).facts.seconds
+    assert Clip(both, start=0.04).facts.announced == pytest.approx(0.08, abs=TICK)
+    alone = make_clip(tmp_path, Recipe("alone.mkv", "libx264", times=(0, 1, 2)))
+    alone.write_bytes(alone.read_bytes().replace(b"DURATION", b"DXRATION"))
+    assert Clip(alone).facts.announced == pytest.approx(0.12, abs=TICK)
+
+
 def test_two_pictures_of_one_number_are_refused(pictures, tmp_path, model):
     folder = pictures(_1=(24, 16), _01=(24, 16))
     with pytest.raises(VideoError, match=r"01\.png and 1\.png.*same number"):

@@ -14,7 +14,7 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from ..errors import VideoError
 from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
-from .decoding import USUAL_RATE, choose_stream, clip_start, deinterlaced, with_stamps
+from .decoding import USUAL_RATE, choose_stream, clip_start, deinterlaced, read_duration, with_stamps
 from .frames import Damage, Facts, Frame, Turn, check_span, exactly, read_turn
 
 HDR = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
@@ -166,7 +166,8 @@ class Clip:
         width, height = self._stored
         rates = (stream.average_rate, stream.guessed_rate)
         rate = next((rate for rate in rates if rate and 0 < rate <= HIGHEST_RATE), None)
-        seconds = self._seconds(container, stream)
+        own = read_duration(container, stream)
+        seconds = self._wanted_seconds(own or Fraction(container.duration or 0, av.time_base))
         self.facts = Facts(
             size=(height, width) if self.turn.transpose else (width, height),
             time_base=stream.time_base,
@@ -176,6 +177,7 @@ class Clip:
             deep=max(component.bits for component in frame.format.components) > 8,
             colors=tagged.settled(height),
             aspect=1 / aspect if self.turn.transpose else aspect,
+            announced=self._wanted_seconds(own),
         )
         self.end = None if self.duration is None else self.origin + exactly(self.duration)
 
@@ -191,10 +193,9 @@ class Clip:
             return stream.frames
         return max(1, round(seconds * rate)) if seconds and rate else None
 
-    def _seconds(self, container, stream) -> float | None:
-        """How long the wanted part is by what the file says."""
-        whole = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
-        rest = float(whole) - (self.start or 0)
+    def _wanted_seconds(self, whole: Fraction | None) -> float | None:
+        """How long the wanted part of so many seconds is; None for an unknown length."""
+        rest = float(whole or 0) - (self.start or 0)
         return (rest if self.duration is None else min(rest, self.duration)) if whole and rest > 0 else None
 
     def _upright(self, frame: av.VideoFrame) -> np.ndarray:

@@ -21,10 +21,12 @@ class Facts:
         time_base: seconds to one unit of the frames' time stamps.
         rate: frames per second on average, for information; None when not known.
         frames: about how many; None when not known.
-        seconds: how long the source says it is, in the part that is wanted; None when it does not say.
+        seconds: how long the wanted part is by what the source says, be it of its longest stream; None when it does
+            not say.
         deep: more than 8 bits a channel.
         colors: settled, see `Colors.settled`.
         aspect: width to height of one pixel, upright.
+        announced: as `seconds`, where the source says it of the pictures themselves; else None.
     """
 
     size: tuple[int, int]
@@ -35,6 +37,7 @@ class Facts:
     deep: bool
     colors: Colors
     aspect: Fraction = Fraction(1)
+    announced: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

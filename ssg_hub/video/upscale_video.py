@@ -253,8 +253,8 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
     frames, computed = parts.frames, parts.frames - before
     notes = job.notes + job.source.damage.say()
     end = float(parts.segments[-1].end * facts.time_base)
-    if facts.seconds and end < 0.9 * facts.seconds:
-        notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.seconds:.2f} s.")
+    if facts.announced and end < 0.9 * facts.announced:
+        notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.announced:.2f} s.")
     if before:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
