@@ -16,11 +16,13 @@ from PIL import Image
 from standins import Repeat, make_model
 
 from ssg_hub.errors import ConfigError, VideoError
+from ssg_hub.images import reading
 from ssg_hub.images.reading import read_picture
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, with_stamps
 from ssg_hub.video.names import exists, is_pattern, numbered
+from ssg_hub.video.sequences import PictureSequence
 from ssg_hub.video.upscale_video import upscale_video
 
 
@@ -165,6 +167,20 @@ def test_pictures_of_several_sizes_are_refused_before_anything_is_computed(pictu
     with pytest.raises(VideoError, match=r"3\.png is 32x16.*1\.png, is 24x16"):
         upscale_video(model, folder, tmp_path / "out.mp4", outscale=2)
     assert model.generator.seen == [] and [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+def test_sizes_are_compared_upright_and_by_headers_alone(ending, tmp_path, monkeypatch):
+    exif, read = Image.Exif(), []
+    exif[274] = 6  # turned by a quarter
+    for number in range(4):
+        stored, options = ((16, 24), {}) if number == 2 else ((24, 16), {"exif": exif})
+        Image.fromarray(draw_frame(number, stored)).save(tmp_path / f"{number}.{ending}", **options)
+    monkeypatch.setattr(reading, "_read_file", lambda path: read.append(path.name) or path.read_bytes())
+    assert PictureSequence(tmp_path).facts.size == (16, 24) and read == [f"0.{ending}"]
+    Image.fromarray(draw_frame(0, (24, 16))).save(tmp_path / f"3.{ending}")
+    with pytest.raises(VideoError, match=rf"3\.{ending} is 24x16.*0\.{ending}, is 16x24"):
+        PictureSequence(tmp_path)
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_said(pictures, tmp_path, model):

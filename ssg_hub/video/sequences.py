@@ -15,6 +15,7 @@ from ..errors import ConfigError, ImageError, VideoError
 from ..images.formats import READ, list_pictures
 from ..images.picture import Picture
 from ..images.reading import MAX_PIXELS, read_picture, read_size
+from ..images.rows import peek_size
 from .colors import BT709, FULL, RGB, Colors
 from .decoding import USUAL_RATE
 from .frames import Damage, Facts, Frame, check_span, exactly
@@ -93,10 +94,13 @@ class PictureSequence:
                 yield Frame(values, pts, 1)
 
     def _check_sizes(self, size: tuple[int, int]) -> None:
-        """Refuse pictures of another size than the first, by their headers; what cannot be read is left out later."""
+        """Refuse pictures of another size than the first, by their headers; what cannot be read is left out later.
+
+        A file is read whole only where its first bytes say another size: what tells of its orientation may come last.
+        """
         for _, file in self.files[1:]:
             with contextlib.suppress(ImageError):
-                if (other := read_size(file)) != size:
+                if peek_size(file) != size and (other := read_size(file)) != size:
                     raise VideoError(
                         f"{file} is {other[0]}x{other[1]}, and the first picture, {self.files[0][1].name}, is "
                         f"{size[0]}x{size[1]}. A clip has frames of one size: give pictures of one."
