@@ -14,11 +14,17 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 
 import av
+import torch
 from made_clips import Recipe, decode, make_clip, probe
 from standins import ColorGuide, Repeat, make_model
 
+from ssg_hub.calibration import Calibration
 from ssg_hub.errors import VideoError
+from ssg_hub.networks.compact import SRVGGNetCompact
+from ssg_hub.networks.int8 import Int8, Layer, hash_weights
+from ssg_hub.upscaling.engines import compiled
 from ssg_hub.video import upscale_video as module
+from ssg_hub.video.job import Request, describe_job, plan_job
 from ssg_hub.video.joining import join
 from ssg_hub.video.parts import Parts, Segment
 from ssg_hub.video.upscale_video import upscale_video
@@ -202,6 +208,46 @@ def test_another_request_does_not_go_on_with_the_former_ones_frames(source, tmp_
         upscale_video(other, source, target, outscale=2)
     result = upscale_video(model, source, target, outscale=2, quality=30, overwrite=True)
     assert result.report["frames"] == FRAMES and not any("earlier run" in note for note in result.report["notes"])
+
+
+def compute_otherwise(model):
+    model.generator.bfloat16()  # its weight is 1 in both
+
+
+def calibrate(model):
+    model.calibration = Calibration((1.0, 2.0, 3.0), (0.1, 0.2, 0.3), {})
+
+
+def paint_otherwise(model):
+    model.guide.palette = [(0, 0, 9), *ColorGuide.palette[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(compute_otherwise, "computed"), (calibrate, "calibration"), (paint_otherwise, "model")]
+)
+def test_a_model_that_computes_otherwise_does_not_go_on(change, said, source, tmp_path):
+    model = make_model(Repeat(2), ColorGuide())
+    request = (model, source, tmp_path / "out.mkv")
+    with pytest.raises(Stop):
+        upscale_video(*request, outscale=2, duration=0.4, mask=True, drift=True, on_progress=stop_at(7))
+    change(model)
+    with pytest.raises(VideoError, match=rf"another request \({said} differ\)"):
+        upscale_video(*request, outscale=2, duration=0.4, mask=True, drift=True)
+
+
+@pytest.mark.skipif(not (compiled.is_installed() and compiled.has_int8()), reason="OpenVINO has no int8 here")
+def test_integers_decide_the_frames_too(source, tmp_path):
+    model = make_model(SRVGGNetCompact(features=8, convs=1))
+
+    def describe(scale: float | None) -> tuple[str, str]:
+        layers = [Layer(torch.ones(1), torch.ones(1), torch.ones(1), scale)]
+        model.generator.int8 = Int8(hash_weights(model.generator), layers) if scale else None
+        description = describe_job(plan_job(model, Request.gather(source, tmp_path / "out.mkv")))
+        return description["model"], description["computed"]
+
+    (plain, by_floats), (one, by_integers), (other, _) = map(describe, (None, 0.5, 0.25))
+    assert (by_floats, by_integers) == ("by openvino in float32 on cpu", "by openvino in int8 on cpu")
+    assert len({plain, one, other}) == 3
 
 
 def test_two_processes_do_not_work_on_one_target(tmp_path):

@@ -222,7 +222,7 @@ class Clip:
 
 
 def is_transparent(frame: av.VideoFrame) -> bool:
-    """Whether any pixel is not opaque; the decoders of some codecs, such as GIF, give an alpha channel to all frames."""
+    """Whether any pixel is not opaque; the decoders of GIF and others give every frame an alpha channel."""
     has_alpha = any(component.is_alpha for component in frame.format.components)
     return has_alpha and bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 

@@ -59,8 +59,8 @@ class PictureSequence:
         self.files = [(number, file) for number, file in self.found if first <= number < behind]
         if not self.files:
             raise VideoError(
-                f"none of the {len(self.found)} pictures of {self.path} lies in the part from {float(self.start):g} s on that "
-                "is asked for. Give an earlier start, or a longer duration."
+                f"none of the {len(self.found)} pictures of {self.path} lies in the part from {float(self.start):g} s "
+                "on that is asked for. Give an earlier start, or a longer duration."
             )
         self.first_number = self.files[0][0]
         if missing := self.files[-1][0] - self.first_number + 1 - len(self.files):

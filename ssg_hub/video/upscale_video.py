@@ -81,7 +81,7 @@ def upscale_video(
     with explained(job.request.target.parent):
         job.request.target.parent.mkdir(parents=True, exist_ok=True)
     patterns = [output.path for output in job.outputs if not output.encoding]
-    parts = Parts(job.request.target, describe_job(model, job), overwrite, patterns)
+    parts = Parts(job.request.target, describe_job(job), overwrite, patterns)
     try:
         before = parts.frames
         run = Run(model, job, parts, on_progress or (lambda done, total: None))
