@@ -291,7 +291,8 @@ def test_every_kind_of_input_gives_the_same(tmp_path):
 def test_report_is_json_and_honest(tiny_model):
     strength = {"car": np.float32(1)}
     assert json.loads(json.dumps(tiny_model.upscale(PHOTO, strength=strength).report))["strength"] == {"car": 1.0}
-    report = json.loads(json.dumps(tiny_model.upscale(PHOTO, outscale=2, tile=32, strength=np.float32(1)).report))
+    numbers = {"outscale": np.float32(2), "strength": np.float32(1), "uncertain_below": np.float32(0.5)}
+    report = json.loads(json.dumps(tiny_model.upscale(PHOTO, tile=32, **numbers).report))
     assert report["input"] == {"width": 50, "height": 37, "mode": "RGB 8 bit"}
     assert report["output"] == {"width": 100, "height": 74}
     assert (report["outscale"], report["scale"], report["tile"], report["tiles"]) == (2, 4, 32, 4)

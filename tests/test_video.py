@@ -20,7 +20,7 @@ from ssg_hub.errors import ConfigError, ImageError, VideoError
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.colors import MATRICES, ColorConverter, Colors
 from ssg_hub.video.copying import CONVERTED, plan_copies
-from ssg_hub.video.encoding import Encoding, StreamWriter
+from ssg_hub.video.encoding import Encoding, StreamWriter, check_encoding
 from ssg_hub.video.frames import Turn, read_turn
 from ssg_hub.video.joining import stamped
 from ssg_hub.video.sequences import PictureSequence
@@ -198,7 +198,7 @@ def test_a_part_starts_at_its_first_frame_with_its_sound(clip, tmp_path, model):
     assert after["times"] == pytest.approx(since_first(wanted), abs=2e-6)
     assert 0 < len(after["sounds"]) < len(before["sounds"])
     assert set(after["sounds"]) <= set(before["sounds"])
-    with pytest.raises(ConfigError, match="behind the end"):
+    with pytest.raises(VideoError, match="behind the end"):
         Clip(source, start=5)
 
 
@@ -418,12 +418,29 @@ def test_decoding_times_fit_whatever_the_segments_reorder():
         ({"sharpness": 1}, "out.mp4", "unknown option 'sharpness'"),
         ({"codec": "hevc", "outscale": 1}, "out.mp4", "64 pixels"),
         ({}, "out/%d.gif", "does not end in a format"),
+        ({"codec": "av1"}, "out/%d.png", "codec is for clips"),
+        ({"quality": 0}, "out/%d.png", "quality is for clips"),
+        ({"preset": "slow"}, "out/%d.png", "preset is for clips"),
     ],
 )
 def test_an_impossible_option_is_refused_before_anything_is_computed(options, target, words, clip, tmp_path, model):
-    with pytest.raises((ConfigError, ImageError), match=words):
+    with pytest.raises((ConfigError, ImageError, VideoError), match=words):
         upscale_video(model, clip("h264.mp4"), tmp_path / target, **{"outscale": 2, **options})
     assert model.generator.seen == [] and {path.name for path in tmp_path.iterdir()} == {"in"}
+
+
+@pytest.mark.parametrize(
+    ("size", "preset", "kind", "words"),
+    [
+        ((64, 64), "warp", ConfigError, "does not take the preset 'warp'"),
+        ((64, 40000), "slow", VideoError, "does not take frames of 64x40000"),
+        ((8, 8), "slow", VideoError, "needs 16 pixels"),
+    ],
+)
+def test_what_an_encoder_refuses_is_laid_to_the_option_or_to_the_clip(size, preset, kind, words):
+    encoding = Encoding("h264", size, Fraction(1, 25), None, Colors(6, 1, 6, 6), preset=preset)
+    with pytest.raises(kind, match=words):
+        check_encoding(encoding)
 
 
 def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path, model):

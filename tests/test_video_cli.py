@@ -68,6 +68,23 @@ def test_what_goes_wrong_with_one_clip_is_said_and_the_rest_go_on(clips, saved, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["h264.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("other", "options", "words"),
+    [
+        (Recipe("short.mp4", "libx264", times=(0, 1, 2)), ["--start", 0.2], "start 0.2 lies behind the end"),
+        (Recipe("tiny.mkv", "ffv1", "yuv444p", times=(0,), size=(8, 8)), ["--outscale", 1.5], "needs 16 pixels a side"),
+        (Recipe("vp9.webm", "libvpx-vp9", times=(0,)), ["--codec", "h264"], "does not hold h264"),
+    ],
+)
+def test_a_clip_that_the_options_do_not_fit_does_not_end_the_batch(other, options, words, saved, tmp_path, capsys):
+    clips = [make_clip(tmp_path, Recipe(f"{n}.mp4", "libx264", times=tuple(range(7)))) for n in ("first", "last")]
+    clips.insert(1, make_clip(tmp_path, other))
+    assert ssg("upscale", *clips, "-o", tmp_path / "out", "--model", saved, "--temporal", "off", *options) == 1
+    said = capsys.readouterr().err
+    assert f"failed {clips[1]}: " in said and words in said and "2 upscaled, 0 skipped, 1 failed" in said
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"first.mp4", "last.mp4"}
+
+
 def test_an_interrupted_clip_says_that_it_can_go_on(clips, saved, tmp_path, capsys, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
@@ -88,7 +105,11 @@ def test_an_interrupted_clip_says_that_it_can_go_on(clips, saved, tmp_path, caps
         (["{clips}/frames/%02d.png", "-o", "{tmp}/out"], "needs a name"),
         (["{clips}/h264.mp4", "-o", "{tmp}/out.avi"], "no container"),
         (["{clips}/h264.mp4", "-o", "{tmp}/out.mp4", "--format", "png"], "--format is for pictures"),
-        (["{clips}/frames", "-o", "{tmp}/out", "--start", "1"], "--start is for clips"),
+        (["{clips}/h264.mp4", "-o", "{tmp}/out.mp4", "--stream"], "--stream is for pictures"),
+        (["{clips}/frames", "-o", "{tmp}/out", "--start", "0"], "--start is for clips"),
+        (["{clips}/frames", "-o", "{tmp}/out", "--quality", "0"], "--quality is for clips"),
+        (["{clips}/frames", "-o", "{tmp}/out", "--temporal", "off"], "--temporal is for clips"),
+        (["{clips}/frames", "-o", "{tmp}/out", "--drift"], "--drift is for clips"),
         (["{clips}/h264.mp4", "-o", "{tmp}/out.mp4", "--quality", "77"], "takes a CRF"),
         (["{clips}/h264.mp4", "-o", "{clips}/h264.mp4", "--overwrite"], "would replace its source"),
     ],

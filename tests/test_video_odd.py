@@ -1,8 +1,11 @@
 """Odd clips and requests: names, missing time stamps, edits, fields that come and go, pictures that do not match."""
 
+import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("av")
@@ -14,11 +17,13 @@ from PIL import Image
 from standins import Repeat, make_model
 
 from ssg_hub.errors import ConfigError, VideoError
+from ssg_hub.images import reading
 from ssg_hub.images.reading import read_picture
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, with_stamps
 from ssg_hub.video.names import exists, is_pattern, numbered
+from ssg_hub.video.sequences import PictureSequence
 from ssg_hub.video.upscale_video import upscale_video
 
 
@@ -128,8 +133,34 @@ def test_a_clip_that_becomes_interlaced_says_so(tmp_path, model):
 
 
 def test_transparency_that_only_the_container_tells_of_is_said(tmp_path):
-    source = make_clip(tmp_path, Recipe("clear.webm", "libvpx-vp9", "yuva420p"))
-    assert any("transparency" in note for note in Clip(source).notes)
+    source = Clip(make_clip(tmp_path, Recipe("clear.webm", "libvpx-vp9", "yuva420p")))
+    assert len(list(source.frames())) == FRAMES
+    assert source.damage.say() == ["The transparency was left out."]
+
+
+@pytest.mark.parametrize("name", ["clip.gif", "clip.mov", "frames"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_transparency_is_said_only_where_there_is_some(name, transparent, tmp_path, model):
+    images = [Image.fromarray(draw_frame(number)).convert("RGBA") for number in range(3)]
+    if transparent:
+        number = 0 if name == "clip.gif" else 1  # in a later frame of a GIF it means "as before"
+        images[number].paste((0, 0, 0, 0), (3, 3, 9, 9))
+    source = tmp_path / name
+    if name == "clip.gif":
+        images[0].save(source, save_all=True, append_images=images[1:], disposal=2)
+    elif name == "clip.mov":
+        with av.open(str(source), "w") as out:
+            stream = out.add_stream("qtrle", rate=25)
+            stream.width, stream.height, stream.pix_fmt = *images[0].size, "argb"
+            for image in [*images, None]:
+                frame = image and av.VideoFrame.from_ndarray(np.asarray(image), "rgba").reformat(format="argb")
+                out.mux(stream.encode(frame))
+    else:
+        source.mkdir()
+        for number, image in enumerate(images):
+            image.save(source / f"{number}.png")
+    notes = upscale_video(model, source, tmp_path / "out.mkv", outscale=2).report["notes"]
+    assert notes == (["The transparency was left out."] if transparent else [])
 
 
 def test_pictures_of_several_sizes_are_refused_before_anything_is_computed(pictures, tmp_path, model):
@@ -137,6 +168,20 @@ def test_pictures_of_several_sizes_are_refused_before_anything_is_computed(pictu
     with pytest.raises(VideoError, match=r"3\.png is 32x16.*1\.png, is 24x16"):
         upscale_video(model, folder, tmp_path / "out.mp4", outscale=2)
     assert model.generator.seen == [] and [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+def test_sizes_are_compared_upright_and_by_headers_alone(ending, tmp_path, monkeypatch):
+    exif, read = Image.Exif(), []
+    exif[274] = 6  # turned by a quarter
+    for number in range(4):
+        stored, options = ((16, 24), {}) if number == 2 else ((24, 16), {"exif": exif})
+        Image.fromarray(draw_frame(number, stored)).save(tmp_path / f"{number}.{ending}", **options)
+    monkeypatch.setattr(reading, "_read_file", lambda path: read.append(path.name) or path.read_bytes())
+    assert PictureSequence(tmp_path).facts.size == (16, 24) and read == [f"0.{ending}"]
+    Image.fromarray(draw_frame(0, (24, 16))).save(tmp_path / f"3.{ending}")
+    with pytest.raises(VideoError, match=rf"3\.{ending} is 24x16.*0\.{ending}, is 16x24"):
+        PictureSequence(tmp_path)
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_said(pictures, tmp_path, model):
@@ -172,6 +217,56 @@ def test_the_slowest_and_the_fastest_rate_are_kept(fps, pictures, tmp_path, mode
     assert probe(result.path)["times"] == pytest.approx([0, 1 / fps], abs=TICK)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fps": Fraction(30000, 1001), "outscale": 2},
+        {"fps": np.float32(12.5), "start": Fraction(2, 25), "duration": np.float32(0.16), "outscale": np.float32(2)},
+        {"outscale": Fraction(2), "codec": "av1", "preset": np.int64(12), "quality": np.int64(50), "mask": np.False_},
+    ],
+)
+def test_fractions_and_numbers_of_numpy_are_numbers(options, pictures, tmp_path, model):
+    folder = pictures(_1=(40, 40), _2=(40, 40), _3=(40, 40), _4=(40, 40))
+    result = upscale_video(model, folder, tmp_path / "out.mp4", **options)
+    assert result.report["frames"] == (2 if "start" in options else 4)
+    assert json.loads(json.dumps(result.report))["outscale"] == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "words"),
+    [
+        ({"duration": 1e-7}, ConfigError, "duration is 1e-07.*a microsecond or more"),
+        ({"start": 9}, VideoError, "none of the 2 pictures of .* from 9 s on"),
+        ({"start": 0.04, "duration": 0.04}, VideoError, r"none of the 2 pictures of .* from 0\.04 s on"),
+    ],
+)
+def test_a_part_without_a_picture_is_refused(part, kind, words, pictures, tmp_path, model):
+    with pytest.raises(kind, match=words):
+        upscale_video(model, pictures(_1=(24, 16), _5=(24, 16)) / "%d.png", tmp_path / "out.mkv", outscale=2, **part)
+
+
+@pytest.mark.parametrize("name", ["short.mkv", "short.flv", "short.wmv"])
+def test_a_video_that_is_shorter_than_its_sound_is_not_said_to_be_cut_off(name, tmp_path, model):
+    recipe = Recipe(name, "libx264", audio="aac", times=(0, 1, 2))  # 0.12 s of pictures, 0.4 s of sound
+    if name == "short.wmv":
+        recipe = replace(recipe, video="wmv2", audio="wmav2", muxer="asf")
+    source = make_clip(tmp_path, recipe)
+    source.write_bytes(source.read_bytes().replace(b"DURATION", b"DXRATION"))
+    clip = Clip(source)
+    assert clip.facts.seconds == pytest.approx(0.4, abs=0.1) and clip.facts.announced is None
+    notes = upscale_video(model, source, tmp_path / "out.mkv", outscale=2).report["notes"]
+    assert not any("could be read to" in note for note in notes)
+
+
+def test_a_stream_of_matroska_has_its_duration_in_a_tag(tmp_path):
+    both = make_clip(tmp_path, Recipe("both.mkv", "libx264", audio="aac", times=(0, 1, 2)))
+    assert Clip(both).facts.announced == pytest.approx(0.12, abs=TICK) == Clip(both).facts.seconds
+    assert Clip(both, start=0.04).facts.announced == pytest.approx(0.08, abs=TICK)
+    alone = make_clip(tmp_path, Recipe("alone.mkv", "libx264", times=(0, 1, 2)))
+    alone.write_bytes(alone.read_bytes().replace(b"DURATION", b"DXRATION"))
+    assert Clip(alone).facts.announced == pytest.approx(0.12, abs=TICK)
+
+
 def test_two_pictures_of_one_number_are_refused(pictures, tmp_path, model):
     folder = pictures(_1=(24, 16), _01=(24, 16))
     with pytest.raises(VideoError, match=r"01\.png and 1\.png.*same number"):
@@ -194,6 +289,12 @@ def test_no_picture_that_was_there_is_replaced(source, target, overwrite, words,
     with pytest.raises(VideoError, match=words):
         upscale_video(model, folder / source, folder / target, outscale=2, overwrite=overwrite)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_pictures_outside_of_the_wanted_part_are_sources_too(pictures, tmp_path, model):
+    folder = pictures(_1=(24, 16), _100=(24, 16))
+    with pytest.raises(VideoError, match="replace their sources"):
+        upscale_video(model, folder / "%d.png", folder / "%03d.png", outscale=2, duration=1, overwrite=True)
 
 
 def test_a_preset_may_be_a_number(tmp_path, model):

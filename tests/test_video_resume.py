@@ -14,11 +14,17 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 
 import av
+import torch
 from made_clips import Recipe, decode, make_clip, probe
 from standins import ColorGuide, Repeat, make_model
 
+from ssg_hub.calibration import Calibration
 from ssg_hub.errors import VideoError
+from ssg_hub.networks.compact import SRVGGNetCompact
+from ssg_hub.networks.int8 import Int8, Layer, hash_weights
+from ssg_hub.upscaling.engines import compiled
 from ssg_hub.video import upscale_video as module
+from ssg_hub.video.job import Request, describe_job, plan_job
 from ssg_hub.video.joining import join
 from ssg_hub.video.parts import Parts, Segment
 from ssg_hub.video.upscale_video import upscale_video
@@ -107,6 +113,47 @@ def test_pictures_go_on_where_they_stopped(source, tmp_path, model):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
+def test_a_picture_that_was_deleted_meanwhile_is_made_again(source, tmp_path, model):
+    target = tmp_path / "out" / "%03d.png"
+    with pytest.raises(Stop):
+        upscale_video(model, source, target, outscale=2, on_progress=stop_at(14))
+    before = (tmp_path / "out" / "009.png").read_bytes()
+    (tmp_path / "out" / "009.png").unlink()
+    counted = []
+    upscale_video(model, source, target, outscale=2, on_progress=lambda *now: counted.append(now[0]))
+    assert counted[0] == SEGMENT and (tmp_path / "out" / "009.png").read_bytes() == before
+    assert len(list((tmp_path / "out").iterdir())) == FRAMES
+
+
+def test_pictures_are_on_the_disk_before_their_segment_is_finished(source, tmp_path, model, monkeypatch):
+    synced, finished, fsync, replace = set(), [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (fsync(file), synced.add(os.fstat(file).st_ino)))
+
+    def check(partial, place):
+        replace(partial, place)
+        if Path(place).name == "00000.json":
+            pictures = list((tmp_path / "out").glob("*.png"))
+            finished.append(len(pictures) == SEGMENT and {file.stat().st_ino for file in pictures} <= synced)
+
+    monkeypatch.setattr(os, "replace", check)
+    upscale_video(model, source, tmp_path / "out" / "%03d.png", outscale=2, temporal="off", duration=0.3)
+    assert finished == [True]
+
+
+def test_overwriting_pictures_leaves_the_new_ones_only(source, tmp_path):
+    model, folder = make_model(Repeat(2), ColorGuide()), tmp_path / "out"
+    options = {"outscale": 2, "temporal": "off", "mask": True, "overwrite": True}
+    upscale_video(model, source, folder / "%03d.png", **options, duration=0.5)
+    (folder / "cover.png").write_bytes(b"mine")
+    with pytest.raises(Stop):
+        upscale_video(model, source, folder / "%03d.png", **options, duration=0.3, on_progress=stop_at(7))
+    assert len(list(folder.glob("*.png"))) == 2 * 13 + 1
+    upscale_video(model, source, folder / "%03d.png", **options, duration=0.3)
+    numbers = range(1, 9)
+    names = {"cover.png", *(f"{n:03d}.png" for n in numbers), *(f"{n:03d}_mask.png" for n in numbers)}
+    assert {path.name for path in folder.iterdir()} == names
+
+
 COMPANIONS = {"mask": True, "drift": True, "overlay": True}
 
 
@@ -163,6 +210,46 @@ def test_another_request_does_not_go_on_with_the_former_ones_frames(source, tmp_
     assert result.report["frames"] == FRAMES and not any("earlier run" in note for note in result.report["notes"])
 
 
+def compute_otherwise(model):
+    model.generator.bfloat16()  # its weight is 1 in both
+
+
+def calibrate(model):
+    model.calibration = Calibration((1.0, 2.0, 3.0), (0.1, 0.2, 0.3), {})
+
+
+def paint_otherwise(model):
+    model.guide.palette = [(0, 0, 9), *ColorGuide.palette[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(compute_otherwise, "computed"), (calibrate, "calibration"), (paint_otherwise, "model")]
+)
+def test_a_model_that_computes_otherwise_does_not_go_on(change, said, source, tmp_path):
+    model = make_model(Repeat(2), ColorGuide())
+    request = (model, source, tmp_path / "out.mkv")
+    with pytest.raises(Stop):
+        upscale_video(*request, outscale=2, duration=0.4, mask=True, drift=True, on_progress=stop_at(7))
+    change(model)
+    with pytest.raises(VideoError, match=rf"another request \({said} differ\)"):
+        upscale_video(*request, outscale=2, duration=0.4, mask=True, drift=True)
+
+
+@pytest.mark.skipif(not (compiled.is_installed() and compiled.has_int8()), reason="OpenVINO has no int8 here")
+def test_integers_decide_the_frames_too(source, tmp_path):
+    model = make_model(SRVGGNetCompact(features=8, convs=1))
+
+    def describe(scale: float | None) -> tuple[str, str]:
+        layers = [Layer(torch.ones(1), torch.ones(1), torch.ones(1), scale)]
+        model.generator.int8 = Int8(hash_weights(model.generator), layers) if scale else None
+        description = describe_job(plan_job(model, Request.gather(source, tmp_path / "out.mkv")))
+        return description["model"], description["computed"]
+
+    (plain, by_floats), (one, by_integers), (other, _) = map(describe, (None, 0.5, 0.25))
+    assert (by_floats, by_integers) == ("by openvino in float32 on cpu", "by openvino in int8 on cpu")
+    assert len({plain, one, other}) == 3
+
+
 def test_two_processes_do_not_work_on_one_target(tmp_path):
     parts = Parts(tmp_path / "out.mp4", {"a": 1})
     with pytest.raises(VideoError, match="another process"):
@@ -186,12 +273,31 @@ def test_a_segment_counts_only_when_all_of_it_is_there(tmp_path):
     for number in range(3):
         parts.place(number, "main").write_bytes(b"video")
         parts.commit(Segment(number, 4, 4 * number + 4, {"main": [1]}, {}), {"n": np.array(number)})
-    assert parts.state() == {"n": 2} and len(list(parts.folder.glob("*.npz"))) == 1
+    assert parts.state() == {"n": 2} and len(list(parts.folder.glob("*.npz"))) == 2
+    for number, left in ((2, [0, 1]), (1, [])):  # what comes after segment 0 is not known any more
+        parts.release()
+        parts.place(number, "main").unlink()
+        parts = Parts(tmp_path / "out.mp4", {})
+        assert [segment.number for segment in parts.segments] == left
+    assert parts.state() == {} and parts.frames == 0
     parts.release()
-    parts.place(1, "main").unlink()
-    again = Parts(tmp_path / "out.mp4", {})
-    assert again.frames == 4 and [segment.number for segment in again.segments] == [0]
-    again.release()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"text", 0.5])
+def test_a_segment_without_its_arrays_is_made_again_with_the_same_frames(content, source, tmp_path, model):
+    whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2, codec="ffv1")
+    request = {"source": source, "target": tmp_path / "out.mkv", "outscale": 2, "codec": "ffv1"}
+    with pytest.raises(Stop):
+        upscale_video(model, **request, on_progress=stop_at(14))
+    arrays = tmp_path / "out.mkv.parts" / "00001.npz"
+    if content is None:
+        arrays.unlink()
+    else:
+        data = arrays.read_bytes()
+        arrays.write_bytes(data[: len(data) // 2] if content == 0.5 else content)
+    counted = []
+    done = upscale_video(model, **request, on_progress=lambda *now: counted.append(now[0]))
+    assert counted[0] == SEGMENT and same_clip(whole.path, done.path)
 
 
 def test_a_damaged_place_in_the_middle_is_survived_and_said(tmp_path, model):

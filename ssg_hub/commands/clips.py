@@ -89,8 +89,9 @@ def refuse_options(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: which one.
     """
-    for name in ("start", "duration", "codec", "quality", "preset", "fps", "drift"):
-        if getattr(args, name):
+    unused = {"temporal": "auto", "drift": False}
+    for name in ("start", "duration", "codec", "quality", "preset", "fps", *unused):
+        if getattr(args, name) != unused.get(name):
             raise ConfigError(f"--{name} is for clips, and the input is pictures. Leave it out.")
 
 
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.format:
         raise ConfigError("--format is for pictures; the ending of -o says which container a clip gets. Leave it out.")
+    if args.stream:
+        raise ConfigError("--stream is for pictures; a clip is always written while it is made. Leave it out.")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     todo, skipped, failed = [], 0, 0
     for source, target in plan_clips(args.inputs, args.output, _companions(args))[rank::world]:

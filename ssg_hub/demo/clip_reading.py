@@ -66,7 +66,7 @@ def rehearse(path: str, start: float | None, duration: float, most: int) -> int:
         How many frames it has.
 
     Raises:
-        VideoError: it is no clip that is read here, or has too many frames.
+        VideoError: it is no clip that is read here, or has no frame or too many in this part.
         ConfigError: an impossible part.
     """
     clip = open_clip(path, start, duration)

@@ -169,7 +169,7 @@ class ClipRun:
 
         views = BEFORE**2 * math.prod(size) if self.compared else 0
         clips = round(BYTES_PER_PIXEL * frames * (math.prod(self.plan.size) + views))
-        # Two: that of a segment is written before that of the segment before is deleted.
+        # Two: those of the last two segments are kept.
         states = 2 * state_bytes(size, self.request.outscale) if self.request.temporal == "auto" else 0
         return ALLOWANCE + 2 * Path(self.path).stat().st_size + clips + states
 

@@ -127,7 +127,7 @@ def read_labels(source: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def read_size(source: Any) -> tuple[int, int]:
-    """(width, height) of a file's picture as it will be seen, upright, from its header alone.
+    """(width, height) of a file's picture as it will be seen, upright; the file is read, and not decoded.
 
     Args:
         source: a path or a file's bytes.

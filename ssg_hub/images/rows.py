@@ -75,11 +75,17 @@ def open_rows(path: Path, max_pixels: int = MOST_PIXELS) -> Iterator[Picture]:
 
 
 def peek_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of a file as stored, from its first bytes; None where they do not say."""
+    """(width, height) of a file's picture, upright, from its first bytes; None where they do not say.
+
+    What stands behind the pixels is not seen: `read_size` reads all of a file.
+    """
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the size, which is the question
         with open(path, "rb") as file, Image.open(file, formats=sorted(set(READ.values()))) as image:
-            return image.size
+            if image.format == "TIFF":  # which Pillow turns itself
+                return image.size
+            _, orientation = clean(Found(exif=image.info.get("exif"), xmp=image.info.get("xmp")))
+            return image.size[::-1] if orientation >= 5 else image.size
     return None
 
 

@@ -99,7 +99,7 @@ class Setup:
         report = {
             "input": {"width": job.picture.size[0], "height": job.picture.size[1], "mode": job.picture.mode},
             "output": {"width": job.size[0], "height": job.size[1]},
-            "outscale": self.outscale,
+            "outscale": float(self.outscale),
             "scale": engine.scale,
             "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
             "denoise": float(self.denoise),
@@ -115,7 +115,7 @@ class Setup:
             report |= {
                 "classes": outcome.mask.describe(guide.labels, guide.palette),
                 "uncertain_id": outcome.mask.classes,
-                "uncertain_below": self.uncertain_below,
+                "uncertain_below": float(self.uncertain_below),
                 "calibrated": job.calibration is not None,
                 "drift_mean": float(outcome.drift.values.mean() / 255),
             }

@@ -12,9 +12,9 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 
-from ..errors import ConfigError, VideoError
+from ..errors import VideoError
 from .colors import MATRICES, RGB, UNSPECIFIED, ColorConverter, Colors
-from .decoding import USUAL_RATE, choose_stream, clip_start, deinterlaced, with_stamps
+from .decoding import USUAL_RATE, choose_stream, clip_start, deinterlaced, read_duration, with_stamps
 from .frames import Damage, Facts, Frame, Turn, check_span, exactly, read_turn
 
 HDR = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
@@ -39,8 +39,8 @@ class Clip:
         damage: filled by `frames`.
 
     Raises:
-        VideoError: no such file, no video in it, or nothing that can be decoded.
-        ConfigError: a start or duration that is impossible.
+        VideoError: no such file, no video in it, nothing that can be decoded, or a start behind its end.
+        ConfigError: a start or duration that no clip has.
     """
 
     path: Path
@@ -80,7 +80,7 @@ class Clip:
         Args:
             skip: leave out so many at the beginning; they are decoded all the same, so that the rest is as ever.
         """
-        self.damage = Damage()
+        self.damage = Damage(transparent=self._says_alpha)
         before = None
         with self.open() as container:
             stream = container.streams[self.index]
@@ -92,6 +92,7 @@ class Clip:
                 before = pts
                 if frame.is_corrupt:
                     self._note_damage("corrupt", frame.time)
+                self.damage.transparent = self.damage.transparent or is_transparent(frame)
                 if number >= skip:
                     yield Frame(self._upright(frame), pts, self._duration(frame))
 
@@ -145,7 +146,7 @@ class Clip:
                 self.origin = moment if self.start else min(self._begin, moment)
                 return frame
         if self.start:
-            raise ConfigError(f"--start {self.start:g} lies behind the end of {self.path}. Give an earlier one.")
+            raise VideoError(f"start {float(self.start):g} lies behind the end of {self.path}. Give an earlier one.")
         raise VideoError(f"no frame of {self.path} can be decoded ({stream.name}). Give another file.")
 
     def _learn(self, container, stream, frame: av.VideoFrame) -> None:
@@ -160,13 +161,13 @@ class Clip:
                 "The clip is HDR: its values go through as they are, though the generator was trained on SDR, and its "
                 "mastering data is left out."
             )
-        if any(component.is_alpha for component in frame.format.components) or stream.metadata.get("alpha_mode") == "1":
-            self.notes.append("The transparency of the clip was left out.")
+        self._says_alpha = stream.metadata.get("alpha_mode") == "1"  # of Matroska; not every decoder gives it
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         width, height = self._stored
         rates = (stream.average_rate, stream.guessed_rate)
         rate = next((rate for rate in rates if rate and 0 < rate <= HIGHEST_RATE), None)
-        seconds = self._seconds(container, stream)
+        own = read_duration(container, stream)
+        seconds = self._wanted_seconds(own or Fraction(container.duration or 0, av.time_base))
         self.facts = Facts(
             size=(height, width) if self.turn.transpose else (width, height),
             time_base=stream.time_base,
@@ -176,6 +177,7 @@ class Clip:
             deep=max(component.bits for component in frame.format.components) > 8,
             colors=tagged.settled(height),
             aspect=1 / aspect if self.turn.transpose else aspect,
+            announced=self._wanted_seconds(own),
         )
         self.end = None if self.duration is None else self.origin + exactly(self.duration)
 
@@ -191,10 +193,9 @@ class Clip:
             return stream.frames
         return max(1, round(seconds * rate)) if seconds and rate else None
 
-    def _seconds(self, container, stream) -> float | None:
-        """How long the wanted part is by what the file says."""
-        whole = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
-        rest = float(whole) - (self.start or 0)
+    def _wanted_seconds(self, whole: Fraction | None) -> float | None:
+        """How long the wanted part of so many seconds is; None for an unknown length."""
+        rest = float(whole or 0) - (self.start or 0)
         return (rest if self.duration is None else min(rest, self.duration)) if whole and rest > 0 else None
 
     def _upright(self, frame: av.VideoFrame) -> np.ndarray:
@@ -218,6 +219,12 @@ class Clip:
         setattr(self.damage, kind, getattr(self.damage, kind) + 1)
         if self.damage.since is None and moment is not None:
             self.damage.since = max(0.0, moment - float(self.origin))
+
+
+def is_transparent(frame: av.VideoFrame) -> bool:
+    """Whether any pixel is not opaque; the decoders of GIF and others give every frame an alpha channel."""
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    return has_alpha and bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 
 
 def open_file(path: Path) -> av.container.InputContainer:

@@ -1,5 +1,6 @@
 """What a decoder gives of a file: the stream that is meant, and its frames, with time stamps and deinterlaced."""
 
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, groupby
@@ -13,6 +14,8 @@ from ..errors import VideoError
 
 HELD = 16  # frames that wait for the first time stamp: as many as H.264 reorders at most
 USUAL_RATE = 25
+SHARED_DURATION = ("matroska,webm", "asf")
+CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes and seconds in a tag of Matroska
 
 
 def choose_stream(container, path: Path):
@@ -35,6 +38,19 @@ def clip_start(container) -> Fraction:
         if s.type in ("video", "audio") and s.start_time is not None and not s.disposition & Disposition.attached_pic
     ]
     return max(Fraction(0), min(starts, default=Fraction(0)))
+
+
+def read_duration(container, stream) -> Fraction | None:
+    """How many seconds a stream lasts by what the file says of it; None where it says that of all streams together.
+
+    Matroska and ASF have that alone, which FFmpeg then gives for a stream's own; in Matroska most programs add a tag.
+    """
+    tags = (value for key, value in stream.metadata.items() if key.upper().startswith("DURATION"))
+    if match := next(filter(None, map(CLOCK.fullmatch, tags)), None):
+        return 3600 * int(match[1]) + 60 * int(match[2]) + Fraction(match[3])
+    if stream.duration and (len(container.streams) == 1 or container.format.name not in SHARED_DURATION):
+        return stream.duration * stream.time_base
+    return None
 
 
 def with_stamps(frames: Iterable[av.VideoFrame], stream, begin: Fraction) -> Iterator[av.VideoFrame]:

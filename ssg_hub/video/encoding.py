@@ -2,7 +2,7 @@
 
 import io
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from .names import MUXERS
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on every start otherwise
 TAGS = {("hevc", "mp4"): "hvc1", ("hevc", "mov"): "hvc1"}  # as Apple's players want it
 PLAYABLE_WIDTH = 4096  # H.264 of more is legal, and refused by most decoders in hardware
+USUAL_SIZE = (640, 480)  # which every encoder takes
 WRITE_BUFFER = 2**20
 THREADS = 8  # of an encoder, on every machine: the result depends on their number
 REORDERING = 8  # frames by which an encoder may hold one back; those here need 2
@@ -116,7 +117,8 @@ def choose_codec(codec: str | None, target: Path) -> tuple[str, str]:
         target: its suffix names the container.
 
     Raises:
-        ConfigError: an unknown codec or container, or two that do not fit.
+        ConfigError: an unknown codec or container.
+        VideoError: two that do not fit.
     """
     muxer = MUXERS.get(target.suffix.lower())
     if muxer is None:
@@ -126,7 +128,7 @@ def choose_codec(codec: str | None, target: Path) -> tuple[str, str]:
         raise ConfigError(f"codec is {codec!r}; known are {', '.join(CHOICES)}.")
     if muxer not in CODECS[codec].muxers:
         holders = ", ".join(suffix for suffix, name in MUXERS.items() if name in CODECS[codec].muxers)
-        raise ConfigError(f"{target.suffix} does not hold {codec}. Use {holders}, or another codec.")
+        raise VideoError(f"{target.suffix} does not hold {codec}. Use {holders}, or another codec.")
     return codec, muxer
 
 
@@ -134,7 +136,8 @@ def check_encoding(encoding: Encoding) -> None:
     """Refuse what an encoder does not do, by starting it once.
 
     Raises:
-        ConfigError: a quality or preset that it does not know, or a size that it cannot encode.
+        ConfigError: a quality or preset that it does not know.
+        VideoError: a size that it cannot encode.
     """
     codec, kind = encoding.codec, CODECS[encoding.codec]
     quality, preset = encoding.quality, encoding.preset
@@ -143,19 +146,27 @@ def check_encoding(encoding: Encoding) -> None:
     if quality is not None and (type(quality) is not int or not 0 <= quality <= kind.worst):
         raise ConfigError(f"quality is {quality!r}; {codec} takes a CRF from 0 (best) to {kind.worst}.")
     if min(encoding.size) < kind.smallest:
-        raise ConfigError(
+        raise VideoError(
             f"{codec} needs {kind.smallest} pixels a side or more, and the frames would be {encoding.size[0]}x"
             f"{encoding.size[1]}. Use another codec, or a larger outscale."
         )
     try:
-        with StreamWriter(io.BytesIO(), encoding):
-            pass
+        _start(encoding)
     except VideoError as error:
-        given = "" if preset is None else f"the preset {preset!r} or "
-        raise ConfigError(
-            f"{codec} does not take {given}frames of {encoding.size[0]}x{encoding.size[1]} ({error}). Use another "
-            "codec, preset or outscale."
+        if preset is not None:
+            try:
+                _start(replace(encoding, size=USUAL_SIZE))
+            except VideoError:
+                raise ConfigError(f"{codec} does not take the preset {preset!r} ({error}). Use another.") from error
+        raise VideoError(
+            f"{codec} does not take frames of {encoding.size[0]}x{encoding.size[1]} ({error}). Use another codec or "
+            "outscale."
         ) from error
+
+
+def _start(encoding: Encoding) -> None:
+    with StreamWriter(io.BytesIO(), encoding):
+        pass
 
 
 class StreamWriter:

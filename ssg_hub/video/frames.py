@@ -21,10 +21,12 @@ class Facts:
         time_base: seconds to one unit of the frames' time stamps.
         rate: frames per second on average, for information; None when not known.
         frames: about how many; None when not known.
-        seconds: how long the source says it is, in the part that is wanted; None when it does not say.
+        seconds: how long the wanted part is by what the source says, be it of its longest stream; None when it does
+            not say.
         deep: more than 8 bits a channel.
         colors: settled, see `Colors.settled`.
         aspect: width to height of one pixel, upright.
+        announced: as `seconds`, where the source says it of the pictures themselves; else None.
     """
 
     size: tuple[int, int]
@@ -35,6 +37,7 @@ class Facts:
     deep: bool
     colors: Colors
     aspect: Fraction = Fraction(1)
+    announced: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,7 @@ class Damage:
     since: float | None = None
     ended: str | None = None
     interlaced: int = 0
+    transparent: bool = False
 
     def say(self) -> list[str]:
         """A sentence for each kind."""
@@ -108,24 +112,26 @@ class Damage:
             found.append(f"The clip could not be read to its end: {self.ended}.")
         if self.interlaced:
             found.append("The clip has interlaced frames: their fields were merged by bwdif, one frame for two fields.")
+        if self.transparent:
+            found.append("The transparency was left out.")
         return found
 
 
 def exactly(seconds: float) -> Fraction:
     """Seconds as they were written: 0.4 is two fifths, and not the binary fraction beside it, which is later."""
-    return Fraction(seconds).limit_denominator(10**6)
+    return Fraction(float(seconds)).limit_denominator(10**6)
 
 
 def check_span(start: float | None, duration: float | None) -> None:
     """Refuse a part of a clip that cannot be.
 
     Raises:
-        ConfigError: a start below 0, a duration of 0 or less, or no numbers.
+        ConfigError: a start below 0, a duration of less than a microsecond, or no numbers.
     """
     if start is not None and not (_is_number(start) and 0 <= start < 1e9):
         raise ConfigError(f"start is {start!r}; it must be a number of seconds from 0 on.")
-    if duration is not None and not (_is_number(duration) and 0 < duration < 1e9):
-        raise ConfigError(f"duration is {duration!r}; it must be a number of seconds above 0.")
+    if duration is not None and not (_is_number(duration) and 0 < duration < 1e9 and exactly(duration) > 0):
+        raise ConfigError(f"duration is {duration!r}; it must be a number of seconds, a microsecond or more.")
 
 
 def _is_number(value) -> bool:

@@ -5,17 +5,22 @@ import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
+import numpy as np
+import torch
 
 from ..errors import ConfigError, VideoError
 from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
+from ..networks.int8 import Int8
+from ..upscaling.engines.base import Engine
 from ..upscaling.options import output_size
-from ..upscaling.setup import Networks, prepare
+from ..upscaling.setup import Networks, Setup, prepare
 from ..upscaling.upscale import upscale
 from .clip import Clip
 from .copying import plan_copies
@@ -25,7 +30,7 @@ from .names import exists, is_pattern, is_read_as_pattern, name_companion, name_
 from .parts import read_request
 from .sequences import PictureSequence
 
-FORMAT = 3  # of the parts folder and of what decides the frames; another number starts again
+FORMAT = 4  # of the parts folder and of what decides the frames; another number starts again
 COMPANIONS = ("mask", "drift", "overlay")
 TEMPORAL = ("auto", "off")
 # Options of `upscale` that are set here.
@@ -83,7 +88,8 @@ class Request:
         picture = {name: value for name, value in options.items() if name not in own}
         if unknown := sorted(set(picture) - allowed):
             raise ConfigError(f"upscale_video got unknown option {unknown[0]!r}; known are {', '.join(sorted(own))}.")
-        return cls(Path(source), Path(target), **{k: v for k, v in options.items() if k in own}, picture=picture)
+        clip = {name: _plain(value) for name, value in options.items() if name in own}
+        return cls(Path(source), Path(target), **clip, picture=picture)
 
     @property
     def companions(self) -> list[str]:
@@ -107,6 +113,7 @@ class Job:
 
     Args:
         request: what was asked for.
+        setup: of the upscaling of each frame.
         source: opened.
         outputs: the first is the clip itself.
         copies: the source's streams that are kept, as `plan_copies` gives them.
@@ -114,6 +121,7 @@ class Job:
     """
 
     request: Request
+    setup: Setup
     source: Clip | PictureSequence
     outputs: list[Output]
     copies: dict[int, str | None]
@@ -126,7 +134,7 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     Raises:
         VideoError, ConfigError: see `upscale_video`.
     """
-    _check_options(model, request)
+    setup = _prepare(model, request)
     names = {"main": request.target} | {kind: name_companion(request.target, kind) for kind in request.companions}
     begun = _begun_tracks(request.target)
     for track, name in names.items():
@@ -143,7 +151,7 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     size = output_size(facts.size, request.outscale)
     if is_pattern(request.target):
         check_size(size, choose_format(request.target))
-        return Job(request, source, [Output(*name) for name in names.items()], {}, list(source.notes))
+        return Job(request, setup, source, [Output(*name) for name in names.items()], {}, list(source.notes))
     codec, muxer = choose_codec(request.codec, request.target)
     outputs = []
     for track, path in names.items():
@@ -155,7 +163,7 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     if isinstance(source, Clip):
         copies, left_out = plan_copies(source, muxer)
         notes += left_out
-    return Job(request, source, outputs, copies, notes)
+    return Job(request, setup, source, outputs, copies, notes)
 
 
 def open_source(
@@ -177,9 +185,9 @@ def open_source(
     return Clip(source, start, duration)
 
 
-def describe_job(model: Networks, job: Job) -> dict:
+def describe_job(job: Job) -> dict:
     """What decides the frames, as JSON holds it: a run continues only what the same request began."""
-    request, encodings = job.request, [output.encoding for output in job.outputs]
+    request, engine, calibration = job.request, job.setup.engine, job.setup.calibration
     asked = {
         key: value
         for key, value in request.__dict__.items()
@@ -187,26 +195,37 @@ def describe_job(model: Networks, job: Job) -> dict:
     }
     return {
         "format": FORMAT,
-        "libraries": f"av {av.__version__}, opencv {cv2.__version__}",
+        "libraries": f"av {av.__version__}, opencv {cv2.__version__}, torch {torch.__version__}",
         "source": job.source.identity(),
-        "model": _fingerprint(model, request.picture.get("denoise", 1)),
+        "model": _fingerprint(engine),
+        "computed": f"by {engine.name} in {engine.precision} on {engine.device.type}",
+        "calibration": calibration and [*calibration.weights, *calibration.classes],
         **asked,
         **{key: str(value) for key, value in request.picture.items()},
-        "encodings": [repr(encoding) for encoding in encodings],
+        "encodings": [repr(output.encoding) for output in job.outputs],
     }
 
 
-def _check_options(model: Networks, request: Request) -> None:
-    """Refuse what is impossible whatever the clip is."""
+def _plain(value: Any) -> Any:
+    """An option as JSON holds it: a fraction or a number of NumPy as one of Python."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return float(value) if isinstance(value, Real) and not isinstance(value, int) else value
+
+
+def _prepare(model: Networks, request: Request) -> Setup:
+    """Refuse what is impossible whatever the clip is, and open the engine."""
     if request.temporal not in TEMPORAL:
         raise ConfigError(f"temporal is {request.temporal!r}; it must be one of {', '.join(TEMPORAL)}.")
     if request.segment is not None and (not isinstance(request.segment, int) or request.segment < 1):
         raise ConfigError(f"segment is {request.segment!r}; it must be a number of frames from 1 on.")
     if not isinstance(request.max_pixels, int):
         raise ConfigError(f"max_pixels is {request.max_pixels!r}; it must be a number of pixels.")
+    given = [name for name in ("codec", "quality", "preset") if getattr(request, name) is not None]
+    if given and is_pattern(request.target):
+        raise ConfigError(f"{given[0]} is for clips, and {request.target.name} stands for pictures. Leave it out.")
     if request.companions and model.guide is None:
         raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
-    prepare(model, request.outscale, segment=bool(request.companions), **request.picture)
+    return prepare(model, request.outscale, segment=bool(request.companions), **request.picture)
 
 
 def _encoding(track: str, codec: str, facts: Facts, size: tuple[int, int], request: Request) -> Encoding:
@@ -250,7 +269,7 @@ def _check_target(target: Path, source: Path, may_exist: bool) -> None:
 
 def _keep_sources(source: PictureSequence, targets: Iterable[Path]) -> None:
     """Refuse results that would be written over their source, or be taken for it by the next run."""
-    sources = {file.resolve() for _, file in source.files}
+    sources = {file.resolve() for _, file in source.found}
     for target in filter(is_pattern, targets):
         if source.path.is_dir() and target.parent.resolve() == source.path.resolve():
             raise VideoError(f"the results would lie among their sources in {source.path}. Give another folder.")
@@ -258,12 +277,17 @@ def _keep_sources(source: PictureSequence, targets: Iterable[Path]) -> None:
             raise VideoError(f"the results would replace their sources, {source.path}. Give another folder or name.")
 
 
-def _fingerprint(model: Networks, denoise: float) -> str:
-    """A hash of all weights that are used."""
+def _fingerprint(engine: Engine) -> str:
+    """A hash of all weights and names that are used."""
     digest = hashlib.sha256()
-    generator = model.generator if denoise == 1 else model.generator_for(denoise)
-    for network in (generator, model.guide):
+    for network in (engine.generator, engine.guide):
         for name, tensor in network.state_dict().items() if network is not None else ():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+    if engine.guide is not None:
+        digest.update(repr((engine.guide.labels, engine.guide.palette)).encode())
+    if engine.precision == "int8":
+        for layer in cast(Int8, engine.generator.int8).layers:
+            for value in vars(layer).values():
+                digest.update(value.numpy().tobytes() if isinstance(value, torch.Tensor) else repr(value).encode())
     return digest.hexdigest()

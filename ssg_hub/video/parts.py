@@ -2,7 +2,9 @@
 
 The folder TARGET.parts holds `request.json` (what was asked for), and for each segment NUMBER: NUMBER.TRACK.mp4, each
 playable by itself; NUMBER.npz, what the next segment must know of the frames before; and NUMBER.json, its time stamps.
-NUMBER.json is written last: a segment without it does not count and is made again.
+Pictures lie in their final places, and NUMBER.json has their numbers.
+NUMBER.json is written last. A segment that lacks one of them, or whose arrays are damaged, does not count and is made
+again; for that the arrays of the last two segments are kept.
 """
 
 import contextlib
@@ -10,9 +12,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +22,7 @@ import av
 import numpy as np
 
 from ..errors import VideoError
-from .names import name_parts
+from .names import name_parts, name_picture, numbered
 
 REQUEST = "request.json"
 OURS = re.compile(r"lock|request\.json|\d{5,}\.(json|npz|\w+\.mp4)|\..*")  # hidden: what was being written
@@ -36,6 +38,7 @@ class Segment:
         end: the time stamp at which its last frame ends.
         stamps: for each track the time stamps of the packets in the order in which they are stored.
         facts: what else was counted; added up for the report.
+        pictures: the numbers of the frames that were written as pictures.
     """
 
     number: int
@@ -43,6 +46,7 @@ class Segment:
     end: int
     stamps: dict[str, list[int]]
     facts: dict[str, float]
+    pictures: list[int] = field(default_factory=list)
 
 
 class Parts:
@@ -52,6 +56,7 @@ class Parts:
         target: the file (or pattern) that is made.
         request: what decides the result, as JSON holds it.
         overwrite: forget what another request left.
+        patterns: of the pictures that are written.
 
     Attributes:
         segments: those that are finished, in order, without a gap.
@@ -61,7 +66,8 @@ class Parts:
             or it cannot be written.
     """
 
-    def __init__(self, target: Path, request: dict, overwrite: bool = False):
+    def __init__(self, target: Path, request: dict, overwrite: bool = False, patterns: Sequence[Path] = ()):
+        self.patterns = patterns
         # Absolute: FFmpeg takes what comes before a colon for a protocol.
         self.folder = Path(os.path.abspath(name_parts(target)))
         with explained(self.folder):
@@ -83,32 +89,51 @@ class Parts:
         """Where the stream of a track of a segment is kept."""
         return self.folder / f"{number:05d}.{track}.mp4"
 
-    def commit(self, segment: Segment, state: dict[str, np.ndarray] | None) -> None:
-        """Declare a segment finished, whose streams lie in their places.
+    def commit(self, segment: Segment, state: dict[str, np.ndarray]) -> None:
+        """Declare a segment finished, whose streams and pictures lie in their places.
 
         Args:
             segment: what it holds.
             state: arrays that the next segment needs; see `state`.
         """
         with explained(self.folder):
-            if state is not None:
-                with whole_file(self._state_place(segment.number)) as file:
-                    np.savez(file, **state)  # type: ignore[arg-type]  # numpy's stub takes any name for `allow_pickle`
+            for picture in self._pictures(segment):
+                with open(picture, "r+b") as file:
+                    os.fsync(file.fileno())
+            if segment.number > 1:
+                self._state_place(segment.number - 2).unlink(missing_ok=True)
+            with whole_file(self._state_place(segment.number)) as file:
+                np.savez(file, **state)  # type: ignore[arg-type]  # numpy's stub takes any name for `allow_pickle`
             with whole_file(self.folder / f"{segment.number:05d}.json") as file:
                 file.write(json.dumps(segment.__dict__).encode())
-            if segment.number:
-                self._state_place(segment.number - 1).unlink(missing_ok=True)
         self.segments.append(segment)
 
-    def state(self) -> dict[str, np.ndarray] | None:
-        """The arrays of the last finished segment; None at the beginning."""
-        if not self.segments:
-            return None
-        place = self._state_place(len(self.segments) - 1)
-        if not place.exists():
-            return None
-        with np.load(place) as arrays:
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays of the last finished segment; none at the beginning."""
+        return self._read_state(self.segments[-1].number) if self.segments else {}
+
+    def _pictures(self, segment: Segment) -> list[Path]:
+        return [name_picture(pattern, number) for pattern in self.patterns for number in segment.pictures]
+
+    def _read_state(self, number: int) -> dict[str, np.ndarray]:
+        with np.load(self._state_place(number)) as arrays:
             return dict(arrays)
+
+    def _has_state(self, number: int) -> bool:
+        try:
+            self._read_state(number)
+        except Exception:  # missing, or damaged, of which numpy and zipfile raise whatever they stumble over
+            return False
+        return True
+
+    def remove_older_pictures(self) -> None:
+        """Delete the pictures that the patterns stand for and that belong to no segment."""
+        ours = {picture for segment in self.segments for picture in self._pictures(segment)}
+        with explained(self.folder):
+            for pattern in self.patterns:
+                for _, picture in numbered(pattern):
+                    if picture not in ours:
+                        picture.unlink()
 
     def remove(self) -> None:
         """Delete the folder: the target is whole."""
@@ -163,14 +188,20 @@ class Parts:
 
     def _find_segments(self) -> list[Segment]:
         found: list[Segment] = []
-        while True:
-            try:
-                segment = Segment(**json.loads((self.folder / f"{len(found):05d}.json").read_text()))
-            except (OSError, ValueError, TypeError):
-                return found
-            if not all(self.place(segment.number, track).exists() for track in segment.stamps):
-                return found
+        while (segment := self._read_segment(len(found))) is not None:
             found.append(segment)
+        while found and not self._has_state(found[-1].number):
+            found.pop()
+        return found
+
+    def _read_segment(self, number: int) -> Segment | None:
+        """A segment whose streams and pictures are all there, else None."""
+        try:
+            segment = Segment(**json.loads((self.folder / f"{number:05d}.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        files = [*(self.place(number, track) for track in segment.stamps), *self._pictures(segment)]
+        return segment if all(file.exists() for file in files) else None
 
 
 def read_request(folder: Path) -> dict:

@@ -15,6 +15,7 @@ from ..errors import ConfigError, ImageError, VideoError
 from ..images.formats import READ, list_pictures
 from ..images.picture import Picture
 from ..images.reading import MAX_PIXELS, read_picture, read_size
+from ..images.rows import peek_size
 from .colors import BT709, FULL, RGB, Colors
 from .decoding import USUAL_RATE
 from .frames import Damage, Facts, Frame, check_span, exactly
@@ -31,9 +32,14 @@ class PictureSequence:
         start, duration: in seconds, as for `Clip`.
         max_pixels: largest picture.
 
+    Attributes:
+        found: all pictures there, (number, file); `files` are those of the wanted part.
+        facts: known after opening.
+
     Raises:
-        VideoError: no picture there, the first is too large or cannot be read, or they are of several sizes.
-        ConfigError: an impossible rate, start or duration.
+        VideoError: no picture there or in the wanted part, the first is too large or cannot be read, or they are of
+            several sizes.
+        ConfigError: a rate, start or duration that no clip has.
     """
 
     path: Path
@@ -47,12 +53,15 @@ class PictureSequence:
     def __post_init__(self):
         check_span(self.start, self.duration)
         rate = check_rate(USUAL_RATE if self.rate is None else self.rate)
-        found = _find_pictures(Path(self.path))
-        first = found[0][0] + math.ceil(exactly(self.start or 0) * rate)
+        self.found = _find_pictures(Path(self.path))
+        first = self.found[0][0] + math.ceil(exactly(self.start or 0) * rate)
         behind = math.inf if self.duration is None else first + math.ceil(exactly(self.duration) * rate)
-        self.files = [(number, file) for number, file in found if first <= number < behind]
+        self.files = [(number, file) for number, file in self.found if first <= number < behind]
         if not self.files:
-            raise ConfigError(f"start {self.start:g} lies behind the last of {len(found)} pictures. Give less.")
+            raise VideoError(
+                f"none of the {len(self.found)} pictures of {self.path} lies in the part from {float(self.start):g} s "
+                "on that is asked for. Give an earlier start, or a longer duration."
+            )
         self.first_number = self.files[0][0]
         if missing := self.files[-1][0] - self.first_number + 1 - len(self.files):
             self.notes.append(f"{missing} number(s) are missing; the picture before each is shown longer.")
@@ -61,8 +70,6 @@ class PictureSequence:
         except ImageError as error:
             raise VideoError(f"the first picture cannot be read: {error}") from error
         self._check_sizes(picture.size)
-        if picture.alpha is not None:
-            self.notes.append("The transparency of the pictures was left out.")
         colors = Colors(RGB, FULL, BT709, BT709)
         self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), None, picture.bits > 8, colors)
 
@@ -73,21 +80,27 @@ class PictureSequence:
         for number, file in self.files:
             pts = number - self.first_number
             try:
-                values = _as_frame(read_picture(file, self.max_pixels), self.facts)
+                picture = read_picture(file, self.max_pixels)
+                values = _as_frame(picture, self.facts)
             except ImageError:
                 self.damage.pictures += 1
                 if self.damage.since is None:
                     self.damage.since = float(pts * self.facts.time_base)
                 continue
             given += 1
+            if picture.alpha is not None and picture.alpha.min() < np.iinfo(picture.alpha.dtype).max:
+                self.damage.transparent = True
             if given > skip:
                 yield Frame(values, pts, 1)
 
     def _check_sizes(self, size: tuple[int, int]) -> None:
-        """Refuse pictures of another size than the first, by their headers; what cannot be read is left out later."""
+        """Refuse pictures of another size than the first, by their headers; what cannot be read is left out later.
+
+        A file is read whole only where its first bytes say another size: what tells of its orientation may come last.
+        """
         for _, file in self.files[1:]:
             with contextlib.suppress(ImageError):
-                if (other := read_size(file)) != size:
+                if peek_size(file) != size and (other := read_size(file)) != size:
                     raise VideoError(
                         f"{file} is {other[0]}x{other[1]}, and the first picture, {self.files[0][1].name}, is "
                         f"{size[0]}x{size[1]}. A clip has frames of one size: give pictures of one."

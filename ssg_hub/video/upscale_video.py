@@ -67,7 +67,7 @@ def upscale_video(
     Args:
         model: as for `ssg_hub.upscaling.upscale.upscale`.
         source, target, options: see `ssg_hub.video.job.Request`.
-        overwrite: replace results that exist, and forget what another request has begun.
+        overwrite: replace results that exist, of a pattern all numbers, and forget what another request has begun.
         on_progress: called with (frames done, frames in all as far as known) after each. An exception ends the run.
         on_segment: called after each finished segment, of which an exception loses nothing.
 
@@ -80,7 +80,8 @@ def upscale_video(
     job = plan_job(model, Request.gather(source, target, **options), overwrite)
     with explained(job.request.target.parent):
         job.request.target.parent.mkdir(parents=True, exist_ok=True)
-    parts = Parts(job.request.target, describe_job(model, job), overwrite)
+    patterns = [output.path for output in job.outputs if not output.encoding]
+    parts = Parts(job.request.target, describe_job(job), overwrite, patterns)
     try:
         before = parts.frames
         run = Run(model, job, parts, on_progress or (lambda done, total: None))
@@ -89,6 +90,8 @@ def upscale_video(
                 on_segment()
         run.check()
         notes = _finish(job, parts)
+        if overwrite:
+            parts.remove_older_pictures()
     except BaseException:
         parts.release()
         raise
@@ -101,8 +104,7 @@ def upscale_video(
 def state_bytes(size: tuple[int, int], outscale: float) -> int:
     """Most bytes of the arrays that a steadied clip keeps in TARGET.parts from one segment to the next.
 
-    While a segment is finished, its arrays and those of the one before lie there: twice as many. For a clip of 8 bits a
-    channel it is about two thirds.
+    Those of the last two segments lie there: twice as many. For a clip of 8 bits a channel it is about two thirds.
 
     Args:
         size: width and height of a frame of the clip.
@@ -149,12 +151,15 @@ class Run:
                 for output in self.job.outputs
                 if output.encoding
             }
+            pictures = []
             for count, frame in enumerate(chain([first], frames), start=1):
-                self._write_frame(frame, count, writers)
+                pictures.append(self._number(frame, count))
+                self._write_frame(frame, pictures[-1], writers)
                 self._tell(count)
         stamps = {track: writer.stamps for track, writer in writers.items()}
         facts = {"reused": self.stills.reused - reused if self.stills else 0.0}
-        self.parts.commit(Segment(number, count, frame.pts + frame.duration, stamps, facts), self._state())
+        end = frame.pts + frame.duration
+        self.parts.commit(Segment(number, count, end, stamps, facts, pictures), self._state())
         return True
 
     def check(self) -> None:
@@ -184,18 +189,18 @@ class Run:
         options = {"segment": bool(request.companions), "max_pixels": request.max_pixels, **request.picture}
         return upscale(self.model, values, request.outscale, **options)
 
-    def _write_frame(self, frame: Frame, count: int, writers: dict[str, StreamWriter]) -> None:
-        """Compute the frame that is the `count`th of its segment, and hand it to each output."""
+    def _write_frame(self, frame: Frame, number: int, writers: dict[str, StreamWriter]) -> None:
+        """Compute a frame and hand it to each output; `number` is that of its pictures."""
         pictures = self._make_frame(frame)
         for output in self.job.outputs:
             picture = pictures[output.track]
             if output.encoding:
                 writers[output.track].write(as_values(picture), frame.pts)
             else:  # over what an interrupted run may have left
-                write_picture(picture, name_picture(output.path, self._number(frame, count)), overwrite=True)
+                write_picture(picture, name_picture(output.path, number), overwrite=True)
 
     def _number(self, frame: Frame, count: int) -> int:
-        """Of a picture that is written; the numbers of pictures that were read are kept, and gaps in them."""
+        """Of a frame's pictures, the `count`th of its segment; numbers that were read are kept, and gaps in them."""
         source = self.job.source
         return source.first_number + frame.pts if isinstance(source, PictureSequence) else self.parts.frames + count
 
@@ -203,14 +208,14 @@ class Run:
         done = self.parts.frames + count
         self.on_progress(done, max(done, self.job.source.facts.frames or 0))
 
-    def _state(self) -> dict[str, np.ndarray] | None:
+    def _state(self) -> dict[str, np.ndarray]:
         if self.steady is None:
-            return None
+            return {}
         arrays = {f"steady.{key}": value for key, value in self.steady.arrays.items()}
         return arrays | {f"stills.{key}": value for key, value in (self.stills.arrays if self.stills else {}).items()}
 
-    def _restore(self, state: dict[str, np.ndarray] | None) -> None:
-        for key, value in (state or {}).items():
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        for key, value in state.items():
             owner, name = key.split(".")
             getattr(self, owner).arrays[name] = value
 
@@ -248,8 +253,8 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
     frames, computed = parts.frames, parts.frames - before
     notes = job.notes + job.source.damage.say()
     end = float(parts.segments[-1].end * facts.time_base)
-    if facts.seconds and end < 0.9 * facts.seconds:
-        notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.seconds:.2f} s.")
+    if facts.announced and end < 0.9 * facts.announced:
+        notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.announced:.2f} s.")
     if before:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
