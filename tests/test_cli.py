@@ -271,7 +271,10 @@ def test_strength_is_read_as_a_number_or_by_class():
     assert parse_strength("car=0.5, traffic light=1,") == {"car": 0.5, "traffic light": 1.0}
 
 
-@pytest.mark.parametrize("option", [["--strength", "much"], ["--tile", "-3"], ["--format", "bmp"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--strength", "much"], ["--tile", "-3"], ["--format", "bmp"], ["--max-pixels", "0"]],
+)
 def test_a_malformed_option_is_refused_by_the_parser(option, photos, capsys):
     with pytest.raises(SystemExit) as stop:
         ssg("upscale", photos, "-o", "out", *option)

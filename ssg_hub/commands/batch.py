@@ -10,7 +10,7 @@ from ..loading import EMBEDDED
 from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
-from .common import load_model, picture_options, say
+from .common import load_model, picture_options, say, whole_number
 from .jobs import FORMATS, Job, list_left_out, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
@@ -63,7 +63,7 @@ def add_parser(subparsers) -> None:
     add("--device", metavar="D", help="cpu, cuda, cuda:1, mps, … (default: the best there is)")
     add("--dtype", choices=DTYPES, help="precision of the computation (default: what fits the device)")
     add("--stream", action="store_true", help="write each result while it is made, .tif or .png, to save memory")
-    add("--max-pixels", type=int, metavar="N", help="the largest picture that is accepted, in pixels")
+    add("--max-pixels", type=whole_number(1), metavar="N", help="the largest picture that is accepted, in pixels")
     add("--overwrite", action="store_true", help="replace results that exist")
     add("--manifest", type=Path, metavar="FILE", help="record each file there: JSON lines with status, seconds, size")
     add("-q", "--quiet", action="store_true", help="no progress bar")

@@ -81,5 +81,5 @@ def picture_options(args: argparse.Namespace, labels: list[str]) -> dict:
         "engine": args.engine,
         "dtype": args.dtype and getattr(torch, args.dtype),
     }
-    given = {"max_pixels": args.max_pixels or None, "denoise": args.denoise}
+    given = {"max_pixels": args.max_pixels, "denoise": args.denoise}
     return options | {name: value for name, value in given.items() if value is not None}
