@@ -123,9 +123,10 @@ def test_a_request_that_cannot_be_done_is_one_line(arguments, words, clips, save
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_what_is_meant_follows_from_names_alone(tmp_path):
+def test_what_is_meant_follows_from_names(tmp_path):
     assert are_meant([Path("a.mp4")], Path("out")) and are_meant([Path("f")], Path("a.mkv"))
-    assert are_meant([Path("f/%d.png")], Path("out")) and are_meant([Path("a.png")], Path("%d.png"))
+    assert are_meant([Path("f/%d.png")], Path("out")) and are_meant([tmp_path], Path("%d.png"))
+    assert not are_meant([Path("a.png")], Path("%d.png"))
     assert not are_meant([Path("a.png"), Path("b")], Path("out"))
     with pytest.raises(ConfigError, match="two commands"):
         are_meant([Path("a.mp4"), Path("b.png")], Path("out"))
@@ -158,6 +159,8 @@ def test_a_file_or_folder_that_exists_is_no_pattern_whatever_its_name(clips, sav
     assert ssg("upscale", clips / "h264.mp4", "-o", out, *options) == 0 and (out / "h264.mp4").exists()
     assert ssg("upscale", pictures / "50%discount.png", "-o", tmp_path / "still.mkv", *options) == 0
     assert len(decode(tmp_path / "still.mkv")) == 1
+    assert ssg("upscale", pictures / "00.png", "-o", tmp_path / "50%discount.png", *options) == 0
+    assert (tmp_path / "50%discount.png").is_file()
 
 
 def test_without_the_extra_it_says_what_to_install():

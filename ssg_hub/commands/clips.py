@@ -42,7 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def are_meant(inputs: list[Path], output: Path) -> bool:
     """Whether a request is for clips, judged by the name of an input or of the result.
 
-    Files and folders that exist stand for themselves, whatever signs are in their names.
+    Files and folders that exist stand for themselves, whatever signs are in their names. Numbered results are made of a
+    clip or a folder: that of one picture may be called 50%discount.jpg.
 
     Raises:
         ConfigError: clips and pictures in one request.
@@ -51,7 +52,8 @@ def are_meant(inputs: list[Path], output: Path) -> bool:
     if clips and len(clips) < len(inputs):
         other = next(path for path in inputs if path not in clips)
         raise ConfigError(f"{clips[0]} is a clip and {other} is not. Upscale pictures and clips in two commands.")
-    return bool(clips) or ((is_pattern(output) or is_clip(output)) and not os.path.isdir(output))
+    frames = is_pattern(output) and any(map(os.path.isdir, inputs))
+    return bool(clips) or ((frames or is_clip(output)) and not os.path.isdir(output))
 
 
 def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ()) -> list[tuple[Path, Path]]:
