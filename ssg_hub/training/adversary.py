@@ -1,6 +1,5 @@
 """What a discriminator is shown: the picture, or what VGG16 or the guide see in it."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ..errors import CheckpointError, ConfigError
 from ..networks.discriminators import build_discriminator
 from ..networks.guide import Guide
 from ..networks.perceptual import SharedFeatures, pick, read_tensors
+from ..storage.whole_file import whole_file
 from .config import TrainConfig
 
 View = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
@@ -40,12 +40,10 @@ def save_discriminator(discriminator: nn.Module, folder: Path) -> None:
         CheckpointError: the disk is full or not writable; a file of before stays as it was.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in discriminator.state_dict().items()}
-    part = folder / f".{FILE}.part"
     try:
-        part.write_bytes(save(tensors))
-        os.replace(part, folder / FILE)
+        with whole_file(folder / FILE) as file:
+            file.write(save(tensors))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise CheckpointError(
             f"{folder / FILE} could not be written ({error.strerror}). Make room on the disk, then continue with "
             "--resume latest."

@@ -9,12 +9,13 @@ import av
 from av.stream import Disposition
 
 from ..errors import VideoError
+from ..storage.whole_file import whole_file
 from .clip import Clip
 from .copying import add_copy, copied, kept_chapters, kept_tags
 from .decoding import USUAL_RATE
 from .encoding import Encoding
 from .job import Output
-from .parts import Parts, explained, whole_file
+from .parts import Parts, explained
 
 # What MP4's own list of tags has a place for; others need QuickTime's.
 USUAL_TAGS = {

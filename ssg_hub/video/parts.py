@@ -7,7 +7,6 @@ NUMBER.json is written last. A segment that lacks one of them, or whose arrays a
 again; for that the arrays of the last two segments are kept.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ import av
 import numpy as np
 
 from ..errors import VideoError
+from ..storage.whole_file import whole_file
 from .names import name_parts, name_picture, numbered
 
 REQUEST = "request.json"
@@ -211,21 +211,6 @@ def read_request(folder: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return request if isinstance(request, dict) else {}
-
-
-@contextmanager
-def whole_file(place: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under its name when it is complete and on the disk, or not at all."""
-    partial = Path(os.path.abspath(place.with_name(f".{place.name}.tmp")))
-    try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, place)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 @contextmanager

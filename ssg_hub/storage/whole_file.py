@@ -1,0 +1,23 @@
+"""Files that are replaced as a whole, so that no half of one is ever found under its name."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def whole_file(place: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under its name when it is complete and on the disk, or not at all."""
+    partial = Path(os.path.abspath(place.with_name(f".{place.name}.tmp")))
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, place)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
