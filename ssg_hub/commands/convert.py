@@ -1,7 +1,6 @@
 """`ssg convert`: published weights (`.pth`, ncnn's `.param` + `.bin`) to safetensors; pruned where asked."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from safetensors.torch import save
@@ -11,6 +10,7 @@ from ..errors import CheckpointError, ConfigError
 from ..networks.ncnn import read_ncnn
 from ..networks.published import read_generator
 from ..networks.rrdb import RRDBNet, keep_blocks
+from ..storage.whole_file import whole_file
 
 
 def add_parser(subparsers) -> None:
@@ -48,10 +48,8 @@ def _write(state: dict[str, Tensor], path: Path) -> None:
     """Write all of it or nothing, with the permissions that the user's umask allows."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".converting-", dir=path.parent) as folder:
-            whole = Path(folder, path.name)
-            whole.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
-            os.replace(whole, path)
+        with whole_file(path) as file:
+            file.write(save({name: tensor.contiguous() for name, tensor in state.items()}))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
 

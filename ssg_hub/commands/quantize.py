@@ -1,8 +1,6 @@
 """`ssg quantize`: a model's generator in 8-bit integers, kept only where it passes what is asked of it."""
 
 import argparse
-import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,15 +213,13 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
 def _keep(int8, folder: Path, model) -> None:
     from ..networks.int8 import pack
     from ..storage.checkpoint import CONFIG, INT8
+    from ..storage.whole_file import whole_file
 
     if not (folder / CONFIG).is_file():
         model.save_pretrained(folder)
-    draft = folder / f".{uuid.uuid4().hex[:12]}"
     try:
-        draft.write_bytes(pack(int8))
-        os.replace(draft, folder / INT8)
+        with whole_file(folder / INT8) as file:
+            file.write(pack(int8))
     except OSError as error:
         raise CheckpointError(f"{folder / INT8} cannot be written ({error.strerror}). Choose another place.") from error
-    finally:
-        draft.unlink(missing_ok=True)
     print(f"kept: {folder / INT8}, {(folder / INT8).stat().st_size / 1e6:.1f} MB")
