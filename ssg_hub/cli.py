@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from .errors import SSGError, explain_disk
+from .meeting import ending_with_the_others
 from .storage.endpoint import explain_endpoint
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
@@ -56,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(command).parse_args(arguments)
     try:
-        return args.func(args) or 0
+        with ending_with_the_others(f"ssg {args.command}", "Give the same command again, on all of them."):
+            return args.func(args) or 0
     except SSGError as error:
         print(f"ssg {args.command}: {error}", file=sys.stderr)
         return 2

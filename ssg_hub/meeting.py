@@ -1,10 +1,11 @@
-"""How processes that were launched together find each other, within a time that is bounded."""
+"""How processes that were launched together find each other, and end together; neither lets one wait without end."""
 
 import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -16,6 +17,8 @@ FIRST_WORD = 20.0  # seconds until this process says that it waits
 TO_ANSWER = timedelta(minutes=30)  # afterwards: one may validate or save while the others wait
 # what torch says of processes that are not there, or were and are no more
 ABSENT = r"waiting for clients|time(d )?-?out|connect|broken pipe"
+# what it says of one that is no more while they exchange something
+GONE = r"gloo|nccl|connection (closed|reset) by peer|connection refused"
 
 
 def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> T:
@@ -52,6 +55,31 @@ def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> 
     if torch.distributed.is_initialized():
         torch.distributed.distributed_c10d._set_pg_timeout(patience)  # it has no public name
     return connected
+
+
+@contextmanager
+def ending_with_the_others(speaker: str, then: str) -> Iterator[None]:
+    """End this process with a sentence and exit code 1 when another one that it was launched with has ended.
+
+    It ends at once, and nothing is taken apart. Otherwise it might never end: the interpreter frees torch's reducer,
+    which waits for gloo's threads, while one of these waits for the interpreter, to free what it could not send.
+
+    Args:
+        speaker: who says the sentence, as "ssg adapt".
+        then: what the user can do next, a sentence.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1 or not re.search(GONE, str(error), re.IGNORECASE):
+            raise
+        print(
+            f"{speaker}: another process of this run has ended, so this one ends too; its own message says why. {then}",
+            file=sys.stderr,
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _say_what_is_waited_for(world: int) -> None:

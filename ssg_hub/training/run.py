@@ -22,7 +22,7 @@ from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broad
 from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
-from ..meeting import meet
+from ..meeting import ending_with_the_others, meet
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
@@ -30,11 +30,6 @@ from .resume import check_resume
 log = logging.getLogger("train")
 # what torch says: what it means for the user
 SENTENCES = (
-    (
-        r"gloo|nccl|connection (closed|reset) by peer|connection refused",
-        "another process of this run has ended, so this one ends too; its own message says why. "
-        "Continue with --resume latest.",
-    ),
     (
         r"DataLoader worker .*(killed|exited unexpectedly)",
         "a data worker was killed, most likely for want of memory. Lower workers or batch, then continue with "
@@ -208,7 +203,8 @@ class _Slot:
 def plain_exits() -> Iterator[None]:
     """End the process with one sentence, not a traceback, for any error that a user can fix, or a requested stop."""
     try:
-        yield
+        with ending_with_the_others("error", "Continue with --resume latest."):
+            yield
     except SSGError as error:
         sys.exit(f"error: {error}")
     except Stopped as reason:
