@@ -211,6 +211,14 @@ def test_noise_is_as_strong_as_its_levels_say():
         assert rows.max() < 1.5 * rows.min()
 
 
+@pytest.mark.parametrize("side", range(1, 26))
+def test_noise_covers_pictures_of_any_size_at_any_shift(side):
+    model, lr = white_noise(0.1, 1, ""), torch.full((64, 3, side, 25), 0.5)
+    noise = model.sample(lr, torch.zeros(64, dtype=torch.long), generators(*range(64)))
+    assert noise.shape == lr.shape
+    assert noise.square().mean((0, 1)).sqrt().min() > 0.05  # also in the last row and column
+
+
 def test_noise_of_a_record_comes_from_its_own_patches():
     model = white_noise(0.05, 2, "", count=20)
     owners = torch.arange(20) % 2

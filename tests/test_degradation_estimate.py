@@ -17,6 +17,7 @@ from ssg_hub.degradation.learning.compression import (
     _kept_information,
     estimate_compression,
     find_lattices,
+    luma_blocks,
     read_tables,
     reliability,
 )
@@ -244,6 +245,21 @@ def test_noise_before_jpeg():
     assert levels[4:11].mean().item() == pytest.approx(8, rel=0.2)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_tables_of_a_jpeg_are_turned_upright_with_it(tmp_path, orientation):
+    """The coefficients of the upright picture lie on its tables, whichever corner the blocks are counted from."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = spoil(draw_scene(0), even_kernel(1.6, 1.6), 3.0)[:91, :124]  # neither side divides by 8
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", quality=40, exif=exif)
+    read = read_pictures(tmp_path)
+    tables = read.tables[0]
+    levels = luma_blocks(read.pixels[0], tables.offset)[0] / tables.luma
+    off = ((levels - levels.round()) * tables.luma)[levels.abs() > 0.5].abs()
+    assert off.mean() < 0.5 and tables.quality == 40
+    assert bool(tables.luma[0, 7] < tables.luma[7, 0]) == (orientation < 5)  # libjpeg's 61 and 72, turned or not
+
+
 def test_jpeg_files_make_a_bank_that_compresses(tmp_path):
     bank = learn_bank(write_camera(tmp_path / "lr", count=4, quality=50))
     assert bank.report["jpeg_found"] == {"tables": 4, "pictures": 4} and bank.report["jpeg_quality"] == [50, 50]
@@ -411,5 +427,7 @@ def test_impossible_requests(camera, tmp_path):
         learn_bank(camera, method="magic")
     with pytest.raises(ConfigError, match="scale 3"):
         learn_bank(camera, scale=3)
+    with pytest.raises(ConfigError, match="scale 1 reduces nothing. Use method parametric"):
+        learn_bank(camera, scale=1, method="kernelgan")
     with pytest.raises(ImageError, match="holds 0 sharp pictures of at least 256 px; 20 are needed"):
         learn_bank(camera, clean=camera)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from standins import Difference
 from torch import nn
 
@@ -137,6 +138,9 @@ def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
     assert not back.fits(other)
     with pytest.raises(CheckpointError, match="damaged or of another model"):
         read_int8(tmp_path / INT8, SRVGGNetCompact(features=8, convs=3, scale=2))
+    save_file(load_file(tmp_path / INT8), tmp_path / INT8, {"source": "", "levels": "[]", "facts": "{}"})
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_int8(tmp_path / INT8, generator)
     spoilt = replace(fitted, layers=[replace(layer, bias=layer.bias * float("nan")) for layer in fitted.layers])
     (tmp_path / INT8).write_bytes(pack(spoilt))
     with pytest.raises(CheckpointError, match="layer 0 holds values that are not finite"):

@@ -74,7 +74,11 @@ def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
         ({"guide_weight": float("nan")}, "guide_weight.*finite"),
         ({"max_grad_norm": float("nan")}, "max_grad_norm"),
         ({"generator_config": {"scale": 2}}, "generator_config has scale 2, but scale is 4"),
-        ({"hr_crop": 100, "adversarial_steps": 1}, "hr_crop 100 does not divide by 8"),
+        ({"hr_crop": 100, "adversarial_steps": 1}, "hr_crop 100 does not divide by 8, as discriminator: unet"),
+        (
+            {"hr_crop": 100, "adversarial_steps": 1, "discriminator": "features"},
+            "hr_crop 100 does not divide by 8, as discriminator: features",
+        ),
         ({"guide_crop": 98, "teacher_steps": 1, **GUIDE}, "guide_crop 98 does not divide by scale 4"),
         ({"guide_crop": 98, "guide_steps": 1, "guide_degraded": 0.5, **GUIDE}, "guide_crop 98 does not divide"),
         ({"guide_crop": 32, "guide_batch": 1, "guide_steps": 1, **GUIDE}, "guide_crop 32 .* guide_batch 1"),

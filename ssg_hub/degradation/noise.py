@@ -45,7 +45,8 @@ class NoiseModel:
         """
         height, width = lr.shape[-2:]
         step = PATCH - OVERLAP
-        rows, columns = height // step + 2, width // step + 2
+        # enough for the picture at every shift below, though `_lay` takes an overlap off
+        rows, columns = ((side + OVERLAP - 2) // step + 2 for side in (height, width))
         count = rows * columns
         draws = rand((len(lr), 3 * count + 2), generator)
         chosen = self._choose(records, draws[:, :count])

@@ -1,7 +1,7 @@
 """The parts that every degradation is made of: kernels, blur, reduction, noise, JPEG; batched, on any device.
 
-Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here draws random numbers except `randn` and `uniform`, which take the
-caller's generators: one for the whole batch, or one per sample so that a sample does not depend on its neighbours.
+Pictures are (B, 3, H, W), RGB in [0, 1]. Nothing here draws random numbers except `uniform`, `rand` and `randn`, which
+take the caller's generators: one for the whole batch, or one per sample, so that no sample depends on its neighbours.
 """
 
 import math

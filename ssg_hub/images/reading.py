@@ -362,13 +362,18 @@ def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
+def read_orientation(orientation: int) -> tuple[bool, bool, bool]:
+    """What turns stored pixels upright: rows and columns exchanged, then rows and columns each in reverse order."""
+    return orientation >= 5, orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+
+
 def _turn(planes: np.ndarray, orientation: int) -> np.ndarray:
     """Turn stored pixels upright (CIPA DC-008, tag 274)."""
     if orientation == 1:
         return planes
-    if orientation >= 5:
+    transpose, flip_rows, flip_columns = read_orientation(orientation)
+    if transpose:
         planes = planes.swapaxes(0, 1)
-    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     return np.ascontiguousarray(planes[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
 
 

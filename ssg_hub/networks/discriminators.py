@@ -73,7 +73,7 @@ class FeatureDiscriminator(nn.Module):
     """Reads frozen VGG16 features instead of pixels (projected GAN, Sauer et al., NeurIPS 2021): a short run suffices.
 
     One head each for blocks 2 to 4. It takes the five activations of `perceptual.VGG16Features` and returns logits
-    (B, 3, H/8, W/8), a verdict of each head at each place.
+    (B, 3, H/8, W/8), a verdict of each head at each place. H and W must divide by 8.
 
     Args:
         features: channels of a head.

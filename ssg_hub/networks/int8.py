@@ -154,7 +154,7 @@ def read_int8(path: Path, generator: nn.Module) -> Int8:
                     raise ValueError(f"layer {number} holds values that are not finite")
                 layers.append(Layer(weight, bias, step, float(scale), int(zero)))
             return Int8(metadata["source"], layers, json.loads(metadata["facts"]))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is damaged or of another model ({error}). Make it again with `ssg quantize`."
         ) from None

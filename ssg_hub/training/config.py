@@ -207,9 +207,11 @@ class TrainConfig(BaseModel):
         for name, side in reduced.items():
             if side % self.scale:
                 raise ValueError(f"{name} {side} does not divide by scale {self.scale}")
-        judged = self.adversarial_steps and self.adversarial_weight and self.discriminator == "unet"
+        judged = self.adversarial_steps and self.adversarial_weight and self.discriminator in ("unet", "features")
         if judged and self.hr_crop % 8:
-            raise ValueError(f"hr_crop {self.hr_crop} does not divide by 8, as discriminator: unet needs it")
+            raise ValueError(
+                f"hr_crop {self.hr_crop} does not divide by 8, as discriminator: {self.discriminator} needs it"
+            )
         if (self.guide_steps or self.teacher_steps) and self.guide_crop == 32 and self.guide_batch == 1:
             raise ValueError(
                 "guide_crop 32 leaves a guide's batch norms one value a channel with guide_batch 1; set one of them "

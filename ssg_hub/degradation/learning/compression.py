@@ -10,6 +10,7 @@ from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
 from ...images.levels import LUMA
+from ...images.reading import read_orientation
 from ..ops import CHROMA_TABLE, LUMA_TABLE, dct_basis, scale_table
 
 QUALITIES = np.arange(5, 96)  # above that the steps are 1 or 2 levels, lost in the rounding of RGB and harmless
@@ -39,7 +40,7 @@ class Compression:
     Attributes:
         luma, chroma: (8, 8) quantisation steps, row = vertical frequency.
         quality: the nearest libjpeg quality.
-        offset: (row, column) of the block grid in the picture, 0–7.
+        offset: (row, column) at which the block grid begins in the picture, 0–15; 0–7 where it was estimated.
         source: "tables" (read from the file) or "lattice" (estimated from the pixels).
         codec: "jpeg" or "mpeg2".
     """
@@ -52,13 +53,23 @@ class Compression:
     codec: str = "jpeg"
 
 
-def read_tables(picture: Image.Image) -> Compression | None:
-    """The tables of a JPEG file as opened by PIL; None for other formats."""
+def read_tables(picture: Image.Image, orientation: int = 1) -> Compression | None:
+    """The tables of a JPEG file as opened by PIL, turned upright as the picture will be; None for other formats.
+
+    Args:
+        orientation: EXIF's, 1 to 8.
+    """
     if not isinstance(picture, JpegImagePlugin.JpegImageFile) or not picture.quantization:
         return None
     tables = [torch.tensor(table, dtype=torch.float32).view(8, 8) for _, table in sorted(picture.quantization.items())]
     luma, chroma = tables[0], tables[min(1, len(tables) - 1)]
-    return Compression(luma, chroma, nearest_quality(luma))
+    quality, (columns, rows) = nearest_quality(luma), picture.size
+    transpose, flip_rows, flip_columns = read_orientation(orientation)
+    if transpose:
+        luma, chroma, rows, columns = luma.T, chroma.T, columns, rows
+    # blocks, of 16 pixels where colour is halved, are counted from what was the upper left corner
+    offset = (rows % 16 if flip_rows else 0, columns % 16 if flip_columns else 0)
+    return Compression(luma, chroma, quality, offset)
 
 
 def nearest_quality(luma: Tensor) -> int:

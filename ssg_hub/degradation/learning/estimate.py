@@ -47,12 +47,14 @@ def learn_bank(
 
     Raises:
         ImageError: no readable picture, or none from which a kernel can be estimated.
-        ConfigError: an unknown method or scale.
+        ConfigError: an unknown method or scale, or KernelGAN at scale 1.
     """
     if method not in METHODS:
         raise ConfigError(f"unknown kernel estimator {method!r}; choose one of {', '.join(METHODS)}.")
     if scale not in (1, 2, 4):
         raise ConfigError(f"a bank for scale {scale} cannot be estimated; the scale must be 1, 2 or 4.")
+    if method == "kernelgan" and scale == 1:
+        raise ConfigError("KernelGAN learns a reduction by 2, and scale 1 reduces nothing. Use method parametric.")
     return learn_from(read_pictures(folder), scale, method, generic_share, clean, seed, on_progress)
 
 

@@ -84,8 +84,8 @@ def read_picture(path: Path) -> tuple[np.ndarray, Compression | None]:
         ImageError: not a picture, damaged, or beyond the pixel limit.
     """
     pixels = to_8_bit(read_rgb(path))
-    image = open_picture(path).image
-    tables = None if image is None else read_tables(image)
+    opened = open_picture(path)
+    tables = None if opened.image is None else read_tables(opened.image, opened.orientation)
     top, left = (max(0, (side - MOST_PIXELS) // 2) // 16 * 16 for side in pixels.shape[:2])
     return pixels[top : top + MOST_PIXELS, left : left + MOST_PIXELS], tables
 
