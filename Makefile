@@ -1,6 +1,7 @@
 # make demo   the demo in the browser      make test   the test suite
-# make lint   ruff, lint and format        make clean  remove what these made
-# make types  mypy                         make licences  the licences of all that is installed with it
+# make lint   ruff, lint and format        make format ruff mends what it can
+# make types  mypy                         make clean  remove what these made
+# make licences  the licences of all that is installed with it
 #
 # Each makes .venv and installs what it needs, once; it does so again when a requirements file changes.
 # Another interpreter: make demo PYTHON=python3.12

@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedded", description=__doc__.partition("\n")[0])
     parser.add_argument("--clean", nargs="+", required=True, metavar="MODEL", help="generators that are averaged")
     parser.add_argument(
-        "--grain", metavar="MODEL", help="the generator that keeps the grain; else there is no second set"
+        "--grain", metavar="MODEL", help="the generator that keeps the grain (default: that of --base, if any)"
     )
     parser.add_argument("--base", default=EMBEDDED, metavar="MODEL", help="its guide and notes are taken")
     parser.add_argument("--steps", type=int, required=True, metavar="N", help="adversarial steps in all, for the card")

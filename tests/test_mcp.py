@@ -51,6 +51,9 @@ def test_there_are_two_tools_and_they_say_what_they_take(demo_of_all):
     schema = tools[0].inputSchema
     assert schema["required"] == ["image"] and schema["properties"]["image"]["type"] == "string"
     assert "bicubic" in schema["properties"]["strength"]["description"]
+    # Gradio reads one line of a docstring for each argument
+    descriptions = [value["description"] for tool in tools for value in tool.inputSchema["properties"].values()]
+    assert all(description.endswith(".") for description in descriptions), descriptions
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from tiny_run import largest_difference, start, train, train_here, wait_for_path, weights, write_config
 
 from ssg_hub.errors import ConfigError
+from ssg_hub.model import SSGModel
 from ssg_hub.training.run import plain_exits
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
@@ -256,6 +257,18 @@ def test_label_free_run_with_every_stage(data, tmp_path):
     weight = "decode_head.classifier.weight"
     assert along.keys() >= {weight} and not torch.equal(start[weight], guide[weight])
     assert not torch.equal(guide[weight], teacher[weight]) and not torch.equal(guide[weight], along[weight])
+
+
+def test_the_card_keeps_the_terms_of_the_weights_it_started_from(data, tmp_path):
+    start = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    start.describe(license="other", data="old pictures", license_note="for research").save_pretrained(tmp_path / "old")
+    config = write_config(tmp_path, data, adversarial_steps=1, generator_weights=str(tmp_path / "old"))
+    train_here(config)
+    card = (tmp_path / "run/model/README.md").read_text()
+    assert "- old pictures\n- trained further on data that were not recorded\n" in card and "for research" in card
+    train_here(config, "--training_data", "new ones", "--license_note", "free", "--output_dir", str(tmp_path / "other"))
+    card = (tmp_path / "other/model/README.md").read_text()
+    assert "new ones" in card and "free" in card and "old pictures" not in card and "for research" not in card
 
 
 def test_the_finished_model_is_pushed_to_a_private_repository(data, tmp_path):

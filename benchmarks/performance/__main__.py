@@ -38,7 +38,7 @@ WAYS = {  # of upscaling, for memory: the widest result in pixels, its file, and
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="at least 5 for figures to publish (default 5)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--model", default="embedded", help="a compact one (default: embedded)")

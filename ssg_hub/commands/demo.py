@@ -20,7 +20,7 @@ def add_parser(subparsers) -> None:
     add(
         "--model",
         metavar="M",
-        help="folder, Hub id, or community weights file; default: SSG_MODEL, or the embedded one",
+        help="large, folder, Hub id, or .pth/.safetensors file (default: SSG_MODEL, or embedded)",
     )
     add("--host", metavar="H", help="where it listens (default 127.0.0.1: this machine alone; 0.0.0.0: everyone)")
     add("--port", type=int, metavar="N", help="default 7860, or the next one that is free")

@@ -301,8 +301,7 @@ class Handlers:
             class_strength: strength for single classes, such as {"car": 0.5, "sky": 0}; times `strength`.
             color_fix: hold the broad colours of the result to those of the input.
             segment: also return the semantic mask.
-            model: "default" (fast); "large" for the best quality, at some sixteen times the time and for smaller
-                pictures; or another model that this server offers.
+            model: "default" (fast); "large" (best, 16 times as long, small pictures only); or another that is offered.
             denoise: from 0 (keep the grain) to 1 (remove it), where the model has that choice; null is its default.
             format: of the picture: png, jpeg, webp, avif or tiff.
             quality: 1 to 100, for jpeg, webp and avif.

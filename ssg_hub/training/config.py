@@ -149,8 +149,8 @@ class TrainConfig(BaseModel):
     save_dtype: Literal["fp32", "fp16"] = Field(default="fp16", description="precision of the saved weights")
     push_to_hub: str | None = Field(default=None, description="repository id; made private")
     license: str = Field(default="other", description="Hub identifier of the weights' licence, for the model card")
-    license_note: str = Field(default="", description="what the card says about it")
-    training_data: str = Field(default="", description="one sentence for the model card")
+    license_note: str = Field(default="", description="what the card says about it; else as generator_weights")
+    training_data: str = Field(default="", description="a sentence for the card; else as generator_weights")
 
     @property
     def guided(self) -> bool:

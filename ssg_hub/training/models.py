@@ -75,7 +75,9 @@ def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
         )
     model = SSGModel.from_components(start.config.generator_type, guide, start.config.generator_config)
     model.generator = start.generator
-    return model.describe(generator_weights=public_name(config.generator_weights))
+    known = start.config.trained_on
+    terms = {key: known.get(key) for key in ("data", "license_note")}  # the weights carry them on
+    return model.describe(generator_weights=public_name(config.generator_weights), **terms)
 
 
 def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
@@ -120,6 +122,14 @@ def _keep_in_fp32(network: nn.Module) -> None:
     network.forward = forward_in_fp32
 
 
+def _training_data(model: SSGModel, config: TrainConfig) -> str | list[str]:
+    """What the card says of the data: what the configuration says, else what is known of `generator_weights`."""
+    earlier = model.config.trained_on.get("data")
+    if config.training_data or not earlier:
+        return config.training_data
+    return [*([earlier] if isinstance(earlier, str) else earlier), "trained further on data that were not recorded"]
+
+
 def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
     """Save the finished model with a card that says what it was trained on and how it scored; push it where asked.
 
@@ -130,7 +140,7 @@ def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
     if not trained and config.generator_weights is None:
         log.warning("the generator is new and was not trained in this run, so there is no model to save.")
         return
-    facts = {"data": config.training_data, "license_note": config.license_note, "metrics": scores}
+    facts = {"data": _training_data(model, config), "license_note": config.license_note, "metrics": scores}
     steps = {f"{stage}_steps": count for stage, count in made.items()}
     if alone := min(config.discriminator_warmup_steps, made.get("adversarial", 0)):
         steps["discriminator_warmup_steps"] = alone
