@@ -18,13 +18,6 @@ def write_section(name: str, text: str, path: Path = RESULTS) -> None:
     path.write_text(section.join(around) if around else f"{content.rstrip()}\n\n{section}\n", encoding="utf-8")
 
 
-def remove_section(name: str, path: Path = RESULTS) -> None:
-    """Take a section out with its markers, if it is there."""
-    if around := _split_at(name, path.read_text(encoding="utf-8"), path):
-        before, after = around[0].rstrip(), around[1].lstrip("\n")
-        path.write_text(f"{before}\n\n{after}" if after else f"{before}\n", encoding="utf-8")
-
-
 def _split_at(name: str, content: str, path: Path) -> tuple[str, str] | None:
     """What stands before and after a section with its markers; None if it is not there."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"

@@ -16,9 +16,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_run import ROOT, environment, random_vgg16, signals_kept, start, train_here, wait_for_path, write_config
 
-from ssg_hub import SSGModel
+from ssg_hub import SSGModel, adapt
 from ssg_hub.adapting import strength
-from ssg_hub.errors import ConfigError
+from ssg_hub.errors import ConfigError, ImageError
+from ssg_hub.networks import perceptual
 
 TOKEN = "hf_owner0123456789"
 MINUTES = 0.02
@@ -67,8 +68,6 @@ def _little():
 
 
 def run(given: Path, output: Path, **options):
-    from ssg_hub import adapt
-
     options = {"model": given / "model", "minutes": MINUTES, "anyway": True, **options}
     with signals_kept():
         return adapt(given / "photos", output, perceptual_weights=given / "vgg.safetensors", **options)
@@ -101,6 +100,25 @@ def test_the_folder_is_a_model_with_its_bank_and_report(adapted, given):
 def test_the_generator_was_trained(adapted, given):
     before, after = (SSGModel.from_pretrained(f).generator.state_dict() for f in (given / "model", adapted.folder))
     assert any(not torch.equal(before[name].half().float(), after[name]) for name in before)
+
+
+def test_pictures_that_are_refused_cost_no_download(given, tmp_path, monkeypatch):
+    """VGG16 is half a gigabyte and comes after the look at the pictures; a file that is missing is told before it."""
+
+    def fetch():
+        raise AssertionError("VGG16 was fetched")
+
+    monkeypatch.setattr(perceptual, "fetch_vgg16", fetch)
+    few = tmp_path / "few"
+    few.mkdir()
+    for number in range(3):
+        shutil.copy(given / f"photos/{number}.png", few)
+    with signals_kept(), pytest.raises(ImageError, match="--anyway goes on all the same"):
+        adapt(few, tmp_path / "out", model=given / "model", minutes=MINUTES)
+    missing = tmp_path / "vgg.safetensors"
+    with pytest.raises(ConfigError, match="no VGG16 weights at .*vgg.safetensors"):
+        adapt(tmp_path / "nothing", tmp_path / "out", perceptual_weights=missing)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_line_goes_on_and_another_is_refused(adapted, given, monkeypatch):

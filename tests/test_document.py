@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.document import ROOT, markdown_table, remove_section, write_section
+from benchmarks.document import ROOT, markdown_table, write_section
 
 
 def test_sections_are_replaced_in_place(tmp_path):
@@ -20,19 +20,6 @@ def test_sections_are_replaced_in_place(tmp_path):
     assert path.read_text() == before
     write_section("one", "second figures", path)
     assert path.read_text() == before.replace("first figures", "second figures")
-
-
-def test_a_section_that_is_removed_leaves_the_rest(tmp_path):
-    path = tmp_path / "results.md"
-    for name in ("one", "two", "three"):
-        write_section(name, f"figures of {name}", path)
-    before = path.read_text()
-    remove_section("four", path)
-    assert path.read_text() == before
-    remove_section("two", path)
-    assert path.read_text() == before.replace("<!-- two -->\nfigures of two\n<!-- /two -->\n\n", "")
-    remove_section("three", path)
-    assert path.read_text().endswith("<!-- /one -->\n") and path.read_text().count("figures") == 1
 
 
 def test_a_lost_marker_stops_the_writing(tmp_path):

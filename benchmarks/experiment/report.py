@@ -3,7 +3,7 @@
     python -m benchmarks.experiment report [--steps N]
 
 Both cameras, as far as they are scored. Missing rows are left out and named, with the step at which the clock cut them
-short. README keeps the edition before until (a), (b) and (c) can be tested. It reads no picture: only results/…/*.json.
+short. README stays as it is until (a), (b) and (c) can be tested. It reads no picture: only results/…/*.json.
 """
 
 import argparse
@@ -12,8 +12,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.document import RESULTS as RESULTS_PAGE
-from benchmarks.document import markdown_table, remove_section, write_section
+from benchmarks.document import markdown_table, write_section
 from benchmarks.experiment.claims import CLAIMS, UNDECIDED, VARIANTS, Comparison, Verdict
 from benchmarks.experiment.protocol import (
     CAMERAS,
@@ -41,8 +40,7 @@ from benchmarks.experiment.rows import (
 from benchmarks.experiment.why import LOSSES, build_why, gradient_shares
 from ssg_hub.evaluation.figures import HEADINGS
 
-STEPS_BEFORE = 1500  # of the second edition, whose section stays until this one can replace it
-SETTLED_BY = ("a", "b", "c")  # claims without whose rows README says nothing of this edition
+SETTLED_BY = ("a", "b", "c")  # claims without whose rows README says nothing of it
 ROWS_MISSING = f"{UNDECIDED}: rows missing"
 PICTURES = {  # kind -> title
     "": "Kodak, degraded by the bank: crops where five rows differ most",
@@ -68,19 +66,16 @@ def run(options: argparse.Namespace) -> None:
             print(text)
             write_section(f"experiment {camera} {options.steps}", text)
     if options.steps == STEPS:
-        replace_edition(found[CAMERAS[0]])
+        write_essence(found[CAMERAS[0]])
 
 
-def replace_edition(rows: dict[str, Scored]) -> None:
-    """Write README's essence and take out the edition before, if the paper's claims can be tested; else say why not."""
+def write_essence(rows: dict[str, Scored]) -> None:
+    """Write README's essence, if the paper's claims can be tested; else say why not."""
     missing = missing_rows(rows, *SETTLED_BY)
     if missing:
-        print(f"README and the edition before stay: undecided, rows missing: {', '.join(missing)}.")
+        print(f"README stays as it is: undecided, rows missing: {', '.join(missing)}.")
         return
     write_section("experiment", build_essence(rows), ROOT / "README.md")
-    remove_section(f"experiment {CAMERAS[0]} {STEPS_BEFORE}", RESULTS_PAGE)
-    for kind in PICTURES:
-        (ROOT / "docs" / picture(CAMERAS[0], STEPS_BEFORE, kind)).unlink(missing_ok=True)
 
 
 def missing_rows(rows: dict[str, Scored], *claims: str) -> list[str]:

@@ -114,20 +114,24 @@ def adapt(
     minutes = default_minutes() if minutes is None else minutes
     if not 0 < minutes < math.inf:
         raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
+    if perceptual_weights is not None and not Path(perceptual_weights).is_file():
+        raise ConfigError(f"no VGG16 weights at {perceptual_weights}. Correct --perceptual-weights, or leave it out.")
     team, folder, own = Team(), Path(expand_home(str(output))), expand_home(str(pictures))
     sharp, reader = (None if name is None else expand_home(str(name)) for name in (hr, guide))
     request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)
-    vgg = team.by_one(lambda: find_vgg(perceptual_weights))
     tell = tell if team.leads else lambda line: None
-    plan = team.by_one(lambda: prepare(folder, request, vgg, lpips, tell))
+    plan = team.by_one(lambda: prepare(folder, request, perceptual_weights, lpips, tell))
+    vgg = team.by_one(lambda: find_vgg(perceptual_weights))
     interrupted = train(folder, request, plan, vgg, minutes, tell)
     found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
     team.part()
     return found
 
 
-def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: Tell) -> dict:
+def prepare(folder: Path, request: Request, weights: str | Path | None, lpips: str | None, tell: Tell) -> dict:
     """Look at the pictures, learn the bank, cut the pieces, and score the start; or find all this done before.
+
+    VGG16, half a gigabyte where `weights` does not name it, is fetched only once the pictures were found fit.
 
     Returns:
         The plan: `notes`, `pictures`, the figures `before`, `seconds` that this took, and `scoring` of them.
@@ -151,13 +155,13 @@ def prepare(folder: Path, request: Request, vgg: Path, lpips: str | None, tell: 
     _object(look(pictures, bank), request, notes)
     for line in tell_camera(bank):
         tell(line)
+    measures = find_measures(find_vgg(weights), lpips)
     work = begin(folder)
     materials = Materials(work)
     cut_own(materials, pictures.paths, request.seed)
     sharp = cut_sharp(materials, table, bank, request.seed)
     bank.save(folder)
     replace(bank, generic_share=GENERIC_SHARE).save(work / "bank")
-    measures = find_measures(vgg, lpips)
     if "lpips" not in measures:
         notes.append("LPIPS was not measured: AlexNet was not found (see --lpips). DISTS speaks for both.")
     tell("scoring the model to start with")
@@ -242,8 +246,6 @@ def find_vgg(weights: str | Path | None) -> Path:
     from ..networks.perceptual import fetch_vgg16
 
     if weights is not None:
-        if not Path(weights).is_file():
-            raise ConfigError(f"no VGG16 weights at {weights}. Correct --perceptual-weights, or leave it out.")
         return Path(weights)
     try:
         return fetch_vgg16()
