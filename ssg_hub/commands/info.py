@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ..loading import EMBEDDED, load_model
 
+ABSENT = {"denoise": "no choice: one set of weights", "guide": "none", "calibration": "none"}  # others: not stated
+
 
 def add_parser(subparsers) -> None:
     """Add `ssg info` to the command line."""
@@ -28,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     width = max(map(len, facts)) + 2
     for name, value in facts.items():
-        print(f"{name.replace('_', ' '):{width}}{_plain(value)}")
+        print(f"{name.replace('_', ' '):{width}}{_plain(value, ABSENT.get(name, 'not stated'))}")
     return 0
 
 
@@ -74,9 +76,9 @@ def _bytes_on_disk(name: str) -> int | None:
     return None
 
 
-def _plain(value) -> str:
+def _plain(value, absent: str = "not stated") -> str:
     if value is None:
-        return "not stated"
+        return absent
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, dict):
