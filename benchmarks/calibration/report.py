@@ -15,16 +15,16 @@ from benchmarks.document import ROOT, markdown_table, write_section
 from ssg_hub.errors import SSGError
 from ssg_hub.evaluation.calibrating import calibration_error, count_levels, reliability, risk_curves
 from ssg_hub.evaluation.segmentation_metrics import drift_auroc
-from ssg_hub.loading import EMBEDDED, load_model
+from ssg_hub.loading import EMBEDDED, LARGE, load_model
 
 SHOWN = (0.05, 0.1, 0.2)
 MOST_ERROR, MARGIN = 0.05, 0.02  # the aims: ECE, and how far a risk may lie above its alpha
 METHODS = {"calibrated": "calibrated", "drift": "plain drift", "confidence": "plain confidence"}
-DOCUMENT, DIAGRAM = ROOT / "docs/calibration.md", ROOT / "docs/images/calibration.png"
+DOCUMENT = ROOT / "docs/calibration.md"
 
 
 def add_options(parser) -> None:
-    parser.add_argument("--model", default=EMBEDDED)
+    parser.add_argument("--model", default=EMBEDDED, choices=(EMBEDDED, LARGE))
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth frame, for a quick look")
 
 
@@ -39,8 +39,8 @@ def run(options) -> None:
     text = tables(found)
     print(text)
     if options.every == 1:
-        write_section("report", text, DOCUMENT)
-        draw(found, DIAGRAM)
+        write_section(f"report {options.model}", text, DOCUMENT)
+        draw(found, ROOT / f"docs/images/calibration-{options.model}.png")
 
 
 def measure(calibrated, plain, picture: Labelled) -> dict:
