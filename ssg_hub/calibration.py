@@ -8,6 +8,7 @@ Fisch, Lei & Schuster, ICLR 2024). `python -m benchmarks.calibration` fits both;
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ class Calibration:
             SSGError: no threshold is known for it.
         """
         for risk, threshold in self.thresholds.items():
-            if isinstance(alpha, (int, float)) and math.isclose(risk, alpha, abs_tol=1e-9):
+            if isinstance(alpha, Real) and math.isclose(risk, alpha, abs_tol=1e-6):  # wide enough for a float32
                 return round(threshold * LEVELS)
         known = ", ".join(f"{risk:g}" for risk in sorted(self.thresholds)) or "none"
         raise SSGError(f"alpha is {alpha!r:.40}; this model's calibration knows the risks {known}. Use one of them.")

@@ -83,7 +83,7 @@ class SavedModel(ModelMixin, ConfigMixin):
                 f"from_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
             )
         torch_dtype = kwargs.pop("dtype", torch_dtype) or torch.float32
-        if not isinstance(torch_dtype, torch.dtype):
+        if not (isinstance(torch_dtype, torch.dtype) and torch_dtype.is_floating_point):
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; it needs a torch dtype such as torch.float16.")
         hub_options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         name, folder = checkpoint.open_checkpoint(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .calibration import Calibration
 from .denoise import check_denoise
 from .errors import ConfigError
+from .forking import watch_forks
 from .networks.blending import Blender
 from .networks.registry import Generator
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from .upscaling.streaming import FileResult
     from .upscaling.upscale import UpscaleResult
     from .video.upscale_video import VideoResult
+
+watch_forks()  # loading a model is the first that computes in threads
 
 
 class Upscaler:

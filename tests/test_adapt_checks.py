@@ -142,6 +142,14 @@ def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options,
     assert words in capsys.readouterr().err
 
 
+def test_a_link_to_a_picture_that_is_gone_is_listed_until_it_is_there(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"12345")
+    (tmp_path / "b.png").symlink_to(tmp_path / "elsewhere")
+    assert list_found(tmp_path) == [["a.png", 5], ["b.png", None]]
+    (tmp_path / "elsewhere").write_bytes(b"123")
+    assert list_found(tmp_path) == [["a.png", 5], ["b.png", 3]]
+
+
 def make_request(pictures: Path) -> Request:
     pictures.mkdir(parents=True, exist_ok=True)
     (pictures / "0.png").touch()

@@ -63,6 +63,7 @@ def test_a_calibrated_model_gives_probabilities_and_regions_that_grow_with_the_r
     assert np.array_equal(np.asarray(result.mask), np.asarray(plain.mask)) or tile
     assert not np.array_equal(np.asarray(result.drift), np.asarray(plain.drift))
     regions = [result.trust(alpha) for alpha in (0.05, 0.1, 0.2)]
+    assert np.array_equal(result.trust(np.float32(0.1)), regions[1])
     assert all(region.dtype == bool and region.shape == result.image.size[::-1] for region in regions)
     assert all((small <= large).all() for small, large in zip(regions, regions[1:], strict=False)) and regions[2].all()
     assert np.array_equal(regions[1], np.asarray(result.drift) <= 76)

@@ -504,3 +504,18 @@ def test_quality_is_for_jpeg_and_webp(tmp_path):
         write_picture(smooth, tmp_path / f"small{suffix}", quality=20)
         assert (tmp_path / f"small{suffix}").stat().st_size < (tmp_path / f"best{suffix}").stat().st_size
     assert np.array_equal(read_picture(tmp_path / "best.webp").values, smooth.values)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_arrays_of_the_other_byte_order_are_read_as_they_are(kind):
+    values = DEEP[:5].astype(kind) / 65535 if kind == np.float32 else DEEP[:5]
+    values = values.astype(np.dtype(kind))
+    swapped = values.astype(values.dtype.newbyteorder())
+    assert np.array_equal(read_picture(swapped).values, read_picture(values).values)
+    assert read_picture(swapped).values.dtype == np.uint16
+
+
+def test_a_matrix_is_a_gray_picture():
+    gray = COLORS[..., 0]
+    read = read_picture(np.asmatrix(gray)).values
+    assert type(read) is np.ndarray and np.array_equal(read, gray)

@@ -83,6 +83,12 @@ def test_round_trip_is_exact(tmp_path, guide):
     assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "config.json").read_text()
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, "float16"])
+def test_a_precision_that_no_weights_can_have_is_refused(saved, dtype):
+    with pytest.raises(ConfigError, match="torch_dtype is .* such as torch.float16"):
+        SSGModel.from_pretrained(saved, torch_dtype=dtype)
+
+
 @pytest.mark.parametrize("guide", [LIGHT, SEGFORMER], ids=["light", "segformer"])
 def test_half_precision_variant(tmp_path, guide):
     model = make(guide)

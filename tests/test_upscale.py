@@ -375,6 +375,9 @@ def test_another_precision_is_computed_on_a_copy():
         ({"strength": {"xyz": 0.5}}, ["'xyz'", "red thing, green thing, blue thing"]),
         ({"uncertain_below": 2}, ["2"]),
         ({"color_fix": "no"}, ["'no'", "False"]),
+        ({"segment": None}, ["segment is None", "False"]),
+        ({"max_pixels": None}, ["max_pixels is None", "1 or more"]),
+        ({"max_pixels": float("nan")}, ["max_pixels is nan"]),
         ({"device": "abacus"}, ["'abacus'"]),
         ({"dtype": "int8"}, ["'int8'", "float16"]),
     ],
@@ -386,6 +389,10 @@ def test_impossible_options_are_refused_before_any_work(options, words):
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_tile_may_be_a_number_of_numpy():
+    assert upscale(make_model(), PHOTO, tile=np.int64(16)).report["tile"] == 16
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from standins import ColorGuide, Repeat, make_model
 
+from ssg_hub.errors import ConfigError
 from ssg_hub.upscaling.overlays import draw_overlay
 from ssg_hub.upscaling.soft_masks import MaskSheet, Taps, parse_strength, total_variation
 from ssg_hub.upscaling.tiling import Feather, Grid
@@ -157,6 +158,12 @@ def test_strength_in_its_forms():
     assert parse_strength({"sky": 0.25, "car": 0.25}, labels) == 0.25
     assert torch.equal(parse_strength({"car": 0.25}, labels), torch.tensor([1.0, 0.25]))
     assert parse_strength(np.float32(0.5), labels) == 0.5
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), None, "half"])
+def test_an_impossible_overlay_is_refused(alpha):
+    with pytest.raises(ConfigError, match="alpha is .*number from 0 to 1"):
+        draw_overlay(Image.new("RGB", (4, 4)), Image.new("P", (4, 4)), uncertain=1, alpha=alpha)
 
 
 def test_overlay_from_the_picture_alone_to_the_mask_alone():

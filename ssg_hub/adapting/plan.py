@@ -33,10 +33,11 @@ class Request:
 
 
 def list_found(folder: Path) -> list:
-    """[name, bytes] of every picture, so that a changed folder is noticed."""
+    """[name, bytes] of every picture, so that a changed folder is noticed; None for a link to what is gone."""
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder. Give a folder of pictures by one camera.")
-    return [[path.relative_to(folder).as_posix(), path.stat().st_size] for path in list_pictures(folder)]
+    sizes = ((path, path.stat().st_size if path.exists() else None) for path in list_pictures(folder))
+    return [[path.relative_to(folder).as_posix(), size] for path, size in sizes]
 
 
 def read_plan(folder: Path, request: Request) -> dict | None:

@@ -127,6 +127,7 @@ def from_array(array: np.ndarray) -> Picture:
         ImageError: another shape or type, numbers outside the range, or NaN.
     """
     arrived = f"an array of shape {array.shape} and type {array.dtype}"
+    array = np.asarray(array, array.dtype.newbyteorder("="))  # a matrix stays two-dimensional when it is reshaped
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
             f"got {arrived}; a NumPy picture is (height, width) or (height, width, channels) with 1, 3 or 4 channels "

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from ..errors import ImageError
+from ..errors import ConfigError, ImageError
 from . import gif, jpeg, png, ppm, tiff
 from .code_points import explain_colors, name_colors
 from .formats import AVIF, find_format
@@ -402,7 +403,9 @@ def naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) ->
 
 
 def check_limit(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    """Raise ImageError for more than `max_pixels`."""
+    """Raise ImageError for more than `max_pixels`, and ConfigError where that is no number."""
+    if not (isinstance(max_pixels, Real) and max_pixels >= 1):
+        raise ConfigError(f"max_pixels is {max_pixels!r:.60}; it must be a number of pixels, 1 or more.")
     width, height = size
     if width * height > max_pixels:
         raise ImageError(

@@ -1,7 +1,7 @@
 """The options of `upscale` and their allowed values, checked before torch is imported: a wrong one is refused early."""
 
 import os
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from ..denoise import check_denoise
@@ -23,6 +23,7 @@ def check_options(
     dtype: Any = None,
     denoise: Any = 1.0,
     color_fix: Any = COLOR_FIX,
+    segment: Any = True,
 ) -> None:
     """Check the options that need neither the picture nor the model; arguments are those of `upscale`.
 
@@ -38,11 +39,12 @@ def check_options(
         if not _is_fraction(value):
             what = "strength" if name is None else f"strength of {name!r}"
             raise ConfigError(f"{what} is {value!r}; it must be a number from 0 (bicubic) to 1 (the generator).")
-    if not _is_fraction(uncertain_below):
-        raise ConfigError(f"uncertain_below is {uncertain_below!r}; it must be a number from 0 to 1.")
+    check_fraction("uncertain_below", uncertain_below)
     check_denoise(denoise)
     if not isinstance(color_fix, bool):
         raise ConfigError(f"color_fix is {color_fix!r}; it must be True (hold the input's broad colours) or False.")
+    if not isinstance(segment, bool):
+        raise ConfigError(f"segment is {segment!r:.60}; it must be True (make mask and drift) or False.")
     choose_engine(engine)
     dtype_name(dtype)
 
@@ -82,12 +84,18 @@ def dtype_name(dtype: Any) -> str | None:
     return name
 
 
+def check_fraction(name: str, value: Any) -> None:
+    """Raise ConfigError unless a value is a number from 0 to 1."""
+    if not _is_fraction(value):
+        raise ConfigError(f"{name} is {value!r}; it must be a number from 0 to 1.")
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _is_fraction(value: Any) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from ..images.levels import to_8_bit
+from .options import check_fraction
 
 BAND = 1024  # rows that are drawn at a time, to bound the memory
 
@@ -17,9 +18,13 @@ def draw_overlay(image: Image.Image, mask: Image.Image, uncertain: int, alpha: f
         uncertain: the id that is hatched.
         alpha: 0 is the picture alone, 1 the mask alone.
 
+    Raises:
+        ConfigError: an impossible alpha.
+
     Returns:
         An RGB picture of the same size.
     """
+    check_fraction("alpha", alpha)
     width, height = mask.size
     period = max(8, min(width, height) // 40)
     drawn = Image.new("RGB", mask.size)

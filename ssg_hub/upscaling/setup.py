@@ -142,7 +142,7 @@ def prepare(
         ConfigError: an option is unknown or impossible.
     """
     started = time.perf_counter()
-    check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise, color_fix)
+    check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise, color_fix, segment)
     guide = model.guide if segment or isinstance(strength, dict) else None  # not made where it is not needed
     labels = [] if guide is None else list(guide.labels)
     by_class = parse_strength(strength, labels)

@@ -54,7 +54,7 @@ def predict(
     Raises:
         ConfigError: as `upscale`.
     """
-    check_options(outscale=outscale, tile=tile)
+    check_options(outscale=outscale, tile=tile, segment=segment)
     runner = open_engine(model.generator, model.guide, engine, device, dtype)
     grid = plan_tiles(runner, size, tile)
     pace = known_pace(name_kind(runner, True, segment and model.guide is not None, False))

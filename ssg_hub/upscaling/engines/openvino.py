@@ -5,6 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from ...forking import is_forked
 from ...networks.guide import Guide
 from ...networks.int8 import Int8, Int8Compact
 from ...networks.registry import Generator
@@ -33,6 +34,8 @@ class OpenVINOEngine(Engine):
             return f"does not compute in {str(dtype).removeprefix('torch.')}"
         if not isinstance(generator, Generator):
             return f"runs the generators of ssg_hub.networks, not a {type(generator).__name__}"
+        if is_forked():
+            return "does not run in a process that was forked from one with a model"
         if not compiled.is_installed():
             return "is not installed (pip install openvino)"
         if dtype == torch.bfloat16 and not compiled.has_bfloat16():
