@@ -26,3 +26,13 @@ def held_out(camera: str) -> Path:
 
 def model(camera: str) -> Path:
     return RUNS / "models" / camera
+
+
+def trained(camera: str) -> Path:
+    """What the training ended with, before it was decided how far to go."""
+    return model(camera) / "work/training/model"
+
+
+def true_pairs(camera: str, streets: bool) -> Path:
+    """A training on pairs by the camera's own recipe."""
+    return RUNS / ("streets" if streets else "photographs") / camera
