@@ -1,6 +1,6 @@
 """Score bicubic, the embedded model and the adapted one on frames of the same camera that nothing was adapted to.
 
-All cameras with a judge are written into docs/adapt.md.
+Cameras can be scored one by one. Once all are, whole and with a judge, docs/adapt.md gets the table.
 """
 
 import json
@@ -28,26 +28,48 @@ def add_options(parser) -> None:
 
 
 def run(options) -> None:
-    camvid, rows = find_shared() / "data/camvid", [["camera", "", *(HEADINGS[figure] for figure in COLUMNS)]]
     judge = load_guide(options.judge) if options.judge else None
     distances = find_distances(str(find_shared() / "weights"))
     measures = Measures(SCALE, None, distances, judge, judge.labels if judge else [], VOID)
-    for camera in options.cameras:
-        truth = camvid / ("train" if camera == KNOWN else "val")
-        models = {"embedded": EMBEDDED} | ({"adapted": model(camera)} if is_adapted(model(camera)) else {})
-        methods = {"bicubic": bicubic} | {n: FromModel(load_model(m), segment=False) for n, m in models.items()}
-        labels = truth / "labels" if judge else None
-        lr = thin(held_out(camera), options.every)
-        found = evaluate_folder(lr, methods, truth / "images", labels, measures, crops=4)
-        draw_sheet(found.crops).save(RUNS / f"{camera}.png")
-        (RUNS / f"{camera}.json").write_text(json.dumps(found.scores, indent=1))
-        for name, scores in found.scores.items():
-            if name in methods:
-                rows.append([camera, name, *(format_figure(figure, scores.get(figure), 3) for figure in COLUMNS)])
-    text = f"On: {describe_machine()}.\n\n{markdown_table(rows)}"
+    whole = judge is not None and options.every == 1
+    scores = {camera: score(camera, options.every, measures) for camera in options.cameras}
+    if whole:
+        for camera, found in scores.items():
+            scores_file(camera).write_text(json.dumps(found, indent=1))
+        scores = {
+            camera: json.loads(scores_file(camera).read_text()) for camera in ALL if scores_file(camera).is_file()
+        }
+    text = f"On: {describe_machine()}.\n\n{draw_table(scores)}"
     print(text)
-    if options.cameras == ALL and judge and options.every == 1:
+    if whole and [*scores] == ALL:
         write_section("cameras", text, ROOT / "docs/adapt.md")
+
+
+def score(camera: str, every: int, measures: Measures) -> dict[str, dict]:
+    """The figures of bicubic, the embedded model, and the adapted one if the camera's folder holds another."""
+    camvid = find_shared() / "data/camvid"
+    truth = camvid / ("train" if camera == KNOWN else "val")
+    models = {"embedded": EMBEDDED} | ({"adapted": model(camera)} if is_adapted(model(camera)) else {})
+    methods = {"bicubic": bicubic} | {n: FromModel(load_model(m), segment=False) for n, m in models.items()}
+    labels = truth / "labels" if measures.judge else None
+    found = evaluate_folder(thin(held_out(camera), every), methods, truth / "images", labels, measures, crops=4)
+    draw_sheet(found.crops).save(RUNS / f"{camera}.png")
+    return {name: found.scores[name] for name in methods}
+
+
+def draw_table(scores: dict[str, dict[str, dict]]) -> str:
+    rows = [["camera", "", *(HEADINGS[figure] for figure in COLUMNS)]]
+    for camera, found in scores.items():
+        for name, figures in found.items():
+            rows.append([camera, name, *(format_figure(figure, figures.get(figure), 3) for figure in COLUMNS)])
+        if "adapted" not in found:
+            rows.append([camera, "adapted: not better, so embedded was handed back", *["" for _ in COLUMNS]])
+    return markdown_table(rows)
+
+
+def scores_file(camera: str) -> Path:
+    """Where the figures of a whole set are kept, so that cameras can be scored one by one."""
+    return RUNS / f"{camera}.json"
 
 
 def thin(folder: Path, every: int) -> Path:
@@ -63,4 +85,5 @@ def thin(folder: Path, every: int) -> Path:
 
 
 def is_adapted(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
+    """Whether it holds a model that `ssg adapt` made, and not the one that it started from."""
+    return (folder / "config.json").is_file() and "adapted_from" in load_model(folder).config.trained_on
