@@ -68,6 +68,7 @@ def test_large_is_a_second_name_everywhere(capsys):
     assert all(torch.equal(tensor, state[name]) for name, tensor in guide.state_dict().items())
     assert main(["info", "large", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
+    assert said["calibration"] == model.calibration.verified != ""
     assert said["model"] == "large" and 30e6 < said["bytes_on_disk"] <= 40e6
     assert name_folder(built_in_folder("large")) == "large"
 
