@@ -1,11 +1,13 @@
 """Score bicubic, the embedded model and the adapted one on frames of the same camera that nothing was adapted to.
 
-Cameras can be scored one by one. Once all are, whole and with a judge, docs/adapt.md gets the table.
+Cameras can be scored one by one. Once all are, whole and with a judge, docs/adapt.md gets the table and its picture.
 """
 
 import json
 import shutil
 from pathlib import Path
+
+from PIL import Image
 
 from benchmarks.adapt.cameras import KNOWN
 from benchmarks.adapt.places import ALL, RUNS, add_cameras, held_out, model
@@ -18,6 +20,7 @@ from ssg_hub.evaluation.picture_sheet import draw_sheet
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.loading import EMBEDDED, load_guide, load_model
 
+QUALITY = 92  # of WebP
 COLUMNS = ("psnr_y", "lpips", "dists", "miou")
 
 
@@ -32,17 +35,22 @@ def run(options) -> None:
     distances = find_distances(str(find_shared() / "weights"))
     measures = Measures(SCALE, None, distances, judge, judge.labels if judge else [], VOID)
     whole = judge is not None and options.every == 1
-    scores = {camera: score(camera, options.every, measures) for camera in options.cameras}
+    scores = {}
+    for camera in options.cameras:
+        scores[camera] = score(camera, options.every, measures)
+        if whole:
+            scores_file(camera).write_text(json.dumps(scores[camera], indent=1))
     if whole:
-        for camera, found in scores.items():
-            scores_file(camera).write_text(json.dumps(found, indent=1))
-        scores = {
-            camera: json.loads(scores_file(camera).read_text()) for camera in ALL if scores_file(camera).is_file()
-        }
+        files = {camera: scores_file(camera) for camera in ALL}
+        scores = {camera: json.loads(file.read_text()) for camera, file in files.items() if file.is_file()}
     text = f"On: {describe_machine()}.\n\n{draw_table(scores)}"
     print(text)
     if whole and [*scores] == ALL:
         write_section("cameras", text, ROOT / "docs/adapt.md")
+        for camera in ALL:
+            if "adapted" in scores[camera]:
+                sheet = Image.open(RUNS / f"{camera}.png")
+                sheet.save(ROOT / f"docs/images/adapt-{camera}.webp", quality=QUALITY, method=6)
 
 
 def score(camera: str, every: int, measures: Measures) -> dict[str, dict]:
