@@ -54,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _allow_any_character()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # torch adds C++ stacks to errors that we put into a sentence
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "" in arguments:  # as a path it would be the current folder
+        print(
+            "ssg: one of the words after ssg is empty, perhaps a variable of the shell that is not set. "
+            "Give it a value, or leave it out.",
+            file=sys.stderr,
+        )
+        return 2
     command = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(command).parse_args(arguments)
     try:

@@ -281,6 +281,16 @@ def test_a_malformed_option_is_refused_by_the_parser(option, photos, capsys):
     assert stop.value.code == 2 and option[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [("upscale", "", "-o", "out"), ("adapt", "photos", "-o", ""), ("info", "")])
+def test_an_empty_word_is_not_the_current_folder(words, tmp_path, monkeypatch, capsys):
+    """What a shell passes on for "$UNSET"."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ssg: one of the words after ssg is empty, ") and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_info_tells_what_a_model_is(saved, tiny_model, tmp_path, capsys):
     assert ssg("info", saved, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
