@@ -351,6 +351,19 @@ def test_sizes_that_do_not_match(data, capsys):
     assert "a.png is 64x48; 32x24 is needed" in message
 
 
+@pytest.mark.parametrize("folder, needed", [("lr", "80x48"), ("hr", "64x48"), ("labels", "64x48")])
+def test_what_is_wrong_with_the_last_file_is_told_before_the_first_is_scored(data, folder, needed):
+    methods = {"x": lambda *_: pytest.fail("a picture was made")}
+    folders = {name: data / name for name in ("lr", "hr", "labels")}
+    last = sorted(folders[folder].iterdir())[-1]
+    Image.new("L", (20, 12)).save(last)
+    with pytest.raises(ImageError, match=f"{needed} is needed, 4 times the size of {last.name}"):
+        evaluate_folder(methods=methods, **folders)
+    last.write_bytes(last.read_bytes()[:20])
+    with pytest.raises(ImageError, match=last.name):
+        evaluate_folder(methods=methods, **folders)
+
+
 def test_label_maps_in_colour(data):
     measures = Measures(judge=ColorJudge(), labels=LABELS)
     with pytest.raises(ImageError, match="has 3 channels; a label map holds one class id per pixel"):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ImageError
-from ..images.reading import read_labels, read_picture
+from ..images.reading import read_labels, read_picture, read_size
 from . import metrics, segmentation_metrics
 from .methods import Case, Method, Result, check_stems, index_pictures, round_to_bytes, to_pixels
 from .picture_sheet import Crop, choose_crop
@@ -106,6 +106,7 @@ def evaluate_folder(
     """
     measures = measures or Measures()
     cases = list(enumerate(pair_files(lr, hr, labels)))
+    check_sizes([case for _, case in cases], measures.scale)
     share = cases
     if state is not None:
         with state.split_between_processes(cases) as share:
@@ -157,6 +158,20 @@ def pair_files(lr: str | Path, hr: str | Path | None = None, labels: str | Path 
     return [Case(stem, path, *(files.get(stem) for files in partners)) for stem, path in lr_files.items()]
 
 
+def check_sizes(cases: list[Case], scale: int) -> None:
+    """Look at the headers of all files before the first picture is upscaled.
+
+    Raises:
+        ImageError: one cannot be opened, or HR or a label map is not `scale` times as large as LR, but for a remainder.
+    """
+    for case in cases:
+        width, height = read_size(case.lr)
+        for path in (case.hr, case.labels):
+            if path is not None:
+                size = _whole_part(read_size(path)[::-1], (scale * height, scale * width), scale)
+                _check_size(size, (scale * height, scale * width), path, _rule(case, scale))
+
+
 def summarize(scores: list[PictureScore], labels: list[str]) -> dict:
     """Figures of a set of pictures from those of its pictures (also for a part of a set, as a bootstrap needs it).
 
@@ -184,17 +199,14 @@ def _score_case(
 ) -> tuple[dict[str, PictureScore], Crop | None]:
     lr = to_pixels(read_picture(case.lr))
     height, width = (measures.scale * side for side in lr.shape[:2])
-    rule = f"{measures.scale} times the size of {case.lr.name}"
-    hr = None
-    if case.hr is not None:
-        hr = _crop_remainder(to_pixels(read_picture(case.hr)), (height, width), measures.scale)
-        _check_size(hr, (height, width), case.hr, rule)
-    labels = None if case.labels is None else _read_labels(case.labels, (height, width), measures, rule)
+    hr = None if case.hr is None else to_pixels(read_picture(case.hr))[:height, :width]
+    labels = None if case.labels is None else _read_labels(case.labels, measures)[:, :height, :width]
     results: dict[str, Result] = {}
     scores: dict[str, PictureScore] = {}
     for name, method in methods.items():
         results[name] = method(case, lr, (width, height))
-        _check_size(results[name].pixels, (height, width), f"the SR picture of {name}", rule)
+        shape = results[name].pixels.shape[:2]
+        _check_size(shape, (height, width), f"the SR picture of {name}", _rule(case, measures.scale))
         scores[name] = _score_result(results[name], lr, hr, labels, measures)
     if hr is not None:
         _measure_distances(scores, results, hr, measures)
@@ -256,23 +268,24 @@ def _to_batch(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None]
 
 
-def _read_labels(path: Path, size: tuple[int, int], measures: Measures, rule: str) -> Tensor:
+def _read_labels(path: Path, measures: Measures) -> Tensor:
     """(1, H, W) int64 ids, void as -1."""
-    pixels = _crop_remainder(read_labels(path), size, measures.scale)
-    _check_size(pixels, size, path, rule)
-    labels = torch.from_numpy(pixels.astype(np.int64))[None]
+    labels = torch.from_numpy(read_labels(path).astype(np.int64))[None]
     return labels if measures.void is None else labels.masked_fill(labels == measures.void, -1)
 
 
-def _crop_remainder(pixels: np.ndarray, size: tuple[int, int], scale: int) -> np.ndarray:
-    """Drop what is left of an HR picture whose sides do not divide by the scale: its LR partner does not show it."""
-    height, width = (side - side % scale for side in pixels.shape[:2])
-    return pixels[:height, :width] if (height, width) == size else pixels
+def _whole_part(size: tuple[int, int], wanted: tuple[int, int], scale: int) -> tuple[int, int]:
+    """A size without what is left where its sides do not divide by the scale: LR does not show it."""
+    height, width = (side - side % scale for side in size)
+    return (height, width) if (height, width) == wanted else size
 
 
-def _check_size(pixels: np.ndarray, size: tuple[int, int], name: str | Path, rule: str) -> None:
-    if pixels.shape[:2] != size:
+def _rule(case: Case, scale: int) -> str:
+    return f"{scale} times the size of {case.lr.name}"
+
+
+def _check_size(size: tuple[int, int], wanted: tuple[int, int], name: str | Path, rule: str) -> None:
+    if size != wanted:
         raise ImageError(
-            f"{name} is {pixels.shape[1]}x{pixels.shape[0]}; {size[1]}x{size[0]} is needed, {rule}. "
-            "Check the folders and --scale."
+            f"{name} is {size[1]}x{size[0]}; {wanted[1]}x{wanted[0]} is needed, {rule}. Check the folders and --scale."
         )
