@@ -4,6 +4,7 @@ from pathlib import Path
 
 from benchmarks.adapt.cameras import CAMERAS, KNOWN
 from benchmarks.document import ROOT
+from benchmarks.evaluation_data import find_shared
 
 RUNS = ROOT / "runs/adapt"
 ALL = [*CAMERAS, KNOWN]
@@ -22,6 +23,11 @@ def photos(camera: str) -> Path:
 def held_out(camera: str) -> Path:
     """LR pictures of frames that nothing was adapted to."""
     return RUNS / "held_out" / camera
+
+
+def truth(camera: str) -> Path:
+    """The part of CamVid with `images` and `labels` of the frames in `held_out`."""
+    return find_shared() / "data/camvid" / ("train" if camera == KNOWN else "val")
 
 
 def model(camera: str) -> Path:

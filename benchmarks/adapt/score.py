@@ -9,8 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.adapt.cameras import KNOWN
-from benchmarks.adapt.places import ALL, RUNS, add_cameras, held_out, model
+from benchmarks.adapt.places import ALL, RUNS, add_cameras, held_out, model, truth
 from benchmarks.document import ROOT, describe_machine, markdown_table, write_section
 from benchmarks.evaluation_data import SCALE, VOID, find_shared
 from ssg_hub.evaluation.distances import find_distances
@@ -55,24 +54,27 @@ def run(options) -> None:
 
 def score(camera: str, every: int, measures: Measures) -> dict[str, dict]:
     """The figures of bicubic, the embedded model, and the adapted one if the camera's folder holds another."""
-    camvid = find_shared() / "data/camvid"
-    truth = camvid / ("train" if camera == KNOWN else "val")
-    models = {"embedded": EMBEDDED} | ({"adapted": model(camera)} if is_adapted(model(camera)) else {})
-    methods = {"bicubic": bicubic} | {n: FromModel(load_model(m), segment=False) for n, m in models.items()}
-    labels = truth / "labels" if measures.judge else None
-    found = evaluate_folder(thin(held_out(camera), every), methods, truth / "images", labels, measures, crops=4)
-    draw_sheet(found.crops).save(RUNS / f"{camera}.png")
-    return {name: found.scores[name] for name in methods}
+    models = {"embedded": load_model(EMBEDDED)}
+    if is_there(model(camera)) and "adapted_from" in (found := load_model(model(camera))).config.trained_on:
+        models["adapted"] = found
+    methods = {"bicubic": bicubic} | {name: FromModel(one, segment=False) for name, one in models.items()}
+    images, labels = truth(camera) / "images", truth(camera) / "labels" if measures.judge else None
+    evaluation = evaluate_folder(thin(held_out(camera), every), methods, images, labels, measures, crops=4)
+    draw_sheet(evaluation.crops).save(RUNS / f"{camera}.png")
+    return {name: evaluation.scores[name] for name in methods}
 
 
 def draw_table(scores: dict[str, dict[str, dict]]) -> str:
     rows = [["camera", "", *(HEADINGS[figure] for figure in COLUMNS)]]
     for camera, found in scores.items():
-        for name, figures in found.items():
-            rows.append([camera, name, *(format_figure(figure, figures.get(figure), 3) for figure in COLUMNS)])
-        if "adapted" not in found:
+        rows += [format_row(camera, name, figures, COLUMNS) for name, figures in found.items()]
+        if "adapted" not in found and is_there(model(camera)):
             rows.append([camera, "adapted: not better, so embedded was handed back", *["" for _ in COLUMNS]])
     return markdown_table(rows)
+
+
+def format_row(camera: str, name: str, figures: dict, columns: tuple[str, ...]) -> list[str]:
+    return [camera, name, *(format_figure(figure, figures.get(figure), 3) for figure in columns)]
 
 
 def scores_file(camera: str) -> Path:
@@ -92,6 +94,6 @@ def thin(folder: Path, every: int) -> Path:
     return thinned
 
 
-def is_adapted(folder: Path) -> bool:
-    """Whether it holds a model that `ssg adapt` made, and not the one that it started from."""
-    return (folder / "config.json").is_file() and "adapted_from" in load_model(folder).config.trained_on
+def is_there(folder: Path) -> bool:
+    """Whether `run` has ended in this folder."""
+    return (folder / "config.json").is_file()

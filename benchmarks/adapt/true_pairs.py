@@ -16,6 +16,7 @@ from ssg_hub.adapting.materials import Materials, cut_own, cut_sharp, find_sharp
 from ssg_hub.adapting.recipe import build_config
 from ssg_hub.degradation.learning.estimate import learn_from
 from ssg_hub.degradation.learning.pictures import read_pictures
+from ssg_hub.evaluation.methods import index_pictures
 from ssg_hub.loading import EMBEDDED, load_model
 from ssg_hub.training.script import load_script
 
@@ -47,11 +48,11 @@ def run(options) -> None:
 def copy_streets(materials: Materials) -> None:
     """Put the drive's own frames in the place of the sharp pieces."""
     camvid = find_shared() / "data/camvid"
+    frames = index_pictures(camvid / "train/images")
     shutil.rmtree(materials.source)
     materials.source.mkdir()
     for stem in (camvid / "target.txt").read_text().split():
-        (path,) = (camvid / "train/images").glob(f"{stem}.*")
-        Image.open(path).convert("RGB").save(materials.source / f"{stem}.png")
+        Image.open(frames[stem]).convert("RGB").save(materials.source / f"{stem}.png")
 
 
 def spoil_source(materials: Materials, camera: str) -> None:

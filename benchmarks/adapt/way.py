@@ -1,13 +1,12 @@
 """Score the weights between the embedded model and what was trained, on frames that nothing was adapted to."""
 
-from benchmarks.adapt.cameras import KNOWN
-from benchmarks.adapt.places import add_cameras, held_out, trained, true_pairs
-from benchmarks.adapt.score import thin
+from benchmarks.adapt.places import add_cameras, held_out, trained, true_pairs, truth
+from benchmarks.adapt.score import format_row, thin
 from benchmarks.document import describe_machine, markdown_table
 from benchmarks.evaluation_data import SCALE, VOID, find_shared
 from ssg_hub.adapting.strength import SHARES
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.figures import HEADINGS, format_figure
+from ssg_hub.evaluation.figures import HEADINGS
 from ssg_hub.evaluation.methods import FromModel
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
 from ssg_hub.loading import EMBEDDED, load_model
@@ -24,16 +23,15 @@ def add_options(parser) -> None:
 
 
 def run(options) -> None:
-    camvid, rows = find_shared() / "data/camvid", [["camera", "of the way", *(HEADINGS[figure] for figure in COLUMNS)]]
+    rows = [["camera", "of the way", *(HEADINGS[figure] for figure in COLUMNS)]]
     measures = Measures(SCALE, None, find_distances(str(find_shared() / "weights")), None, [], VOID)
     for camera in options.cameras:
         pairs = options.true_pairs or options.streets
         end = true_pairs(camera, options.streets) / "training/model" if pairs else trained(camera)
-        truth = camvid / ("train" if camera == KNOWN else "val") / "images"
         methods = {f"{share:.0%}": FromModel(between(end, share), segment=False) for share in (0.0, *SHARES)}
-        scores = evaluate_folder(thin(held_out(camera), options.every), methods, truth, None, measures).scores
-        for share in methods:
-            rows.append([camera, share, *(format_figure(figure, scores[share].get(figure), 3) for figure in COLUMNS)])
+        lr, hr = thin(held_out(camera), options.every), truth(camera) / "images"
+        scores = evaluate_folder(lr, methods, hr, None, measures).scores
+        rows += [format_row(camera, share, scores[share], COLUMNS) for share in methods]
     print(f"On: {describe_machine()}.\n\n{markdown_table(rows)}")
 
 
