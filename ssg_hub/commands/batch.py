@@ -1,7 +1,6 @@
 """`ssg upscale`: the loop over the files of a batch, on one process or many."""
 
 import argparse
-import os
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -14,7 +13,7 @@ from .common import load_model, picture_options, say, whole_number
 from .jobs import FORMATS, Job, list_left_out, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
-from .processes import Group
+from .processes import Group, read_place
 
 
 def add_parser(subparsers) -> None:
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError("--manifest records pictures, and the input is clips. Leave it out.")
         return clips.run(args)
     clips.refuse_options(args)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = read_place()
     jobs = plan_jobs(
         args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ConfigError, SSGError, VideoError
 from ..video.names import exists, is_clip, is_pattern, is_read_as_pattern, name_companion, name_parts, name_result
 from .common import load_model, picture_options, say
-from .processes import Group
+from .processes import Group, read_place
 
 CODECS = ("h264", "hevc", "av1", "ffv1")
 COMPANIONS = ("mask", "drift", "overlay")
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--format is for pictures; the ending of -o says which container a clip gets. Leave it out.")
     if args.stream:
         raise ConfigError("--stream is for pictures; a clip is always written while it is made. Leave it out.")
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = read_place()
     todo, skipped, failed = [], 0, 0
     for source, target in plan_clips(args.inputs, args.output, _companions(args))[rank::world]:
         if _is_done(target, args) and not args.overwrite:
