@@ -162,7 +162,6 @@ def _upscale_one(model, source: Path, target: Path, options: dict, args: argpars
             bar.update(done - bar.n)
 
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             result = model.upscale_video(source, target, overwrite=args.overwrite, on_progress=report, **options)
         except ConfigError:
             raise  # an option is wrong, for this clip and for every other
