@@ -266,6 +266,21 @@ def test_no_console_ends_a_command(encoding, photos, tmp_path):
     assert ran.returncode == 2 and b"no file or folder" in ran.stderr and b"Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize("words", [1, 100_000])
+def test_a_reader_that_has_seen_enough_gets_no_traceback(words):
+    """As `ssg info | head -1` ends: with output that the buffer holds, and with more."""
+    code = (
+        "import sys; from ssg_hub.cli import main\n"
+        f"from ssg_hub.commands import info; info.describe = lambda name: {{'model': name * {words}}}\n"
+        "sys.exit(main(['info', 'name', '--json']))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (1, b"")
+
+
 def test_strength_is_read_as_a_number_or_by_class():
     assert parse_strength("0.8") == 0.8
     assert parse_strength("car=0.5, traffic light=1,") == {"car": 0.5, "traffic light": 1.0}
