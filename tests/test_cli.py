@@ -130,6 +130,8 @@ def test_a_community_file_is_a_model_too(photos, tmp_path, tiny_model):
     [
         (["{photos}/none.png", "-o", "{tmp}/out"], "no file or folder"),
         (["{empty}", "-o", "{tmp}/out"], "no pictures in"),
+        (["{clips}", "-o", "{tmp}/out"], "There are clips, such as a.mp4"),
+        (["{photos}/a.png", "-o", "{tmp}/x.png", "--manifest", "{tmp}/x.png"], "also the name of a result"),
         (["{photos}", "-o", "{tmp}/out.png"], "names one file"),
         (["{photos}", "-o", "{photos}"], "would replace the input"),
         (["{photos}/a.png", "-o", "{photos}/a.png/below"], "cannot be made"),
@@ -144,7 +146,9 @@ def test_a_request_that_cannot_be_done_is_one_line(arguments, words, photos, sav
     (photos / "twin").mkdir()
     make_picture(photos / "twin" / "a.png")
     (tmp_path / "empty").mkdir()
-    names = {"photos": photos, "tmp": tmp_path, "empty": tmp_path / "empty"}
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").write_bytes(b"clip")
+    names = {"photos": photos, "tmp": tmp_path, "empty": tmp_path / "empty", "clips": tmp_path / "clips"}
     arguments = [argument.format(**names) for argument in arguments]
     model = [] if "--model" in arguments else ["--model", saved]
     before = files_in(tmp_path)

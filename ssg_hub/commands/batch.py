@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
     )
     _check_stream(args, jobs)
+    _check_manifest(args.manifest, jobs)
     make_folders(jobs)
     if rank == 0 and (left_out := list_left_out(args.inputs)):
         count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
@@ -126,6 +127,12 @@ def _check_stream(args: argparse.Namespace, jobs: list[Job]) -> None:
     for job in jobs:
         if choose_format(job.image) not in ("PNG", "TIFF"):
             raise ConfigError(f"--stream writes .png and .tif, and {job.image.name} is neither. Use --format tiff.")
+
+
+def _check_manifest(manifest: Path | None, jobs: list[Job]) -> None:
+    """Refuse a manifest under the name of a result: it would be there first, and the picture taken for made."""
+    if manifest and manifest.resolve() in {path.resolve() for job in jobs for path in job.outputs()}:
+        raise ConfigError(f"--manifest {manifest} is also the name of a result. Choose another, like results.jsonl.")
 
 
 def parse_strength(text: str) -> float | dict[str, float]:
