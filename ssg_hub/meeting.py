@@ -22,7 +22,7 @@ GONE = r"gloo|nccl|connection (closed|reset) by peer|connection refused"
 
 
 def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> T:
-    """Connect this process to the others that were launched with it.
+    """Connect this process to the others that were launched with it; returns once all are connected.
 
     Args:
         connect: given how long it may wait, starts torch's process group and returns what it has made.
@@ -43,6 +43,7 @@ def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> 
     word.start()
     try:
         connected = connect(TO_APPEAR)
+        _wait_until_all_are_connected()
     except RuntimeError as error:
         if not re.search(ABSENT, str(error), re.IGNORECASE):
             raise
@@ -80,6 +81,18 @@ def ending_with_the_others(speaker: str, then: str) -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
+
+
+def _wait_until_all_are_connected() -> None:
+    """Let no process go on, and perhaps end with an error, while another still connects to it.
+
+    It could: where gloo connects a pair, one calls and is done, the other has yet to answer; and the first process
+    serves the store in which the others find the addresses. NCCL connects them only when they exchange something.
+    """
+    from torch import distributed
+
+    if distributed.is_initialized() and "gloo" in distributed.get_backend():
+        distributed.barrier()
 
 
 def _say_what_is_waited_for(world: int) -> None:
