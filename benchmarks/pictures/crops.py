@@ -11,8 +11,9 @@ from pathlib import Path
 from benchmarks.document import ROOT, save_picture
 from benchmarks.evaluation_data import SCALE, PictureSet, camvid_sets, find_shared, kodak_sets
 from benchmarks.peers import peer_folder
+from benchmarks.results.measuring import make
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.methods import FromFolder, FromModel, Method, bicubic, to_pixels
+from ssg_hub.evaluation.methods import FromFolder, Method, bicubic, to_pixels
 from ssg_hub.evaluation.picture_sheet import Crop, choose_crop, draw_sheet
 from ssg_hub.evaluation.scoring import Evaluation, Measures, evaluate_folder, pair_files
 from ssg_hub.images.reading import read_picture
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     failures: list[tuple[float, Crop]] = []
     for pictures in camvid_sets(shared, "dev") if options.camvid else kodak_sets(shared):
         if options.camvid or pictures.name in SETS:
-            methods = remembered(list_methods(pictures, models))
+            methods = list_methods(pictures, models)
             evaluation = evaluate_folder(pictures.lr, methods, pictures.hr, measures=measures, crops=CROPS_OF_A_SET)
             crops += [named(crop, pictures) for crop in evaluation.crops]
             failures += find_failures(pictures, methods, evaluation, list(models)[-1])
@@ -51,24 +52,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def list_methods(pictures: PictureSet, models: dict) -> dict[str, Method]:
-    peers = {peer: FromFolder(peer_folder(peer, pictures.name)) for peer in SHOWN_PEERS}
-    return {"bicubic": bicubic, **peers, **{name: FromModel(model, segment=False) for name, model in models.items()}}
-
-
-def remembered(methods: dict[str, Method]) -> dict[str, Method]:
-    """The same methods; each makes a picture once."""
-
-    def remember(method: Method) -> Method:
-        made = {}
-
-        def once(case, lr, size):
-            if case.stem not in made:
-                made[case.stem] = method(case, lr, size)
-            return made[case.stem]
-
-        return once
-
-    return {name: remember(method) for name, method in methods.items()}
+    folders = {peer: peer_folder(peer, pictures.name) for peer in SHOWN_PEERS}
+    folders |= {name: make(name, model, pictures) for name, model in models.items()}
+    return {"bicubic": bicubic, **{name: FromFolder(folder) for name, folder in folders.items()}}
 
 
 def named(crop: Crop, pictures: PictureSet) -> Crop:
