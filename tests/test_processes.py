@@ -10,6 +10,7 @@ from process_group import ROOT, find_port, run_processes, start_processes
 from ssg_hub.cli import main
 from ssg_hub.commands import processes
 from ssg_hub.errors import ConfigError
+from ssg_hub.meeting import read_place
 
 SCRIPT = """
 import os, signal, sys, time
@@ -100,7 +101,7 @@ def test_a_rank_without_a_place_leaves_out_no_file(said, monkeypatch, tmp_path, 
     """With RANK alone, left of another launch, the second of two pictures was all that was upscaled, or none."""
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert processes.read_place() == (0, 1)
+    assert read_place() == (0, 1)
     for name, value in said.items():
         monkeypatch.setenv(name, value)
     for name in ("a.png", "a.mp4"):

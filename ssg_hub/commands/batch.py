@@ -6,6 +6,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
+from ..meeting import read_place
 from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
@@ -13,7 +14,7 @@ from .common import load_model, picture_options, say, whole_number
 from .jobs import FORMATS, Job, list_left_out, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
-from .processes import Group, read_place
+from .processes import Group
 
 
 def add_parser(subparsers) -> None:

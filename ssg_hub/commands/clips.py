@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
+from ..meeting import read_place
 from ..video.names import exists, is_clip, is_pattern, is_read_as_pattern, name_companion, name_parts, name_result
 from .common import load_model, picture_options, say
-from .processes import Group, read_place
+from .processes import Group
 
 CODECS = ("h264", "hevc", "av1", "ffv1")
 COMPANIONS = ("mask", "drift", "overlay")

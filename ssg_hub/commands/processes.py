@@ -1,6 +1,5 @@
 """The processes that share a batch: what each has counted is added up in the key-value store of their launcher."""
 
-import os
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -10,21 +9,6 @@ from .common import say
 
 TO_APPEAR = timedelta(minutes=10)  # for all processes to be there
 POLL, FIRST_WORD, NEXT_WORD = 0.2, 60.0, 600.0  # seconds
-
-
-def read_place() -> tuple[int, int]:
-    """(rank, world) of this process, as its launcher says them in RANK and WORLD_SIZE; (0, 1) without a launcher.
-
-    Raises:
-        ConfigError: they are no such numbers, as where only one of them is left of another launch.
-    """
-    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
-        raise ConfigError(
-            f"RANK is {rank!r} and WORLD_SIZE {world!r}, which do not tell this process its share of the files: "
-            "RANK must be from 0 to WORLD_SIZE - 1. Unset both, or start with `accelerate launch` or `torchrun`."
-        )
-    return int(rank), int(world)
 
 
 class Group:
