@@ -184,4 +184,4 @@ def test_a_result_below_a_file_is_refused_in_a_sentence(clips, saved, tmp_path, 
     (tmp_path / "out").touch()
     assert ssg("upscale", clips / "h264.mp4", "-o", tmp_path / "out", "--model", saved) == 1
     said = capsys.readouterr().err
-    assert f"there is no folder {tmp_path / 'out'}" in said and "FileExistsError" not in said
+    assert f"{tmp_path / 'out'} is a file, no folder" in said and "FileExistsError" not in said
