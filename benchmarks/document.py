@@ -1,8 +1,10 @@
-"""Write figures into docs/results.md: a section for each benchmark, between markers, so that a rerun replaces it."""
+"""Write into the documents: figures, a section for each benchmark that a rerun replaces, and pictures."""
 
 import os
 import platform
 from pathlib import Path
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results.md"
@@ -32,6 +34,11 @@ def markdown_table(rows: list[list[str]]) -> str:
     """A table from its heading row and its rows."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture for a document, as WebP."""
+    picture.save(path, quality=92, method=6)
 
 
 def describe_machine() -> str:

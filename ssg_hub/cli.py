@@ -65,10 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser(command).parse_args(arguments)
     try:
         with ending_with_the_others(f"ssg {args.command}", "Give the same command again, on all of them."):
-            return args.func(args) or 0
+            code = args.func(args) or 0
+            print(end="", flush=True)  # now, so that a reader that is gone is noticed here
+            return code
     except SSGError as error:
         print(f"ssg {args.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter writes at its end
+        return 1
     except (OSError, ValueError) as error:
         if (sentence := _explain(error)) is None:
             raise

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CheckpointError, ConfigError, ImageError
+from .images.formats import check_target
 from .upscaling.engines.base import evaluating
 
 if TYPE_CHECKING:
@@ -112,10 +113,7 @@ def _check_request(model: "SSGModel", path: Path, part: str, opset: int, overwri
         raise ConfigError(f"{path.name} does not end in .onnx. Give a name that does.")
     if missing := [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"to export, {' and '.join(missing)} must be installed: pip install 'ssg-hub[export]'.")
-    if not path.parent.is_dir():
-        raise ImageError(f"cannot write {path}: there is no folder {path.parent}. Make it first.")
-    if path.exists() and not overwrite:
-        raise ImageError(f"{path} exists and is kept. Choose another name, or allow overwriting.")
+    check_target(path, overwrite)
 
 
 def _network(model: "SSGModel", part: str, denoise: float) -> tuple[nn.Module, list[str], list[str]]:

@@ -1,5 +1,6 @@
 """Upscaling as a function of examples, for `datasets.Dataset.map`: collections that are in no file system."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,10 @@ class UpscaleExamples:
         mask: the column for the mask of class ids, or None for no mask.
         keep_going: a picture that cannot be upscaled gives None, and the reason in the column "upscale_error"; else it
             ends the run.
-        options: of `model.upscale`.
+        options: of `model.upscale`, except `segment`: `mask` decides that.
 
     Raises:
-        ConfigError: columns of the same name, or an impossible option.
+        ConfigError: columns of the same name, or an option that is unknown or impossible.
 
     >>> from PIL import Image
     >>> from ssg_hub import UpscaleExamples
@@ -46,12 +47,15 @@ class UpscaleExamples:
         keep_going: bool = False,
         **options: Any,
     ):
-        from .upscaling.options import check_options
+        from .upscaling.options import check_known, check_options
+        from .upscaling.upscale import upscale
 
+        known = {*inspect.signature(UpscaleExamples).parameters, *inspect.signature(upscale).parameters}
+        check_known("UpscaleExamples", options, known - {"options", "segment"})
+        checked = inspect.signature(check_options).parameters
+        check_options(**{name: value for name, value in options.items() if name in checked})
         if mask in (image, into) or ERROR in (image, into, mask):
             raise ConfigError(f"the columns {image}, {into} and {mask} must differ, and none be {ERROR}. Rename one.")
-        checked = ("outscale", "tile", "strength", "uncertain_below", "engine", "dtype", "denoise", "color_fix")
-        check_options(**{name: options[name] for name in checked if name in options})
         self.image, self.into, self.mask, self.keep_going, self.options = image, into, mask, keep_going, options
         self._given = str(model) if isinstance(model, Path) else model
         self._model = None if isinstance(model, (str, Path)) else model

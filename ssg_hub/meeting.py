@@ -21,8 +21,23 @@ ABSENT = r"waiting for clients|time(d )?-?out|connect|broken pipe"
 GONE = r"gloo|nccl|connection (closed|reset) by peer|connection refused"
 
 
+def read_place() -> tuple[int, int]:
+    """(rank, world) of this process, as its launcher says them in RANK and WORLD_SIZE; (0, 1) without a launcher.
+
+    Raises:
+        ConfigError: they are no such numbers, as where only one of them is left of another launch.
+    """
+    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
+        raise ConfigError(
+            f"RANK is {rank!r} and WORLD_SIZE {world!r}, which do not tell this process its place among others: "
+            "RANK must be from 0 to WORLD_SIZE - 1. Unset both, or start with `accelerate launch` or `torchrun`."
+        )
+    return int(rank), int(world)
+
+
 def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> T:
-    """Connect this process to the others that were launched with it.
+    """Connect this process to the others that were launched with it; returns once all are connected.
 
     Args:
         connect: given how long it may wait, starts torch's process group and returns what it has made.
@@ -33,7 +48,7 @@ def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> 
     """
     import torch
 
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    world = read_place()[1]
     if world == 1 or torch.distributed.is_initialized():
         return connect(TO_APPEAR)
     import torch.distributed.nn  # first: imported later, its default arguments would keep the group and its threads
@@ -43,6 +58,7 @@ def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> 
     word.start()
     try:
         connected = connect(TO_APPEAR)
+        _wait_until_all_are_connected()
     except RuntimeError as error:
         if not re.search(ABSENT, str(error), re.IGNORECASE):
             raise
@@ -71,7 +87,7 @@ def ending_with_the_others(speaker: str, then: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if int(os.environ.get("WORLD_SIZE", 1)) == 1 or not re.search(GONE, str(error), re.IGNORECASE):
+        if os.environ.get("WORLD_SIZE", "1") == "1" or not re.search(GONE, str(error), re.IGNORECASE):
             raise
         print(
             f"{speaker}: another process of this run has ended, so this one ends too; its own message says why. {then}",
@@ -80,6 +96,18 @@ def ending_with_the_others(speaker: str, then: str) -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
+
+
+def _wait_until_all_are_connected() -> None:
+    """Let no process go on, and perhaps end with an error, while another still connects to it.
+
+    It could: where gloo connects a pair, one calls and is done, the other has yet to answer; and the first process
+    serves the store in which the others find the addresses. NCCL connects them only when they exchange something.
+    """
+    from torch import distributed
+
+    if distributed.is_initialized() and "gloo" in distributed.get_backend():
+        distributed.barrier()
 
 
 def _say_what_is_waited_for(world: int) -> None:

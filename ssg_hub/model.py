@@ -89,7 +89,10 @@ class SSGModel(Upscaler, SavedModel):
         Calibration.from_config(calibration, len(self.labels))  # raises where it does not fit
         self._blender = Blender()
         self.register_to_config(
-            scale=self.scale, generator_config=dict(self.generator.options), trained_on=plain_facts(trained_on or {})
+            scale=self.scale,
+            generator_config=dict(self.generator.options),
+            denoise_default=float(denoise_default),
+            trained_on=plain_facts(trained_on or {}),
         )
 
     @property
@@ -155,7 +158,7 @@ class SSGModel(Upscaler, SavedModel):
             building.check_finite(second, "the second set")
             second = second.to(self.device, self.dtype).train(self.training)
         self.grain_generator = second
-        self.register_to_config(denoise_set=second is not None, denoise_default=default)
+        self.register_to_config(denoise_set=second is not None, denoise_default=float(default))
         return self
 
     def set_calibration(self, calibration: Calibration | None) -> "SSGModel":

@@ -114,4 +114,4 @@ class Upscaler:
             )
         if denoise == 0:
             return self.grain_generator
-        return self._blender.blend(self.grain_generator, self.generator, denoise)
+        return self._blender.blend(self.grain_generator, self.generator, float(denoise))

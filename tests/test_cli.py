@@ -130,6 +130,8 @@ def test_a_community_file_is_a_model_too(photos, tmp_path, tiny_model):
     [
         (["{photos}/none.png", "-o", "{tmp}/out"], "no file or folder"),
         (["{empty}", "-o", "{tmp}/out"], "no pictures in"),
+        (["{clips}", "-o", "{tmp}/out"], "There are clips, such as a.mp4"),
+        (["{photos}/a.png", "-o", "{tmp}/x.png", "--manifest", "{tmp}/x.png"], "also the name of a result"),
         (["{photos}", "-o", "{tmp}/out.png"], "names one file"),
         (["{photos}", "-o", "{photos}"], "would replace the input"),
         (["{photos}/a.png", "-o", "{photos}/a.png/below"], "cannot be made"),
@@ -144,7 +146,9 @@ def test_a_request_that_cannot_be_done_is_one_line(arguments, words, photos, sav
     (photos / "twin").mkdir()
     make_picture(photos / "twin" / "a.png")
     (tmp_path / "empty").mkdir()
-    names = {"photos": photos, "tmp": tmp_path, "empty": tmp_path / "empty"}
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").write_bytes(b"clip")
+    names = {"photos": photos, "tmp": tmp_path, "empty": tmp_path / "empty", "clips": tmp_path / "clips"}
     arguments = [argument.format(**names) for argument in arguments]
     model = [] if "--model" in arguments else ["--model", saved]
     before = files_in(tmp_path)
@@ -264,6 +268,21 @@ def test_no_console_ends_a_command(encoding, photos, tmp_path):
         capture_output=True,
     )
     assert ran.returncode == 2 and b"no file or folder" in ran.stderr and b"Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("words", [1, 100_000])
+def test_a_reader_that_has_seen_enough_gets_no_traceback(words):
+    """As `ssg info | head -1` ends: with output that the buffer holds, and with more."""
+    code = (
+        "import sys; from ssg_hub.cli import main\n"
+        f"from ssg_hub.commands import info; info.describe = lambda name: {{'model': name * {words}}}\n"
+        "sys.exit(main(['info', 'name', '--json']))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (1, b"")
 
 
 def test_strength_is_read_as_a_number_or_by_class():

@@ -149,6 +149,17 @@ def test_what_a_model_with_one_set_says():
     assert plain.upscale(PHOTO, outscale=2, denoise=1).report["denoise"] == 1
 
 
+def test_a_strength_may_be_a_number_of_numpy(model, tmp_path):
+    half = np.float32(0.5)
+    result = model.upscale(PHOTO, outscale=2, denoise=half)
+    assert np.array_equal(pixels(result), pixels(model.upscale(PHOTO, outscale=2, denoise=0.5)))
+    assert json.loads(json.dumps(result.report))["denoise"] == 0.5
+    model.set_denoise_weights(model.grain_generator.state_dict(), default=half).save_pretrained(tmp_path)
+    assert SSGModel.from_pretrained(tmp_path).denoise_default == 0.5
+    new = SSGModel(generator_type="compact", generator_config=TINY, denoise_set=True, denoise_default=half)
+    assert json.loads(json.dumps(new.denoise_default)) == 0.5
+
+
 @pytest.mark.parametrize("denoise", [-0.1, 1.1, "much", True, None, float("nan")])
 def test_what_is_no_strength(model, denoise):
     with pytest.raises(ConfigError, match="must be a number from 0"):

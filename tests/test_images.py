@@ -425,7 +425,7 @@ def test_an_existing_file_is_kept_unless_asked(tmp_path):
         ("out.png", "gif", "'gif'"),
         ("out.png", "jpeg", "out.png"),
         ("absent/out.png", None, "no folder"),
-        ("file.txt/out.png", None, "no folder"),
+        ("file.txt/out.png", None, "file.txt is a file, no folder"),
         ("folder.png", None, "is a folder"),
     ],
 )

@@ -43,6 +43,12 @@ def test_a_data_set_gets_the_columns(streamed):
     assert [example["name"] for example in mapped] == ["a", "b", "c"]
 
 
+def test_all_options_of_upscale_are_handed_on():
+    options = {"tile": 32, "strength": 0.5, "denoise": 1, "engine": "torch", "device": "cpu", "max_pixels": 100}
+    upscaled = UpscaleExamples(Model(), **options)({"image": PHOTOS[0]})["upscaled"]
+    assert np.array_equal(upscaled, Model().upscale(PHOTOS[0], **options).image)
+
+
 def test_one_column_can_be_replaced():
     mapped = photos().map(UpscaleExamples(Model(), into="image"), remove_columns="name")
     assert mapped.column_names == ["image"] and mapped[0]["image"].size == (28, 36)
@@ -69,6 +75,10 @@ def test_pictures_that_fail_end_the_run_or_are_named(tmp_path):
 def test_what_is_impossible_is_refused_at_once():
     with pytest.raises(ConfigError, match="outscale is 99"):
         UpscaleExamples("embedded", outscale=99)
+    with pytest.raises(ConfigError, match="UpscaleExamples got unknown option 'outscael'; known are .*mask.*outscale"):
+        UpscaleExamples("embedded", outscael=2)
+    with pytest.raises(ConfigError, match="unknown option 'segment'"):
+        UpscaleExamples("embedded", segment=False)
     with pytest.raises(ConfigError, match="must differ"):
         UpscaleExamples("embedded", mask="image")
     with pytest.raises(ConfigError, match="no column 'photo'; this example has image"):

@@ -57,6 +57,43 @@ def test_the_other_is_killed_before_they_have_met(place):
     assert seen
 
 
+def meet_late(late: str, seconds: int = 300) -> list[str]:
+    """What two processes say: when each was connected and when it went on, or its error. One does `late` in between."""
+    script = f"""
+import os, sys, time
+from datetime import timedelta
+from torch import distributed
+from ssg_hub import meeting
+
+def connect(timeout):
+    distributed.init_process_group("gloo", timeout=timeout)
+    if distributed.get_rank() == 1:
+        {late}
+    return time.time()
+
+meeting.TO_APPEAR = timedelta(seconds={seconds})
+try:
+    said = meeting.meet(connect), time.time()
+except meeting.ConfigError as error:
+    said = error,
+print(*said, file=sys.stderr, flush=True)
+os._exit(0)
+"""
+    return [said for _, said in run_processes([sys.executable, "-c", script])]
+
+
+def test_none_goes_on_before_all_are_connected():
+    """One that went on and ended with an error of its own was taken for one that did not appear."""
+    connected, gone_on = zip(*(map(float, said.split()) for said in meet_late("time.sleep(1)")), strict=True)
+    assert max(connected) < min(gone_on)
+
+
+@pytest.mark.parametrize("late, seconds", [("os._exit(9)", 300), ("time.sleep(6)", 3)])
+def test_the_other_ends_or_hangs_before_it_is_connected(late, seconds):
+    """Nobody waits as long as those do who have met."""
+    assert "one of them did not start, or ended before" in meet_late(late, seconds)[0]
+
+
 def test_those_who_have_met_are_patient(place, monkeypatch):
     """The short time is for the meeting; then one may work for long while the others wait."""
     patience = timedelta(hours=2)
@@ -75,7 +112,6 @@ from accelerate import PartialState
 from ssg_hub.meeting import meet
 
 state = meet(lambda timeout: PartialState(cpu=True, timeout=timeout))
-state.wait_for_everyone()  # one that ends while the other still connects would be taken for one that did not appear
 import torch.distributed.nn.functional  # as transformers does: each default argument is the group of that moment
 names = lambda: {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
 met = names()

@@ -7,8 +7,10 @@ from subprocess import PIPE, run
 import pytest
 from process_group import ROOT, find_port, run_processes, start_processes
 
+from ssg_hub.cli import main
 from ssg_hub.commands import processes
 from ssg_hub.errors import ConfigError
+from ssg_hub.meeting import read_place
 
 SCRIPT = """
 import os, signal, sys, time
@@ -92,3 +94,17 @@ def test_an_environment_that_says_too_little(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigError, match="variable RANK expected, but not set. Start all"):
         processes.Group(1, 2).__enter__()
+
+
+@pytest.mark.parametrize("said", [{"RANK": "1"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"WORLD_SIZE": "two"}])
+def test_a_rank_without_a_place_leaves_out_no_file(said, monkeypatch, tmp_path, capsys):
+    """With RANK alone, left of another launch, the second of two pictures was all that was upscaled, or none."""
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert read_place() == (0, 1)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    for name in ("a.png", "a.mp4"):
+        (tmp_path / name).touch()
+        assert main(["upscale", str(tmp_path / name), "-o", str(tmp_path / "out")]) == 2
+        assert "RANK must be from 0 to WORLD_SIZE - 1. Unset both" in capsys.readouterr().err

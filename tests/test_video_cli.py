@@ -178,3 +178,10 @@ def test_a_name_that_the_file_system_cannot_hold_is_refused_before_the_work(clip
     clip = next(path for path in sorted(clips.iterdir()) if path.suffix == ".mp4")
     assert ssg("upscale", clip, "-o", tmp_path / ("x" * 252 + ".mp4"), "--model", saved) == 1
     assert "255 are allowed" in capsys.readouterr().err
+
+
+def test_a_result_below_a_file_is_refused_in_a_sentence(clips, saved, tmp_path, capsys):
+    (tmp_path / "out").touch()
+    assert ssg("upscale", clips / "h264.mp4", "-o", tmp_path / "out", "--model", saved) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'out'} is a file, no folder" in said and "FileExistsError" not in said

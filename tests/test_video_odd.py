@@ -138,6 +138,24 @@ def test_transparency_that_only_the_container_tells_of_is_said(tmp_path):
     assert source.damage.say() == ["The transparency was left out."]
 
 
+def test_an_empty_packet_repeats_a_frame_and_is_no_damage(tmp_path, monkeypatch):
+    """Theora stores them where the picture stands still."""
+    clip = Clip(make_clip(tmp_path, Recipe("a.mkv", "ffv1", "bgr0")))
+    demux = clip._demux
+
+    def with_repeats(container, stream):
+        for packet in demux(container, stream):
+            yield packet
+            if packet.size:
+                repeat = av.Packet(b"")
+                repeat.stream, repeat.time_base = stream, packet.time_base
+                repeat.pts, repeat.dts = packet.pts, packet.dts
+                yield repeat
+
+    monkeypatch.setattr(clip, "_demux", with_repeats)
+    assert len(list(clip.frames())) == FRAMES and clip.damage.say() == []
+
+
 @pytest.mark.parametrize("name", ["clip.gif", "clip.mov", "frames"])
 @pytest.mark.parametrize("transparent", [False, True])
 def test_transparency_is_said_only_where_there_is_some(name, transparent, tmp_path, model):

@@ -8,7 +8,7 @@ best of the other rows, each at the crop where it is furthest from HR.
 import argparse
 from pathlib import Path
 
-from benchmarks.document import ROOT
+from benchmarks.document import ROOT, save_picture
 from benchmarks.evaluation_data import SCALE, PictureSet, camvid_sets, find_shared, kodak_sets
 from benchmarks.peers import peer_folder
 from benchmarks.results.measuring import make
@@ -22,7 +22,6 @@ from ssg_hub.loading import EMBEDDED, load_model
 SHOWN_PEERS = ("general-x4v3", "x4plus")
 SETS = ("kodak-generic", "kodak-jpeg")
 CROPS_OF_A_SET, FAILURES = 8, 4
-QUALITY = 92  # of WebP
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     for name, shown in (("crops", crops), ("failures", worst)):
         if shown:
             path = options.output / f"{name}.webp"
-            draw_sheet(shown).save(path, quality=QUALITY, method=6)
+            save_picture(draw_sheet(shown), path)
             print(f"wrote {path}")
 
 

@@ -1,6 +1,5 @@
 """The processes of an adaptation: what one of them does for all, and its errors on all of them."""
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import SSGError
-from ..meeting import meet
+from ..meeting import meet, read_place
 
 PATIENCE = timedelta(hours=12)  # the others wait while one learns the camera
 
@@ -18,7 +17,7 @@ class Team:
 
     def __init__(self):
         self.state = None
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if read_place()[1] > 1:
             from accelerate import PartialState
 
             cpu = not torch.cuda.is_available()

@@ -1,12 +1,12 @@
 """`ssg upscale`: the loop over the files of a batch, on one process or many."""
 
 import argparse
-import os
 from pathlib import Path
 
 from ..errors import ConfigError
 from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
+from ..meeting import read_place
 from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
@@ -87,11 +87,12 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError("--manifest records pictures, and the input is clips. Leave it out.")
         return clips.run(args)
     clips.refuse_options(args)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = read_place()
     jobs = plan_jobs(
         args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
     )
     _check_stream(args, jobs)
+    _check_manifest(args.manifest, jobs)
     make_folders(jobs)
     if rank == 0 and (left_out := list_left_out(args.inputs)):
         count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
@@ -127,6 +128,12 @@ def _check_stream(args: argparse.Namespace, jobs: list[Job]) -> None:
     for job in jobs:
         if choose_format(job.image) not in ("PNG", "TIFF"):
             raise ConfigError(f"--stream writes .png and .tif, and {job.image.name} is neither. Use --format tiff.")
+
+
+def _check_manifest(manifest: Path | None, jobs: list[Job]) -> None:
+    """Refuse a manifest under the name of a result: it would be there first, and the picture taken for made."""
+    if manifest and manifest.resolve() in {path.resolve() for job in jobs for path in job.outputs()}:
+        raise ConfigError(f"--manifest {manifest} is also the name of a result. Choose another, like results.jsonl.")
 
 
 def parse_strength(text: str) -> float | dict[str, float]:

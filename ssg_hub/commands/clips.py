@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
+from ..meeting import read_place
 from ..video.names import exists, is_clip, is_pattern, is_read_as_pattern, name_companion, name_parts, name_result
 from .common import load_model, picture_options, say
 from .processes import Group
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--format is for pictures; the ending of -o says which container a clip gets. Leave it out.")
     if args.stream:
         raise ConfigError("--stream is for pictures; a clip is always written while it is made. Leave it out.")
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = read_place()
     todo, skipped, failed = [], 0, 0
     for source, target in plan_clips(args.inputs, args.output, _companions(args))[rank::world]:
         if _is_done(target, args) and not args.overwrite:
@@ -162,7 +163,6 @@ def _upscale_one(model, source: Path, target: Path, options: dict, args: argpars
             bar.update(done - bar.n)
 
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             result = model.upscale_video(source, target, overwrite=args.overwrite, on_progress=report, **options)
         except ConfigError:
             raise  # an option is wrong, for this clip and for every other

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import ImageError
 from ..images.formats import READ, WRITTEN, check_target, is_picture, list_files, name_endings
+from ..video.names import is_clip
 
 FORMATS = {  # the words that --format takes
     word: ending
@@ -123,7 +124,9 @@ def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
     if entry.resolve() in earlier.parents:  # the results of an earlier run are no inputs
         pictures = [path for path in pictures if earlier not in path.resolve().parents]
     if not pictures:
-        raise ImageError(f"no pictures in {entry}. Names that count end in {name_endings()}.")
+        clip = next(filter(is_clip, list_files(entry)), None)
+        hint = f" There are clips, such as {clip.name}: give them by their names." if clip else ""
+        raise ImageError(f"no pictures in {entry}. Names that count end in {name_endings()}.{hint}")
     return [(path, path.relative_to(entry)) for path in pictures]
 
 

@@ -187,6 +187,8 @@ def check_target(path: Path, overwrite: bool = False) -> None:
         if path.is_dir():
             raise ImageError(f"{path} is a folder; give a file name in it.")
         if not path.parent.is_dir():
+            if path.parent.exists():
+                raise ImageError(f"cannot write {path}: {path.parent} is a file, no folder. Choose another place.")
             raise ImageError(f"cannot write {path}: there is no folder {path.parent}. Make it first.")
         if path.exists() and not overwrite:
             raise ImageError(f"{path} exists and is kept. Choose another name, or allow overwriting.")

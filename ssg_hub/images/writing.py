@@ -73,12 +73,16 @@ def replacing(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
     """
     partial = path.with_name(f".{uuid.uuid4().hex[:16]}.tmp")
     try:
-        with contextlib.ExitStack() as stack:
-            with naming_target(path):
-                file = stack.enter_context(open(partial, "xb"))
+        with naming_target(path):
+            file = open(partial, "xb")  # noqa: SIM115
+        try:
             yield file
-            with naming_target(path):
-                file.close()  # now, so that a full disk is noticed
+        except BaseException:
+            with contextlib.suppress(OSError):  # on a full disk it fails once more; the first error is the one to tell
+                file.close()
+            raise
+        with naming_target(path):
+            file.close()  # now, so that a full disk is noticed
         check_target(path, overwrite)  # again: another process may have been faster
         with naming_target(path):
             os.replace(partial, path)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import platform
 import re
 import signal
@@ -22,7 +21,7 @@ from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broad
 from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
-from ..meeting import ending_with_the_others, meet
+from ..meeting import ending_with_the_others, meet, read_place
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
@@ -226,7 +225,7 @@ def plain_exits() -> Iterator[None]:
 
 
 def _check_processes(accelerator: Accelerator) -> None:
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    world = read_place()[1]
     if world != accelerator.num_processes:
         raise ConfigError(
             f"{world} processes were launched, but each believes that there are {accelerator.num_processes}. On CPUs "

@@ -1,6 +1,7 @@
 """The options of `upscale` and their allowed values, checked before torch is imported: a wrong one is refused early."""
 
 import os
+from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,6 +13,12 @@ SMALLEST_TILE = 16
 ENGINES = ("auto", "torch", "openvino")  # modules of `engines`; "auto" takes the last of them that can be used
 DTYPES = ("float32", "float16", "bfloat16")
 COLOR_FIX = True  # broad colours are the input's, unless that is switched off: in Python, the command, clips, the pages
+
+
+def check_known(caller: str, options: Collection[str], known: Collection[str]) -> None:
+    """Raise ConfigError for the name of an option that `caller` does not know."""
+    if unknown := sorted(set(options) - set(known)):
+        raise ConfigError(f"{caller} got unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}.")
 
 
 def check_options(

@@ -114,6 +114,8 @@ class Clip:
 
     def _decode_packets(self, container, stream) -> Iterator[av.VideoFrame]:
         for packet in self._demux(container, stream):
+            if not packet.size and packet.dts is not None:  # not the flush at the end: a frame repeated, in Theora
+                continue
             try:
                 frames = stream.decode(packet)
             except av.error.EOFError:

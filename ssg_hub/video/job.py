@@ -19,7 +19,7 @@ from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..networks.int8 import Int8
 from ..upscaling.engines.base import Engine
-from ..upscaling.options import output_size
+from ..upscaling.options import check_known, output_size
 from ..upscaling.setup import Networks, Setup, prepare
 from ..upscaling.upscale import upscale
 from .clip import Clip
@@ -86,8 +86,7 @@ class Request:
         own = {f.name for f in fields(cls)} - {"picture"}
         allowed = set(inspect.signature(upscale).parameters) - set(NOT_HANDED_ON)
         picture = {name: value for name, value in options.items() if name not in own}
-        if unknown := sorted(set(picture) - allowed):
-            raise ConfigError(f"upscale_video got unknown option {unknown[0]!r}; known are {', '.join(sorted(own))}.")
+        check_known("upscale_video", options, own | allowed)
         clip = {name: _plain(value) for name, value in options.items() if name in own}
         return cls(Path(source), Path(target), **clip, picture=picture)
 
