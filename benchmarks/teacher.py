@@ -1,6 +1,6 @@
 """Pairs from which a small generator learns what a large one makes of bad photographs.
 
-    python -m benchmarks.teacher large+weights/x4plus.safetensors -o runs/sets/teacher
+    python -m benchmarks.teacher large@3+weights/x4plus.safetensors@1 -o runs/sets/teacher
 
 Crops of the config's photographs are degraded by the generic prior and by JPEG; in the place of HR stands what the
 teacher makes of them, in the colours of HR. As many crops of all its pictures are degraded by the banks and by bicubic,
