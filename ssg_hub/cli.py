@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 some files failed, 2 the request cannot be done as given, 130 interrupted.
     """
+    _open_closed_streams()
     _allow_any_character()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # torch adds C++ stacks to errors that we put into a sentence
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -90,6 +91,13 @@ def _explain(error: OSError | ValueError) -> str | None:
         return explain_disk(error)
     # huggingface_hub fails in its import where HF_ENDPOINT cannot be read as an address.
     return explain_endpoint(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+
+
+def _open_closed_streams() -> None:
+    """Lead a stream that the caller closed, as `2>&-` does, to nowhere; else the next open file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, as long as the process
 
 
 def _allow_any_character() -> None:

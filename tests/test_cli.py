@@ -285,6 +285,14 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(words):
     assert (ran.returncode, ran.stderr) == (1, b"")
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_not_stop_the_work(closed, photos, tmp_path):
+    out = tmp_path / "out"
+    command = f'"{sys.executable}" -m ssg_hub upscale "{photos}" -o "{out}" {closed}'
+    assert subprocess.run(command, shell=True, cwd=ROOT).returncode == 0
+    assert {path.stem for path in out.rglob("*.png")} == {"a", "b", "c"}
+
+
 def test_strength_is_read_as_a_number_or_by_class():
     assert parse_strength("0.8") == 0.8
     assert parse_strength("car=0.5, traffic light=1,") == {"car": 0.5, "traffic light": 1.0}
