@@ -4,9 +4,10 @@
     python -m benchmarks.ranking table runs/ranking
 
 The first writes a sheet for each of sixteen crops: LR, the results under letters in an order that changes from sheet to
-sheet, HR. The crops are those where the results differ most: of every third photograph that no training saw
-(`benchmarks.candidates`), or, with --kodak, those of `benchmarks.pictures crops`. Whoever ranks writes a line for each
-sheet into `ranks.csv` beside them, letters from best to worst: 00,BDAC. The second command tells who made what.
+sheet, HR. The crops are those where the results differ most: of every third picture that no training saw
+(`benchmarks.candidates`; --sets noisy phone for streets), or, with --kodak, those of `benchmarks.pictures crops`.
+Whoever ranks writes a line for each sheet into `ranks.csv` beside them, letters from best to worst: 00,BDAC. The second
+command tells who made what.
 """
 
 import argparse
@@ -22,14 +23,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from benchmarks.candidates import all_sets, load_mean
-from benchmarks.evaluation_data import find_shared, kodak_sets
+from benchmarks.evaluation_data import CAMERAS, find_shared, kodak_sets
 from benchmarks.peers import weights_file
 from benchmarks.pictures.crops import CROPS_OF_A_SET, SETS, list_methods
 from ssg_hub.evaluation.picture_sheet import Crop, choose_crop
 from ssg_hub.evaluation.scoring import evaluate_folder
 from ssg_hub.loading import load_model
 
-KINDS, EVERY, SEED = ("generic prior", "JPEG"), 3, 11
+PHOTOGRAPHS = ["generic prior", "JPEG"]
+HELD_OUT_SETS = [*CAMERAS, *PHOTOGRAPHS, "bicubic"]  # those of `benchmarks.candidates`
+EVERY, SEED = 3, 11
 TILE, GAP, CAPTION = 480, 10, 24
 KEY, RANKS = "key.json", "ranks.csv"
 
@@ -42,6 +45,7 @@ def main() -> None:
         "candidates", nargs="+", metavar="NAME=MODEL", help="of held-out photographs, NAME=MODEL[@SHARE][+…]"
     )
     sheets.add_argument("--peers", nargs="*", default=["general-x4v3"], help="of Kodak always general-x4v3 and x4plus")
+    sheets.add_argument("--sets", nargs="+", choices=HELD_OUT_SETS, default=PHOTOGRAPHS, help="of the held-out ones")
     sheets.add_argument("--kodak", action="store_true", help="for the end; the candidates as `upscale` gives them")
     sheets.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     sheets.set_defaults(run=write_sheets)
@@ -54,7 +58,7 @@ def main() -> None:
 
 def write_sheets(options: argparse.Namespace) -> None:
     candidates = dict(text.split("=", 1) for text in options.candidates)
-    crops = kodak_crops(candidates) if options.kodak else held_out_crops(candidates, options.peers)
+    crops = kodak_crops(candidates) if options.kodak else held_out_crops(candidates, options.peers, options.sets)
     options.output.mkdir(parents=True, exist_ok=True)
     rng, key = random.Random(SEED), {}
     for number, crop in enumerate(crops):
@@ -66,15 +70,15 @@ def write_sheets(options: argparse.Namespace) -> None:
     print(f"wrote {len(key)} sheets to {options.output}")
 
 
-def held_out_crops(candidates: dict[str, str], peers: list[str]) -> Iterator[Crop]:
+def held_out_crops(candidates: dict[str, str], peers: list[str], names: list[str]) -> Iterator[Crop]:
     shared = find_shared()
     networks = {peer: load_model(str(weights_file(peer, shared))).generator.eval() for peer in peers}
     networks |= {name: load_mean(where) for name, where in candidates.items()}
     sets = all_sets(shared)
-    for kind in KINDS:
-        for number, (lr, hr) in enumerate(list(sets[kind])[::EVERY]):
-            made = {name: run_network(network, lr) for name, network in networks.items()}
-            yield choose_crop(f"{kind}, {EVERY * number}", to_array(lr), made, to_array(hr))
+    for name in names:
+        for number, (lr, hr) in enumerate(list(sets[name])[::EVERY]):
+            made = {row: run_network(network, lr) for row, network in networks.items()}
+            yield choose_crop(f"{name}, {EVERY * number}", to_array(lr), made, to_array(hr))
 
 
 def kodak_crops(candidates: dict[str, str]) -> Iterator[Crop]:
