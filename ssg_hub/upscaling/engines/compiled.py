@@ -106,6 +106,8 @@ def compile_network(module: nn.Module, dtype: torch.dtype, examples: list[tuple[
     Raises:
         Refused: it cannot be converted, or what comes out is not what torch computes.
     """
+    if is_altered(module):
+        raise Refused("it has hooks or a replaced forward, which its weights do not show")
     key = f"{fingerprint(module)}-{str(dtype).removeprefix('torch.')}-{torch.get_num_threads()}"
     with _lock:
         if key not in _compiled:
@@ -120,6 +122,21 @@ def compile_network(module: nn.Module, dtype: torch.dtype, examples: list[tuple[
     if isinstance(found, Refused):
         raise found
     return found
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Whether hooks, or a `forward` put in the place of the class's, may change what a network computes.
+
+    Those by which transformers gives hidden states change nothing.
+    """
+    return any(
+        "forward" in vars(part)
+        or any(
+            not getattr(hook, "__module__", "").startswith("transformers.")
+            for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
+        )
+        for part in module.modules()
+    )
 
 
 def fingerprint(module: nn.Module) -> str:
