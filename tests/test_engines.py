@@ -217,6 +217,23 @@ def test_what_is_put_on_a_network_counts_and_goes_with_it(cache, altered):
 
 
 @needs_openvino
+def test_a_class_that_was_changed_in_a_notebook_is_another_network(cache):
+    results = []
+    for gain in (1, 0):
+
+        class Cell(SRVGGNetCompact):
+            def forward(self, lr, gain=gain):
+                return gain * super().forward(lr)
+
+        Cell.__module__ = "__notebook__"
+        network = Cell(features=4, convs=1)
+        network.load_state_dict(lively(features=4, convs=1).state_dict())
+        results.append(upscale(make_model(network), PHOTO))
+        assert "is in no file" in results[-1].report["notes"][-1]
+    assert results[0].image.tobytes() != results[1].image.tobytes()
+
+
+@needs_openvino
 def test_two_threads_on_one_model(cache):
     model = make_model(lively(features=8, convs=2), light_guide())
     pictures = [RNG.integers(0, 256, (40 + 7 * i, 50, 3), dtype=np.uint8) for i in range(4)]

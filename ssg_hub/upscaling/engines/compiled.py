@@ -140,14 +140,20 @@ def is_altered(module: nn.Module) -> bool:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """A SHA-256 that is the same for the same network: classes with their source files, options, weights, versions."""
+    """A SHA-256 that is the same for the same network: classes with their source files, options, weights, versions.
+
+    Raises:
+        Refused: a class is in no file, as those of a notebook.
+    """
     digest = hashlib.sha256(f"{_openvino().__version__} {torch.__version__}".encode())
     sources, configs = set(), {}
     for name, part in module.named_modules():
         plain = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key != "training"}
         digest.update(f"{name} {type(part).__qualname__} {part.extra_repr()} {sorted(plain.items())}\n".encode())
-        file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
-        if file and not type(part).__module__.startswith("torch."):
+        if not type(part).__module__.startswith("torch."):
+            file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
+            if file is None:
+                raise Refused(f"the class {type(part).__name__} is in no file, so changes to it would go unnoticed")
             sources.add((file, os.stat(file).st_mtime_ns))
         if hasattr(config := getattr(part, "config", None), "to_json_string"):
             configs[id(config)] = config.to_json_string()
