@@ -150,13 +150,13 @@ class SSGModel(Upscaler, SavedModel):
         if weights is not None:
             state = self._read_second(weights) if isinstance(weights, (str, Path)) else weights
             second = build_generator(self.config.generator_type, self.config.generator_config)
+            second = second.to(self.device, self.dtype).train(self.training)
             try:
                 second.load_state_dict(dict(state))
             except (RuntimeError, TypeError, AttributeError) as error:
                 detail = str(error).splitlines()[-1].strip()
                 raise CheckpointError(f"the second set of weights does not fit the generator ({detail}).") from None
             building.check_finite(second, "the second set")
-            second = second.to(self.device, self.dtype).train(self.training)
         self.grain_generator = second
         self.register_to_config(denoise_set=second is not None, denoise_default=float(default))
         return self
@@ -244,9 +244,9 @@ class SSGModel(Upscaler, SavedModel):
             CheckpointError: see `ssg_hub.networks.published.read_generator`.
         """
         generator_type, generator_config, state = read_generator(path)
-        generator = build_generator(generator_type, generator_config)
+        generator = build_generator(generator_type, generator_config).to(self.device, self.dtype)
         generator.load_state_dict(state)
-        self.generator = generator.to(self.device, self.dtype).train(self.training)
+        self.generator = generator.train(self.training)
         self.set_denoise_weights(None)
         self.register_to_config(
             scale=generator.scale,

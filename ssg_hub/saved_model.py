@@ -16,7 +16,7 @@ from huggingface_hub import CommitInfo
 
 from .errors import CheckpointError, ConfigError, SSGError
 from .networks import int8
-from .networks.building import ONE_AT_A_TIME, check_finite
+from .networks.building import ONE_AT_A_TIME, as_usual, check_finite
 from .storage import checkpoint, hub
 from .storage.card import Pictures, build_card, name_folder, save_pictures
 
@@ -42,6 +42,7 @@ class SavedModel(ModelMixin, ConfigMixin):
             return super().to(*args, **kwargs)
 
     @classmethod
+    @as_usual()
     def from_pretrained(  # type: ignore[override]  # has a default; takes no other path than str and Path
         cls,
         pretrained_model_name_or_path: str | Path | None = None,
