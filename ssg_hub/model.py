@@ -12,7 +12,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from .calibration import Calibration
-from .errors import CheckpointError, ImageError
+from .errors import CheckpointError, ConfigError, ImageError
 from .networks import building
 from .networks.assembly import build_generators, build_guide, check_denoise_set
 from .networks.blending import Blender
@@ -266,3 +266,26 @@ class SSGModel(Upscaler, SavedModel):
         if drawn.guide is not None:
             check_reading(drawn.guide)
         return drawn
+
+    def _check_networks(self) -> None:
+        with building.as_usual():
+            drawn = self.sketch(self.config)
+        own, wanted = ({name: x.shape for name, x in model.state_dict().items()} for model in (self, drawn))
+        if own != wanted:
+            first = min(set(own.items()) ^ set(wanted.items()))[0]
+            raise ConfigError(
+                f"the networks are not those of the model's config, first in {first:.100}, so that they could not be "
+                "loaded again. Exchange them by from_components, load_generator or set_denoise_weights, and compile "
+                "them in place (model.generator.compile())."
+            )
+        if self.guide is not None and _describe_reading(self.guide) != _describe_reading(drawn.guide):
+            raise ConfigError(
+                "the guide's classes, colours or normalisation are not those of the model's config, by which it would "
+                "be loaded again. Exchange the guide by from_components(guide=…)."
+            )
+
+
+def _describe_reading(guide: Guide) -> tuple:
+    """What of a guide is in no weight."""
+    config = guide.network.config
+    return guide.labels, guide.palette, config.image_mean, config.image_std, config.input_scale
