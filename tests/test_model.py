@@ -547,6 +547,15 @@ def test_arrays_are_told_as_lists(tmp_path):
     assert "| classes | 1, 2 |" in (tmp_path / "README.md").read_text()
 
 
+def test_pictures_that_the_card_cannot_show_are_named(tmp_path):
+    from PIL import Image
+
+    for picture, told in ((tmp_path / "gone.png", "No such file"), (Image.new("CMYK", (4, 4)), "mode CMYK")):
+        with pytest.raises(ConfigError, match=f"the card's picture 'Before' cannot be used .*{told}"):
+            make(guide=None).save_pretrained(tmp_path / "model", pictures={"Before": picture})
+        assert not (tmp_path / "model").exists()
+
+
 def test_licence_that_the_hub_would_not_take(tmp_path):
     with pytest.raises(ConfigError, match="'Apache License' is no Hub identifier"):
         make(guide=None).describe(license="Apache License").save_pretrained(tmp_path / "model")
