@@ -18,6 +18,8 @@ from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, w
 from ssg_hub import SSGModel, cli
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
+from ssg_hub.degradation.bank import DegradationBank
+from ssg_hub.degradation.noise import white_noise
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
 from ssg_hub.training.config import TrainConfig
@@ -181,6 +183,14 @@ def test_a_tracker_that_is_not_installed_is_refused(data, tmp_path, monkeypatch)
 def test_names_of_classes_that_are_not_the_guides_are_refused(data, tmp_path):
     config = write_config(tmp_path, data, class_names=["road", "sky", "car"])
     refuse(config, ConfigError, "class_names are road, sky, car, but the guide .* names its classes sky, road, car")
+
+
+def test_a_bank_of_another_scale_is_refused_also_where_it_is_one_of_several(data, tmp_path):
+    bank = DegradationBank(2, torch.full((1, 16, 16), 1 / 256), white_noise(0.0, 1, ""), *torch.zeros(2, 1, 8, 8))
+    bank.save(tmp_path / "bank")
+    for name in (f"{tmp_path}/bank", f"generic+generic+generic+{tmp_path}/bank"):
+        words = "bank was estimated for scale 2, degrade got 4"
+        refuse(write_config(tmp_path, data, degradation=name, guide_steps=1), ConfigError, words)
 
 
 def own_copy(data, tmp_path):
