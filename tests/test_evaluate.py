@@ -225,6 +225,18 @@ def test_gray_and_deep_pictures_become_rgb():
     assert to_pixels(gray).tolist() == [[[0, 0, 0], [1, 1, 1]]]
 
 
+def test_what_is_hidden_under_transparent_pixels_counts_for_nothing(data):
+    scores = []
+    for hidden in (0, 255):
+        for folder, size in (("lr", 6), ("hr", 24)):
+            for path in (data / folder).iterdir():
+                image = Image.open(path).convert("RGBA")
+                image.paste((hidden, 0, 0, 0), (0, 0, size, size))
+                image.save(path)
+        scores.append(evaluate_folder(data / "lr", {"bicubic": bicubic}, data / "hr").scores)
+    assert scores[0] == scores[1]
+
+
 # ------------------------------------------------------------------------------------------------ command
 
 
