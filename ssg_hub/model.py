@@ -15,7 +15,6 @@ from .calibration import Calibration
 from .errors import CheckpointError, ConfigError, ImageError
 from .networks import building
 from .networks.assembly import build_generators, build_guide, check_denoise_set
-from .networks.blending import Blender
 from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
 from .networks.registry import build_generator
@@ -87,7 +86,6 @@ class SSGModel(Upscaler, SavedModel):
         self.generator, self.grain_generator = build_generators(stated)
         self.guide = build_guide(stated)
         Calibration.from_config(calibration, len(self.labels))  # raises where it does not fit
-        self._blender = Blender()
         self.register_to_config(
             scale=self.scale,
             generator_config=dict(self.generator.options),
@@ -181,10 +179,6 @@ class SSGModel(Upscaler, SavedModel):
                 f"{own[0]} {own[1]}. Give weights of that architecture."
             )
         return state
-
-    def _apply(self, *args: Any, **kwargs: Any) -> "SSGModel":
-        self._blender.forget()  # what it holds was blended from weights that are about to be moved or cast
-        return super()._apply(*args, **kwargs)
 
     def describe(self, license: str | None = None, **facts: Any) -> "SSGModel":
         """Record what the model card should say: licence, data, metrics, … (see `ssg_hub.storage.card.build_card`).

@@ -11,7 +11,6 @@ from .calibration import Calibration
 from .errors import CheckpointError, SSGError
 from .networks import int8
 from .networks.assembly import build_generators, build_guide
-from .networks.blending import Blender
 from .networks.building import as_usual, check_finite, sketch
 from .networks.guide import Guide, check_reading
 from .networks.guide_config import read_labels
@@ -39,7 +38,7 @@ class PlainModel(Upscaler):
         make_guide: Callable[[], Guide | None] = lambda: None,
     ):
         self.config, self.generator, self.grain_generator = dict(config), generator, grain_generator
-        self._make_guide, self._blender = make_guide, Blender()
+        self._make_guide = make_guide
         self._device = torch.device("cpu")
 
     @cached_property
