@@ -376,6 +376,15 @@ def test_what_is_wrong_with_the_last_file_is_told_before_the_first_is_scored(dat
         evaluate_folder(methods=methods, **folders)
 
 
+@pytest.mark.parametrize("distances, side", [({}, 19), ({"dists": None}, 19), ({"lpips": None, "dists": None}, 31)])
+def test_a_picture_that_is_too_small_is_named_before_the_first_is_scored(data, distances, side):
+    methods = {"x": lambda *_: pytest.fail("a picture was made")}
+    for folder, size in (("lr", (20, 4)), ("hr", (80, 16))):
+        Image.new("RGB", size).save(data / folder / "c.png")
+    with pytest.raises(ImageError, match=f"hr/c.png is too small to be compared: {side} pixels a side"):
+        evaluate_folder(data / "lr", methods, data / "hr", measures=Measures(distances=distances))
+
+
 def test_label_maps_in_colour(data):
     measures = Measures(judge=ColorJudge(), labels=LABELS)
     with pytest.raises(ImageError, match="has 3 channels; a label map holds one class id per pixel"):
