@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,15 +17,16 @@ from safetensors.torch import load_file, save_file
 from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, weights, write_config
 
 from ssg_hub import SSGModel, cli
+from ssg_hub.adapting.adapt import _handlers_kept
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.noise import white_noise
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
-from ssg_hub.training.config import TrainConfig
+from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.run import plain_exits
-from ssg_hub.training.script import SCRIPT, find_script
+from ssg_hub.training.script import SCRIPT, find_script, load_script
 
 STEPS = 4  # with a checkpoint at 2 and at 4
 
@@ -418,6 +420,19 @@ def test_ssg_train_lists_every_key(capsys, words):
     printed = capsys.readouterr().out
     for name, field in TrainConfig.model_fields.items():
         assert f"  {name} (" in printed and field.description, name
+
+
+def test_a_training_may_run_in_a_thread(data, tmp_path):
+    """As `ssg_hub.adapt` does where a program calls it in one; signals are the main thread's."""
+
+    def train() -> None:
+        with _handlers_kept():
+            load_script().train(parse_config(["--config", str(config)]))
+
+    config = write_config(tmp_path, data, adversarial_steps=1)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(train).result()
+    assert (tmp_path / "run/model/config.json").is_file()
 
 
 def test_the_wheel_holds_the_script():
