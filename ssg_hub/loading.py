@@ -51,7 +51,7 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
 
     if is_weights_file(name):
         smallest = SSGModel.from_components("compact", generator_config={"features": 1, "convs": 0})
-        return smallest.load_generator(name)
+        return smallest.float().load_generator(name)
     return SSGModel.from_pretrained(name, **hub_options)
 
 

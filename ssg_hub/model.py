@@ -12,10 +12,9 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from .calibration import Calibration
-from .errors import CheckpointError, ImageError
+from .errors import CheckpointError, ConfigError, ImageError
 from .networks import building
 from .networks.assembly import build_generators, build_guide, check_denoise_set
-from .networks.blending import Blender
 from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
 from .networks.registry import build_generator
@@ -87,7 +86,6 @@ class SSGModel(Upscaler, SavedModel):
         self.generator, self.grain_generator = build_generators(stated)
         self.guide = build_guide(stated)
         Calibration.from_config(calibration, len(self.labels))  # raises where it does not fit
-        self._blender = Blender()
         self.register_to_config(
             scale=self.scale,
             generator_config=dict(self.generator.options),
@@ -150,13 +148,13 @@ class SSGModel(Upscaler, SavedModel):
         if weights is not None:
             state = self._read_second(weights) if isinstance(weights, (str, Path)) else weights
             second = build_generator(self.config.generator_type, self.config.generator_config)
+            second = second.to(self.device, self.dtype).train(self.training)
             try:
                 second.load_state_dict(dict(state))
             except (RuntimeError, TypeError, AttributeError) as error:
                 detail = str(error).splitlines()[-1].strip()
                 raise CheckpointError(f"the second set of weights does not fit the generator ({detail}).") from None
             building.check_finite(second, "the second set")
-            second = second.to(self.device, self.dtype).train(self.training)
         self.grain_generator = second
         self.register_to_config(denoise_set=second is not None, denoise_default=float(default))
         return self
@@ -181,10 +179,6 @@ class SSGModel(Upscaler, SavedModel):
                 f"{own[0]} {own[1]}. Give weights of that architecture."
             )
         return state
-
-    def _apply(self, *args: Any, **kwargs: Any) -> "SSGModel":
-        self._blender.forget()  # what it holds was blended from weights that are about to be moved or cast
-        return super()._apply(*args, **kwargs)
 
     def describe(self, license: str | None = None, **facts: Any) -> "SSGModel":
         """Record what the model card should say: licence, data, metrics, … (see `ssg_hub.storage.card.build_card`).
@@ -244,9 +238,9 @@ class SSGModel(Upscaler, SavedModel):
             CheckpointError: see `ssg_hub.networks.published.read_generator`.
         """
         generator_type, generator_config, state = read_generator(path)
-        generator = build_generator(generator_type, generator_config)
+        generator = build_generator(generator_type, generator_config).to(self.device, self.dtype)
         generator.load_state_dict(state)
-        self.generator = generator.to(self.device, self.dtype).train(self.training)
+        self.generator = generator.train(self.training)
         self.set_denoise_weights(None)
         self.register_to_config(
             scale=generator.scale,
@@ -266,3 +260,26 @@ class SSGModel(Upscaler, SavedModel):
         if drawn.guide is not None:
             check_reading(drawn.guide)
         return drawn
+
+    def _check_networks(self) -> None:
+        with building.as_usual():
+            drawn = self.sketch(self.config)
+        own, wanted = ({name: x.shape for name, x in model.state_dict().items()} for model in (self, drawn))
+        if own != wanted:
+            first = min(set(own.items()) ^ set(wanted.items()))[0]
+            raise ConfigError(
+                f"the networks are not those of the model's config, first in {first:.100}, so that they could not be "
+                "loaded again. Exchange them by from_components, load_generator or set_denoise_weights, and compile "
+                "them in place (model.generator.compile())."
+            )
+        if self.guide is not None and _describe_reading(self.guide) != _describe_reading(drawn.guide):
+            raise ConfigError(
+                "the guide's classes, colours or normalisation are not those of the model's config, by which it would "
+                "be loaded again. Exchange the guide by from_components(guide=…)."
+            )
+
+
+def _describe_reading(guide: Guide) -> tuple:
+    """What of a guide is in no weight."""
+    config = guide.network.config
+    return guide.labels, guide.palette, config.image_mean, config.image_std, config.input_scale

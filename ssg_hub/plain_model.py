@@ -11,8 +11,7 @@ from .calibration import Calibration
 from .errors import CheckpointError, SSGError
 from .networks import int8
 from .networks.assembly import build_generators, build_guide
-from .networks.blending import Blender
-from .networks.building import check_finite, sketch
+from .networks.building import as_usual, check_finite, sketch
 from .networks.guide import Guide, check_reading
 from .networks.guide_config import read_labels
 from .networks.published import read_generator
@@ -39,7 +38,7 @@ class PlainModel(Upscaler):
         make_guide: Callable[[], Guide | None] = lambda: None,
     ):
         self.config, self.generator, self.grain_generator = dict(config), generator, grain_generator
-        self._make_guide, self._blender = make_guide, Blender()
+        self._make_guide = make_guide
         self._device = torch.device("cpu")
 
     @cached_property
@@ -65,6 +64,7 @@ class PlainModel(Upscaler):
         return self
 
 
+@as_usual()
 def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_options: Any) -> PlainModel:
     """Read a saved model, with every check of `SSGModel.from_pretrained`.
 
@@ -88,6 +88,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
     if second is not None:
         _fill(second, folder, "grain_generator.", shown)
 
+    @as_usual()
     def make_guide() -> Guide | None:
         guide = build_guide(config)
         return guide and _fill(guide, folder, "guide.", shown)
@@ -98,6 +99,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
     return model
 
 
+@as_usual()
 def read_weights_file(path: str | Path) -> PlainModel:
     """A model without a guide from a file of published weights.
 

@@ -16,7 +16,7 @@ from huggingface_hub import CommitInfo
 
 from .errors import CheckpointError, ConfigError, SSGError
 from .networks import int8
-from .networks.building import ONE_AT_A_TIME, check_finite
+from .networks.building import ONE_AT_A_TIME, as_usual, check_finite
 from .storage import checkpoint, hub
 from .storage.card import Pictures, build_card, name_folder, save_pictures
 
@@ -36,12 +36,17 @@ class SavedModel(ModelMixin, ConfigMixin):
         """The model of a config without memory for its weights; raises ConfigError where it could not run."""
         raise NotImplementedError
 
+    def _check_networks(self) -> None:
+        """Raise ConfigError where the networks are not those of the config, by which alone they are loaded again."""
+        raise NotImplementedError
+
     def to(self, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]  # diffusers' wrapper hides what it takes
         """Move or cast, as for any module."""
         with _quiet_diffusers():  # it warns of modules kept in float32, also when there are none
             return super().to(*args, **kwargs)
 
     @classmethod
+    @as_usual()
     def from_pretrained(  # type: ignore[override]  # has a default; takes no other path than str and Path
         cls,
         pretrained_model_name_or_path: str | Path | None = None,
@@ -139,7 +144,8 @@ class SavedModel(ModelMixin, ConfigMixin):
 
         Raises:
             CheckpointError: the folder cannot be written.
-            ConfigError: an unknown option, or a licence that the Hub does not know.
+            ConfigError: an unknown option, a licence that the Hub does not know, or networks that were exchanged by
+                hand, so that they are not those of the config.
         """
         if not safe_serialization:
             raise CheckpointError(
@@ -210,6 +216,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
     def _write(self, folder: Path, place: str, variant: str | None, pictures: Pictures | None, shard_size: int | str):
+        self._check_networks()
         dtype = VARIANT_DTYPES.get(variant, self.dtype)
         model = self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
         with checkpoint.replacing(folder, variant) as stage:

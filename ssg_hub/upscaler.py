@@ -7,7 +7,7 @@ from .calibration import Calibration
 from .denoise import check_denoise
 from .errors import ConfigError
 from .forking import watch_forks
-from .networks.blending import Blender
+from .networks.blending import blend_weights
 from .networks.registry import Generator
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ class Upscaler:
     grain_generator: Generator | None
     guide: "Guide | None"
     config: Any
-    _blender: Blender
 
     @property
     def denoise_default(self) -> float:
@@ -99,7 +98,7 @@ class Upscaler:
 
         Args:
             denoise: 1 is the first set of weights, which gives clean pictures; 0 is the second, which keeps the grain;
-                between them the weights are interpolated (`ssg_hub.networks.blending.blend`). The last blend is kept.
+                between them the weights are interpolated (`ssg_hub.networks.blending.blend_weights`).
 
         Raises:
             ConfigError: not a number from 0 to 1, or below 1 although the model has only one set of weights.
@@ -114,4 +113,4 @@ class Upscaler:
             )
         if denoise == 0:
             return self.grain_generator
-        return self._blender.blend(self.grain_generator, self.generator, float(denoise))
+        return blend_weights(self.grain_generator, self.generator, float(denoise))

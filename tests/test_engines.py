@@ -199,6 +199,41 @@ def test_a_guide_that_openvino_refuses_runs_beside_a_generator_that_it_runs(cach
 
 
 @needs_openvino
+@pytest.mark.parametrize("altered", ["hook", "forward"])
+def test_what_is_put_on_a_network_counts_and_goes_with_it(cache, altered):
+    """The weights do not tell of a hook: its results must neither be left out, nor be kept for the network without."""
+    model = make_model(lively(features=8, convs=2))
+    layer = model.generator.body[2]
+    plain = upscale(model, PHOTO, engine="torch")
+    if altered == "hook":
+        hook = layer.register_forward_hook(lambda module, inputs, output: output * 0)
+    else:
+        layer.forward = lambda x: x * 0
+    one, other = (upscale(model, PHOTO, engine=engine) for engine in ("torch", "auto"))
+    assert one.image.tobytes() == other.image.tobytes() != plain.image.tobytes()
+    assert other.report["engine"] == "torch" and "it has hooks" in other.report["notes"][-1]
+    hook.remove() if altered == "hook" else vars(layer).pop("forward")
+    assert_alike(model, PHOTO)
+
+
+@needs_openvino
+def test_a_class_that_was_changed_in_a_notebook_is_another_network(cache):
+    results = []
+    for gain in (1, 0):
+
+        class Cell(SRVGGNetCompact):
+            def forward(self, lr, gain=gain):
+                return gain * super().forward(lr)
+
+        Cell.__module__ = "__notebook__"
+        network = Cell(features=4, convs=1)
+        network.load_state_dict(lively(features=4, convs=1).state_dict())
+        results.append(upscale(make_model(network), PHOTO))
+        assert "is in no file" in results[-1].report["notes"][-1]
+    assert results[0].image.tobytes() != results[1].image.tobytes()
+
+
+@needs_openvino
 def test_two_threads_on_one_model(cache):
     model = make_model(lively(features=8, convs=2), light_guide())
     pictures = [RNG.integers(0, 256, (40 + 7 * i, 50, 3), dtype=np.uint8) for i in range(4)]

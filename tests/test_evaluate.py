@@ -225,6 +225,18 @@ def test_gray_and_deep_pictures_become_rgb():
     assert to_pixels(gray).tolist() == [[[0, 0, 0], [1, 1, 1]]]
 
 
+def test_what_is_hidden_under_transparent_pixels_counts_for_nothing(data):
+    scores = []
+    for hidden in (0, 255):
+        for folder, size in (("lr", 6), ("hr", 24)):
+            for path in (data / folder).iterdir():
+                image = Image.open(path).convert("RGBA")
+                image.paste((hidden, 0, 0, 0), (0, 0, size, size))
+                image.save(path)
+        scores.append(evaluate_folder(data / "lr", {"bicubic": bicubic}, data / "hr").scores)
+    assert scores[0] == scores[1]
+
+
 # ------------------------------------------------------------------------------------------------ command
 
 
@@ -362,6 +374,15 @@ def test_what_is_wrong_with_the_last_file_is_told_before_the_first_is_scored(dat
     last.write_bytes(last.read_bytes()[:20])
     with pytest.raises(ImageError, match=last.name):
         evaluate_folder(methods=methods, **folders)
+
+
+@pytest.mark.parametrize("distances, side", [({}, 19), ({"dists": None}, 19), ({"lpips": None, "dists": None}, 31)])
+def test_a_picture_that_is_too_small_is_named_before_the_first_is_scored(data, distances, side):
+    methods = {"x": lambda *_: pytest.fail("a picture was made")}
+    for folder, size in (("lr", (20, 4)), ("hr", (80, 16))):
+        Image.new("RGB", size).save(data / folder / "c.png")
+    with pytest.raises(ImageError, match=f"hr/c.png is too small to be compared: {side} pixels a side"):
+        evaluate_folder(data / "lr", methods, data / "hr", measures=Measures(distances=distances))
 
 
 def test_label_maps_in_colour(data):

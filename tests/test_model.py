@@ -400,6 +400,47 @@ def test_saving_with_an_unknown_option(tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+def compile_generator(model):
+    model.generator = torch.compile(model.generator)
+
+
+def exchange_generator(model):
+    model.generator = make(guide=None, features=12).generator
+
+
+def remove_guide(model):
+    model.guide = None
+
+
+def exchange_guide(model):
+    model.guide = Guide({**LIGHT, "image_mean": [0.0] * 3})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (compile_generator, "generator._orig_mod.*model.generator.compile"),
+        (exchange_generator, "not those of the model's config, first in generator"),
+        (remove_guide, "not those of the model's config, first in guide"),
+        (exchange_guide, "the guide's classes, colours or normalisation"),
+    ],
+)
+def test_what_could_not_be_loaded_again_is_not_saved(saved, change, told):
+    model = make(LIGHT)
+    change(model)
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    with pytest.raises(ConfigError, match=told):
+        model.save_pretrained(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_a_network_that_is_compiled_in_place_is_saved(tmp_path):
+    model = make(guide=None)
+    model.generator.compile()
+    model.save_pretrained(tmp_path)
+    assert same_weights(SSGModel.from_pretrained(tmp_path), model)
+
+
 def test_other_processes_write_nothing(tmp_path):
     make(guide=None).save_pretrained(tmp_path / "rank1", is_main_process=False)
     assert not (tmp_path / "rank1").exists()
@@ -504,6 +545,15 @@ def test_arrays_are_told_as_lists(tmp_path):
     model.save_pretrained(tmp_path)
     assert model.config.trained_on == {"classes": [1, 2], "seed": 7, "sides": [[8, 9]]}
     assert "| classes | 1, 2 |" in (tmp_path / "README.md").read_text()
+
+
+def test_pictures_that_the_card_cannot_show_are_named(tmp_path):
+    from PIL import Image
+
+    for picture, told in ((tmp_path / "gone.png", "No such file"), (Image.new("CMYK", (4, 4)), "mode CMYK")):
+        with pytest.raises(ConfigError, match=f"the card's picture 'Before' cannot be used .*{told}"):
+            make(guide=None).save_pretrained(tmp_path / "model", pictures={"Before": picture})
+        assert not (tmp_path / "model").exists()
 
 
 def test_licence_that_the_hub_would_not_take(tmp_path):

@@ -42,6 +42,31 @@ def test_it_makes_the_same_pictures(saved):
         )
 
 
+@pytest.mark.parametrize("load", [load_model, load_networks])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_what_torch_makes_by_default_does_not_matter(saved, load, dtype):
+    expected = load(saved).upscale(PHOTO, engine="torch", strength={"car": 0.3})
+    torch.set_default_dtype(dtype)
+    try:
+        found = load(saved).upscale(PHOTO, engine="torch", strength={"car": 0.3})
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.image.tobytes() == expected.image.tobytes() and found.report["dtype"] == "float32"
+    assert found.drift.tobytes() == expected.drift.tobytes()
+
+
+@pytest.mark.parametrize("load", [load_model, load_networks])
+def test_where_torch_makes_tensors_by_default_does_not_matter(saved, load):
+    expected = load(saved).upscale(PHOTO, engine="torch", strength={"car": 0.3})
+    torch.set_default_device("meta")  # in the place of a GPU
+    try:
+        found = load(saved).upscale(PHOTO, engine="torch", strength={"car": 0.3})
+    finally:
+        torch.set_default_device(None)
+    assert found.image.tobytes() == expected.image.tobytes() and found.report["device"] == "cpu"
+    assert found.drift.tobytes() == expected.drift.tobytes()
+
+
 def test_the_embedded_guide_is_made_only_when_it_is_asked_for():
     plain = load_networks()
     plain.upscale(PHOTO, segment=False)

@@ -1,5 +1,7 @@
 """Configuration and data of the training: typed, checked, aligned, and the same whatever the number of processes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,13 @@ def test_values_arrive_typed(tmp_path):
     assert config.lr == 2e-4 and isinstance(config.lr, float)
     assert (config.batch, config.hr_crop, config.source, config.ema_decay) == (3, 64, ["a", "b"], 0.9)
     assert config.mixed_precision == "no"  # which YAML reads as false
+
+
+def test_pillows_limit_may_be_off_before_the_first_import():
+    code = "from PIL import Image; Image.MAX_IMAGE_PIXELS = None; from ssg_hub.data.tables import open_cell"
+    code += "; print(open_cell(Image.new('L', (3, 2))).size)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "(3, 2)\n", done.stderr
 
 
 GUIDE = {"guide_data": ["hr"], "guide_model": "embedded"}

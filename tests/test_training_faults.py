@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,13 +17,16 @@ from safetensors.torch import load_file, save_file
 from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, weights, write_config
 
 from ssg_hub import SSGModel, cli
+from ssg_hub.adapting.adapt import _handlers_kept
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
+from ssg_hub.degradation.bank import DegradationBank
+from ssg_hub.degradation.noise import white_noise
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
-from ssg_hub.training.config import TrainConfig
+from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.run import plain_exits
-from ssg_hub.training.script import SCRIPT, find_script
+from ssg_hub.training.script import SCRIPT, find_script, load_script
 
 STEPS = 4  # with a checkpoint at 2 and at 4
 
@@ -181,6 +185,14 @@ def test_a_tracker_that_is_not_installed_is_refused(data, tmp_path, monkeypatch)
 def test_names_of_classes_that_are_not_the_guides_are_refused(data, tmp_path):
     config = write_config(tmp_path, data, class_names=["road", "sky", "car"])
     refuse(config, ConfigError, "class_names are road, sky, car, but the guide .* names its classes sky, road, car")
+
+
+def test_a_bank_of_another_scale_is_refused_also_where_it_is_one_of_several(data, tmp_path):
+    bank = DegradationBank(2, torch.full((1, 16, 16), 1 / 256), white_noise(0.0, 1, ""), *torch.zeros(2, 1, 8, 8))
+    bank.save(tmp_path / "bank")
+    for name in (f"{tmp_path}/bank", f"generic+generic+generic+{tmp_path}/bank"):
+        words = "bank was estimated for scale 2, degrade got 4"
+        refuse(write_config(tmp_path, data, degradation=name, guide_steps=1), ConfigError, words)
 
 
 def own_copy(data, tmp_path):
@@ -408,6 +420,19 @@ def test_ssg_train_lists_every_key(capsys, words):
     printed = capsys.readouterr().out
     for name, field in TrainConfig.model_fields.items():
         assert f"  {name} (" in printed and field.description, name
+
+
+def test_a_training_may_run_in_a_thread(data, tmp_path):
+    """As `ssg_hub.adapt` does where a program calls it in one; signals are the main thread's."""
+
+    def train() -> None:
+        with _handlers_kept():
+            load_script().train(parse_config(["--config", str(config)]))
+
+    config = write_config(tmp_path, data, adversarial_steps=1)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(train).result()
+    assert (tmp_path / "run/model/config.json").is_file()
 
 
 def test_the_wheel_holds_the_script():

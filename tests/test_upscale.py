@@ -349,6 +349,16 @@ def test_the_same_twice(tiny_model):
     assert torch.get_num_threads() == threads and torch.is_grad_enabled()
 
 
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_autocast_outside_changes_nothing(tiny_model, engine):
+    """`dtype` says what is computed in, and the report repeats it."""
+    expected = upscale(tiny_model, PHOTO, engine=engine)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = upscale(tiny_model, PHOTO, engine=engine)
+    assert result.image.tobytes() == expected.image.tobytes() and result.drift.tobytes() == expected.drift.tobytes()
+    assert result.report["dtype"] == expected.report["dtype"] == "float32"
+
+
 def test_another_precision_is_computed_on_a_copy():
     model = make_model(guide=ColorGuide())
     result = upscale(model, PHOTO, dtype="bfloat16")

@@ -323,4 +323,5 @@ def _handlers_kept() -> Iterator[None]:
     finally:
         threading.excepthook = hook
         for number, handler in kept.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not handler:  # in a thread it still is
+                signal.signal(number, handler)

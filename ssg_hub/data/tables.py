@@ -13,7 +13,7 @@ from ..images.formats import list_pictures, name_endings
 from ..images.levels import to_8_bit
 from ..images.reading import read_labels, read_rgb, read_size
 
-MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of one training picture: what Pillow itself opens
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**62)  # of one training picture: what Pillow itself opens
 
 
 def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = False):

@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..images.formats import list_pictures, name_endings
 from ..images.levels import to_8_bit
 from ..images.reading import Picture, read_picture
+from ..images.resampling import fill_transparent
 
 if TYPE_CHECKING:
     from ..model import SSGModel
@@ -142,8 +143,8 @@ def check_stems(stems: Iterable[str], files: dict[str, Path], folder: Path, kind
 
 
 def to_pixels(picture: Picture) -> np.ndarray:
-    """A picture as (H, W, 3) float32 RGB in [0, 1], whatever its depth; gray in all three, alpha left out."""
-    pixels = picture.values.astype(np.float32) / (2**picture.bits - 1)
+    """A picture as (H, W, 3) float32 RGB in [0, 1], whatever its depth; gray and alpha as `read_rgb` has them."""
+    pixels = fill_transparent(picture).astype(np.float32) / picture.peak
     return np.repeat(pixels[..., None], 3, -1) if picture.is_gray else pixels
 
 

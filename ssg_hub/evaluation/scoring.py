@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ImageError
 from ..images.reading import read_labels, read_picture, read_size
+from ..networks import perceptual
 from . import metrics, segmentation_metrics
 from .methods import Case, Method, Result, check_stems, index_pictures, round_to_bytes, to_pixels
 from .picture_sheet import Crop, choose_crop
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 TOGETHER = 4  # SR pictures that a learned distance sees in one pass: VGG16's activations are some 100 MB a picture
+SMALLEST = {"lpips": metrics.ALEXNET_SMALLEST, "dists": perceptual.SMALLEST}  # pixels a side of SR
 REFERENCE = "HR"  # the row in which the judge reads the HR pictures themselves
 
 
@@ -106,7 +108,7 @@ def evaluate_folder(
     """
     measures = measures or Measures()
     cases = list(enumerate(pair_files(lr, hr, labels)))
-    check_sizes([case for _, case in cases], measures.scale)
+    check_sizes([case for _, case in cases], measures)
     share = cases
     if state is not None:
         with state.split_between_processes(cases) as share:
@@ -158,18 +160,27 @@ def pair_files(lr: str | Path, hr: str | Path | None = None, labels: str | Path 
     return [Case(stem, path, *(files.get(stem) for files in partners)) for stem, path in lr_files.items()]
 
 
-def check_sizes(cases: list[Case], scale: int) -> None:
+def check_sizes(cases: list[Case], measures: Measures) -> None:
     """Look at the headers of all files before the first picture is upscaled.
 
     Raises:
-        ImageError: one cannot be opened, or HR or a label map is not `scale` times as large as LR, but for a remainder.
+        ImageError: one cannot be opened, HR or a label map is not `scale` times as large as LR, but for a remainder, or
+            HR is too small for what is measured.
     """
+    scale = measures.scale
+    border = scale if measures.border is None else measures.border
+    smallest = max(metrics.SSIM_WINDOW + 2 * border, *(SMALLEST.get(name, 0) for name in ("", *measures.distances)))
     for case in cases:
         width, height = read_size(case.lr)
         for path in (case.hr, case.labels):
             if path is not None:
                 size = _whole_part(read_size(path)[::-1], (scale * height, scale * width), scale)
                 _check_size(size, (scale * height, scale * width), path, _rule(case, scale))
+        if case.hr is not None and scale * min(width, height) < smallest:
+            raise ImageError(
+                f"{case.hr} is too small to be compared: {smallest} pixels a side are needed, of which the border of "
+                f"{border} is left out for PSNR and SSIM. Move the picture out, or give a smaller --border."
+            )
 
 
 def summarize(scores: list[PictureScore], labels: list[str]) -> dict:

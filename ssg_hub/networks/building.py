@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -26,6 +26,29 @@ def sketch(build: Callable[[], Networks]) -> Networks:
     """
     with ONE_AT_A_TIME, torch.device("meta"), _counting():
         return build()
+
+
+@contextmanager
+def on_cpu() -> Iterator[None]:
+    """New tensors are on the CPU inside, whatever `torch.set_default_device` says."""
+    with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+        yield
+
+
+@contextmanager
+def as_usual() -> Iterator[None]:
+    """New tensors are float32 and on the CPU inside, whatever torch's defaults were set to."""
+    default = torch.get_default_dtype()
+    if default == torch.float32:
+        with on_cpu():
+            yield
+        return
+    with ONE_AT_A_TIME, on_cpu():
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
 
 
 def check_finite(module: nn.Module, name: str, prefix: str = "") -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
 from ..storage import expand_home, is_folder
-from .building import ONE_AT_A_TIME, check_finite, sketch
+from .building import ONE_AT_A_TIME, as_usual, check_finite, sketch
 from .guide_config import check_guide_config, read_labels
 from .lite_segmentation import MODEL_TYPE, LiteConfig, LiteSegmentation
 
@@ -86,6 +86,7 @@ class Guide(nn.Module):
                 check_cached(str(name), "config.json", **place)
 
     @classmethod
+    @as_usual()
     def _load(cls, name: str | Path, hub_options: dict) -> "Guide":
         from transformers import AutoModelForSemanticSegmentation, PreTrainedConfig
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import FULL, ConfigError
 from . import BUILT_IN, EMBEDDED, LARGE, checkpoint
 
 if TYPE_CHECKING:
@@ -132,16 +132,25 @@ def check_facts(license: object, facts: object) -> None:
 
 
 def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
-    """Put the card's pictures beside it; returns {caption: relative path}."""
+    """Put the card's pictures beside it; returns {caption: relative path}.
+
+    Raises:
+        ConfigError: one that cannot be read, or has no PNG.
+    """
     places = {}
     for index, (caption, picture) in enumerate(pictures.items(), start=1):
         (folder / "pictures").mkdir(exist_ok=True)
-        if isinstance(picture, (str, Path)):
-            places[caption] = f"pictures/{index}{Path(picture).suffix}"
-            shutil.copyfile(picture, folder / places[caption])
-        else:
-            places[caption] = f"pictures/{index}.png"
-            picture.save(folder / places[caption])
+        try:
+            if isinstance(picture, (str, Path)):
+                places[caption] = f"pictures/{index}{Path(picture).suffix}"
+                shutil.copyfile(picture, folder / places[caption])
+            else:
+                places[caption] = f"pictures/{index}.png"
+                picture.save(folder / places[caption])
+        except OSError as error:
+            if error.errno in FULL:  # of the folder, not of the picture
+                raise
+            raise ConfigError(f"the card's picture {caption!r:.60} cannot be used ({error}). Give another.") from error
     return places
 
 

@@ -1,8 +1,10 @@
 """What is checked before the first step, instead of failing hours after it: files, data entries, label maps."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from accelerate.tracking import get_available_trackers
 
 from ..data.crops import check_label
@@ -46,7 +48,9 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
             raise ConfigError(f"{name}: there is no file {value}. Correct the path, or leave the key out.")
     if config.discriminator_weights:
         read_tensors(config.discriminator_weights, "discriminator weights")
-    load_degradation(config.degradation)
+    degradation = load_degradation(config.degradation)
+    if not config.source_lr:
+        _check_reduction(degradation, config)
     entries = [*config.guide_data, *config.target, *config.dev_lr, *filter(None, (config.dev_hr, config.dev_labeled))]
     for entry in {*config.guide_data, *filter(None, [config.dev_labeled])}:
         load_pictures([entry], config.data_root, labels=True)
@@ -60,6 +64,13 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
     else:
         entries += config.source
     return {entry: fingerprint(entry, config.data_root) for entry in entries}
+
+
+def _check_reduction(degradation: Any, config: TrainConfig) -> None:
+    """Let every degradation reduce a crop, so that a bank of another scale is not found out hours later."""
+    crop = torch.zeros(1, 3, config.hr_crop, config.hr_crop)
+    for part in getattr(degradation, "parts", [degradation]):
+        part.degrade(crop, config.scale, torch.Generator().manual_seed(0))
 
 
 def check_labels(config: TrainConfig, guide: Guide | None) -> None:

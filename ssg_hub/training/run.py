@@ -84,8 +84,9 @@ class Run:
         self.accelerator.wait_for_everyone()
         set_seed(config.seed)
         self._stop_signal = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        if threading.current_thread() is threading.main_thread():  # Python lets no other take signals
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
         threading.excepthook = _note_full_disk
         self.accelerator.init_trackers("logs")
         self.write_record(check_inputs(config))

@@ -54,7 +54,7 @@ def parse_strength(strength: float | dict[str, float], labels: list[str]) -> flo
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"strength got an unknown class {unknown[0]!r}.{hint} This model knows {', '.join(labels)}.")
     by_class = [float(strength.get(name, 1.0)) for name in labels]
-    return by_class[0] if len(set(by_class)) == 1 else torch.tensor(by_class)
+    return by_class[0] if len(set(by_class)) == 1 else torch.tensor(by_class, dtype=torch.float32, device="cpu")
 
 
 class MaskSheet:

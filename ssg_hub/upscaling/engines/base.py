@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, SSGError
+from ...networks.building import on_cpu
 from ...networks.guide import Guide
 from ...networks.registry import Generator
 from ..options import SMALLEST_TILE
@@ -97,9 +98,16 @@ class Engine(ABC):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Tiles are run in here: no gradients, the networks evaluating; afterwards they are in their own mode again."""
-        with torch.inference_mode(), evaluating(self.generator, self.guide):
-            yield
+        """Tiles are run in here: no gradients, the networks evaluating; afterwards they are in their own mode again.
+
+        What the caller set for all of torch (autocast, a default device) holds outside only: tiles are on the CPU, and
+        `dtype` says what is computed in.
+        """
+        with contextlib.ExitStack() as stack:
+            for kind in {"cpu", self.device.type}:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            with torch.inference_mode(), on_cpu(), evaluating(self.generator, self.guide):
+                yield
 
     def generate(self, lr: Tensor) -> Tensor:
         """SR (3, s*h, s*w) in [0, 1] of an LR tile (3, h, w), both float32 on the CPU.

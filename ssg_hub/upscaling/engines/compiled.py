@@ -106,6 +106,8 @@ def compile_network(module: nn.Module, dtype: torch.dtype, examples: list[tuple[
     Raises:
         Refused: it cannot be converted, or what comes out is not what torch computes.
     """
+    if is_altered(module):
+        raise Refused("it has hooks or a replaced forward, which its weights do not show")
     key = f"{fingerprint(module)}-{str(dtype).removeprefix('torch.')}-{torch.get_num_threads()}"
     with _lock:
         if key not in _compiled:
@@ -122,15 +124,36 @@ def compile_network(module: nn.Module, dtype: torch.dtype, examples: list[tuple[
     return found
 
 
+def is_altered(module: nn.Module) -> bool:
+    """Whether hooks, or a `forward` put in the place of the class's, may change what a network computes.
+
+    Those by which transformers gives hidden states change nothing.
+    """
+    return any(
+        "forward" in vars(part)
+        or any(
+            not getattr(hook, "__module__", "").startswith("transformers.")
+            for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
+        )
+        for part in module.modules()
+    )
+
+
 def fingerprint(module: nn.Module) -> str:
-    """A SHA-256 that is the same for the same network: classes with their source files, options, weights, versions."""
+    """A SHA-256 that is the same for the same network: classes with their source files, options, weights, versions.
+
+    Raises:
+        Refused: a class is in no file, as those of a notebook.
+    """
     digest = hashlib.sha256(f"{_openvino().__version__} {torch.__version__}".encode())
     sources, configs = set(), {}
     for name, part in module.named_modules():
         plain = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key != "training"}
         digest.update(f"{name} {type(part).__qualname__} {part.extra_repr()} {sorted(plain.items())}\n".encode())
-        file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
-        if file and not type(part).__module__.startswith("torch."):
+        if not type(part).__module__.startswith("torch."):
+            file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
+            if file is None:
+                raise Refused(f"the class {type(part).__name__} is in no file, so changes to it would go unnoticed")
             sources.add((file, os.stat(file).st_mtime_ns))
         if hasattr(config := getattr(part, "config", None), "to_json_string"):
             configs[id(config)] = config.to_json_string()

@@ -57,7 +57,7 @@ class OpenVINOEngine(Engine):
         """The generator's integers, where they may be used, and are of its present weights."""
         found = getattr(self.generator, "int8", None)
         usable = found is not None and self.allows_int8 and self.dtype == torch.float32 and compiled.has_int8()
-        return found if usable and found.fits(self.generator) else None
+        return found if usable and not compiled.is_altered(self.generator) and found.fits(self.generator) else None
 
     def infer(self, network: str, tile: Tensor, finish: Finish) -> Tensor:
         if network not in self._networks:
