@@ -116,6 +116,19 @@ def test_sound_that_was_cut_away_by_an_edit_stays_away(tmp_path, model):
     assert after["times"][0] - after["sound_starts"][0] <= 0.1 + 2048 / 48000  # what a decoder needs, and no more
 
 
+def test_sound_that_changes_its_rate_is_converted_to_its_end(tmp_path, model):
+    """As in recordings of broadcasts, whose channels change too."""
+    first = Recipe("first.ts", "mpeg2video", audio="mp2")
+    second = replace(first, name="second.ts", times=tuple(range(25, 35)), sound_rate=44100, sound_start=1)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(make_clip(tmp_path, recipe).read_bytes() for recipe in (first, second)))
+    result = upscale_video(model, joined, tmp_path / "out.webm", outscale=2, temporal="off")
+    assert result.report["frames"] == 2 * FRAMES
+    with av.open(str(result.path)) as container:
+        heard = sum(frame.samples for frame in container.decode(audio=0)) / 48000
+    assert heard == pytest.approx(0.8, abs=0.08)
+
+
 def test_a_clip_that_becomes_interlaced_says_so(tmp_path, model):
     plain = make_clip(tmp_path, Recipe("plain.ts", "mpeg2video", times=tuple(range(6))))
     options = {"flags": "+ildct+ilme", "top": "1"}
