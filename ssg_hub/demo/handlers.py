@@ -226,6 +226,7 @@ class Handlers:
     async def _run_all(
         self, paths: list[str], made: Made, choices: Choices, ticket: Ticket, lang: str
     ) -> AsyncIterator[tuple]:
+        await self.workshop.load(choices.model, *filter(None, [choices.second]))
         labels, denoises = self.workshop.model(choices.model).labels, self.workshop.denoise(choices.model) is not None
         wanted, key = choices.request(labels, denoises, self.workshop.device(choices.device)), repr(choices)
         todo = [index for index in range(len(paths)) if made.keys[index] != key or not self._still_there(made, index)]
@@ -330,6 +331,7 @@ class Handlers:
 
         with plain_errors(image, "en"), self.line.visit(), self.ledger.keep(image):
             check_request(wanted)
+            await self.workshop.load(model)
             return await self.line.finish(work, Ticket())
 
     def cancel(self, request: gr.Request) -> None:
