@@ -154,9 +154,10 @@ def environment() -> dict:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
 
 
-def test_the_manifest_of_several_processes_is_joined(photos, tmp_path):
+@pytest.mark.parametrize("name", ["m.jsonl", "m[1].jsonl"])
+def test_the_manifest_of_several_processes_is_joined(name, photos, tmp_path):
     jobs = plan_jobs([photos], tmp_path / "out")
-    path = tmp_path / "m.jsonl"
+    path = tmp_path / name
     records = [Manifest(path, rank, 2) for rank in range(2)]
     for index, job in enumerate(jobs):
         records[index % 2].add(job, "done", 1.0, (48, 32))
@@ -165,7 +166,7 @@ def test_the_manifest_of_several_processes_is_joined(photos, tmp_path):
     again = Manifest(path, 0, 2)  # the first process was started again
     again.add(jobs[0], "skipped")  # known
     again.join()
-    assert len(read_manifest(path)) == 6 and [entry.name for entry in tmp_path.glob("m.jsonl*")] == ["m.jsonl"]
+    assert len(read_manifest(path)) == 6 and [entry.name for entry in tmp_path.glob("m*")] == [name]
     assert {entry["status"] for entry in read_manifest(path)} == {"done"}
 
 

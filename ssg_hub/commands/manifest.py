@@ -1,5 +1,6 @@
 """The record of a batch: one line of JSON for each file, appended as it is done, by any number of processes."""
 
+import glob
 import json
 import os
 import threading
@@ -107,7 +108,7 @@ def part_of(path: Path, rank: int) -> Path:
 
 def parts_of(path: Path) -> list[Path]:
     """The files of several processes that are there."""
-    return sorted(part for part in path.parent.glob(f"{path.name}.*") if part.suffix[1:].isdecimal())
+    return sorted(part for part in path.parent.glob(f"{glob.escape(path.name)}.*") if part.suffix[1:].isdecimal())
 
 
 def read_manifest(path: Path) -> list[dict]:
