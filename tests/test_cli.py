@@ -211,6 +211,18 @@ def test_what_is_left_out_and_every_note_of_the_library_is_said(photos, saved, t
     assert f"note {photos / 'moving.webp'}: JPEG holds no transparency" in said
 
 
+def test_a_link_to_a_folder_is_said_to_be_left_out(photos, saved, tmp_path, capsys):
+    (photos / "below").rename(tmp_path / "elsewhere")
+    (photos / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved, "-q") == 0
+    assert files_in(tmp_path / "out") == {"a.png", "b.png"}
+    assert f"left out 1 link to folders, such as {photos / 'linked'}" in capsys.readouterr().err
+    for name in ("a.png", "b.webp"):
+        (photos / name).unlink()
+    with pytest.raises(ImageError, match="Links to folders, such as linked, are not followed"):
+        plan_jobs([photos], tmp_path / "out")
+
+
 @pytest.mark.parametrize("output", ["out.avi", "out.xyz", "out.tga", "out.heic"])
 def test_an_unknown_ending_of_the_output_is_refused(output, photos, saved, tmp_path, capsys):
     assert ssg("upscale", photos / "a.png", "-o", tmp_path / output, "--model", saved) == 2

@@ -11,7 +11,7 @@ from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
 from .common import load_model, picture_options, say, whole_number
-from .jobs import FORMATS, Job, list_left_out, make_folders, plan_jobs
+from .jobs import FORMATS, Job, list_left_out, list_links, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
 from .processes import Group
@@ -97,6 +97,9 @@ def run(args: argparse.Namespace) -> int:
     if rank == 0 and (left_out := list_left_out(args.inputs)):
         count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
         say(f"left out {count}, such as {left_out[0].name}: names of pictures end in {name_endings()}")
+    if rank == 0 and (links := list_links(args.inputs)):
+        count = f"{len(links)} link{'s' if len(links) > 1 else ''}"
+        say(f"left out {count} to folders, such as {links[0]}: give the folders by their names, too")
     manifest = Manifest(args.manifest, rank, world)
     todo, skipped, failed = [], 0, 0
     for job in jobs[rank::world]:
