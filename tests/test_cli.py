@@ -223,6 +223,16 @@ def test_a_link_to_a_folder_is_said_to_be_left_out(photos, saved, tmp_path, caps
         plan_jobs([photos], tmp_path / "out")
 
 
+def test_max_pixels_holds_above_what_pillow_opens(saved, tmp_path, capsys, monkeypatch, recwarn):
+    make_picture(tmp_path / "a.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow refuses twice as much; the picture has 96
+    command = ("upscale", tmp_path / "a.jpg", "-o", tmp_path / "a.png", "--model", saved, "-q", "--max-pixels")
+    assert ssg(*command, 95) == 1
+    assert "the limit is 0.0. Make it smaller, or raise max_pixels" in capsys.readouterr().err
+    assert ssg(*command, 96) == 0 and Image.MAX_IMAGE_PIXELS == 40
+    assert not [found for found in recwarn if found.category is Image.DecompressionBombWarning]
+
+
 @pytest.mark.parametrize("output", ["out.avi", "out.xyz", "out.tga", "out.heic"])
 def test_an_unknown_ending_of_the_output_is_refused(output, photos, saved, tmp_path, capsys):
     assert ssg("upscale", photos / "a.png", "-o", tmp_path / output, "--model", saved) == 2

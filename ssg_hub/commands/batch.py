@@ -1,6 +1,8 @@
 """`ssg upscale`: the loop over the files of a batch, on one process or many."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -71,6 +73,19 @@ def add_parser(subparsers) -> None:
     parser.set_defaults(func=run)
 
 
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Let --max-pixels alone say what is too large: Pillow warns of half of what it refuses, whatever is allowed."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+@_without_pillows_limit()
 def run(args: argparse.Namespace) -> int:
     """Carry out `ssg upscale`.
 
