@@ -443,6 +443,26 @@ def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
         handlers.line.close()
 
 
+def test_a_result_too_large_for_its_format_is_refused_before_the_work(tiny_model, cache):
+    import asyncio
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.line import Line
+    from ssg_hub.demo.workshop import Workshop
+
+    cache.mkdir()
+    Image.new("RGB", (4096, 1)).save(cache / "long.png")
+    shop = Workshop(Settings(), tiny_model, None)
+    shop.run = lambda *work: pytest.fail("it was upscaled")
+    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9))
+    try:
+        with pytest.raises(gr.Error, match="16384x4 is too large for WEBP.*Write a PNG"):
+            asyncio.run(handlers.upscale(str(cache / "long.png"), format="webp"))
+    finally:
+        handlers.line.close()
+
+
 def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
     import asyncio
     import shutil

@@ -13,8 +13,9 @@ import anyio
 import gradio as gr
 from PIL import Image
 
+from ..images import formats
 from ..images.picture import Picture
-from ..upscaling.options import COLOR_FIX
+from ..upscaling.options import COLOR_FIX, output_size
 from . import decoding, viewer
 from .archive import archive_url
 from .cache import Ledger, choice_of, owned_files
@@ -261,7 +262,7 @@ class Handlers:
         check_request(wanted)
         both = bool(choices.second) and choices.second != choices.model
         models = [choices.model] + [choices.second] * both
-        picture = self._read(path, wanted.outscale, models, ticket)
+        picture = self._read(path, wanted, models, ticket)
         with self.ledger.new_folder(room_needed(picture, wanted.outscale, views=3)) as folder:
             result = self.workshop.run(choices.model, picture, wanted, ticket.watch)
             others: dict[str, Image.Image] = {}
@@ -322,7 +323,7 @@ class Handlers:
         )
 
         def work(ticket: Ticket) -> tuple[str, str | None, dict]:
-            picture = self._read(image, outscale, [model], ticket)
+            picture = self._read(image, wanted, [model], ticket)
             with self.ledger.new_folder(room_needed(picture, outscale, views=0)) as folder:
                 result = self.workshop.run(model, picture, wanted, ticket.watch)
                 ticket.enter("writing")
@@ -378,11 +379,12 @@ class Handlers:
         check_size(*size, outscale, self.settings, *models)
         return size
 
-    def _read(self, path: str | None, outscale: float, models: list[str], ticket: Ticket) -> Picture:
+    def _read(self, path: str | None, wanted: Request, models: list[str], ticket: Ticket) -> Picture:
         if not path:
             raise Refused("need_picture")
         ticket.enter("reading")
-        self._check(path, outscale, models)
+        size = self._check(path, wanted.outscale, models)
+        formats.check_size(output_size(size, wanted.outscale), formats.WRITTEN[f".{wanted.format}"])
         return decoding.read(path, self.settings.max_pixels, ticket.check)
 
     def _still_there(self, made: Made, index: int) -> bool:
