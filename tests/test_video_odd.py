@@ -13,12 +13,12 @@ pytest.importorskip("cv2")
 
 import av
 from made_clips import FRAMES, TICK, Recipe, decode, draw_frame, make_clip, probe
-from PIL import Image
+from PIL import Image, ImageCms
 from standins import Repeat, make_model
 
 from ssg_hub.errors import ConfigError, VideoError
 from ssg_hub.images import reading
-from ssg_hub.images.reading import read_picture
+from ssg_hub.images.reading import Picture, read_picture, write_picture
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, with_stamps
@@ -296,6 +296,21 @@ def test_a_stream_of_matroska_has_its_duration_in_a_tag(tmp_path):
     alone = make_clip(tmp_path, Recipe("alone.mkv", "libx264", times=(0, 1, 2)))
     alone.write_bytes(alone.read_bytes().replace(b"DURATION", b"DXRATION"))
     assert Clip(alone).facts.announced == pytest.approx(0.12, abs=TICK)
+
+
+def test_what_pictures_lose_on_their_way_is_said(tmp_path, model):
+    (tmp_path / "in").mkdir()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    deep = Picture(np.full((8, 12), 300, np.uint16), icc=profile)
+    for number in (1, 2):
+        write_picture(deep, tmp_path / "in" / f"{number}.png")
+    notes = upscale_video(model, tmp_path / "in", tmp_path / "out" / "%d.jpg", outscale=2).report["notes"]
+    assert [note.split(" ")[:3] for note in notes] == [["The", "colour", "profile"], ["JPEG", "holds", "8"]]
+    (tmp_path / "cmyk").mkdir()
+    Image.new("CMYK", (32, 32), (9, 9, 9, 0)).save(tmp_path / "cmyk" / "1.jpg")
+    assert upscale_video(model, tmp_path / "cmyk", tmp_path / "c.mp4", outscale=2).report["notes"] == [
+        "CMYK was converted to RGB."
+    ]
 
 
 def test_two_pictures_of_one_number_are_refused(pictures, tmp_path, model):

@@ -70,6 +70,9 @@ class PictureSequence:
         except ImageError as error:
             raise VideoError(f"the first picture cannot be read: {error}") from error
         self._check_sizes(picture.size)
+        self.notes += picture.notes
+        if picture.icc:
+            self.notes.append("The colour profile of the pictures was left out; their values go through as they are.")
         colors = Colors(RGB, FULL, BT709, BT709)
         self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), None, picture.bits > 8, colors)
 
