@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -376,6 +377,38 @@ def test_ctrl_c_ends_without_a_traceback(photos, saved, tmp_path, monkeypatch, c
     monkeypatch.setattr("ssg_hub.upscaler.Upscaler.upscale", interrupted)
     assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved) == 130
     assert "interrupted" in capsys.readouterr().err and files_in(tmp_path / "out") == set()
+
+
+ENDED = """
+import sys, time
+from pathlib import Path
+from ssg_hub import cli
+from ssg_hub.commands import pictures
+from ssg_hub.images.writing import replacing
+
+def write_slowly(job, result, overwrite):
+    with replacing(job.image, overwrite) as file:
+        file.write(b"half a picture")
+        file.flush()
+        print("begun", flush=True)
+        time.sleep(3)
+
+pictures.write_result = write_slowly
+sys.exit(cli.main(["upscale", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_a_batch_leaves_no_half_file(number, photos, saved, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", ENDED, str(photos), "-o", str(out), "--model", str(saved)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(getattr(signal, number))
+        _, said = process.communicate()
+    assert process.returncode == 130 and said.strip().endswith("ssg upscale: interrupted")
+    assert not list(out.glob(".*.tmp"))
 
 
 def test_two_processes_share_a_batch_and_both_tell_of_a_failure(photos, saved, tmp_path):

@@ -12,7 +12,7 @@ from ..meeting import read_place
 from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
-from .common import load_model, picture_options, say, whole_number
+from .common import ended_in_order, load_model, picture_options, say, whole_number
 from .jobs import FORMATS, Job, list_left_out, list_links, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
@@ -86,6 +86,7 @@ def _without_pillows_limit() -> Iterator[None]:
 
 
 @_without_pillows_limit()
+@ended_in_order()
 def run(args: argparse.Namespace) -> int:
     """Carry out `ssg upscale`.
 
