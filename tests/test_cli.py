@@ -224,6 +224,13 @@ def test_a_link_to_a_folder_is_said_to_be_left_out(photos, saved, tmp_path, caps
         plan_jobs([photos], tmp_path / "out")
 
 
+def test_links_that_lead_nowhere_or_in_a_circle_fail_by_themselves(photos, saved, capsys):
+    (photos / "gone.png").symlink_to(photos / "nowhere.png")
+    (photos / "circle.png").symlink_to(photos / "circle.png")
+    assert ssg("upscale", photos, "-o", photos / "out", "--model", saved, "-q") == 1
+    assert "3 upscaled, 0 skipped, 2 failed" in capsys.readouterr().err
+
+
 def test_max_pixels_holds_above_what_pillow_opens(saved, tmp_path, capsys, monkeypatch, recwarn):
     make_picture(tmp_path / "a.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow refuses twice as much; the picture has 96

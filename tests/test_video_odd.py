@@ -215,9 +215,13 @@ def test_sizes_are_compared_upright_and_by_headers_alone(ending, tmp_path, monke
         PictureSequence(tmp_path)
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_said(pictures, tmp_path, model):
+@pytest.mark.parametrize("link", [None, "nowhere.png", "2.png"])
+def test_a_picture_that_cannot_be_read_is_left_out_and_said(link, pictures, tmp_path, model):
     folder = pictures(_1=(24, 16), _2=(24, 16), _3=(24, 16))
     (folder / "2.png").write_bytes(b"")
+    if link:  # in a circle, where it is its own name
+        (folder / "2.png").unlink()
+        (folder / "2.png").symlink_to(folder / link)
     result = upscale_video(model, folder, tmp_path / "out.mkv", outscale=2)
     assert probe(result.path)["times"] == pytest.approx([0, 0.08], abs=TICK)
     assert "1 picture(s) could not be read (first near 0.04 s)" in result.report["notes"][0]

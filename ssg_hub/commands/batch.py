@@ -1,6 +1,7 @@
 """`ssg upscale`: the loop over the files of a batch, on one process or many."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +152,7 @@ def _check_stream(args: argparse.Namespace, jobs: list[Job]) -> None:
 
 def _check_manifest(manifest: Path | None, jobs: list[Job]) -> None:
     """Refuse a manifest under the name of a result: it would be there first, and the picture taken for made."""
-    if manifest and manifest.resolve() in {path.resolve() for job in jobs for path in job.outputs()}:
+    if manifest and os.path.realpath(manifest) in {os.path.realpath(path) for job in jobs for path in job.outputs()}:
         raise ConfigError(f"--manifest {manifest} is also the name of a result. Choose another, like results.jsonl.")
 
 

@@ -125,9 +125,9 @@ def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
     if os.path.isfile(entry):
         return [(entry, Path(entry.name))]
     pictures = [path for path in list_files(entry) if is_picture(path)]
-    earlier = output.resolve()
-    if entry.resolve() in earlier.parents:  # the results of an earlier run are no inputs
-        pictures = [path for path in pictures if earlier not in path.resolve().parents]
+    earlier = _real(output)
+    if _real(entry) in earlier.parents:  # the results of an earlier run are no inputs
+        pictures = [path for path in pictures if earlier not in _real(path).parents]
     if not pictures:
         clip = next(filter(is_clip, list_files(entry)), None)
         hint = f" There are clips, such as {clip.name}: give them by their names." if clip else ""
@@ -135,6 +135,11 @@ def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
             hint += f" Links to folders, such as {links[0].name}, are not followed: give them by their names."
         raise ImageError(f"no pictures in {entry}. Names that count end in {name_endings()}.{hint}")
     return [(path, path.relative_to(entry)) for path in pictures]
+
+
+def _real(path: Path) -> Path:
+    """The place that a path leads to; unlike Path.resolve, no error for links that lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _without_results(
