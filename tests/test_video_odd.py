@@ -215,6 +215,12 @@ def test_sizes_are_compared_upright_and_by_headers_alone(ending, tmp_path, monke
         PictureSequence(tmp_path)
 
 
+def test_a_part_that_begins_between_two_frames_is_not_said_to_be_cut_off(tmp_path, model):
+    clip = make_clip(tmp_path, Recipe("clip.mp4", "libx264"))
+    result = upscale_video(model, clip, tmp_path / "out.mkv", outscale=2, start=0.13)  # the next frame is at 0.16
+    assert (result.report["frames"], result.report["notes"]) == (6, []) and Clip(clip, 0.13).facts.frames == 6
+
+
 @pytest.mark.parametrize("link", [None, "nowhere.png", "2.png"])
 def test_a_picture_that_cannot_be_read_is_left_out_and_said(link, pictures, tmp_path, model):
     folder = pictures(_1=(24, 16), _2=(24, 16), _3=(24, 16))
