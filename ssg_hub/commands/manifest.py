@@ -34,8 +34,8 @@ class Manifest:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            for file in {path, self._own}:
-                _check_kind(file)
+            for place in {path, self._own}:
+                _check_kind(place)
             with open(self._own, "a+b") as file:
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)

@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.stream import Discard
@@ -128,7 +129,7 @@ def _converted(packet: av.Packet, clip: Clip, converter: Converter) -> list[av.P
     """The packets of sound that goes through an encoder; the flush at the source's end flushes it too."""
     encoded = []
     with contextlib.suppress(av.error.InvalidDataError):  # a damaged packet is a short silence
-        for frame in packet.decode():
+        for frame in cast(list[av.AudioFrame], packet.decode()):
             if frame.pts is not None and not _is_wanted(frame.pts * frame.time_base, clip):
                 continue
             frame.pts = None if frame.pts is None else frame.pts - round(clip.origin / frame.time_base)
