@@ -348,8 +348,10 @@ def test_an_empty_word_is_not_the_current_folder(words, tmp_path, monkeypatch, c
     assert not list(tmp_path.iterdir())
 
 
-def test_info_tells_what_a_model_is(saved, tiny_model, tmp_path, capsys):
-    assert ssg("info", saved, "--json") == 0
+@pytest.mark.parametrize("name", ["{saved}", "~/model"])
+def test_info_tells_what_a_model_is(name, saved, tiny_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ssg("info", name.format(saved=saved), "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["labels"] == tiny_model.labels and facts["scale"] == 4 and facts["guide"] == "segformer"
     assert facts["generator_parameters"] == sum(p.numel() for p in tiny_model.generator.parameters())
