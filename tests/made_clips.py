@@ -33,6 +33,7 @@ class Recipe:
     data: str | None = None
     subtitles: str | None = None
     sound_rate: int = 48000
+    sound_start: int = 0
 
 
 VARIABLE = (0, 40, 80, 121, 240, 241, 300, 460, 500, 777)  # milliseconds
@@ -97,7 +98,7 @@ def make_clip(folder: Path, recipe: Recipe, draw=draw_frame) -> Path:
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
         if audio is not None:
-            _add_sound(out, audio)
+            _add_sound(out, audio, recipe.sound_start)
         for stream, payload in ((data, b"\x01gps 55.6761 12.5683"), (texts, b"hello")):
             if stream is not None:
                 for number in range(3):
@@ -109,7 +110,8 @@ def make_clip(folder: Path, recipe: Recipe, draw=draw_frame) -> Path:
     return path
 
 
-def _add_sound(out, stream) -> None:
+def _add_sound(out, stream, start: int) -> None:
+    """0.4 seconds of a tone, beginning at `start` seconds."""
     rate = stream.codec_context.sample_rate
     time = np.arange(int(0.4 * rate)) / rate
     tone = (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
@@ -122,6 +124,7 @@ def _add_sound(out, stream) -> None:
         fifo.write(part)
     stream_size = context.frame_size or 1024
     while (part := fifo.read(stream_size, partial=True)) is not None:
+        part.pts += start * rate
         out.mux(stream.encode(part))
     out.mux(stream.encode(None))
 

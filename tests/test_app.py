@@ -443,6 +443,77 @@ def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
         handlers.line.close()
 
 
+def test_a_result_too_large_for_its_format_is_refused_before_the_work(tiny_model, cache):
+    import asyncio
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.line import Line
+    from ssg_hub.demo.workshop import Workshop
+
+    cache.mkdir()
+    Image.new("RGB", (4096, 1)).save(cache / "long.png")
+    shop = Workshop(Settings(), tiny_model, None)
+    shop.run = lambda *work: pytest.fail("it was upscaled")
+    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9))
+    try:
+        with pytest.raises(gr.Error, match="16384x4 is too large for WEBP.*Write a PNG"):
+            asyncio.run(handlers.upscale(str(cache / "long.png"), format="webp"))
+    finally:
+        handlers.line.close()
+
+
+def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
+    import asyncio
+    import shutil
+    import threading
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.line import Line
+    from ssg_hub.demo.workshop import Workshop
+
+    cache.mkdir()
+    shutil.copy(photo, cache)
+    loading, served, waited = threading.Event(), threading.Event(), []
+
+    def load(source: str):
+        loading.set()
+        waited.append(served.wait(20))
+        return tiny_model
+
+    handlers = Handlers(
+        Workshop(Settings(other_models={"slow": "slow"}), tiny_model, load), Line(2), Ledger(cache, 10**9)
+    )
+    picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
+
+    async def run(model: str, second: str = "") -> None:
+        visitor = SimpleNamespace(headers={}, session_hash=f"{model} {second}")
+        made = await handlers.look(picked, visitor)
+        values = (model, second, 4, 1.0, {}, None, False, False, "auto", "png", 90, "cpu")
+        async for _ in handlers.run(visitor, picked, made, *values):
+            pass
+        assert made.items[0]["state"] == "done"
+
+    async def visitors(*choice: str) -> None:
+        slow = asyncio.create_task(run(*choice))
+        await asyncio.to_thread(loading.wait, 20)
+        await run("default")
+        served.set()
+        await slow
+
+    try:
+        for choice in (("slow",), ("default", "slow")):
+            handlers.workshop._models.pop("slow", None)
+            loading.clear()
+            served.clear()
+            asyncio.run(visitors(*choice))
+        assert waited == [True, True]
+    finally:
+        handlers.line.close()
+
+
 def test_both_languages_have_every_sentence_with_the_same_gaps():
     from string import Formatter
 

@@ -154,9 +154,10 @@ def environment() -> dict:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
 
 
-def test_the_manifest_of_several_processes_is_joined(photos, tmp_path):
+@pytest.mark.parametrize("name", ["m.jsonl", "m[1].jsonl"])
+def test_the_manifest_of_several_processes_is_joined(name, photos, tmp_path):
     jobs = plan_jobs([photos], tmp_path / "out")
-    path = tmp_path / "m.jsonl"
+    path = tmp_path / name
     records = [Manifest(path, rank, 2) for rank in range(2)]
     for index, job in enumerate(jobs):
         records[index % 2].add(job, "done", 1.0, (48, 32))
@@ -165,8 +166,26 @@ def test_the_manifest_of_several_processes_is_joined(photos, tmp_path):
     again = Manifest(path, 0, 2)  # the first process was started again
     again.add(jobs[0], "skipped")  # known
     again.join()
-    assert len(read_manifest(path)) == 6 and [entry.name for entry in tmp_path.glob("m.jsonl*")] == ["m.jsonl"]
+    assert len(read_manifest(path)) == 6 and [entry.name for entry in tmp_path.glob("m*")] == [name]
     assert {entry["status"] for entry in read_manifest(path)} == {"done"}
+
+
+def test_one_process_joins_what_several_left_and_nothing_else(photos, tmp_path):
+    jobs, path, own = plan_jobs([photos], tmp_path / "out"), tmp_path / "m.jsonl", tmp_path / "m.jsonl.7"
+    own.write_text("a file of the user's\n")
+    for rank in range(2):  # both were killed
+        Manifest(path, rank, 2).add(jobs[rank], "done", 1.0)
+    with open(part_of(path, 0), "ab") as file:
+        file.write(b'{"file": "torn')
+    with pytest.raises(ImageError, match=r"m\.jsonl\.7 is no manifest"):
+        Manifest(path, 7, 8)
+    alone = Manifest(path)
+    for job in jobs:
+        alone.add(job, "skipped")
+    alone.join()
+    assert sorted(entry["status"] for entry in read_manifest(path)) == ["done"] * 2 + ["skipped"] * 4
+    assert sorted(entry.name for entry in tmp_path.glob("m*")) == ["m.jsonl", "m.jsonl.7"]
+    assert own.read_text() == "a file of the user's\n"
 
 
 def test_a_file_of_another_kind_is_no_manifest_and_stays_as_it_is(photos, tmp_path):

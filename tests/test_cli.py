@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,35 @@ def test_what_is_left_out_and_every_note_of_the_library_is_said(photos, saved, t
     assert f"note {photos / 'moving.webp'}: JPEG holds no transparency" in said
 
 
+def test_a_link_to_a_folder_is_said_to_be_left_out(photos, saved, tmp_path, capsys):
+    (photos / "below").rename(tmp_path / "elsewhere")
+    (photos / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved, "-q") == 0
+    assert files_in(tmp_path / "out") == {"a.png", "b.png"}
+    assert f"left out 1 link to folders, such as {photos / 'linked'}" in capsys.readouterr().err
+    for name in ("a.png", "b.webp"):
+        (photos / name).unlink()
+    with pytest.raises(ImageError, match="Links to folders, such as linked, are not followed"):
+        plan_jobs([photos], tmp_path / "out")
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_fail_by_themselves(photos, saved, capsys):
+    (photos / "gone.png").symlink_to(photos / "nowhere.png")
+    (photos / "circle.png").symlink_to(photos / "circle.png")
+    assert ssg("upscale", photos, "-o", photos / "out", "--model", saved, "-q") == 1
+    assert "3 upscaled, 0 skipped, 2 failed" in capsys.readouterr().err
+
+
+def test_max_pixels_holds_above_what_pillow_opens(saved, tmp_path, capsys, monkeypatch, recwarn):
+    make_picture(tmp_path / "a.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow refuses twice as much; the picture has 96
+    command = ("upscale", tmp_path / "a.jpg", "-o", tmp_path / "a.png", "--model", saved, "-q", "--max-pixels")
+    assert ssg(*command, 95) == 1
+    assert "the limit is 0.0. Make it smaller, or raise max_pixels" in capsys.readouterr().err
+    assert ssg(*command, 96) == 0 and Image.MAX_IMAGE_PIXELS == 40
+    assert not [found for found in recwarn if found.category is Image.DecompressionBombWarning]
+
+
 @pytest.mark.parametrize("output", ["out.avi", "out.xyz", "out.tga", "out.heic"])
 def test_an_unknown_ending_of_the_output_is_refused(output, photos, saved, tmp_path, capsys):
     assert ssg("upscale", photos / "a.png", "-o", tmp_path / output, "--model", saved) == 2
@@ -318,8 +348,10 @@ def test_an_empty_word_is_not_the_current_folder(words, tmp_path, monkeypatch, c
     assert not list(tmp_path.iterdir())
 
 
-def test_info_tells_what_a_model_is(saved, tiny_model, tmp_path, capsys):
-    assert ssg("info", saved, "--json") == 0
+@pytest.mark.parametrize("name", ["{saved}", "~/model"])
+def test_info_tells_what_a_model_is(name, saved, tiny_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ssg("info", name.format(saved=saved), "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["labels"] == tiny_model.labels and facts["scale"] == 4 and facts["guide"] == "segformer"
     assert facts["generator_parameters"] == sum(p.numel() for p in tiny_model.generator.parameters())
@@ -354,6 +386,38 @@ def test_ctrl_c_ends_without_a_traceback(photos, saved, tmp_path, monkeypatch, c
     monkeypatch.setattr("ssg_hub.upscaler.Upscaler.upscale", interrupted)
     assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved) == 130
     assert "interrupted" in capsys.readouterr().err and files_in(tmp_path / "out") == set()
+
+
+ENDED = """
+import sys, time
+from pathlib import Path
+from ssg_hub import cli
+from ssg_hub.commands import pictures
+from ssg_hub.images.writing import replacing
+
+def write_slowly(job, result, overwrite):
+    with replacing(job.image, overwrite) as file:
+        file.write(b"half a picture")
+        file.flush()
+        print("begun", flush=True)
+        time.sleep(3)
+
+pictures.write_result = write_slowly
+sys.exit(cli.main(["upscale", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_a_batch_leaves_no_half_file(number, photos, saved, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", ENDED, str(photos), "-o", str(out), "--model", str(saved)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(getattr(signal, number))
+        _, said = process.communicate()
+    assert process.returncode == 130 and said.strip().endswith("ssg upscale: interrupted")
+    assert not list(out.glob(".*.tmp"))
 
 
 def test_two_processes_share_a_batch_and_both_tell_of_a_failure(photos, saved, tmp_path):

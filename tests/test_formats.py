@@ -55,6 +55,21 @@ def test_folders_are_no_pictures_whatever_their_name(tmp_path):
     assert list_pictures(tmp_path) == [] == list_pictures(tmp_path / "absent")
 
 
+@pytest.mark.parametrize("place", [".", "below"])
+def test_a_folder_that_cannot_be_read_is_not_passed_over(place, crowded, monkeypatch):
+    (crowded / "below").mkdir(exist_ok=True)
+    scandir = os.scandir
+
+    def denied(folder):
+        if Path(folder) == crowded / place:
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", denied)  # root may read any folder
+    with pytest.raises(ImageError, match=r"the folder .* cannot be read: Permission denied\. Change its permissions"):
+        list_pictures(crowded)
+
+
 def test_every_ending_is_read_by_the_decoder_of_its_format(tmp_path):
     for ending, format in READ.items():
         Image.new("RGB", (9, 8)).save(tmp_path / f"x{ending}", format)

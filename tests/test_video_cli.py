@@ -112,6 +112,8 @@ def test_an_interrupted_clip_says_that_it_can_go_on(clips, saved, tmp_path, caps
         (["{clips}/frames", "-o", "{tmp}/out", "--drift"], "--drift is for clips"),
         (["{clips}/h264.mp4", "-o", "{tmp}/out.mp4", "--quality", "77"], "takes a CRF"),
         (["{clips}/h264.mp4", "-o", "{clips}/h264.mp4", "--overwrite"], "would replace its source"),
+        (["{clips}/h264.mp4", "-o", "{clips}/h264.mp4"], "would replace its source"),
+        (["{clips}/h264.mp4", "{clips}/mpeg4.avi", "-o", "{clips}"], "would replace its source"),
     ],
 )
 def test_a_request_that_cannot_be_done_is_one_line(arguments, words, clips, saved, tmp_path, capsys):

@@ -13,12 +13,12 @@ pytest.importorskip("cv2")
 
 import av
 from made_clips import FRAMES, TICK, Recipe, decode, draw_frame, make_clip, probe
-from PIL import Image
+from PIL import Image, ImageCms
 from standins import Repeat, make_model
 
 from ssg_hub.errors import ConfigError, VideoError
 from ssg_hub.images import reading
-from ssg_hub.images.reading import read_picture
+from ssg_hub.images.reading import Picture, read_picture, write_picture
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, with_stamps
@@ -116,6 +116,19 @@ def test_sound_that_was_cut_away_by_an_edit_stays_away(tmp_path, model):
     assert after["times"][0] - after["sound_starts"][0] <= 0.1 + 2048 / 48000  # what a decoder needs, and no more
 
 
+def test_sound_that_changes_its_rate_is_converted_to_its_end(tmp_path, model):
+    """As in recordings of broadcasts, whose channels change too."""
+    first = Recipe("first.ts", "mpeg2video", audio="mp2")
+    second = replace(first, name="second.ts", times=tuple(range(25, 35)), sound_rate=44100, sound_start=1)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(make_clip(tmp_path, recipe).read_bytes() for recipe in (first, second)))
+    result = upscale_video(model, joined, tmp_path / "out.webm", outscale=2, temporal="off")
+    assert result.report["frames"] == 2 * FRAMES
+    with av.open(str(result.path)) as container:
+        heard = sum(frame.samples for frame in container.decode(audio=0)) / 48000
+    assert heard == pytest.approx(0.8, abs=0.08)
+
+
 def test_a_clip_that_becomes_interlaced_says_so(tmp_path, model):
     plain = make_clip(tmp_path, Recipe("plain.ts", "mpeg2video", times=tuple(range(6))))
     options = {"flags": "+ildct+ilme", "top": "1"}
@@ -202,9 +215,19 @@ def test_sizes_are_compared_upright_and_by_headers_alone(ending, tmp_path, monke
         PictureSequence(tmp_path)
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_said(pictures, tmp_path, model):
+def test_a_part_that_begins_between_two_frames_is_not_said_to_be_cut_off(tmp_path, model):
+    clip = make_clip(tmp_path, Recipe("clip.mp4", "libx264"))
+    result = upscale_video(model, clip, tmp_path / "out.mkv", outscale=2, start=0.13)  # the next frame is at 0.16
+    assert (result.report["frames"], result.report["notes"]) == (6, []) and Clip(clip, 0.13).facts.frames == 6
+
+
+@pytest.mark.parametrize("link", [None, "nowhere.png", "2.png"])
+def test_a_picture_that_cannot_be_read_is_left_out_and_said(link, pictures, tmp_path, model):
     folder = pictures(_1=(24, 16), _2=(24, 16), _3=(24, 16))
     (folder / "2.png").write_bytes(b"")
+    if link:  # in a circle, where it is its own name
+        (folder / "2.png").unlink()
+        (folder / "2.png").symlink_to(folder / link)
     result = upscale_video(model, folder, tmp_path / "out.mkv", outscale=2)
     assert probe(result.path)["times"] == pytest.approx([0, 0.08], abs=TICK)
     assert "1 picture(s) could not be read (first near 0.04 s)" in result.report["notes"][0]
@@ -283,6 +306,21 @@ def test_a_stream_of_matroska_has_its_duration_in_a_tag(tmp_path):
     alone = make_clip(tmp_path, Recipe("alone.mkv", "libx264", times=(0, 1, 2)))
     alone.write_bytes(alone.read_bytes().replace(b"DURATION", b"DXRATION"))
     assert Clip(alone).facts.announced == pytest.approx(0.12, abs=TICK)
+
+
+def test_what_pictures_lose_on_their_way_is_said(tmp_path, model):
+    (tmp_path / "in").mkdir()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    deep = Picture(np.full((8, 12), 300, np.uint16), icc=profile)
+    for number in (1, 2):
+        write_picture(deep, tmp_path / "in" / f"{number}.png")
+    notes = upscale_video(model, tmp_path / "in", tmp_path / "out" / "%d.jpg", outscale=2).report["notes"]
+    assert [note.split(" ")[:3] for note in notes] == [["The", "colour", "profile"], ["JPEG", "holds", "8"]]
+    (tmp_path / "cmyk").mkdir()
+    Image.new("CMYK", (32, 32), (9, 9, 9, 0)).save(tmp_path / "cmyk" / "1.jpg")
+    assert upscale_video(model, tmp_path / "cmyk", tmp_path / "c.mp4", outscale=2).report["notes"] == [
+        "CMYK was converted to RGB."
+    ]
 
 
 def test_two_pictures_of_one_number_are_refused(pictures, tmp_path, model):

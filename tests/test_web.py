@@ -181,9 +181,11 @@ def test_a_new_site_takes_the_place_of_the_old_one_and_other_files_stay(name, ar
         (["--web", "OUT", "--part", "guide"], "are for ONNX files"),
         (["-o", "OUT.onnx", "--runtime", "x.tgz"], "is for a site"),
         (["--web", "OUT", "--runtime", "none.tgz"], "no file at none.tgz"),
+        (["--web", "OUT.txt/site"], "cannot be written"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(options, words, tmp_path, capsys):
+def test_a_request_that_cannot_be_done_is_refused_in_a_sentence(options, words, tmp_path, capsys):
+    (tmp_path / "OUT.txt").touch()
     options = [str(tmp_path / option) if option.startswith("OUT") else option for option in options]
     assert main(["export", *options]) != 0
     assert words in capsys.readouterr().err

@@ -1,6 +1,9 @@
 """`ssg upscale`: the loop over the files of a batch, on one process or many."""
 
 import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -10,8 +13,8 @@ from ..meeting import read_place
 from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
-from .common import load_model, picture_options, say, whole_number
-from .jobs import FORMATS, Job, list_left_out, make_folders, plan_jobs
+from .common import ended_in_order, load_model, picture_options, say, whole_number
+from .jobs import FORMATS, Job, list_left_out, list_links, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
 from .processes import Group
@@ -71,6 +74,20 @@ def add_parser(subparsers) -> None:
     parser.set_defaults(func=run)
 
 
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Let --max-pixels alone say what is too large: Pillow warns of half of what it refuses, whatever is allowed."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+@_without_pillows_limit()
+@ended_in_order()
 def run(args: argparse.Namespace) -> int:
     """Carry out `ssg upscale`.
 
@@ -97,6 +114,9 @@ def run(args: argparse.Namespace) -> int:
     if rank == 0 and (left_out := list_left_out(args.inputs)):
         count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
         say(f"left out {count}, such as {left_out[0].name}: names of pictures end in {name_endings()}")
+    if rank == 0 and (links := list_links(args.inputs)):
+        count = f"{len(links)} link{'s' if len(links) > 1 else ''}"
+        say(f"left out {count} to folders, such as {links[0]}: give the folders by their names, too")
     manifest = Manifest(args.manifest, rank, world)
     todo, skipped, failed = [], 0, 0
     for job in jobs[rank::world]:
@@ -132,7 +152,7 @@ def _check_stream(args: argparse.Namespace, jobs: list[Job]) -> None:
 
 def _check_manifest(manifest: Path | None, jobs: list[Job]) -> None:
     """Refuse a manifest under the name of a result: it would be there first, and the picture taken for made."""
-    if manifest and manifest.resolve() in {path.resolve() for job in jobs for path in job.outputs()}:
+    if manifest and os.path.realpath(manifest) in {os.path.realpath(path) for job in jobs for path in job.outputs()}:
         raise ConfigError(f"--manifest {manifest} is also the name of a result. Choose another, like results.jsonl.")
 
 

@@ -66,7 +66,7 @@ def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ())
         companions: which of COMPANIONS are written beside each.
 
     Raises:
-        VideoError: an input that does not exist, or results that would be written over each other.
+        VideoError: an input that does not exist, or results that would be written over each other or over an input.
         ConfigError: one name for several results, or none where one is needed.
     """
     sources = list(dict.fromkeys(inputs))
@@ -76,11 +76,15 @@ def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ())
     if (output.suffix or is_pattern(output)) and not os.path.isdir(output):
         if len(sources) > 1:
             raise ConfigError(f"-o {output} names one result, but the input is {len(sources)} clips. Give a folder.")
-        return [(sources[0], output)]
-    if unnamed := [source for source in sources if is_read_as_pattern(source)]:
-        raise ConfigError(f"{unnamed[0]} needs a name for its result: -o clip.mp4, or -o folder/%05d.png.")
-    jobs = [(source, name_result(output, source)) for source in sources]
+        jobs = [(sources[0], output)]
+    else:
+        if unnamed := [source for source in sources if is_read_as_pattern(source)]:
+            raise ConfigError(f"{unnamed[0]} needs a name for its result: -o clip.mp4, or -o folder/%05d.png.")
+        jobs = [(source, name_result(output, source)) for source in sources]
     results = [result for _, target in jobs for result in _name_results(target, companions)]
+    read = {os.path.realpath(source) for source in sources}
+    if replaced := next((result for result in results if os.path.realpath(result) in read), None):
+        raise VideoError(f"a result would replace its source, {replaced}. Give another name or folder with -o.")
     if twice := next((result for result in results if results.count(result) > 1), None):
         raise VideoError(f"two results would both be written to {twice}. Upscale the clips into two folders.")
     return jobs

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ImageError
-from ..images.formats import READ, WRITTEN, check_target, is_picture, list_files, name_endings
+from ..images.formats import READ, WRITTEN, check_target, is_picture, list_files, list_linked_folders, name_endings
 from ..video.names import is_clip
 
 FORMATS = {  # the words that --format takes
@@ -88,6 +88,11 @@ def list_left_out(inputs: list[Path]) -> list[Path]:
     return [path for entry in inputs if os.path.isdir(entry) for path in list_files(entry) if not is_picture(path)]
 
 
+def list_links(inputs: list[Path]) -> list[Path]:
+    """Links to folders in the input folders: they are not followed."""
+    return [path for entry in inputs if os.path.isdir(entry) for path in list_linked_folders(entry)]
+
+
 def make_folders(jobs: list[Job]) -> None:
     """Make the folders of all results.
 
@@ -120,14 +125,21 @@ def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
     if os.path.isfile(entry):
         return [(entry, Path(entry.name))]
     pictures = [path for path in list_files(entry) if is_picture(path)]
-    earlier = output.resolve()
-    if entry.resolve() in earlier.parents:  # the results of an earlier run are no inputs
-        pictures = [path for path in pictures if earlier not in path.resolve().parents]
+    earlier = _real(output)
+    if _real(entry) in earlier.parents:  # the results of an earlier run are no inputs
+        pictures = [path for path in pictures if earlier not in _real(path).parents]
     if not pictures:
         clip = next(filter(is_clip, list_files(entry)), None)
         hint = f" There are clips, such as {clip.name}: give them by their names." if clip else ""
+        if links := list_linked_folders(entry):
+            hint += f" Links to folders, such as {links[0].name}, are not followed: give them by their names."
         raise ImageError(f"no pictures in {entry}. Names that count end in {name_endings()}.{hint}")
     return [(path, path.relative_to(entry)) for path in pictures]
+
+
+def _real(path: Path) -> Path:
+    """The place that a path leads to; unlike Path.resolve, no error for links that lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _without_results(

@@ -1,5 +1,6 @@
 """The record of a batch: one line of JSON for each file, appended as it is done, by any number of processes."""
 
+import glob
 import json
 import os
 import threading
@@ -26,22 +27,23 @@ class Manifest:
     """
 
     def __init__(self, path: Path | None, rank: int = 0, world: int = 1):
-        self.path, self._world = path, world
+        self.path = path
         self._own = path if path is None or world == 1 else part_of(path, rank)
         self._lock = threading.Lock()
         if path is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _check_kind(path)
+            for place in {path, self._own}:
+                _check_kind(place)
             with open(self._own, "a+b") as file:
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)
                     if file.read(1) != b"\n":  # a disk that was full cut the last line short
                         file.write(b"\n")
+            entries = [entry for file in (path, *parts_of(path)) for entry in read_manifest(file)]
         except OSError as error:
             raise _unwritable(path, error) from error
-        entries = [entry for file in (path, *parts_of(path)) for entry in read_manifest(file)]
         self._recorded = {entry["file"] for entry in entries if entry["status"] != "failed"}
 
     def add(
@@ -70,13 +72,16 @@ class Manifest:
             raise _unwritable(self._own, error) from error
 
     def join(self) -> None:
-        """Put the lines of all processes into the one file; called by the first when all have ended."""
-        if self.path is None or self._world == 1:
+        """Put the lines of all processes, of an earlier run too, into the one file; called by the first at the end."""
+        if self.path is None:
             return
         try:
             with open(self.path, "ab") as file:
                 for part in parts_of(self.path):
-                    file.write(part.read_bytes())
+                    lines = part.read_bytes()
+                    file.write(lines)
+                    if lines and not lines.endswith(b"\n"):
+                        file.write(b"\n")
                     file.flush()
                     os.remove(part)
         except OSError as error:
@@ -85,12 +90,14 @@ class Manifest:
 
 def _check_kind(path: Path) -> None:
     """Refuse a file that does not begin as a manifest, before anything is added to it."""
-    if not path.is_file():
-        return
-    with open(path, "rb") as file:
-        begins = file.read(len(START))
-    if not START.startswith(begins):
+    if path.is_file() and not _is_manifest(path):
         raise ImageError(f"{path} is no manifest, and is kept. Give a new file, or the manifest of an earlier run.")
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is empty or begins as a manifest."""
+    with open(path, "rb") as file:
+        return START.startswith(file.read(len(START)))
 
 
 def _unwritable(path: Path, error: OSError) -> ImageError:
@@ -106,8 +113,9 @@ def part_of(path: Path, rank: int) -> Path:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The files of several processes that are there."""
-    return sorted(part for part in path.parent.glob(f"{path.name}.*") if part.suffix[1:].isdecimal())
+    """The files of several processes that are there; none of another kind, such as an older copy of a log."""
+    numbered = (part for part in path.parent.glob(f"{glob.escape(path.name)}.*") if part.suffix[1:].isdecimal())
+    return sorted(part for part in numbered if part.is_file() and _is_manifest(part))
 
 
 def read_manifest(path: Path) -> list[dict]:

@@ -126,9 +126,9 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     """The folder beside whose weights the integers go; where it holds a model, it must be this one."""
     from ..networks.int8 import hash_weights
     from ..plain_model import read_model
-    from ..storage import checkpoint
+    from ..storage import checkpoint, expand_home
 
-    folder = args.output or Path(args.model)
+    folder = args.output or Path(expand_home(args.model))
     if args.output is None and (checkpoint.built_in_folder(args.model) or not folder.is_dir()):
         raise ConfigError(f"{args.model} is no folder of yours: say with -o where model and int8 are to be saved.")
     check_folder(folder)

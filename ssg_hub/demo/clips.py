@@ -183,6 +183,7 @@ class ClipHandlers:
         """
         wanted = ClipRequest(outscale, start, duration, temporal, codec, denoise)
         with plain_errors(clip, "en"), self.line.visit(), self.ledger.keep(clip):
+            await self.workshop.load(model)
             work = self._work(clip, model, wanted, compared=False)
             async with aclosing(self._follow(work, Ticket())) as moments:
                 async for _ in moments:

@@ -13,8 +13,9 @@ import anyio
 import gradio as gr
 from PIL import Image
 
+from ..images import formats
 from ..images.picture import Picture
-from ..upscaling.options import COLOR_FIX
+from ..upscaling.options import COLOR_FIX, output_size
 from . import decoding, viewer
 from .archive import archive_url
 from .cache import Ledger, choice_of, owned_files
@@ -226,6 +227,7 @@ class Handlers:
     async def _run_all(
         self, paths: list[str], made: Made, choices: Choices, ticket: Ticket, lang: str
     ) -> AsyncIterator[tuple]:
+        await self.workshop.load(choices.model, *filter(None, [choices.second]))
         labels, denoises = self.workshop.model(choices.model).labels, self.workshop.denoise(choices.model) is not None
         wanted, key = choices.request(labels, denoises, self.workshop.device(choices.device)), repr(choices)
         todo = [index for index in range(len(paths)) if made.keys[index] != key or not self._still_there(made, index)]
@@ -260,7 +262,7 @@ class Handlers:
         check_request(wanted)
         both = bool(choices.second) and choices.second != choices.model
         models = [choices.model] + [choices.second] * both
-        picture = self._read(path, wanted.outscale, models, ticket)
+        picture = self._read(path, wanted, models, ticket)
         with self.ledger.new_folder(room_needed(picture, wanted.outscale, views=3)) as folder:
             result = self.workshop.run(choices.model, picture, wanted, ticket.watch)
             others: dict[str, Image.Image] = {}
@@ -321,7 +323,7 @@ class Handlers:
         )
 
         def work(ticket: Ticket) -> tuple[str, str | None, dict]:
-            picture = self._read(image, outscale, [model], ticket)
+            picture = self._read(image, wanted, [model], ticket)
             with self.ledger.new_folder(room_needed(picture, outscale, views=0)) as folder:
                 result = self.workshop.run(model, picture, wanted, ticket.watch)
                 ticket.enter("writing")
@@ -330,6 +332,7 @@ class Handlers:
 
         with plain_errors(image, "en"), self.line.visit(), self.ledger.keep(image):
             check_request(wanted)
+            await self.workshop.load(model)
             return await self.line.finish(work, Ticket())
 
     def cancel(self, request: gr.Request) -> None:
@@ -376,11 +379,12 @@ class Handlers:
         check_size(*size, outscale, self.settings, *models)
         return size
 
-    def _read(self, path: str | None, outscale: float, models: list[str], ticket: Ticket) -> Picture:
+    def _read(self, path: str | None, wanted: Request, models: list[str], ticket: Ticket) -> Picture:
         if not path:
             raise Refused("need_picture")
         ticket.enter("reading")
-        self._check(path, outscale, models)
+        size = self._check(path, wanted.outscale, models)
+        formats.check_size(output_size(size, wanted.outscale), formats.WRITTEN[f".{wanted.format}"])
         return decoding.read(path, self.settings.max_pixels, ticket.check)
 
     def _still_there(self, made: Made, index: int) -> bool:

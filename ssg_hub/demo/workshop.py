@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 from PIL import Image
 
 from ..errors import SSGError
@@ -34,21 +35,21 @@ class Workshop:
         self.names = [DEFAULT, *settings.other_models]
         self._models = {DEFAULT: model.to(settings.device)}
         self._load = load
-        self._lock = threading.Lock()
+        self._loading = {name: threading.Lock() for name in self.names}  # one each: those that are there never wait
         self._compute = on_lent_gpu(self._upscale, _lease)
         if LENT:  # the process with the GPU knows only what was loaded before it was made
             for name in self.names:
                 self.model(name)
 
     def model(self, name: str) -> "SSGModel":
-        """The model of that name.
+        """The model of that name. The first call for one may take minutes: not for the event loop, nor in the line.
 
         Raises:
             Refused: it is not on the list, or cannot be loaded.
         """
         if name not in self.names:
             raise Refused("unknown_model", name=name, names=", ".join(self.names))
-        with self._lock:
+        with self._loading[name]:
             if name not in self._models:
                 try:
                     self._models[name] = self._load(self.settings.other_models[name]).to(self.settings.device)
@@ -56,6 +57,15 @@ class Workshop:
                     log.exception("the model %s cannot be loaded", name)
                     raise Refused("model_not_loaded", name=name) from None
             return self._models[name]
+
+    async def load(self, *names: str) -> None:
+        """Load those of these models that are not there yet, while others are served.
+
+        Raises:
+            Refused: as `model`.
+        """
+        for name in names:
+            await anyio.to_thread.run_sync(self.model, name)
 
     def title(self, name: str) -> str | None:
         """The key in `texts` of what the page calls a model; None where it is called by its name."""

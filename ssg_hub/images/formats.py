@@ -1,7 +1,7 @@
 """Which picture formats are read and written, by which endings, how large they may be, and which files are pictures."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import features
@@ -98,6 +98,9 @@ def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Pat
     Returns:
         Paths that begin with `folder`; an empty list where there is no such folder.
 
+    Raises:
+        ImageError: a folder that cannot be read.
+
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("b.png", "a.jpg", "._a.jpg", "notes.txt"):
@@ -110,11 +113,28 @@ def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Pat
 
 def list_files(folder: str | os.PathLike[str], recursive: bool = True) -> list[Path]:
     """Every file of a user's own in a folder, sorted; as `list_pictures`, whatever the ending."""
-    found = []
-    for place, folders, names in os.walk(folder):
+    return sorted(place / name for place, _, names in _walk(folder, recursive) for name in names)
+
+
+def list_linked_folders(folder: str | os.PathLike[str]) -> list[Path]:
+    """The links to folders in a folder and below, sorted: what `list_files` does not follow."""
+    folders = (place / name for place, names, _ in _walk(folder) for name in names)
+    return sorted(path for path in folders if path.is_symlink())
+
+
+def _walk(folder: str | os.PathLike[str], recursive: bool = True) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each folder with the names of the folders and of the files in it; what systems leave beside them is left out."""
+    for place, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if recursive and not is_companion(name)]
-        found += [Path(place, name) for name in names if not is_companion(name)]
-    return sorted(found)
+        yield Path(place), folders, [name for name in names if not is_companion(name)]
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Raise ImageError for a folder that is there and cannot be read: its pictures would be missed without a word."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise ImageError(
+            f"the folder {error.filename} cannot be read: {error.strerror}. Change its permissions, or move it away."
+        ) from error
 
 
 def choose_format(path: Path, format: str | None = None) -> str:

@@ -197,7 +197,7 @@ class Clip:
 
     def _wanted_seconds(self, whole: Fraction | None) -> float | None:
         """How long the wanted part of so many seconds is; None for an unknown length."""
-        rest = float(whole or 0) - (self.start or 0)
+        rest = float((whole or 0) - (self.origin - self._begin if self.start else 0))
         return (rest if self.duration is None else min(rest, self.duration)) if whole and rest > 0 else None
 
     def _upright(self, frame: av.VideoFrame) -> np.ndarray:

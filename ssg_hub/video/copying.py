@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.stream import Discard
@@ -61,12 +62,13 @@ def copied(source, clip: Clip, copies: dict[int, str | None], streams: dict) -> 
     if clip.start:
         clip.seek(source, source.streams[clip.index])
     latest: dict[int, int] = {}
+    converters = {index: Converter(streams[index]) for index, encoder in copies.items() if encoder is not None}
     packets = source.demux(*(source.streams[index] for index in streams))
     with contextlib.suppress(av.error.FFmpegError):  # a damaged end: what came before it is kept
         for packet in packets:
             index, unit = packet.stream.index, packet.time_base
-            if copies[index] is not None:
-                yield from _converted(packet, clip, streams[index])
+            if index in converters:
+                yield from _converted(packet, clip, converters[index])
             elif packet.size or packet.dts is not None:  # not the flush at the end
                 moment = next((stamp * unit for stamp in (packet.pts, packet.dts) if stamp is not None), None)
                 if _is_wanted(moment, clip) and not _is_cut_out(packet, moment, clip):
@@ -99,16 +101,40 @@ def _shift(packet: av.Packet, origin: int, latest: int | None) -> None:
         packet.dts = max(packet.dts, latest)
 
 
-def _converted(packet: av.Packet, clip: Clip, stream) -> list[av.Packet]:
+class Converter:
+    """Sound for an encoder. Its channels and its rate may change on the way, as in recordings of broadcasts.
+
+    Args:
+        stream: of the encoder.
+    """
+
+    def __init__(self, stream):
+        self._stream, self._kind = stream, None
+        self._resampler: av.AudioResampler | None = None
+
+    def encode(self, frame: av.AudioFrame | None) -> list[av.Packet]:
+        """The packets that are ready with this frame; None, at the end, gives the last ones."""
+        kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+        ready = []
+        if kind != self._kind:
+            ready = self._resampler.resample(None) if self._resampler else []
+            context, self._kind = self._stream.codec_context, kind
+            self._resampler = av.AudioResampler(context.format, context.layout, context.sample_rate)
+        ready = [*ready, *self._resampler.resample(frame)] if frame else ready
+        encoded = [packet for part in ready if part is not None for packet in self._stream.encode(part)]
+        return encoded if frame else encoded + self._stream.encode(None)
+
+
+def _converted(packet: av.Packet, clip: Clip, converter: Converter) -> list[av.Packet]:
     """The packets of sound that goes through an encoder; the flush at the source's end flushes it too."""
     encoded = []
     with contextlib.suppress(av.error.InvalidDataError):  # a damaged packet is a short silence
-        for frame in packet.decode():
+        for frame in cast(list[av.AudioFrame], packet.decode()):
             if frame.pts is not None and not _is_wanted(frame.pts * frame.time_base, clip):
                 continue
             frame.pts = None if frame.pts is None else frame.pts - round(clip.origin / frame.time_base)
-            encoded += stream.encode(frame)
-    return encoded + (stream.encode(None) if packet.size == 0 and packet.dts is None else [])
+            encoded += converter.encode(frame)
+    return encoded + (converter.encode(None) if packet.size == 0 and packet.dts is None else [])
 
 
 def add_copy(out, stream, encoder: str | None = None):

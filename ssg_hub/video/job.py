@@ -258,7 +258,7 @@ def _begun_tracks(target: Path) -> list[str]:
 
 
 def _check_target(target: Path, source: Path, may_exist: bool) -> None:
-    if target.resolve() == source.resolve():
+    if os.path.realpath(target) == os.path.realpath(source):
         raise VideoError(f"the result would replace its source, {source}. Give another name.")
     if exists(target) and not may_exist:
         raise VideoError(f"{target} exists and is kept. Choose another name, or allow overwriting.")
@@ -268,11 +268,11 @@ def _check_target(target: Path, source: Path, may_exist: bool) -> None:
 
 def _keep_sources(source: PictureSequence, targets: Iterable[Path]) -> None:
     """Refuse results that would be written over their source, or be taken for it by the next run."""
-    sources = {file.resolve() for _, file in source.found}
+    sources = {os.path.realpath(file) for _, file in source.found}
     for target in filter(is_pattern, targets):
-        if source.path.is_dir() and target.parent.resolve() == source.path.resolve():
+        if source.path.is_dir() and os.path.realpath(target.parent) == os.path.realpath(source.path):
             raise VideoError(f"the results would lie among their sources in {source.path}. Give another folder.")
-        if sources & {file.resolve() for _, file in numbered(target)}:
+        if sources & {os.path.realpath(file) for _, file in numbered(target)}:
             raise VideoError(f"the results would replace their sources, {source.path}. Give another folder or name.")
 
 

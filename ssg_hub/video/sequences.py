@@ -70,6 +70,9 @@ class PictureSequence:
         except ImageError as error:
             raise VideoError(f"the first picture cannot be read: {error}") from error
         self._check_sizes(picture.size)
+        self.notes += picture.notes
+        if picture.icc:
+            self.notes.append("The colour profile of the pictures was left out; their values go through as they are.")
         colors = Colors(RGB, FULL, BT709, BT709)
         self.facts = Facts(picture.size, 1 / rate, rate, len(self.files), None, picture.bits > 8, colors)
 
@@ -108,7 +111,16 @@ class PictureSequence:
 
     def identity(self) -> dict:
         """Identifies these pictures."""
-        return {"files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for _, file in self.files]}
+        return {"files": [[file.name, *_size_and_time(file)] for _, file in self.files]}
+
+
+def _size_and_time(file: Path) -> list[int | None]:
+    """Bytes and time of change; None for both of a link that leads nowhere."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return [None, None]
+    return [facts.st_size, facts.st_mtime_ns]
 
 
 def check_rate(rate: Fraction | float) -> Fraction:

@@ -96,7 +96,7 @@ def upscale_video(
         parts.release()
         raise
     report = _report(job, parts, before, time.perf_counter() - started)
-    report["notes"] += notes
+    report["notes"] += [*run.notes, *notes]
     parts.remove()
     return VideoResult(job.request.target, {output.track: output.path for output in job.outputs[1:]}, report)
 
@@ -122,11 +122,15 @@ class Run:
         job: what is made.
         parts: where finished segments go.
         on_progress: as for `upscale_video`.
+
+    Attributes:
+        notes: about what the format of numbered pictures could not hold; each once.
     """
 
     def __init__(self, model: Networks, job: Job, parts: Parts, on_progress: Progress):
         self.model, self.job, self.parts, self.on_progress = model, job, parts, on_progress
         request = job.request
+        self.notes: dict[str, None] = {}
         self.steady = Steady() if request.temporal == "auto" else None
         ratio = can_reuse(job.source.facts.size, request.outscale)
         reuses = self.steady is not None and not request.companions and ratio is not None
@@ -197,7 +201,8 @@ class Run:
             if output.encoding:
                 writers[output.track].write(as_values(picture), frame.pts)
             else:  # over what an interrupted run may have left
-                write_picture(picture, name_picture(output.path, number), overwrite=True)
+                notes = write_picture(picture, name_picture(output.path, number), overwrite=True)
+                self.notes |= dict.fromkeys(notes)
 
     def _number(self, frame: Frame, count: int) -> int:
         """Of a frame's pictures, the `count`th of its segment; numbers that were read are kept, and gaps in them."""

@@ -108,8 +108,8 @@ def export_site(
     """
     folder = Path(folder)
     _check_folder(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         beside = folder if folder.exists() else folder.parent  # the same disk
         with tempfile.TemporaryDirectory(prefix=".ssg-web-", dir=beside) as place:
             draft = Path(place) / "site"
