@@ -7,11 +7,11 @@ Each kind is degraded crops, and what stands in the place of HR:
 
     taught   photographs by the generic prior and by JPEG; what the teacher makes of them, in the colours of HR
     kept     all pictures by the banks and by bicubic; what the pupil itself makes of them, so that it can do it still
-    streets  CamVid's frames by the banks; HR
+    streets  CamVid's frames by the banks; what the teacher makes of them, in the colours of HR
     clean    photographs by bicubic; HR
 
 A teacher is written as for `benchmarks.candidates`. The pairs lie in `hr` and `lr`, for the keys `source` and
-`source_lr`; a second run makes those that are missing. The teacher's take ten minutes on one core.
+`source_lr`; a second run makes those that are missing. Five hundred of the teacher's take ten minutes on one core.
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Kind:
 KINDS = {
     "taught": Kind(PHOTOGRAPHS, "generic+generic+generic+banks/jpeg", "teacher", 71, range(0, 1000, 2)),
     "kept": Kind(2 * STREETS + PHOTOGRAPHS, "banks/noisy+banks/phone+bicubic", "pupil", 71, range(500)),
-    "streets": Kind(STREETS, "banks/noisy+banks/phone", "hr", 72, range(500)),
+    "streets": Kind(STREETS, "banks/noisy+banks/phone", "teacher", 72, range(500)),
     "clean": Kind(PHOTOGRAPHS, "bicubic", "hr", 73, range(120)),
 }
 
