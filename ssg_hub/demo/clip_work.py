@@ -14,7 +14,7 @@ from .cache import Ledger, size_of
 from .line import Line, Ticket
 from .refusals import Refused
 from .results import safe_stem
-from .settings import DEFAULT, MEGA, Settings
+from .settings import MEGA, Settings
 from .workshop import Workshop
 
 SEGMENT = 12  # frames after which those who wait get their turn
@@ -151,8 +151,6 @@ class ClipRun:
     def _begin(self, ticket: Ticket) -> None:
         ticket.enter("clip_reading")
         settings = self.workshop.settings
-        if settings.is_large(self.name):
-            raise Refused("clips_are_fast", name=DEFAULT)
         facts = clip_facts(self.path, settings)
         self.plan = plan(facts, self.request, settings)
         part = {"start": self.plan.start or None, "duration": self.plan.duration, "most": settings.max_clip_frames + 1}

@@ -25,7 +25,7 @@ from .archive import FILES
 from .cache import Ledger, choice_of, owned_files
 from .clip_work import ClipRequest, ClipRun, Plan, clip_facts, plan
 from .line import Line, Ticket
-from .refusals import Cancelled, plain_errors, sentence_for
+from .refusals import Cancelled, Refused, plain_errors, sentence_for
 from .results import file_url, waiting
 from .settings import DEFAULT
 from .texts import duration, language, text
@@ -183,6 +183,8 @@ class ClipHandlers:
         """
         wanted = ClipRequest(outscale, start, duration, temporal, codec, denoise)
         with plain_errors(clip, "en"), self.line.visit(), self.ledger.keep(clip):
+            if self.settings.is_large(model):
+                raise Refused("clips_are_fast", name=DEFAULT)
             await self.workshop.load(model)
             work = self._work(clip, model, wanted, compared=False)
             async with aclosing(self._follow(work, Ticket())) as moments:
