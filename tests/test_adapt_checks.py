@@ -14,11 +14,11 @@ from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
 from ssg_hub.adapting import exam, inspection, words
-from ssg_hub.adapting.adapt import _handlers_kept
+from ssg_hub.adapting.adapt import _handlers_kept, _tell_verdict
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
 from ssg_hub.adapting.plan import Request, begin, list_found, read_plan, write_plan
 from ssg_hub.adapting.recipe import DISCRIMINATOR
-from ssg_hub.adapting.strength import choose, try_strengths
+from ssg_hub.adapting.strength import Candidate, choose, try_strengths
 from ssg_hub.cli import main
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.learning.estimate import learn_from
@@ -201,6 +201,11 @@ def test_points_add_up_to_a_verdict():
     points = exam.count_points(before, after)
     assert points == pytest.approx({"lpips": 3, "dists": -1, "color": -1, "flat_noise": -0.2, "constants": 0})
     assert not exam.is_better(points) and exam.is_better({**points, "constants": 0.5})
+
+
+def test_a_near_miss_is_not_told_as_enough():
+    verdict = _tell_verdict(Candidate(0.5, torch.nn.Identity(), {}, {"lpips": 0.97}), interrupted=False)
+    assert verdict.startswith("Not better: +0.97 points on pictures that were held back, and 1 are needed.")
 
 
 class Nearest(torch.nn.Module):

@@ -301,7 +301,7 @@ def _describe(model: "SSGModel", request: Request, plan: dict, bank: Degradation
 
 
 def _tell_verdict(best: Candidate, interrupted: bool) -> str:
-    gain = f"{best.total:+.1f} points on pictures that were held back"
+    gain = f"{best.total:+.2f} points on pictures that were held back"
     if best.better:
         verdict = f"Better: {gain}. The model that is handed over is {_tell_way(best.share)}."
     else:
