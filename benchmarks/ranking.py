@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import random
+import string
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from benchmarks.candidates import all_sets, load_mean
 from benchmarks.evaluation_data import CAMERAS, find_shared, kodak_sets
 from benchmarks.peers import weights_file
-from benchmarks.pictures.crops import CROPS_OF_A_SET, SETS, list_methods
+from benchmarks.pictures.crops import CROPS_OF_A_SET, SETS, list_methods, named
 from ssg_hub.evaluation.picture_sheet import Crop, choose_crop
 from ssg_hub.evaluation.scoring import evaluate_folder
 from ssg_hub.loading import load_model
@@ -87,7 +88,7 @@ def kodak_crops(candidates: dict[str, str]) -> Iterator[Crop]:
         if pictures.name in SETS:
             methods = list_methods(pictures, models)
             for crop in evaluate_folder(pictures.lr, methods, pictures.hr, crops=CROPS_OF_A_SET).crops:
-                yield Crop(f"{pictures.title}, {crop.stem}", crop.difference, crop.corner, crop.views)
+                yield named(crop, pictures)
 
 
 @torch.inference_mode()
@@ -101,8 +102,8 @@ def to_array(picture: Tensor) -> np.ndarray:
 
 def draw(crop: Crop, names: list[str]) -> Image.Image:
     """LR, the results under letters, and HR, each enlarged to one size, in two rows."""
-    letters = {chr(ord("A") + index): crop.views[name] for index, name in enumerate(names)}
-    tiles = {"LR": crop.views["LR"], **letters, "HR": crop.views["HR"]}
+    results = {letter: crop.views[name] for letter, name in lettered(names).items()}
+    tiles = {"LR": crop.views["LR"], **results, "HR": crop.views["HR"]}
     columns = (len(tiles) + 1) // 2
     sheet = Image.new("RGB", (columns * (TILE + GAP), 2 * (TILE + CAPTION + GAP)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
@@ -114,17 +115,22 @@ def draw(crop: Crop, names: list[str]) -> Image.Image:
     return sheet
 
 
+def lettered(names: list[str]) -> dict[str, str]:
+    """Letter -> name, in order."""
+    return dict(zip(string.ascii_uppercase, names, strict=False))
+
+
 def tell_ranks(options: argparse.Namespace) -> None:
     key = json.loads((options.output / KEY).read_text())
     with open(options.output / RANKS, newline="") as file:
         lines = {row[0]: row[1].strip().upper() for row in csv.reader(file) if row}
     ranked = {}
     for number, sheet in key.items():
-        order = [sheet["made_by"][ord(letter) - ord("A")] for letter in lines[number]]
-        if sorted(order) != sorted(sheet["made_by"]):
-            raise SystemExit(f"{RANKS}: sheet {number} needs each letter once, got {lines[number]}")
-        ranked[number] = order
-        print(f"| {sheet['title']} | {', '.join(order)} |")
+        made_by, letters = lettered(sheet["made_by"]), lines.get(number, "nothing")
+        if sorted(letters) != sorted(made_by):
+            raise SystemExit(f"{RANKS}: sheet {number} needs each letter of {''.join(made_by)} once, got {letters}.")
+        ranked[number] = [made_by[letter] for letter in letters]
+        print(f"| {sheet['title']} | {', '.join(ranked[number])} |")
     names = sorted(next(iter(ranked.values())))
     places = {name: [order.index(name) + 1 for order in ranked.values()] for name in names}
     print(f"\n| | mean rank (1 to {len(names)}) | best | worst |\n|---|---|---|---|")

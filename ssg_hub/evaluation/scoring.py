@@ -76,6 +76,16 @@ class Measures:
     labels: list[str] = field(default_factory=list)
     void: int | None = None
 
+    @property
+    def left_out(self) -> int:
+        """SR pixels that PSNR and SSIM leave out on every side."""
+        return self.scale if self.border is None else self.border
+
+    @property
+    def smallest(self) -> int:
+        """Pixels that HR must have a side for SSIM and the distances."""
+        return max([metrics.SSIM_WINDOW + 2 * self.left_out, *(SMALLEST.get(name, 0) for name in self.distances)])
+
 
 def evaluate_folder(
     lr: str | Path,
@@ -168,18 +178,17 @@ def check_sizes(cases: list[Case], measures: Measures) -> None:
             HR is too small for what is measured.
     """
     scale = measures.scale
-    border = scale if measures.border is None else measures.border
-    smallest = max(metrics.SSIM_WINDOW + 2 * border, *(SMALLEST.get(name, 0) for name in ("", *measures.distances)))
     for case in cases:
         width, height = read_size(case.lr)
         for path in (case.hr, case.labels):
             if path is not None:
                 size = _whole_part(read_size(path)[::-1], (scale * height, scale * width), scale)
                 _check_size(size, (scale * height, scale * width), path, _rule(case, scale))
-        if case.hr is not None and scale * min(width, height) < smallest:
+        if case.hr is not None and scale * min(width, height) < measures.smallest:
             raise ImageError(
-                f"{case.hr} is too small to be compared: {smallest} pixels a side are needed, of which the border of "
-                f"{border} is left out for PSNR and SSIM. Move the picture out, or give a smaller --border."
+                f"{case.hr} is too small to be compared: {measures.smallest} pixels a side are needed, of which "
+                f"the border of {measures.left_out} is left out for PSNR and SSIM. Move the picture out, or give a "
+                "smaller --border."
             )
 
 
@@ -235,9 +244,8 @@ def _score_result(
     score = PictureScore({})
     if hr is not None:
         reference = _to_batch(hr)
-        border = measures.scale if measures.border is None else measures.border
-        score.values["psnr_y"] = metrics.psnr_y(sr, reference, border).item()
-        score.values["ssim_y"] = metrics.ssim_y(sr, reference, border).item()
+        score.values["psnr_y"] = metrics.psnr_y(sr, reference, measures.left_out).item()
+        score.values["ssim_y"] = metrics.ssim_y(sr, reference, measures.left_out).item()
     score.values["color_drift"] = metrics.color_drift(sr, _to_batch(lr if hr is None else hr)).item()
     if labels is not None and measures.judge is not None:
         _judge(score, result.pixels, labels, measures)
