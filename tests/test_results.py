@@ -15,7 +15,8 @@ from standins import Difference
 
 from benchmarks import evaluation_data, peers
 from benchmarks.results import __main__ as results
-from benchmarks.results import aims, measuring, tables
+from benchmarks.results import aims, kept, measuring, tables
+from ssg_hub.evaluation.scoring import evaluate_folder
 from ssg_hub.upscaling.pipeline import MARGIN
 
 VOID = 11
@@ -43,6 +44,7 @@ def small_shared(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation_data, "MADE", tmp_path / "sets")
     monkeypatch.setattr(peers, "OUTPUT", tmp_path / "peers")
     monkeypatch.setattr(measuring, "CANDIDATES", tmp_path / "candidates")
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "scores")
     monkeypatch.setattr(measuring, "find_distances", lambda where: {"lpips": Difference(), "dists": Difference()})
     return tmp_path / "shared"
 
@@ -121,6 +123,32 @@ def test_the_report_has_every_row_and_its_ratio_with_the_yardstick(
     assert "| HR |" in printed and "| bicubic |" in printed and "black" in printed
     assert "| CamVid dev, noisy: LPIPS at most 0.92 of x4plus's | 1.000 | **no** |" in printed
     assert "| Kodak, bicubic, JPEG 40: DISTS at most x4plus's | 1.000 of it | yes |" in printed
+
+
+def test_only_rows_with_new_pictures_are_measured_again(small_shared, tiny_model, monkeypatch):
+    measured = []
+
+    def evaluate(lr, methods, *others, **options):
+        measured.append(list(methods))
+        return evaluate_folder(lr, methods, *others, **options)
+
+    def scores_of(models, dev="noisy"):
+        found = measuring.Measurements(models, [], "dev", [dev], measuring.JUDGE, small_shared)
+        found.judge = tiny_model.guide
+        return found.score(found.camvid_sets()[0]).scores
+
+    tiny_model.guide.labels = tiny_model.labels
+    monkeypatch.setattr(measuring, "evaluate_folder", evaluate)
+    first = scores_of({"a": tiny_model})
+    assert measured == [["bicubic", "a"]] and list(first) == ["bicubic", "a", "HR"]
+    assert scores_of({"a": tiny_model}) == first and len(measured) == 1
+    again = scores_of({"a": tiny_model, "b": tiny_model})  # another row beside those that are kept
+    assert measured[1:] == [["b"]] and again["b"] == again["a"] == first["a"] and again["HR"] == first["HR"]
+    draw(next(measuring.CANDIDATES.glob("a-*/camvid-dev-noisy")) / "01.png", (64, 48), 9)
+    other = scores_of({"a": tiny_model, "b": tiny_model})
+    assert measured[2:] == [["a"]] and other["a"] != first["a"] and other["bicubic"] == first["bicubic"]
+    monkeypatch.setattr(measuring, "find_distances", lambda where: {"lpips": Difference()})
+    assert "dists" not in scores_of({"a": tiny_model})["a"] and measured[3:] == [["bicubic", "a"]]
 
 
 def test_colours_are_measured_where_they_deviate_most(tiny_model):

@@ -5,7 +5,8 @@
     python -m benchmarks.results                        # reads val: once, when everything is chosen
 
 A candidate is whatever `ssg evaluate` takes for a model, and the figures are those of `ssg evaluate`: 8-bit pictures,
-PSNR and SSIM of the luma without a border of 4 pixels. With --dev the frames of CamVid's dev part stand in for those of
+PSNR and SSIM of the luma without a border of 4 pixels. Scores are kept in runs/scores: a later run measures only the
+rows whose pictures, judge or measures have changed. With --dev the frames of CamVid's dev part stand in for those of
 val, and nothing is written. Without it the section of docs/results.md is written, if the last candidate is embedded.
 """
 

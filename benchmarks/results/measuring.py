@@ -16,9 +16,10 @@ from tqdm import tqdm
 from benchmarks.document import ROOT
 from benchmarks.evaluation_data import HR_PARTS, SCALE, VOID, PictureSet, camvid_sets, kodak_sets
 from benchmarks.peers import missing, peer_folder, unmade, weights_file
+from benchmarks.results.kept import Scores, complete
 from ssg_hub.evaluation.distances import find_distances
 from ssg_hub.evaluation.methods import FromFolder, Method, bicubic
-from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder
+from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder, summarize
 from ssg_hub.loading import load_guide, load_model
 from ssg_hub.networks.int8 import hash_weights
 from ssg_hub.upscaling.options import COLOR_FIX
@@ -75,19 +76,31 @@ class Measurements:
         return {peer: load_model(str(weights_file(peer, self.shared))) for peer in self.peers} | self.models
 
     def _score(self, pictures: PictureSet) -> Evaluation:
-        measures = Measures(SCALE, distances=self.distances)
         judged = pictures.labels is not None and self.judge is not None
+        measures = Measures(SCALE, distances=self.distances)
         if judged:
             measures = Measures(SCALE, None, self.distances, self.judge, self.judge.labels, VOID)
-        with tqdm(desc=pictures.title, unit="picture", leave=False, disable=None) as bar:
+        labels = pictures.labels if judged else None
+        methods = self._methods(pictures)
 
-            def on_progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+        def score(rows: list[str]) -> dict[str, Scores]:
+            some = {row: methods[row] for row in rows if row in methods}
+            with tqdm(desc=f"{pictures.title}: {', '.join(rows)}", unit="picture", leave=False, disable=None) as bar:
 
-            labels = pictures.labels if judged else None
-            methods = self._methods(pictures)
-            return evaluate_folder(pictures.lr, methods, pictures.hr, labels, measures, on_progress=on_progress)
+                def on_progress(done: int, total: int) -> None:
+                    bar.total = total
+                    bar.update(done - bar.n)
+
+                found = evaluate_folder(pictures.lr, some, pictures.hr, labels, measures, on_progress=on_progress)
+            return found.pictures
+
+        given = [folder for folder in (pictures.lr, pictures.hr, labels) if folder is not None]
+        folders = {row: [*given, *made_in(method)] for row, method in methods.items()}
+        if judged:
+            folders[REFERENCE] = given
+        scores = complete(folders, measures, score)
+        summaries = {row: summarize(list(by_stem.values()), measures.labels) for row, by_stem in scores.items()}
+        return Evaluation(summaries, scores, [])
 
     def _methods(self, pictures: PictureSet) -> dict[str, Method]:
         methods: dict[str, Method] = {"bicubic": bicubic}
@@ -156,6 +169,11 @@ def make(name: str, model: nn.Module, pictures: PictureSet) -> Path:
     for lr, sr in tqdm(unmade(folder, pictures), desc=f"{name}, {pictures.title}", disable=None):
         model.upscale(lr, outscale=SCALE, segment=False).save(sr, overwrite=True)
     return folder
+
+
+def made_in(method: Method) -> list[Path]:
+    """The folder that a method takes its pictures from, if it does."""
+    return [method.folder] if isinstance(method, FromFolder) else []
 
 
 def time_one(action: Callable) -> float:
