@@ -1,4 +1,4 @@
-"""Two measurements behind the choices in docs/training.md, for a generator that starts from published weights.
+"""Two measurements behind the choices in docs/history.md, for a generator that starts from published weights.
 
     python -m benchmarks.warm_start [--steps 180]        # prints two Markdown tables; about two minutes on two cores
 

@@ -35,6 +35,7 @@ def measure_page(rounds: int, first: tuple[int, int] = FIRST) -> dict[str, float
                     raise SystemExit(f"the page gave no result: {tally.faults or dict(tally.outcomes['picture'])}")
                 return seconds
 
-            took[f"from the page to its first result, of {first[0]}x{first[1]}"] = ask(first, 0)
+            made = f"{4 * first[0]}x{4 * first[1]}"
+            took[f"from the page to its first result, {first[0]}x{first[1]} to {made}"] = ask(first, 0)
             took[f"then a picture of {SMALL[0]}x{SMALL[1]}"] = median(ask(SMALL, 1 + n) for n in range(rounds))
     return took

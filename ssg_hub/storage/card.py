@@ -30,6 +30,11 @@ FACTS: dict[str, tuple[type, ...]] = {
     "base_model": (str,),
     "title": (str,),
 }
+METRICS = {  # the first word of a metric's name -> what it is
+    "psnr": "PSNR of the luma in dB, higher is better",
+    "ssim": "SSIM of the luma, higher is better",
+    "lpips": "LPIPS with AlexNet, lower is better",
+}
 
 
 SOMEWHERE = "path/to/"  # before the end of the path of a model that is not on the Hub
@@ -234,11 +239,17 @@ def _list_classes(guide_config: Mapping) -> str:
 def _metrics_table(metrics: Mapping | None) -> str:
     if not metrics:
         return "No metrics were recorded for this checkpoint."
+    legend = ""
     if not any(isinstance(row, Mapping) for row in metrics.values()):
-        metrics = {"validation": metrics}
+        metrics, legend = {"validation": metrics}, _metrics_legend(metrics)
     columns = list(dict.fromkeys(name for row in metrics.values() for name in row))
     rows = [[name, *(_number(row.get(column)) for column in columns)] for name, row in metrics.items()]
-    return _table(["", *columns], rows)
+    return legend + _table(["", *columns], rows)
+
+
+def _metrics_legend(metrics: Mapping) -> str:
+    measured = [text for name, text in METRICS.items() if any(key.split("_")[0] == name for key in metrics)]
+    return f"{'; '.join(measured)}. Checkpoints may have been chosen by these pictures.\n\n" if measured else ""
 
 
 def _number(value: object) -> str:

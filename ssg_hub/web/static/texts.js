@@ -31,5 +31,5 @@ export const duration = seconds => (seconds < 3 ? `${seconds.toFixed(1)} s` : se
 export const machine = ({ engine, threads, perMegapixel }) => {
   const one = crossOriginIsolated ? "one core (WebAssembly), all that this machine has" : "one core (WebAssembly): here a page may use no more";
   const what = engine === "webgpu" ? "your graphics card (WebGPU)" : `${threads > 1 ? `${threads} cores (WebAssembly)` : one}; this browser offers no WebGPU`;
-  return `Computes on ${what}. About ${duration(perMegapixel)} for a megapixel.`;
+  return `Computes on ${what}. About ${duration(perMegapixel)} for a megapixel of the photograph.`;
 };
