@@ -2,6 +2,7 @@
 
     python -m benchmarks.teacher large@3+weights/x4plus.safetensors@1 taught kept -o runs/sets/teacher
     python -m benchmarks.teacher large@3+weights/x4plus.safetensors@1 taught streets clean -o runs/sets/teacher-2
+    python -m benchmarks.teacher large@3+weights/x4plus.safetensors@1 taught streets taught-clean -o runs/sets/teacher-3
 
 Each kind is degraded crops, and what stands in the place of HR:
 
@@ -9,6 +10,7 @@ Each kind is degraded crops, and what stands in the place of HR:
     kept     all pictures by the banks and by bicubic; what the pupil itself makes of them, so that it can do it still
     streets  CamVid's frames by the banks; what the teacher makes of them, in the colours of HR
     clean    photographs by bicubic; HR
+    taught-clean  the same; what the teacher makes of them
 
 A teacher is written as for `benchmarks.candidates`. The pairs lie in `hr` and `lr`, for the keys `source` and
 `source_lr`; a second run makes those that are missing. Five hundred of the teacher's take ten minutes on one core.
@@ -54,6 +56,7 @@ KINDS = {
     "kept": Kind(2 * STREETS + PHOTOGRAPHS, "banks/noisy+banks/phone+bicubic", "pupil", 71, range(500)),
     "streets": Kind(STREETS, "banks/noisy+banks/phone", "teacher", 72, range(500)),
     "clean": Kind(PHOTOGRAPHS, "bicubic", "hr", 73, range(120)),
+    "taught-clean": Kind(PHOTOGRAPHS, "bicubic", "teacher", 73, range(240)),
 }
 
 
