@@ -1,7 +1,7 @@
 """A model for inference only: networks and config, read without diffusers, whose import takes longer than a picture."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class PlainModel(Upscaler):
     Args:
         config: as `SSGModel.config` has it.
         generator, grain_generator: ready for use.
-        make_guide: called once, for the guide.
+        make_guide: called once, for the guide; None: there is none.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PlainModel(Upscaler):
         config: Mapping[str, Any],
         generator: Generator,
         grain_generator: Generator | None = None,
-        make_guide: Callable[[], Guide | None] = lambda: None,
+        make_guide: Callable[[], Guide | None] | None = None,
     ):
         self.config, self.generator, self.grain_generator = dict(config), generator, grain_generator
         self._make_guide = make_guide
@@ -43,7 +43,7 @@ class PlainModel(Upscaler):
 
     @cached_property
     def guide(self) -> Guide | None:  # type: ignore[override]  # mypy takes a cached property for read-only
-        guide = self._make_guide()
+        guide = self._make_guide and self._make_guide()
         return guide and guide.to(self._device)
 
     @property
@@ -87,13 +87,7 @@ def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_o
     int8.attach(generator, folder)
     if second is not None:
         _fill(second, folder, "grain_generator.", shown)
-
-    @as_usual()
-    def make_guide() -> Guide | None:
-        guide = build_guide(config)
-        return guide and _fill(guide, folder, "guide.", shown)
-
-    model = PlainModel(config, generator, second, make_guide)
+    model = PlainModel(config, generator, second, partial(_read_guide, config, folder, shown))
     if name not in BUILT_IN:
         _ = model.guide  # what is wrong with it comes out here
     return model
@@ -130,6 +124,12 @@ def _check(config: Mapping[str, Any], folder: Path, shown: str) -> None:
         for key, tensor in network.state_dict().items()
     }
     checkpoint.check_weights(folder, None, expected, shown)
+
+
+@as_usual()
+def _read_guide(config: Mapping[str, Any], folder: Path, shown: str) -> Guide | None:
+    guide = build_guide(config)
+    return guide and _fill(guide, folder, "guide.", shown)
 
 
 def _fill(network: Any, folder: Path, prefix: str, shown: str) -> Any:
