@@ -237,6 +237,25 @@ def test_one_walk_finds_pictures_other_files_and_links(photos, tmp_path, monkeyp
     assert plan.links == [photos / "below/linked"] and walk.call_count == 1
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="this system has no names for pipes")
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_a_picture_comes_through_a_pipe(stream, photos, saved, tmp_path, tiny_model):
+    reader, writer = os.pipe()
+    with open(reader), open(writer, "wb") as file:
+        file.write((photos / "a.png").read_bytes())
+        file.close()
+        assert ssg("upscale", f"/dev/fd/{reader}", "-o", tmp_path / "a.png", "--model", saved, "-q", *stream) == 0
+    assert np.array_equal(Image.open(tmp_path / "a.png"), tiny_model.upscale(photos / "a.png").image)
+
+
+def test_a_dash_is_what_is_piped_in_and_no_result(capsys):
+    read = build_parser("upscale").parse_args
+    assert read(["upscale", "-", "./-", "-o", "a.png"]).inputs == [Path("/dev/stdin"), Path("-")]
+    with pytest.raises(SystemExit):
+        read(["upscale", "a.png", "-o", "-"])
+    assert "results are written to files" in capsys.readouterr().err
+
+
 def test_links_that_lead_nowhere_or_in_a_circle_fail_by_themselves(photos, saved, capsys):
     (photos / "gone.png").symlink_to(photos / "nowhere.png")
     (photos / "circle.png").symlink_to(photos / "circle.png")

@@ -30,8 +30,8 @@ def add_parser(subparsers) -> None:
         "`accelerate launch -m ssg_hub upscale …` splits the files over several processes.",
     )
     add = parser.add_argument
-    add("inputs", nargs="+", type=Path, metavar="IN", help="pictures, folders of pictures, or clips")
-    add("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder, or a file name for one input")
+    add("inputs", nargs="+", type=_input, metavar="IN", help="pictures, folders of pictures, or clips; - is a pipe")
+    add("-o", "--output", type=_output, required=True, metavar="OUT", help="a folder, or a file name for one input")
     add(
         "--model",
         default=EMBEDDED,
@@ -161,6 +161,16 @@ def _check_manifest(manifest: Path | None, jobs: list[Job]) -> None:
     """Refuse a manifest under the name of a result: it would be there first, and the picture taken for made."""
     if manifest and os.path.realpath(manifest) in {os.path.realpath(path) for job in jobs for path in job.outputs()}:
         raise ConfigError(f"--manifest {manifest} is also the name of a result. Choose another, like results.jsonl.")
+
+
+def _input(text: str) -> Path:
+    return Path("/dev/stdin" if text == "-" else text)
+
+
+def _output(text: str) -> Path:
+    if text == "-":
+        raise argparse.ArgumentTypeError("results are written to files; give the name of one, or of a folder")
+    return Path(text)
 
 
 def parse_strength(text: str) -> float | dict[str, float]:

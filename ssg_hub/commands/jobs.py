@@ -72,7 +72,7 @@ def plan_jobs(
     """Decide what to read and what to write, before doing either.
 
     Args:
-        inputs: pictures and folders; a folder stands for every picture below it.
+        inputs: pictures, pipes that bring one, and folders; a folder stands for every picture below it.
         output: a folder, or for one single picture the file to write.
         format: a key of FORMATS, "same" (as each input), or None: what the name of `output` says, else PNG.
         mask, overlay: whether NAME_mask.png and NAME_overlay.png are written beside NAME.
@@ -123,11 +123,11 @@ def check_job(job: Job, overwrite: bool) -> None:
 
 
 def _find(entry: Path, output: Path) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
-    """(picture, its place below the output folder) for a file, or for every picture below a folder; and what else is in
-    the folder, as `Plan` has it."""
+    """(picture, its place below the output folder) for a file or a pipe, or for every picture below a folder; and what
+    else is in the folder, as `Plan` has it."""
     if not os.path.exists(entry):  # unlike Path.exists, no error for a name that is too long
         raise ImageError(f"no file or folder at {entry}. Give pictures, or folders of pictures.")
-    if os.path.isfile(entry):
+    if not os.path.isdir(entry):
         return [(entry, Path(entry.name))], [], []
     files, links = list_folder(entry)
     pictures = [path for path in files if is_picture(path)]
@@ -192,7 +192,7 @@ def _names_one_file(inputs: list[Path], output: Path, format: str | None, count:
     suffix = output.suffix.lower()
     if os.path.isdir(output):
         return False
-    alone = count == 1 and os.path.isfile(inputs[0])
+    alone = count == 1 and not os.path.isdir(inputs[0])
     if suffix not in WRITTEN:
         if suffix in READ or (alone and FILE_ENDING.fullmatch(suffix)):
             raise ImageError(
