@@ -13,11 +13,17 @@ TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "applicat
 
 
 class SiteServer(http.server.ThreadingHTTPServer):
-    """Serves a folder on the loopback, in a thread; `asked` are the paths that arrived, oldest first."""
+    """Serves a folder on the loopback, in a thread.
+
+    Attributes:
+        asked: the paths that arrived, oldest first.
+        moved: path → where it is redirected to.
+    """
 
     def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), functools.partial(_Files, directory=str(folder)))
         self.asked: list[str] = []
+        self.moved: dict[str, str] = {}
         self.url = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -27,7 +33,12 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
-        super().do_GET()
+        if target := self.server.moved.get(self.path):
+            self.send_response(302)
+            self.send_header("Location", target)
+            self.end_headers()
+        else:
+            super().do_GET()
 
     def log_message(self, *args) -> None:
         pass

@@ -17,7 +17,8 @@ class UpscaleExamples:
     """A function from an example to what is added to it, for `map` of a data set, streamed ones included.
 
     Give the model by its name where several processes map: each then loads its own once, and the fingerprint by which
-    `datasets` finds finished work depends on the name and the options alone.
+    `datasets` finds finished work depends on the name and the options alone. With `batched=True` the results of a batch
+    are in memory together; choose a `batch_size` of a few pictures.
 
     Args:
         model: a model, or a name for `ssg_hub.load_model`.
@@ -57,11 +58,12 @@ class UpscaleExamples:
         if mask in (image, into) or ERROR in (image, into, mask):
             raise ConfigError(f"the columns {image}, {into} and {mask} must differ, and none be {ERROR}. Rename one.")
         self.image, self.into, self.mask, self.keep_going, self.options = image, into, mask, keep_going, options
+        self._added = [into, *filter(None, [mask]), *[ERROR] * keep_going]
         self._given = str(model) if isinstance(model, Path) else model
         self._model = None if isinstance(model, (str, Path)) else model
 
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
-        """The new columns of an example.
+        """The new columns of an example, or, of a batch (`map(…, batched=True)`), a list for each.
 
         Raises:
             ConfigError: no such column, or a mask is wanted of a model without a guide.
@@ -69,21 +71,27 @@ class UpscaleExamples:
         """
         if self.image not in example:
             raise ConfigError(f"there is no column {self.image!r}; this example has {', '.join(example)}.")
-        model = self._load()
-        if self.mask and not model.labels:
+        if self.mask and not self._load().labels:
             raise ConfigError("this model has no guide, so there is no mask. Leave out `mask`.")
+        pictures = example[self.image]
+        if not isinstance(pictures, list):
+            return self._upscale(pictures)
+        done = [self._upscale(picture) for picture in pictures]
+        return {name: [added[name] for added in done] for name in self._added}
+
+    def _upscale(self, picture: Any) -> dict[str, Any]:
+        """The new columns for one picture."""
         try:
-            picture = example[self.image]
             source = picture["bytes"] or picture["path"] if isinstance(picture, Mapping) else picture
-            result = model.upscale(source, segment=self.mask is not None, **self.options)
+            result = self._load().upscale(source, segment=self.mask is not None, **self.options)
         except ConfigError:
             raise
         except SSGError as error:
             if not self.keep_going:
                 raise
-            return dict.fromkeys((self.into, *filter(None, [self.mask]))) | {ERROR: str(error)}
-        added = {self.into: result.image} | ({self.mask: result.mask} if self.mask else {})
-        return added | ({ERROR: None} if self.keep_going else {})
+            return dict.fromkeys(self._added) | {ERROR: str(error)}
+        added = {self.into: result.image, self.mask: result.mask, ERROR: None}
+        return {name: added[name] for name in self._added}
 
     def _load(self) -> "Upscaler":
         if self._model is None:

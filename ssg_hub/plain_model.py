@@ -1,7 +1,7 @@
 """A model for inference only: networks and config, read without diffusers, whose import takes longer than a picture."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class PlainModel(Upscaler):
     Args:
         config: as `SSGModel.config` has it.
         generator, grain_generator: ready for use.
-        make_guide: called once, for the guide.
+        make_guide: called once, for the guide; None: there is none.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PlainModel(Upscaler):
         config: Mapping[str, Any],
         generator: Generator,
         grain_generator: Generator | None = None,
-        make_guide: Callable[[], Guide | None] = lambda: None,
+        make_guide: Callable[[], Guide | None] | None = None,
     ):
         self.config, self.generator, self.grain_generator = dict(config), generator, grain_generator
         self._make_guide = make_guide
@@ -43,7 +43,7 @@ class PlainModel(Upscaler):
 
     @cached_property
     def guide(self) -> Guide | None:  # type: ignore[override]  # mypy takes a cached property for read-only
-        guide = self._make_guide()
+        guide = self._make_guide and self._make_guide()
         return guide and guide.to(self._device)
 
     @property
@@ -65,35 +65,31 @@ class PlainModel(Upscaler):
 
 
 @as_usual()
-def read_model(name: str | Path = EMBEDDED, revision: str | None = None, **hub_options: Any) -> PlainModel:
+def read_model(
+    name: str | Path = EMBEDDED, revision: str | None = None, variant: str | None = None, **hub_options: Any
+) -> PlainModel:
     """Read a saved model, with every check of `SSGModel.from_pretrained`.
 
     Args:
         name: "embedded", "large", a folder, or a Hub id.
-        revision, hub_options: as for `SSGModel.from_pretrained`.
+        revision, variant, hub_options: as for `SSGModel.from_pretrained`.
 
     Raises:
         CheckpointError, HubError: as `SSGModel.from_pretrained`.
     """
-    shown, folder = checkpoint.open_checkpoint(name, None, revision, **hub_options)
+    shown, folder = checkpoint.open_checkpoint(name, variant, revision, **hub_options)
     config = checkpoint.read_config(folder, shown)
     if name not in BUILT_IN:  # what comes with the package was checked already
-        _check(config, folder, shown)
+        _check(config, folder, variant, shown)
     try:
         generator, second = build_generators(config)
     except SSGError as error:
         raise CheckpointError(f"the config of {shown} cannot be used: {error}") from error
-    _fill(generator, folder, "generator.", shown)
+    _fill(generator, folder, variant, "generator.", shown)
     int8.attach(generator, folder)
     if second is not None:
-        _fill(second, folder, "grain_generator.", shown)
-
-    @as_usual()
-    def make_guide() -> Guide | None:
-        guide = build_guide(config)
-        return guide and _fill(guide, folder, "guide.", shown)
-
-    model = PlainModel(config, generator, second, make_guide)
+        _fill(second, folder, variant, "grain_generator.", shown)
+    model = PlainModel(config, generator, second, partial(_read_guide, config, folder, variant, shown))
     if name not in BUILT_IN:
         _ = model.guide  # what is wrong with it comes out here
     return model
@@ -112,7 +108,7 @@ def read_weights_file(path: str | Path) -> PlainModel:
     return PlainModel({"generator_type": generator_type, "generator_config": generator_config}, generator)
 
 
-def _check(config: Mapping[str, Any], folder: Path, shown: str) -> None:
+def _check(config: Mapping[str, Any], folder: Path, variant: str | None, shown: str) -> None:
     """Build the networks without memory, let the guide read, and compare names and shapes with the files'."""
     try:
         check_facts(config.get("license"), config.get("trained_on"))
@@ -129,13 +125,19 @@ def _check(config: Mapping[str, Any], folder: Path, shown: str) -> None:
         if network is not None
         for key, tensor in network.state_dict().items()
     }
-    checkpoint.check_weights(folder, None, expected, shown)
+    checkpoint.check_weights(folder, variant, expected, shown)
 
 
-def _fill(network: Any, folder: Path, prefix: str, shown: str) -> Any:
+@as_usual()
+def _read_guide(config: Mapping[str, Any], folder: Path, variant: str | None, shown: str) -> Guide | None:
+    guide = build_guide(config)
+    return guide and _fill(guide, folder, variant, "guide.", shown)
+
+
+def _fill(network: Any, folder: Path, variant: str | None, prefix: str, shown: str) -> Any:
     """Give a network its weights, in float32, and make it ready."""
     try:
-        network.load_state_dict(checkpoint.read_weights(folder, prefix, shown))
+        network.load_state_dict(checkpoint.read_weights(folder, variant, prefix, shown))
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the weights of {shown} do not fit its config ({detail}). Get both again.") from None

@@ -25,6 +25,7 @@ from gradio_client.exceptions import AppError  # noqa: E402
 from ssg_hub.demo import texts, viewer  # noqa: E402
 from ssg_hub.demo.job import Request  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
+from ssg_hub.errors import ImageError, SSGError, VideoError  # noqa: E402
 
 EXAMPLES = viewer.ROOM / "examples"
 
@@ -572,6 +573,46 @@ def test_before_and_after_have_the_same_profile_and_it_is_for_their_mode(tiny_mo
             assert shown.mode == mode and shown.info["icc_profile"] == profile
     with Image.open(files.picture) as after:
         assert (after.mode == "RGB") == (mode == "RGB") and after.info["icc_profile"] == profile
+
+
+def test_the_commonest_errors_are_chinese_for_whoever_reads_chinese(photo, tmp_path):
+    pytest.importorskip("av", reason="PyAV is not installed (pip install 'ssg-hub[video]')")
+    from ssg_hub.demo import decoding
+    from ssg_hub.demo.clip_reading import look_at
+    from ssg_hub.demo.refusals import sentence_for
+    from ssg_hub.images import formats
+    from ssg_hub.images.reading import naming, read_picture
+
+    def fail(call, *arguments) -> Exception:
+        with pytest.raises(SSGError) as caught:
+            call(*arguments)
+        return caught.value
+
+    def run_out(name: str) -> None:
+        with naming(name):
+            raise MemoryError
+
+    path = str(tmp_path / "night.png")
+    Path(path).write_bytes(photo.read_bytes()[:999])
+    no_picture, no_clip, broken, sound = (str(tmp_path / name) for name in ("a.png", "a.txt", "a.mp4", "a.mkv"))
+    Path(no_picture).write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    Path(no_clip).write_text("no clip")
+    Path(broken).write_bytes(b"\0\0\0\x14ftypisom" + bytes(99))
+    errors = [
+        (path, fail(read_picture, path)),
+        (no_picture, fail(read_picture, b"no picture")),
+        (path, fail(run_out, path)),
+        *((path, ImageError(decoding._too_much({"path": path, "task": task}))) for task in ("read", "clip")),
+        (path, fail(formats.check_size, (16384, 8), "WEBP")),
+        (no_clip, fail(look_at, no_clip, 99)),
+        (broken, fail(look_at, broken, 99)),
+        (sound, VideoError(f"{sound} holds no video that can be decoded. Give another file.")),
+    ]
+    chinese = [sentence_for(error, path, "zh") for path, error in errors]
+    assert all(sentence.endswith("。") and str(tmp_path) not in sentence for sentence in chinese), chinese
+    assert len(set(chinese)) == len(chinese) == len(texts.ERRORS_ZH)
+    assert "night.png" in chinese[0] and sentence_for(errors[0][1], path, "en").startswith("night.png is damaged")
+    assert sentence_for(SSGError("another"), None, "zh") == "another"
 
 
 def test_the_commonest_notes_are_chinese_for_whoever_reads_chinese(photo, cache, tmp_path):

@@ -44,7 +44,7 @@ def loop_over(photos, out, upscale=fast, manifest=None, **more):
     """Do what is missing, as the command does; returns how many failed, and what was said."""
     said, record = [], Manifest(manifest)
     out.mkdir(exist_ok=True)
-    jobs = plan_jobs([photos], out)
+    jobs = plan_jobs([photos], out).jobs
     for job in jobs:
         if not job.missing():
             record.add(job, "skipped")
@@ -156,7 +156,7 @@ def environment() -> dict:
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m[1].jsonl"])
 def test_the_manifest_of_several_processes_is_joined(name, photos, tmp_path):
-    jobs = plan_jobs([photos], tmp_path / "out")
+    jobs = plan_jobs([photos], tmp_path / "out").jobs
     path = tmp_path / name
     records = [Manifest(path, rank, 2) for rank in range(2)]
     for index, job in enumerate(jobs):
@@ -171,7 +171,7 @@ def test_the_manifest_of_several_processes_is_joined(name, photos, tmp_path):
 
 
 def test_one_process_joins_what_several_left_and_nothing_else(photos, tmp_path):
-    jobs, path, own = plan_jobs([photos], tmp_path / "out"), tmp_path / "m.jsonl", tmp_path / "m.jsonl.7"
+    jobs, path, own = plan_jobs([photos], tmp_path / "out").jobs, tmp_path / "m.jsonl", tmp_path / "m.jsonl.7"
     own.write_text("a file of the user's\n")
     for rank in range(2):  # both were killed
         Manifest(path, rank, 2).add(jobs[rank], "done", 1.0)

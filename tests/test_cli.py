@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -163,7 +164,7 @@ def test_collisions_are_refused_also_between_masks_and_formats(photos):
     make_picture(photos / "a.jpg")
     with pytest.raises(ImageError, match="both be written"):
         plan_jobs([photos], photos.parent / "out")
-    assert len(plan_jobs([photos], photos.parent / "out", format="same")) == 4
+    assert len(plan_jobs([photos], photos.parent / "out", format="same").jobs) == 4
     (photos / "a.jpg").unlink()
     make_picture(photos / "a_mask.png")
     with pytest.raises(ImageError, match="both be written"):
@@ -173,7 +174,7 @@ def test_collisions_are_refused_also_between_masks_and_formats(photos):
 def test_a_dot_in_a_name_is_no_suffix_and_a_file_named_twice_is_one_job(tmp_path):
     make_picture(tmp_path / "v1.2.png")
     (tmp_path / "v1.2.png").rename(tmp_path / "v1.2")
-    planned = plan_jobs([tmp_path / "v1.2"] * 2, tmp_path / "out")
+    planned = plan_jobs([tmp_path / "v1.2"] * 2, tmp_path / "out").jobs
     assert [job.image for job in planned] == [tmp_path / "out" / "v1.2.png"]
 
 
@@ -222,6 +223,37 @@ def test_a_link_to_a_folder_is_said_to_be_left_out(photos, saved, tmp_path, caps
         (photos / name).unlink()
     with pytest.raises(ImageError, match="Links to folders, such as linked, are not followed"):
         plan_jobs([photos], tmp_path / "out")
+
+
+def test_one_walk_finds_pictures_other_files_and_links(photos, tmp_path, monkeypatch):
+    (photos / "notes.txt").touch()
+    (photos / "below" / "clip.mp4").touch()
+    (photos / "below" / "linked").symlink_to(tmp_path, target_is_directory=True)
+    walk = Mock(side_effect=os.walk)
+    monkeypatch.setattr(formats.os, "walk", walk)
+    plan = plan_jobs([photos], tmp_path / "out")
+    assert [job.source for job in plan.jobs] == [photos / name for name in ("a.png", "b.webp", "below/c.jpg")]
+    assert plan.left_out == [photos / "below/clip.mp4", photos / "notes.txt"]
+    assert plan.links == [photos / "below/linked"] and walk.call_count == 1
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="this system has no names for pipes")
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_a_picture_comes_through_a_pipe(stream, photos, saved, tmp_path, tiny_model):
+    reader, writer = os.pipe()
+    with open(reader), open(writer, "wb") as file:
+        file.write((photos / "a.png").read_bytes())
+        file.close()
+        assert ssg("upscale", f"/dev/fd/{reader}", "-o", tmp_path / "a.png", "--model", saved, "-q", *stream) == 0
+    assert np.array_equal(Image.open(tmp_path / "a.png"), tiny_model.upscale(photos / "a.png").image)
+
+
+def test_a_dash_is_what_is_piped_in_and_no_result(capsys):
+    read = build_parser("upscale").parse_args
+    assert read(["upscale", "-", "./-", "-o", "a.png"]).inputs == [Path("/dev/stdin"), Path("-")]
+    with pytest.raises(SystemExit):
+        read(["upscale", "a.png", "-o", "-"])
+    assert "results are written to files" in capsys.readouterr().err
 
 
 def test_links_that_lead_nowhere_or_in_a_circle_fail_by_themselves(photos, saved, capsys):

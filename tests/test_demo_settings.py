@@ -12,7 +12,7 @@ pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-
 from ssg_hub.demo import settings, viewer
 from ssg_hub.demo.job import Request
 from ssg_hub.demo.serve import check_address
-from ssg_hub.demo.settings import Settings, from_environment
+from ssg_hub.demo.settings import Settings, from_environment, parse_models
 from ssg_hub.demo.workshop import Workshop
 from ssg_hub.errors import ConfigError
 from ssg_hub.images.reading import read_picture
@@ -55,6 +55,20 @@ def test_settings_come_from_the_environment(monkeypatch):
             patch.setenv(name, value)
             with pytest.raises(ConfigError, match=words):
                 from_environment()
+
+
+def test_paths_of_models_may_hold_the_sign_that_ends_a_name(tmp_path, monkeypatch):
+    (tmp_path / "step=9").mkdir()
+    (tmp_path / "step=9" / "x4.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    for text, models in {
+        f"fine={tmp_path}/step=9/x4.pth": {"fine": f"{tmp_path}/step=9/x4.pth"},
+        f"{tmp_path}/step=9/x4.pth, a/b": {"x4": f"{tmp_path}/step=9/x4.pth", "a/b": "a/b"},
+        "step=9": {"step=9": "step=9"},
+        "~/gone=1/x4.pth": {"~/gone=1/x4.pth": "~/gone=1/x4.pth"},
+        "fine = c/d": {"fine": "c/d"},
+    }.items():
+        assert parse_models(text) == models
 
 
 def test_bfloat16_only_where_the_machine_computes_in_it(monkeypatch):

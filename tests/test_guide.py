@@ -1,6 +1,8 @@
 """The guide: gradients to the pixels, rebuilt from its configuration alone, clear errors."""
 
+import copy
 import json
+import pickle
 
 import pytest
 import torch
@@ -31,6 +33,18 @@ def test_rebuilt_from_json_gives_the_same_logits(config):
     picture = torch.rand(1, 3, 40, 56)
     assert torch.equal(guide(picture), copy(picture))
     assert (guide.labels, guide.palette) == (copy.labels, copy.palette)
+
+
+def test_a_guide_that_has_read_can_be_pickled_and_copied(config):
+    guide = Guide(config).eval().requires_grad_(False)
+    picture = torch.rand(1, 3, 40, 56)
+    logits, features = guide(picture), guide.features(picture)
+    for copied in (pickle.loads(pickle.dumps(guide)), copy.deepcopy(guide)):
+        assert torch.equal(copied(picture), logits)
+        assert all(map(torch.equal, copied.features(picture), features))
+        assert not copied.training and not any(parameter.requires_grad for parameter in copied.parameters())
+        next(copied.parameters()).add_(1)  # its tensors are its own
+    assert torch.equal(guide(picture), logits) and len(guide.features(picture)) == len(features)
 
 
 def test_saved_folder_keeps_palette_scale_and_normalisation(config, tmp_path):

@@ -43,6 +43,17 @@ def test_a_data_set_gets_the_columns(streamed):
     assert [example["name"] for example in mapped] == ["a", "b", "c"]
 
 
+def test_a_batch_gets_what_its_examples_get(tmp_path):
+    function = UpscaleExamples(Model(), into="image", mask="mask", outscale=2)
+    one_by_one, batched = photos().map(function), photos().map(function, batched=True, batch_size=2)
+    for single, example in zip(one_by_one, batched, strict=True):
+        assert np.array_equal(example["image"], single["image"]) and np.array_equal(example["mask"], single["mask"])
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    added = UpscaleExamples(Model(), keep_going=True)({"image": [PHOTOS[0], str(tmp_path / "bad.png")]})
+    assert added["upscaled"][0].size == (28, 36) and added["upscaled"][1] is None
+    assert added["upscale_error"][0] is None and "damaged" in added["upscale_error"][1]
+
+
 def test_all_options_of_upscale_are_handed_on():
     options = {"tile": 32, "strength": 0.5, "denoise": 1, "engine": "torch", "device": "cpu", "max_pixels": 100}
     upscaled = UpscaleExamples(Model(), **options)({"image": PHOTOS[0]})["upscaled"]

@@ -12,6 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
+from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel, SSGOutput
 from ssg_hub.networks.guide import Guide
 from ssg_hub.storage import checkpoint
@@ -329,11 +330,13 @@ def test_pickle_is_refused(saved):
 
 
 def test_variant_that_is_not_there_names_those_that_are(saved):
-    with pytest.raises(CheckpointError, match="no weights of variant 'fp16'.*loaded with no variant"):
+    with pytest.raises(CheckpointError, match=f"no weights of variant 'fp16'. It has {WEIGHTS}, .* with no variant"):
         SSGModel.from_pretrained(saved, variant="fp16")
     (saved / WEIGHTS).rename(saved / "diffusion_pytorch_model.fp16.safetensors")
-    with pytest.raises(CheckpointError, match="loaded with variant='fp16'"):
-        SSGModel.from_pretrained(saved)
+    words = "It has diffusion_pytorch_model.fp16.safetensors, .*loaded with variant='fp16' in Python; .*command line"
+    for load in (SSGModel.from_pretrained, load_networks):
+        with pytest.raises(CheckpointError, match=words):
+            load(saved)
 
 
 def test_missing_shard(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_it_makes_the_same_pictures(saved):
         assert (one.mask is None) == (other.mask is None) and (
             one.mask is None or one.mask.tobytes() == other.mask.tobytes()
         )
+
+
+def test_it_reads_the_variant_that_is_asked_for(saved):
+    load_model(saved).save_pretrained(saved.parent / "half", variant="fp16")
+    full, plain = (load(saved.parent / "half", variant="fp16") for load in (load_model, load_networks))
+    one, other = (model.upscale(PHOTO, engine="torch") for model in (full, plain))
+    assert one.image.tobytes() == other.image.tobytes() and one.drift.tobytes() == other.drift.tobytes()
+
+
+@pytest.mark.parametrize("load", [load_model, load_networks])
+def test_it_can_be_pickled_before_and_after_its_first_picture(saved, load):
+    model = load(saved)
+    early = pickle.dumps(model)
+    expected = model.upscale(PHOTO, engine="torch")
+    for data in (early, pickle.dumps(model)):
+        found = pickle.loads(data).upscale(PHOTO, engine="torch")
+        assert found.image.tobytes() == expected.image.tobytes() and found.drift.tobytes() == expected.drift.tobytes()
 
 
 @pytest.mark.parametrize("load", [load_model, load_networks])

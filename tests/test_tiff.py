@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ssg_hub.errors import ImageError
+from ssg_hub.images.png import SIGNATURE, make_chunk
 from ssg_hub.images.reading import Picture, read_labels, read_picture, read_size, write_picture
 
 RNG = np.random.default_rng(3)
@@ -294,3 +295,24 @@ def test_label_maps_keep_their_ids_in_every_container(tmp_path):
     for image in (Image.new("RGB", (2, 2)), Image.new("F", (2, 2))):
         with pytest.raises(ImageError, match="one class id per pixel"):
             read_labels(image)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_label_maps_of_few_bits_keep_their_ids(bits, tmp_path):
+    ids = DEEP[..., 0] >> (16 - bits)
+    rows = np.frombuffer(pack_bits(ids, bits), np.uint8).reshape(H, -1)
+    chunks = {
+        b"IHDR": struct.pack(">IIBB3x", W, H, bits, 0),
+        b"IDAT": zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes()),  # no filter in any row
+        b"IEND": b"",
+    }
+    header = f"{W} {H} {2**bits - 1}\n"
+    files = {
+        "gray.png": SIGNATURE + b"".join(make_chunk(*chunk) for chunk in chunks.items()),
+        "gray.pgm": b"P5 " + header.encode() + ids.astype(">u2" if bits > 8 else "u1").tobytes(),
+        "plain.pgm": f"P2 {header}{' '.join(map(str, ids.flat))}\n".encode(),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        assert np.array_equal(read_labels(tmp_path / name), ids), name
+        assert np.array_equal(read_labels(Image.open(tmp_path / name)), ids), name

@@ -1,6 +1,7 @@
 """Clips in and out: containers and codecs, time stamps, sound, colours, rotation, parts, pictures, further outputs."""
 
 import io
+import os
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -446,6 +447,7 @@ def test_what_an_encoder_refuses_is_laid_to_the_option_or_to_the_clip(size, pres
 def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path, model):
     (tmp_path / "text.mp4").write_text("this is text")
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
     with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(1600))
@@ -453,6 +455,7 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path, model):
         ("none.mp4", "no file at"),
         ("text.mp4", "cannot be read as a video"),
         ("sound.wav", "holds no video"),
+        ("pipe.mp4", "is a pipe.*Save it to a file"),
         ("empty", "no pictures in"),
         ("%03d.png", "no pictures are named"),
     ):

@@ -242,12 +242,33 @@ def test_a_run_that_is_given_up_while_its_result_is_prepared_ends(way, open_page
     assert "done" not in states and "working" not in states and errors == []
 
 
-def test_a_new_version_comes_at_the_next_visit_whatever_the_http_cache_holds(browser, folder, tmp_path):
-    place = tmp_path / "site"
-    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("hold-*"))
-    (place / "runtime").mkdir()
+@pytest.fixture
+def place(folder, tmp_path) -> Path:
+    """A copy of the site with all files that its service worker asks for."""
+    shutil.copytree(folder, tmp_path / "site", ignore=shutil.ignore_patterns("hold-*"))
+    (tmp_path / "site" / "runtime").mkdir()
     for name in runtime.WASM + runtime.WEBGPU:
-        (place / "runtime" / name).touch()
+        (tmp_path / "site" / "runtime" / name).touch()
+    site._list_files(tmp_path / "site")
+    return tmp_path / "site"
+
+
+def test_the_hosts_redirects_work_with_the_service_worker_too(browser, place):
+    server = SiteServer(place)
+    server.moved = {"/": "/index.html", "/start": "/"}
+    page, errors, _ = visit(browser, server.url)
+    page.set_default_timeout(60_000)
+    page.wait_for_selector("#offline:has-text('without a network')")
+    page.goto(f"{server.url}start")
+    assert page.url == server.url and page.is_visible("#run") and "/start" in server.asked
+    server.moved["/"] = "/gone"  # the page itself is kept
+    page.goto(f"{server.url}start")
+    assert page.is_visible("#run") and errors == []
+    page.context.close()
+    server.shutdown()
+
+
+def test_a_new_version_comes_at_the_next_visit_whatever_the_http_cache_holds(browser, place):
     page_file, notes = place / "index.html", place / "README.md"  # the service worker does not keep the second
     page_text = page_file.read_text()
 

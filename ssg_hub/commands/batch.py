@@ -14,7 +14,7 @@ from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
 from .common import ended_in_order, load_model, picture_options, say, whole_number
-from .jobs import FORMATS, Job, list_left_out, list_links, make_folders, plan_jobs
+from .jobs import FORMATS, Job, Plan, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
 from .processes import Group
@@ -30,8 +30,8 @@ def add_parser(subparsers) -> None:
         "`accelerate launch -m ssg_hub upscale …` splits the files over several processes.",
     )
     add = parser.add_argument
-    add("inputs", nargs="+", type=Path, metavar="IN", help="pictures, folders of pictures, or clips")
-    add("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder, or a file name for one input")
+    add("inputs", nargs="+", type=_input, metavar="IN", help="pictures, folders of pictures, or clips; - is a pipe")
+    add("-o", "--output", type=_output, required=True, metavar="OUT", help="a folder, or a file name for one input")
     add(
         "--model",
         default=EMBEDDED,
@@ -105,18 +105,15 @@ def run(args: argparse.Namespace) -> int:
         return clips.run(args)
     clips.refuse_options(args)
     rank, world = read_place()
-    jobs = plan_jobs(
+    plan = plan_jobs(
         args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
     )
+    jobs = plan.jobs
     _check_stream(args, jobs)
     _check_manifest(args.manifest, jobs)
     make_folders(jobs)
-    if rank == 0 and (left_out := list_left_out(args.inputs)):
-        count = f"{len(left_out)} file{'s' if len(left_out) > 1 else ''}"
-        say(f"left out {count}, such as {left_out[0].name}: names of pictures end in {name_endings()}")
-    if rank == 0 and (links := list_links(args.inputs)):
-        count = f"{len(links)} link{'s' if len(links) > 1 else ''}"
-        say(f"left out {count} to folders, such as {links[0]}: give the folders by their names, too")
+    if rank == 0:
+        _say_left_out(plan)
     manifest = Manifest(args.manifest, rank, world)
     todo, skipped, failed = [], 0, 0
     for job in jobs[rank::world]:
@@ -139,6 +136,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _say_left_out(plan: Plan) -> None:
+    """Name what the input folders hold beside the pictures."""
+    if plan.left_out:
+        count = f"{len(plan.left_out)} file{'s' if len(plan.left_out) > 1 else ''}"
+        say(f"left out {count}, such as {plan.left_out[0].name}: names of pictures end in {name_endings()}")
+    if plan.links:
+        count = f"{len(plan.links)} link{'s' if len(plan.links) > 1 else ''}"
+        say(f"left out {count} to folders, such as {plan.links[0]}: give the folders by their names, too")
+
+
 def _check_stream(args: argparse.Namespace, jobs: list[Job]) -> None:
     """Refuse --stream for what is encoded whole."""
     if not args.stream:
@@ -154,6 +161,16 @@ def _check_manifest(manifest: Path | None, jobs: list[Job]) -> None:
     """Refuse a manifest under the name of a result: it would be there first, and the picture taken for made."""
     if manifest and os.path.realpath(manifest) in {os.path.realpath(path) for job in jobs for path in job.outputs()}:
         raise ConfigError(f"--manifest {manifest} is also the name of a result. Choose another, like results.jsonl.")
+
+
+def _input(text: str) -> Path:
+    return Path("/dev/stdin" if text == "-" else text)
+
+
+def _output(text: str) -> Path:
+    if text == "-":
+        raise argparse.ArgumentTypeError("results are written to files; give the name of one, or of a folder")
+    return Path(text)
 
 
 def parse_strength(text: str) -> float | dict[str, float]:

@@ -3,10 +3,11 @@
 import os
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ..errors import ImageError
-from ..images.formats import READ, WRITTEN, check_target, is_picture, list_files, list_linked_folders, name_endings
+from ..images.formats import READ, WRITTEN, check_target, is_picture, list_folder, name_endings
 from ..video.names import is_clip
 
 FORMATS = {  # the words that --format takes
@@ -44,6 +45,21 @@ class Job:
         return [path for path in self.outputs() if not os.path.exists(path)]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a request means.
+
+    Attributes:
+        jobs: what is to be done, in an order that depends on the inputs alone.
+        left_out: files in the input folders whose ending is not that of a picture, but for hidden and system files.
+        links: links to folders in the input folders: they are not followed.
+    """
+
+    jobs: list[Job]
+    left_out: list[Path]
+    links: list[Path]
+
+
 def plan_jobs(
     inputs: list[Path],
     output: Path,
@@ -52,45 +68,33 @@ def plan_jobs(
     overlay: bool = False,
     outscale: float = 4.0,
     overwrite: bool = False,
-) -> list[Job]:
+) -> Plan:
     """Decide what to read and what to write, before doing either.
 
     Args:
-        inputs: pictures and folders; a folder stands for every picture below it.
+        inputs: pictures, pipes that bring one, and folders; a folder stands for every picture below it.
         output: a folder, or for one single picture the file to write.
         format: a key of FORMATS, "same" (as each input), or None: what the name of `output` says, else PNG.
         mask, overlay: whether NAME_mask.png and NAME_overlay.png are written beside NAME.
         outscale: distinguishes results of an earlier run, written into the folder of the inputs, from inputs.
         overwrite: results may be replaced; such pictures are then refused, so that no input is replaced.
 
-    Returns:
-        The jobs, in an order that depends on the inputs alone.
-
     Raises:
         ImageError: an input that does not exist, a folder without pictures, an output of a format that is not written,
             or results that would be written over an input or over each other.
     """
-    found = list(dict.fromkeys(pair for entry in inputs for pair in _find(entry, output)))
-    one_file = _names_one_file(inputs, output, format, len(found))
+    found = zip(*(_find(entry, output) for entry in inputs), strict=True)
+    pictures, left_out, links = (list(dict.fromkeys(chain.from_iterable(lists))) for lists in found)
+    one_file = _names_one_file(inputs, output, format, len(pictures))
     if not (one_file or overwrite):
-        found = _without_results(found, output, format, outscale)
+        pictures = _without_results(pictures, output, format, outscale)
     jobs = []
-    for source, place in found:
+    for source, place in pictures:
         image = output if one_file else _rename(output / place, source, format)
         beside = zip(COMPANIONS, (mask, overlay), strict=True)
         jobs.append(Job(source, image, **{kind: _beside(image, kind) for kind, wanted in beside if wanted}))
     _check_collisions(jobs)
-    return jobs
-
-
-def list_left_out(inputs: list[Path]) -> list[Path]:
-    """Files in the input folders whose ending is not that of a picture; hidden and system files do not count."""
-    return [path for entry in inputs if os.path.isdir(entry) for path in list_files(entry) if not is_picture(path)]
-
-
-def list_links(inputs: list[Path]) -> list[Path]:
-    """Links to folders in the input folders: they are not followed."""
-    return [path for entry in inputs if os.path.isdir(entry) for path in list_linked_folders(entry)]
+    return Plan(jobs, left_out, links)
 
 
 def make_folders(jobs: list[Job]) -> None:
@@ -118,23 +122,26 @@ def check_job(job: Job, overwrite: bool) -> None:
         check_target(path, overwrite)
 
 
-def _find(entry: Path, output: Path) -> list[tuple[Path, Path]]:
-    """(picture, its place below the output folder) for a file, or for every picture below a folder."""
+def _find(entry: Path, output: Path) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
+    """(picture, its place below the output folder) for a file or a pipe, or for every picture below a folder; and what
+    else is in the folder, as `Plan` has it."""
     if not os.path.exists(entry):  # unlike Path.exists, no error for a name that is too long
         raise ImageError(f"no file or folder at {entry}. Give pictures, or folders of pictures.")
-    if os.path.isfile(entry):
-        return [(entry, Path(entry.name))]
-    pictures = [path for path in list_files(entry) if is_picture(path)]
+    if not os.path.isdir(entry):
+        return [(entry, Path(entry.name))], [], []
+    files, links = list_folder(entry)
+    pictures = [path for path in files if is_picture(path)]
+    left_out = [path for path in files if not is_picture(path)]
     earlier = _real(output)
     if _real(entry) in earlier.parents:  # the results of an earlier run are no inputs
         pictures = [path for path in pictures if earlier not in _real(path).parents]
     if not pictures:
-        clip = next(filter(is_clip, list_files(entry)), None)
+        clip = next(filter(is_clip, left_out), None)
         hint = f" There are clips, such as {clip.name}: give them by their names." if clip else ""
-        if links := list_linked_folders(entry):
+        if links:
             hint += f" Links to folders, such as {links[0].name}, are not followed: give them by their names."
         raise ImageError(f"no pictures in {entry}. Names that count end in {name_endings()}.{hint}")
-    return [(path, path.relative_to(entry)) for path in pictures]
+    return [(path, path.relative_to(entry)) for path in pictures], left_out, links
 
 
 def _real(path: Path) -> Path:
@@ -185,7 +192,7 @@ def _names_one_file(inputs: list[Path], output: Path, format: str | None, count:
     suffix = output.suffix.lower()
     if os.path.isdir(output):
         return False
-    alone = count == 1 and os.path.isfile(inputs[0])
+    alone = count == 1 and not os.path.isdir(inputs[0])
     if suffix not in WRITTEN:
         if suffix in READ or (alone and FILE_ENDING.fullmatch(suffix)):
             raise ImageError(

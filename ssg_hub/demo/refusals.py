@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SSGError
-from .texts import text
+from .texts import failure, text
 
 log = logging.getLogger("ssg_hub.demo")
 
@@ -42,7 +42,7 @@ def sentence_for(error: Exception, path: str | None, lang: str) -> str:
     if isinstance(error, Refused):
         return text(error.key, lang, **error.values)
     if isinstance(error, SSGError):
-        return str(error).replace(path, Path(path).name) if path else str(error)
+        return failure(str(error).replace(path, Path(path).name) if path else str(error), lang)
     log.error("a request failed", exc_info=error)
     return text("failed", lang)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..loading import EMBEDDED, LARGE
+from ..storage import find_path
 
 MEGA = 1_000_000
 DEFAULT = "default"  # the name of the model that the page starts with
@@ -105,16 +106,18 @@ def is_shipped(name: str) -> bool:
 def parse_models(text: str) -> dict[str, str]:
     """The allow-list "user/repo, x4plus=/models/RealESRGAN_x4plus.pth" as name -> source.
 
-    Without a given name, a Hub id is its own name, and a file or folder is named by its last part, so that no visitor
-    sees its path.
+    A name ends at the first "=". Without a given name, a Hub id is its own name, and a file or folder is named by its
+    last part, so that no visitor sees its path.
 
     Raises:
         ConfigError: two models of one name.
     """
     models: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
-        name, _, source = (part.strip() for part in entry.rpartition("="))
-        name = name or (Path(source).stem if Path(source).exists() else source)
+        name, _, source = (part.strip() for part in entry.partition("="))
+        exists = find_path(entry) is not None
+        if exists or entry.startswith(("/", "~", ".")) or not source:  # a path or an id without a name before it
+            name, source = Path(entry).stem if exists else entry, entry
         if name in models or name == DEFAULT:
             raise ConfigError(f"SSG_MODELS has {name!r} twice. Give one of them another name: name={source}")
         models[name] = source

@@ -347,6 +347,18 @@ NOTES_ZH = {
     r"The model has no guide, .*": r"这个模型没有引导网络，所以没有掩码，也不标出可能编造的区域。",
     r"Memory ran out (\d+) .*": r"内存不足 \1 次，相应的部分已拆小重做。",
 }
+# And of its errors.
+ERRORS_ZH = {
+    r"(.+) is damaged or cut short .*": r"\1 已损坏或不完整。请重新复制或下载。",
+    r"(.+) is not a picture that can be read .*": r"\1 不是可读取的图片。请选择 PNG、JPEG、WebP 或 TIFF 文件。",
+    r"(.+) does not fit into memory\. .*": r"\1 太大，内存放不下。请使用较小的图片。",
+    r"(.+) takes too much time or memory .* PNG or JPEG, .*": r"读取 \1 太费时间或内存。请另存为 PNG 或 JPEG，或缩小。",
+    r"(.+) takes too much time or memory .* H\.264, .*": r"读取 \1 太费时间或内存。请另存为 H.264 MP4，或缩小。",
+    r"(\d+)x(\d+) is too large for (\w+), .*": r"\1 × \2 对 \3 格式来说太大。请另存为 PNG。",
+    r"(.+) is not a clip that is read here\. .*": r"\1 不是可读取的视频。请选择 MP4、MOV、WebM、MKV、AVI 或 TS。",
+    r"(.+) cannot be read as a video .*": r"\1 无法作为视频读取。如果录制曾中断，请先修复；否则请选择其他文件。",
+    r"(.+) holds no video .*": r"\1 中没有可以解码的视频。请选择其他文件。",
+}
 
 
 def make_i18n() -> "gr.I18n":
@@ -402,10 +414,18 @@ def class_name(name: str, lang: str) -> str:
 
 def note(sentence: str, lang: str) -> str:
     """A note of the library in a visitor's language, where that is known."""
-    for pattern, chinese in NOTES_ZH.items():
-        if lang == "zh" and (match := re.fullmatch(pattern, sentence)):
-            return match.expand(chinese)
-    return sentence
+    return _translate(sentence, NOTES_ZH) if lang == "zh" else sentence
+
+
+def failure(sentence: str, lang: str) -> str:
+    """An error of the library in a visitor's language, where that is known."""
+    return _translate(sentence, ERRORS_ZH) if lang == "zh" else sentence
+
+
+def _translate(sentence: str, patterns: Mapping[str, str]) -> str:
+    """What the first fitting pattern stands for; a sentence that fits none stays as it is."""
+    matches = ((re.fullmatch(pattern, sentence, re.DOTALL), chinese) for pattern, chinese in patterns.items())
+    return next((match.expand(chinese) for match, chinese in matches if match), sentence)
 
 
 def listed(names: list[str], lang: str) -> str:

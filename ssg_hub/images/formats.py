@@ -1,7 +1,7 @@
 """Which picture formats are read and written, by which endings, how large they may be, and which files are pictures."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import features
@@ -108,25 +108,20 @@ def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Pat
     >>> [path.name for path in list_pictures(folder)]
     ['a.jpg', 'b.png']
     """
-    return [path for path in list_files(folder, recursive) if is_picture(path)]
+    return [path for path in list_folder(folder, recursive)[0] if is_picture(path)]
 
 
-def list_files(folder: str | os.PathLike[str], recursive: bool = True) -> list[Path]:
-    """Every file of a user's own in a folder, sorted; as `list_pictures`, whatever the ending."""
-    return sorted(place / name for place, _, names in _walk(folder, recursive) for name in names)
+def list_folder(folder: str | os.PathLike[str], recursive: bool = True) -> tuple[list[Path], list[Path]]:
+    """What a folder holds of a user's own, each sorted: every file, whatever its ending, and the links to folders.
 
-
-def list_linked_folders(folder: str | os.PathLike[str]) -> list[Path]:
-    """The links to folders in a folder and below, sorted: what `list_files` does not follow."""
-    folders = (place / name for place, names, _ in _walk(folder) for name in names)
-    return sorted(path for path in folders if path.is_symlink())
-
-
-def _walk(folder: str | os.PathLike[str], recursive: bool = True) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Each folder with the names of the folders and of the files in it; what systems leave beside them is left out."""
+    Args, raises and what does not count: as `list_pictures`.
+    """
+    files, links = [], []
     for place, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if recursive and not is_companion(name)]
-        yield Path(place), folders, [name for name in names if not is_companion(name)]
+        links += [path for name in folders if (path := Path(place, name)).is_symlink()]
+        files += [Path(place, name) for name in names if not is_companion(name)]
+    return sorted(files), sorted(links)
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -88,10 +88,14 @@ def transparent_gray(image: Image.Image) -> int | None:
     key = image.info.get("transparency")
     if image.format != "PNG" or not isinstance(key, int) or image.mode not in ("1", "L", "I;16"):
         return None
-    bits = {"1": 1, "L;2": 2, "L;4": 4, "L": 8}.get(_raw_mode(image), 16)
     if image.mode == "1":
         return 255 if key else 0
-    return key * (255 // (2**bits - 1)) if bits < 8 else key
+    return key * 255 // (stored_white(image) or 255) if image.mode == "L" else key
+
+
+def stored_white(image: Image.Image) -> int | None:
+    """The white of gray of 2 or 4 bits, 3 or 15, which Pillow makes 255; None for other images and those loaded."""
+    return {"L;2": 3, "L;4": 15}.get(_raw_mode(image) or "")
 
 
 def text_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:

@@ -109,7 +109,8 @@ def read_labels(source: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a label map: one class id per pixel, turned upright as its picture is.
 
     Args:
-        source: a path, a file's bytes or a Pillow image, of gray or palette pixels; a palette's index is the id.
+        source: a path, a file's bytes or a Pillow image, of gray or palette pixels; a palette's index is the id. Pillow
+            stretches gray of few bits to 0…255; here it is as stored, unless Pillow has loaded the image already.
         max_pixels: as for `read_picture`.
 
     Returns:
@@ -119,11 +120,11 @@ def read_labels(source: Any, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         ImageError: no picture, or colours in place of ids.
     """
     if isinstance(source, Image.Image):
-        return _check_ids(np.asarray(source), "the label map")
+        return _check_ids(_stored_samples(source), "the label map")
     opened = open_picture(source)
     check_limit(opened.stored, opened.name, max_pixels)
     with naming(opened.name, size=opened.stored):
-        ids = tiff.read_ids(opened.page) if opened.page else np.asarray(opened.image)
+        ids = tiff.read_ids(opened.page) if opened.page else _stored_samples(opened.image)
     return _turn(_check_ids(ids, opened.name), opened.orientation)
 
 
@@ -191,6 +192,15 @@ def open_picture(source: str | os.PathLike | bytes | bytearray | memoryview) -> 
             raise ImageError(f"it is {stored[0]}x{stored[1]}; at least one pixel is needed.")
         metadata, orientation = clean(found)
     return Opened(name, stored, image, page, data, metadata, orientation, found)
+
+
+def _stored_samples(image: Image.Image) -> np.ndarray:
+    """The samples of a Pillow image as its file has them."""
+    white = png.stored_white(image) or ppm.stored_white(image)  # asked before the image is loaded
+    values = np.asarray(image)
+    if white is None:
+        return values
+    return np.rint(values * (white / (255 if image.mode == "L" else 65535))).astype(values.dtype)
 
 
 def _check_ids(ids: np.ndarray, name: str) -> np.ndarray:

@@ -6,6 +6,7 @@ colours under transparent pixels come from all around them), and pictures that h
 """
 
 import mmap
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -75,10 +76,13 @@ def open_rows(path: Path, max_pixels: int = MOST_PIXELS) -> Iterator[Picture]:
 
 
 def peek_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of a file's picture, upright, from its first bytes; None where they do not say.
+    """(width, height) of a file's picture, upright, from its first bytes; None where they do not say, and for a pipe,
+    whose bytes can be read only once.
 
     What stands behind the pixels is not seen: `read_size` reads all of a file.
     """
+    if not os.path.isfile(path):
+        return None
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the size, which is the question
         with open(path, "rb") as file, Image.open(file, formats=sorted(set(READ.values()))) as image:
@@ -91,7 +95,10 @@ def peek_size(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap | None]:
-    """A file's bytes without reading it; None where it cannot be, and the usual way of reading will say why."""
+    """A file's bytes without reading it; None for a pipe, and where the usual way of reading will say what is wrong."""
+    if not os.path.isfile(path):
+        yield None
+        return
     try:
         with open(path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -51,6 +51,11 @@ def as_usual() -> Iterator[None]:
             torch.set_default_dtype(default)
 
 
+def is_of_transformers(hook: Callable) -> bool:
+    """Whether transformers put this hook into a network itself, at the first pass, to give its hidden states."""
+    return getattr(hook, "__module__", "").startswith("transformers.")
+
+
 def check_finite(module: nn.Module, name: str, prefix: str = "") -> None:
     """Raise CheckpointError where a weight is NaN or infinite: pictures would come out black, or not at all."""
     for key, tensor in module.state_dict(prefix=prefix).items():

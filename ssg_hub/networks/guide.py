@@ -5,6 +5,7 @@ Everything between the SR pixels and the logits is differentiable, so that a los
 """
 
 import colorsys
+import copy
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
 from ..storage import expand_home, is_folder
-from .building import ONE_AT_A_TIME, as_usual, check_finite, sketch
+from .building import ONE_AT_A_TIME, as_usual, check_finite, is_of_transformers, sketch
 from .guide_config import check_guide_config, read_labels
 from .lite_segmentation import MODEL_TYPE, LiteConfig, LiteSegmentation
 
@@ -158,6 +159,16 @@ class Guide(nn.Module):
                 "leave out what reads its features."
             )
         return maps
+
+    def __getstate__(self) -> dict:
+        """Without the hooks that transformers installs at the first pass: they cannot be pickled, and come again."""
+        tensors = {id(tensor): tensor for tensor in (*self.network.parameters(), *self.network.buffers())}
+        network = copy.deepcopy(self.network, tensors)  # shares its tensors
+        for part in network.modules():
+            vars(part).pop("_output_capturing_hooks_installed", None)
+            for key in [key for key, hook in part._forward_hooks.items() if is_of_transformers(hook)]:
+                del part._forward_hooks[key]
+        return {**vars(self), "_modules": {**self._modules, "network": network}}
 
     def _prepare(self, image: Tensor) -> Tensor:
         """Resized and normalised as the network wants it."""

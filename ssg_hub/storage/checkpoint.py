@@ -145,14 +145,14 @@ def check_weights(folder: Path, variant: str | None, expected: Mapping[str, torc
             )
 
 
-def read_weights(folder: Path, prefix: str, shown: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names begin with `prefix`, without it, in float32 and in memory of their own.
+def read_weights(folder: Path, variant: str | None, prefix: str, shown: str) -> dict[str, torch.Tensor]:
+    """A variant's tensors whose names begin with `prefix`, without it, in float32 and in memory of their own.
 
     Raises:
         CheckpointError: a file is missing, damaged or truncated.
     """
     found = {}
-    for name in _weights_files(folder, None, shown):
+    for name in _weights_files(folder, variant, shown):
         with _reading(name, shown), safe_open(folder / name, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118  (it is no dict)
                 if key.startswith(prefix):
@@ -266,11 +266,16 @@ def _check_listed(files: Iterable[str], variant: str | None, shown: str) -> None
     if set(weights_names(variant)) & set(files):
         return
     ours = re.compile(rf"{WEIGHTS}(?:\.(\w+))?(?:-\d+-of-\d+)?\.safetensors")
-    variants = {match[1] for name in files if (match := ours.fullmatch(name))}
+    found = {match[1]: name for name in sorted(files) if (match := ours.fullmatch(name))}  # variant -> one of its files
+    there = {other: name for other, name in found.items() if other != variant}
     wanted = f"weights of variant {variant!r}" if variant else f"{weights_names(None)[0]}"
-    if variants:
-        offers = " or ".join(sorted(f"variant={v!r}" if v else "no variant" for v in variants))
-        raise CheckpointError(f"{shown} has no {wanted}. It can be loaded with {offers}.")
+    if there:
+        offers = " or ".join(f"variant={v!r}" if v else "no variant" for v in sorted(there, key=str))
+        advice = f"It has {', '.join(there.values())}, and can be loaded with {offers} in Python"
+        if None not in there:
+            load = f"SSGModel.from_pretrained({shown!r}, variant={next(iter(there))!r})"
+            advice += f"; for the command line, save it once without: {load}.save_pretrained(FOLDER)"
+        raise CheckpointError(f"{shown} has no {wanted}. {advice}.")
     if pickles := [name for name in files if name.endswith(PICKLES)]:
         raise CheckpointError(
             f"{shown} has its weights as a pickle ({pickles[0]}), which could run code when loaded, so it was refused. "

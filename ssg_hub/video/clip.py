@@ -233,8 +233,10 @@ def open_file(path: Path) -> av.container.InputContainer:
     """A video file; the caller closes it. Only its header is read.
 
     Raises:
-        VideoError: no such file, or no video.
+        VideoError: no such file, a pipe, or no video.
     """
+    if path.is_fifo():
+        raise VideoError(f"{path} is a pipe, and a clip is read more than once. Save it to a file first.")
     try:
         # Absolute: FFmpeg takes what comes before a colon for a protocol.
         return av.open(os.path.abspath(path), metadata_errors="replace")

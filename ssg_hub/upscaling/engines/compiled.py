@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...networks.building import is_of_transformers
 from ...networks.int8 import LEVELS, MOST, Int8Compact, Layer
 from ...user_cache import user_cache
 
@@ -132,8 +133,7 @@ def is_altered(module: nn.Module) -> bool:
     return any(
         "forward" in vars(part)
         or any(
-            not getattr(hook, "__module__", "").startswith("transformers.")
-            for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
+            not is_of_transformers(hook) for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
         )
         for part in module.modules()
     )

@@ -14,6 +14,7 @@ const keep = async names => {
 const answer = async request => {
   const cache = await caches.open(CACHE);
   const found = (await cache.match(request, { ignoreSearch: true })) ?? (await fetch(request, { cache: "no-cache" }));
+  if (!found.status) return found; // a redirect to another page: the browser follows it, and asks again
   const headers = new Headers(found.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
