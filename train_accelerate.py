@@ -290,22 +290,23 @@ def main(arguments: list[str]) -> None:
 def train(config: TrainConfig) -> Run:
     """Read and check everything first, then run the stages, then save the model; the processes stay connected."""
     run = Run(config)
-    guide = first_guide(config)
-    model = first_model(config, guide)
-    check_labels(config, guide)
-    dev, device = DevSet(config), run.accelerator.device
-    warms_with_features = config.warmup_steps and config.warmup_perceptual_weight
-    perceptual = PerceptualLoss(find_vgg16(config)).to(device) if warms_with_features else None
-    objective = SourceLosses(config, device) if config.adversarial_steps else None
-    guide, teacher = train_guides(run, guide)
-    scores = {}
-    if config.warmup_steps and not run.ended_early:
-        model.generator, scores = warm_up(run, model.generator, guide, dev, perceptual)
-    if config.adversarial_steps and not run.ended_early:
-        model.generator, scores = adversarial(run, model.generator, guide, teacher, dev, objective)
-    if run.accelerator.is_main_process:
-        export(model.cpu(), scores, run)
-    run.accelerator.wait_for_everyone()
+    with run.under_way():
+        guide = first_guide(config)
+        model = first_model(config, guide)
+        check_labels(config, guide)
+        dev, device = DevSet(config), run.accelerator.device
+        warms_with_features = config.warmup_steps and config.warmup_perceptual_weight
+        perceptual = PerceptualLoss(find_vgg16(config)).to(device) if warms_with_features else None
+        objective = SourceLosses(config, device) if config.adversarial_steps else None
+        guide, teacher = train_guides(run, guide)
+        scores = {}
+        if config.warmup_steps and not run.ended_early:
+            model.generator, scores = warm_up(run, model.generator, guide, dev, perceptual)
+        if config.adversarial_steps and not run.ended_early:
+            model.generator, scores = adversarial(run, model.generator, guide, teacher, dev, objective)
+        if run.accelerator.is_main_process:
+            export(model.cpu(), scores, run)
+        run.accelerator.wait_for_everyone()
     return run
 
 

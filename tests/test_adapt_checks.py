@@ -1,8 +1,6 @@
 """What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
 
 import io
-import signal
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +12,7 @@ from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
 from ssg_hub.adapting import exam, inspection, words
-from ssg_hub.adapting.adapt import _handlers_kept, _tell_verdict
+from ssg_hub.adapting.adapt import _tell_verdict
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
 from ssg_hub.adapting.plan import Request, begin, list_found, read_plan, write_plan
 from ssg_hub.adapting.recipe import DISCRIMINATOR
@@ -179,14 +177,6 @@ def test_pictures_in_the_work_of_an_adaptation_are_not_deleted(tmp_path):
     request = make_request(tmp_path / "work/photos")
     with pytest.raises(ConfigError, match="the pictures are in"):
         read_plan(tmp_path, request)
-
-
-def test_what_a_training_takes_over_is_given_back():
-    before = threading.excepthook, signal.getsignal(signal.SIGTERM)
-    with _handlers_kept():
-        threading.excepthook = print
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    assert (threading.excepthook, signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_tenth_is_held_back():

@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+import signal
+import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -14,10 +16,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, weights, write_config
+from tiny_run import ROOT, VOID, largest_difference, train_here, weights, write_config
 
 from ssg_hub import SSGModel, cli
-from ssg_hub.adapting.adapt import _handlers_kept
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation.bank import DegradationBank
@@ -395,6 +396,26 @@ def test_a_generator_that_was_not_trained_is_neither_saved_nor_pushed(minutes, d
     assert (tmp_path / "run/checkpoints").is_dir() and not (tmp_path / "run/model").exists()
 
 
+def test_what_a_run_takes_over_is_given_back(data, tmp_path, monkeypatch):
+    """Two signals, and what threads leave unhandled; also after an error."""
+
+    def taken() -> tuple:
+        return threading.excepthook, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+    def meet_trouble(config):
+        during.append(taken())
+        raise ConfigError("trouble")
+
+    before, during = taken(), []
+    config = write_config(tmp_path, data, adversarial_steps=1)
+    monkeypatch.setattr("ssg_hub.training.run.check_inputs", meet_trouble)
+    refuse(config, ConfigError, "trouble")
+    assert taken() == before and not set(during[0]) & set(before)
+    monkeypatch.undo()
+    train_here(config)
+    assert taken() == before
+
+
 def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
     """What the check must not refuse: the configuration of the other tests has void pixels."""
     ids = np.array(Image.open(data / "hr/labels/0.png"))
@@ -407,10 +428,9 @@ def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
 
 def test_ssg_train_runs_the_script(data, tmp_path):
     config = write_config(tmp_path, data, adversarial_steps=1)
-    with signals_kept():
-        assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
+    assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["lr"] == 5e-4
-    with signals_kept(), pytest.raises(SystemExit, match="already holds a run"):
+    with pytest.raises(SystemExit, match="already holds a run"):
         cli.main(["train", "--config", str(config)])
 
 
@@ -425,13 +445,9 @@ def test_ssg_train_lists_every_key(capsys, words):
 def test_a_training_may_run_in_a_thread(data, tmp_path):
     """As `ssg_hub.adapt` does where a program calls it in one; signals are the main thread's."""
 
-    def train() -> None:
-        with _handlers_kept():
-            load_script().train(parse_config(["--config", str(config)]))
-
     config = write_config(tmp_path, data, adversarial_steps=1)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(train).result()
+        pool.submit(load_script().train, parse_config(["--config", str(config)])).result()
     assert (tmp_path / "run/model/config.json").is_file()
 
 

@@ -3,11 +3,8 @@
 import logging
 import math
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -196,8 +193,7 @@ def train(folder: Path, request: Request, plan: dict, vgg: Path, minutes: float,
         Materials(work), work / "bank", work / "training", start, request.model, guide, vgg, left, request.seed, resume
     )
     tell(f"training for {left:.1f} of {minutes:g} minutes")
-    with _handlers_kept():
-        return load_script().train(config).interrupted
+    return load_script().train(config).interrupted
 
 
 def conclude(
@@ -311,17 +307,3 @@ def _tell_verdict(best: Candidate, interrupted: bool) -> str:
 
 def _tell_way(share: float) -> str:
     return "what was trained" if share == 1 else f"{share:.0%} of the way from the start to what was trained"
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """A training takes over two signals, and what threads leave unhandled; afterwards they are as before."""
-    hook = threading.excepthook
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        threading.excepthook = hook
-        for number, handler in kept.items():
-            if signal.getsignal(number) is not handler:  # in a thread it still is
-                signal.signal(number, handler)

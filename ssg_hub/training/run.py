@@ -59,8 +59,7 @@ class Run:
 
     Raises:
         ConfigError: nothing would be trained, the tracker is not installed, the output folder holds another run and
-            `resume` is not set, `resume` names no checkpoint of this run, inputs are missing, or the processes do not
-            meet.
+            `resume` is not set, `resume` names no checkpoint of this run, or the processes do not meet.
     """
 
     def __init__(self, config: TrainConfig):
@@ -84,12 +83,28 @@ class Run:
         self.accelerator.wait_for_everyone()
         set_seed(config.seed)
         self._stop_signal = 0
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Write the record, and run the trackers; meanwhile SIGTERM and SIGINT only set `interrupted`.
+
+        Raises:
+            ConfigError: inputs are missing.
+        """
+        hook, handlers = threading.excepthook, {}
         if threading.current_thread() is threading.main_thread():  # Python lets no other take signals
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
+            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         threading.excepthook = _note_full_disk
-        self.accelerator.init_trackers("logs")
-        self.write_record(check_inputs(config))
+        try:
+            self.accelerator.init_trackers("logs")
+            self._write_record(check_inputs(self.config))
+            yield
+            for tracker in self.accelerator.trackers:  # what they have yet to write can meet a full disk too
+                tracker.finish()
+        finally:
+            threading.excepthook = hook
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame) -> None:
         self._stop_signal = number
@@ -144,7 +159,7 @@ class Run:
             options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({name: np.asarray(picture)[None]}, step=step, **options)
 
-    def write_record(self, data: dict[str, dict]) -> None:
+    def _write_record(self, data: dict[str, dict]) -> None:
         """Write `run.json`: configuration, versions, processes, device, and the fingerprint of each data entry."""
         if not self.accelerator.is_main_process:
             return
