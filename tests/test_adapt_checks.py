@@ -17,6 +17,7 @@ from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, c
 from ssg_hub.adapting.plan import Request, begin, list_found, read_plan, write_plan
 from ssg_hub.adapting.recipe import DISCRIMINATOR
 from ssg_hub.adapting.strength import Candidate, choose, try_strengths
+from ssg_hub.adapting.together import Team
 from ssg_hub.cli import main
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.learning.estimate import learn_from
@@ -152,6 +153,14 @@ def make_request(pictures: Path) -> Request:
     pictures.mkdir(parents=True, exist_ok=True)
     (pictures / "0.png").touch()
     return Request(str(pictures), list_found(pictures), "embedded", None, None, 0, False)
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
+    """Each would adapt in the same folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu, timeout: SimpleNamespace(num_processes=1))
+    with pytest.raises(ConfigError, match="2 processes were launched, but Accelerate sees 1"):
+        Team()
 
 
 def test_a_folder_that_no_adaptation_made_is_never_taken_for_its_work(tmp_path):

@@ -21,7 +21,7 @@ from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broad
 from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
-from ..meeting import ending_with_the_others, meet, read_place
+from ..meeting import check_met, ending_with_the_others, meet
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
@@ -66,7 +66,9 @@ class Run:
         self.config, self._began = config, time.monotonic()
         check_request(config)
         self.accelerator = meet(lambda timeout: _accelerator(config, timeout))
-        _check_processes(self.accelerator)
+        check_met(self.accelerator.num_processes)
+        if self.accelerator.distributed_type.value == "DEEPSPEED":
+            raise ConfigError("DeepSpeed cannot train two networks in one step here. Use DDP (accelerate's default).")
         level = logging.INFO if self.accelerator.is_main_process else logging.ERROR
         logging.basicConfig(level=level, format="%(message)s")
         logging.getLogger("accelerate").setLevel(logging.WARNING)
@@ -238,14 +240,3 @@ def plain_exits() -> Iterator[None]:
             torch.distributed.is_available() and torch.distributed.is_initialized()
         ):  # its threads must not outlive the interpreter
             torch.distributed.destroy_process_group()
-
-
-def _check_processes(accelerator: Accelerator) -> None:
-    world = read_place()[1]
-    if world != accelerator.num_processes:
-        raise ConfigError(
-            f"{world} processes were launched, but each believes that there are {accelerator.num_processes}. On CPUs "
-            "launch with `accelerate launch --multi_gpu --num_processes N` or `ACCELERATE_USE_CPU=true torchrun`."
-        )
-    if accelerator.distributed_type.value == "DEEPSPEED":
-        raise ConfigError("DeepSpeed cannot train two networks in one step here. Use DDP (accelerate's default).")
