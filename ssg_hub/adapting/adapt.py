@@ -20,6 +20,7 @@ from ..networks.guide import Guide
 from ..networks.registry import Generator
 from ..storage import expand_home, public_name
 from ..training.script import check_installed, load_script
+from ..upscaling.engines.choice import training_device
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
 from .materials import Materials, cut_own, cut_sharp, find_sharp
@@ -262,18 +263,14 @@ def _load_networks(request: Request) -> "tuple[SSGModel, Guide | None]":
     return start, start.guide if request.guide is None else load_guide(request.guide)
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _ready(model: "SSGModel") -> Generator:
-    return model.generator.to(_device()).eval()
+    return model.generator.to(training_device()).eval()
 
 
 def _on_device(
     measures: dict[str, torch.nn.Module], guide: Guide | None
 ) -> tuple[dict[str, torch.nn.Module], Guide | None]:
-    device = _device()
+    device = training_device()
     return {name: network.to(device) for name, network in measures.items()}, guide and guide.to(device).eval()
 
 

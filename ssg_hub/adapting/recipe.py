@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 
 from ..errors import ConfigError
+from ..upscaling.engines.choice import gpu_has_bf16, training_device
 from .materials import Materials
 
 if TYPE_CHECKING:
@@ -36,15 +37,15 @@ def trainable_scale(model: "SSGModel") -> "Scale":
 
 def default_minutes() -> float:
     """How long an adaptation takes unless told otherwise: less on a GPU, more on one core or without bf16."""
-    if torch.cuda.is_available():
+    if training_device() == "cuda":
         return GPU_MINUTES
     return CPU_MINUTES if has_bf16() and (os.cpu_count() or 1) > 1 else SLOW_MINUTES
 
 
 def has_bf16() -> bool:
     """Whether bf16 is faster than fp32 here: on GPUs that have it, and on CPUs with instructions for it."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if training_device() == "cuda":
+        return gpu_has_bf16()
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
@@ -75,7 +76,7 @@ def build_config(
     from ..training.config import TrainConfig
 
     facts = start.config.trained_on
-    gpu = torch.cuda.is_available()
+    gpu = training_device() == "cuda"
     return TrainConfig(
         output_dir=output,
         seed=seed,

@@ -20,7 +20,7 @@ from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
 from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
 from ..meeting import check_met, meet
-from ..upscaling.engines.choice import choose_device
+from ..upscaling.engines.choice import best_device, choose_device
 from .common import check_folder, whole_number
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def _start_processes(device: str | None) -> "PartialState":
     """Accelerate's state, of all processes that were launched together."""
     from accelerate import PartialState
 
-    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    cpu = device == "cpu" or not accelerated
+    cpu = "cpu" in (device, best_device())
     state = meet(lambda timeout: PartialState(cpu=cpu, timeout=timeout))
     check_met(state.num_processes)
     return state

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
 from ..meeting import check_met, ending_with_the_others, meet
+from ..upscaling.engines.choice import training_device
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
@@ -180,7 +181,7 @@ class Run:
 def _accelerator(config: TrainConfig, timeout: timedelta) -> Accelerator:
     folder = str(config.output_dir)
     return Accelerator(
-        cpu=not torch.cuda.is_available(),
+        cpu=training_device() == "cpu",
         mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.gradient_accumulation,
         log_with=None if config.tracker == "none" else config.tracker,
