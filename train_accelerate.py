@@ -21,6 +21,7 @@ from ssg_hub.data.crops import LabeledCrops
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
 from ssg_hub.networks.guide import Guide
+from ssg_hub.networks.perceptual import find_vgg16
 from ssg_hub.training.adversary import View, choose_view, first_discriminator, join, save_discriminator
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.batches import adversarial_crops, degrade_some, source_crops, source_pair
@@ -32,7 +33,6 @@ from ssg_hub.training.losses import (
     SourceLosses,
     SourcePair,
     class_weights,
-    find_vgg16,
     low_pass_consistency,
     pseudo_labels,
     random_view,
@@ -296,7 +296,7 @@ def train(config: TrainConfig) -> Run:
         check_labels(config, guide)
         dev, device = DevSet(config), run.accelerator.device
         warms_with_features = config.warmup_steps and config.warmup_perceptual_weight
-        perceptual = PerceptualLoss(find_vgg16(config)).to(device) if warms_with_features else None
+        perceptual = PerceptualLoss(find_vgg16(config.perceptual_weights)).to(device) if warms_with_features else None
         objective = SourceLosses(config, device) if config.adversarial_steps else None
         guide, teacher = train_guides(run, guide)
         scores = {}

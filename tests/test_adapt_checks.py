@@ -1,6 +1,7 @@
 """What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
 
 import io
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from made_pictures import draw_scene, even_kernel, spoil
 from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
+import ssg_hub
 from ssg_hub.adapting import exam, inspection, words
 from ssg_hub.adapting.adapt import _tell_verdict
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
@@ -153,6 +155,14 @@ def make_request(pictures: Path) -> Request:
     pictures.mkdir(parents=True, exist_ok=True)
     (pictures / "0.png").touch()
     return Request(str(pictures), list_found(pictures), "embedded", None, None, 0, False)
+
+
+def test_what_is_not_installed_is_told_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    with pytest.raises(ConfigError, match=r"needs pydantic, which is not installed: pip install 'ssg-hub\[train\]'"):
+        _ = ssg_hub.adapt
+    assert main(["adapt", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "needs pydantic, which is not installed" in capsys.readouterr().err
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):

@@ -14,12 +14,13 @@ import torch
 from ..degradation.bank import DegradationBank
 from ..degradation.learning.estimate import learn_from
 from ..degradation.learning.pictures import read_pictures
-from ..errors import ConfigError, HubError, ImageError
+from ..errors import ConfigError, ImageError
 from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
+from ..networks.perceptual import find_vgg16
 from ..networks.registry import Generator
 from ..storage import expand_home, public_name
-from ..training.script import check_installed, load_script
+from ..training.script import load_script
 from ..upscaling.engines.choice import training_device
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
@@ -108,7 +109,6 @@ def adapt(
         ConfigError: an impossible value, or a folder that holds something else.
         CheckpointError, HubError: as loading the networks.
     """
-    check_installed()
     minutes = default_minutes() if minutes is None else minutes
     if not 0 < minutes < math.inf:
         raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
@@ -119,7 +119,7 @@ def adapt(
     request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)
     tell = tell if team.leads else lambda line: None
     plan = team.by_one(lambda: prepare(folder, request, perceptual_weights, lpips, tell))
-    vgg = team.by_one(lambda: find_vgg(perceptual_weights))
+    vgg = team.by_one(lambda: find_vgg16(perceptual_weights))
     interrupted = train(folder, request, plan, vgg, minutes, tell)
     found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
     team.part()
@@ -153,7 +153,7 @@ def prepare(folder: Path, request: Request, weights: str | Path | None, lpips: s
     _object(look(pictures, bank), request, notes)
     for line in tell_camera(bank):
         tell(line)
-    measures = find_measures(find_vgg(weights), lpips)
+    measures = find_measures(find_vgg16(weights), lpips)
     work = begin(folder)
     materials = Materials(work)
     cut_own(materials, pictures.paths, request.seed)
@@ -236,18 +236,6 @@ def conclude(
         tell(line)
     strength = best.share if better else 0.0
     return Adaptation(folder, better, strength, best.total, before, dict(best.figures), plan["notes"], interrupted)
-
-
-def find_vgg(weights: str | Path | None) -> Path:
-    """The file of VGG16's weights: the one given, or the Hub's."""
-    from ..networks.perceptual import fetch_vgg16
-
-    if weights is not None:
-        return Path(weights)
-    try:
-        return fetch_vgg16()
-    except HubError as error:
-        raise HubError(f"{error} --perceptual-weights takes VGG16 from a file.") from error
 
 
 def _object(objections: list[str], request: Request, notes: list[str]) -> None:
