@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from ssg_hub.data.crops import LabeledCrops
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
+from ssg_hub.ending import end_plainly
 from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.perceptual import find_vgg16
 from ssg_hub.training.adversary import View, choose_view, first_discriminator, join, save_discriminator
@@ -40,7 +41,7 @@ from ssg_hub.training.losses import (
     segmentation_loss,
 )
 from ssg_hub.training.models import export, first_guide, first_model, in_memory_format, start_generator
-from ssg_hub.training.run import Run, plain_exits
+from ssg_hub.training.run import Run
 from ssg_hub.training.stage import Stage
 from ssg_hub.training.validation import DevSet, score_guide
 
@@ -311,5 +312,4 @@ def train(config: TrainConfig) -> Run:
 
 
 if __name__ == "__main__":
-    with plain_exits():
-        main(sys.argv[1:])
+    sys.exit(end_plainly("train_accelerate.py", lambda: main(sys.argv[1:])))

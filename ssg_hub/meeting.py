@@ -90,6 +90,13 @@ def check_met(seen: int) -> None:
         )
 
 
+def disconnect() -> None:
+    """Leave the processes that this one is connected to, if any: torch's threads must not outlive the interpreter."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @contextmanager
 def ending_with_the_others(speaker: str, then: str) -> Iterator[None]:
     """End this process with a sentence and exit code 1 when another one that it was launched with has ended.

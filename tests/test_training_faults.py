@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 import signal
 import threading
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,10 +25,10 @@ from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.noise import white_noise
+from ssg_hub.ending import end_plainly
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
 from ssg_hub.training.config import TrainConfig, parse_config
-from ssg_hub.training.run import plain_exits
 from ssg_hub.training.script import SCRIPT, find_script, load_script
 
 STEPS = 4  # with a checkpoint at 2 and at 4
@@ -334,17 +336,19 @@ def test_errors_in_data_workers_arrive_as_sentences(tmp_path, workers):
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
             "memory does not suffice",
         ),
-        (ConfigError("no such key."), "error: no such key."),
+        (MemoryError(), "memory does not suffice"),
+        (ConfigError("no such key."), "ssg train: no such key."),
     ],
 )
-def test_what_a_user_can_mend_ends_with_a_sentence(error, words):
-    with pytest.raises(SystemExit, match=words), plain_exits():
-        raise error
+def test_what_a_user_can_mend_ends_with_a_sentence(error, words, capsys):
+    assert end_plainly("ssg train", Mock(side_effect=error)) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_what_nobody_foresaw_keeps_its_traceback():
-    with pytest.raises(RuntimeError, match="size of tensor"), plain_exits():
-        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+    error = RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        end_plainly("ssg train", Mock(side_effect=error))
 
 
 @pytest.fixture
@@ -417,12 +421,12 @@ def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
 # --- `ssg train`
 
 
-def test_ssg_train_runs_the_script(data, tmp_path):
+def test_ssg_train_runs_the_script(data, tmp_path, capsys):
     config = write_config(tmp_path, data, adversarial_steps=1)
     assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["lr"] == 5e-4
-    with pytest.raises(SystemExit, match="already holds a run"):
-        cli.main(["train", "--config", str(config)])
+    assert cli.main(["train", "--config", str(config)]) == 2
+    assert re.match("ssg train: .* already holds a run", capsys.readouterr().err.splitlines()[-1])
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])

@@ -3,9 +3,7 @@
 import json
 import logging
 import platform
-import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,31 +18,18 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broadcast, set_seed
 from PIL import Image
 
-from ..errors import ConfigError, SSGError, explain_disk
-from ..meeting import check_met, ending_with_the_others, meet
+from ..errors import ConfigError, explain_disk
+from ..meeting import check_met, meet
 from ..upscaling.engines.choice import training_device
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
 
 log = logging.getLogger("train")
-# what torch says: what it means for the user
-SENTENCES = (
-    (
-        r"DataLoader worker .*(killed|exited unexpectedly)",
-        "a data worker was killed, most likely for want of memory. Lower workers or batch, then continue with "
-        "--resume latest.",
-    ),
-    (
-        r"out of memory|can't allocate memory",
-        "the memory does not suffice. Lower batch, target_batch or the crops (gradient_accumulation makes up for a "
-        "smaller batch), then continue with --resume latest.",
-    ),
-)
 PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
 
 
-class Stopped(Exception):
+class Stopped(KeyboardInterrupt):
     """SIGTERM or SIGINT arrived, and a checkpoint was written."""
 
 
@@ -215,29 +200,3 @@ class _Slot:
     def load_state_dict(self, state: dict) -> None:
         if self.holds is not None:
             self.holds.load_state_dict(state)
-
-
-@contextmanager
-def plain_exits() -> Iterator[None]:
-    """End the process with one sentence, not a traceback, for any error that a user can fix, or a requested stop."""
-    try:
-        with ending_with_the_others("error", "Continue with --resume latest."):
-            yield
-    except SSGError as error:
-        sys.exit(f"error: {error}")
-    except Stopped as reason:
-        sys.exit(str(reason))
-    except OSError as error:
-        if (sentence := explain_disk(error)) is None:
-            raise
-        sys.exit(f"error: {sentence}")
-    except RuntimeError as error:
-        sentence = next((words for pattern, words in SENTENCES if re.search(pattern, str(error), re.IGNORECASE)), None)
-        if sentence is None:
-            raise
-        sys.exit(f"error: {sentence}")
-    finally:
-        if (
-            torch.distributed.is_available() and torch.distributed.is_initialized()
-        ):  # its threads must not outlive the interpreter
-            torch.distributed.destroy_process_group()
