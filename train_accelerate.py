@@ -20,7 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 from ssg_hub.data.crops import LabeledCrops
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
+from ssg_hub.ending import end_plainly
 from ssg_hub.networks.guide import Guide
+from ssg_hub.networks.perceptual import find_vgg16
 from ssg_hub.training.adversary import View, choose_view, first_discriminator, join, save_discriminator
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.batches import adversarial_crops, degrade_some, source_crops, source_pair
@@ -32,7 +34,6 @@ from ssg_hub.training.losses import (
     SourceLosses,
     SourcePair,
     class_weights,
-    find_vgg16,
     low_pass_consistency,
     pseudo_labels,
     random_view,
@@ -40,7 +41,7 @@ from ssg_hub.training.losses import (
     segmentation_loss,
 )
 from ssg_hub.training.models import export, first_guide, first_model, in_memory_format, start_generator
-from ssg_hub.training.run import Run, plain_exits
+from ssg_hub.training.run import Run
 from ssg_hub.training.stage import Stage
 from ssg_hub.training.validation import DevSet, score_guide
 
@@ -290,25 +291,25 @@ def main(arguments: list[str]) -> None:
 def train(config: TrainConfig) -> Run:
     """Read and check everything first, then run the stages, then save the model; the processes stay connected."""
     run = Run(config)
-    guide = first_guide(config)
-    model = first_model(config, guide)
-    check_labels(config, guide)
-    dev, device = DevSet(config), run.accelerator.device
-    warms_with_features = config.warmup_steps and config.warmup_perceptual_weight
-    perceptual = PerceptualLoss(find_vgg16(config)).to(device) if warms_with_features else None
-    objective = SourceLosses(config, device) if config.adversarial_steps else None
-    guide, teacher = train_guides(run, guide)
-    scores = {}
-    if config.warmup_steps and not run.ended_early:
-        model.generator, scores = warm_up(run, model.generator, guide, dev, perceptual)
-    if config.adversarial_steps and not run.ended_early:
-        model.generator, scores = adversarial(run, model.generator, guide, teacher, dev, objective)
-    if run.accelerator.is_main_process:
-        export(model.cpu(), scores, run)
-    run.accelerator.wait_for_everyone()
+    with run.under_way():
+        guide = first_guide(config)
+        model = first_model(config, guide)
+        check_labels(config, guide)
+        dev, device = DevSet(config), run.accelerator.device
+        warms_with_features = config.warmup_steps and config.warmup_perceptual_weight
+        perceptual = PerceptualLoss(find_vgg16(config.perceptual_weights)).to(device) if warms_with_features else None
+        objective = SourceLosses(config, device) if config.adversarial_steps else None
+        guide, teacher = train_guides(run, guide)
+        scores = {}
+        if config.warmup_steps and not run.ended_early:
+            model.generator, scores = warm_up(run, model.generator, guide, dev, perceptual)
+        if config.adversarial_steps and not run.ended_early:
+            model.generator, scores = adversarial(run, model.generator, guide, teacher, dev, objective)
+        if run.accelerator.is_main_process:
+            export(model.cpu(), scores, run)
+        run.accelerator.wait_for_everyone()
     return run
 
 
 if __name__ == "__main__":
-    with plain_exits():
-        main(sys.argv[1:])
+    sys.exit(end_plainly("train_accelerate.py", lambda: main(sys.argv[1:])))

@@ -135,7 +135,8 @@ def time_ours(data: Path, output: Path, steps: int, mixed_precision: str) -> tup
     run = Run(config)
     guide = Guide.from_pretrained(config.guide_model).requires_grad_(False)
     dev, objective = DevSet(config), SourceLosses(config, run.accelerator.device)
-    train_accelerate.adversarial(run, build_generator("compact", GENERATOR), guide, guide, dev, objective)
+    with run.under_way():
+        train_accelerate.adversarial(run, build_generator("compact", GENERATOR), guide, guide, dev, objective)
     stage = TimedStage.latest
     return _median_step(TimedStage.ends), stage.waited / stage.elapsed
 

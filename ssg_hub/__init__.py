@@ -35,6 +35,9 @@ def __getattr__(name: str):
 
         return SSGModel
     if name == "adapt":
+        from .training.script import check_installed
+
+        check_installed()
         from .adapting.adapt import adapt
 
         return adapt

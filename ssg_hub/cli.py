@@ -1,4 +1,4 @@
-"""The `ssg` command: finds the subcommand, runs it, and turns an error that a user can fix into one line."""
+"""The `ssg` command: finds the subcommand, and runs it."""
 
 import argparse
 import importlib
@@ -7,9 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from .errors import SSGError, explain_disk
-from .meeting import ending_with_the_others
-from .storage.endpoint import explain_endpoint
+from .ending import end_plainly
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
 COMMANDS = {
@@ -64,33 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     command = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(command).parse_args(arguments)
-    try:
-        with ending_with_the_others(f"ssg {args.command}", "Give the same command again, on all of them."):
-            code = args.func(args) or 0
-            print(end="", flush=True)  # now, so that a reader that is gone is noticed here
-            return code
-    except SSGError as error:
-        print(f"ssg {args.command}: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # who reads the output has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter writes at its end
-        return 1
-    except (OSError, ValueError) as error:
-        if (sentence := _explain(error)) is None:
-            raise
-        print(f"ssg {args.command}: {sentence}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"ssg {args.command}: interrupted", file=sys.stderr)
-        return 130
-
-
-def _explain(error: OSError | ValueError) -> str | None:
-    """The sentence for an error that comes from the user's machine or settings; None for any other."""
-    if isinstance(error, OSError):
-        return explain_disk(error)
-    # huggingface_hub fails in its import where HF_ENDPOINT cannot be read as an address.
-    return explain_endpoint(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    return end_plainly(f"ssg {args.command}", lambda: args.func(args))
 
 
 def _open_closed_streams() -> None:

@@ -73,6 +73,30 @@ def meet(connect: Callable[[timedelta], T], patience: timedelta = TO_ANSWER) -> 
     return connected
 
 
+def check_met(seen: int) -> None:
+    """Refuse processes that were launched together and do not see each other.
+
+    Args:
+        seen: the number of processes, as what `meet` returned has it.
+
+    Raises:
+        ConfigError: more were launched than are seen.
+    """
+    launched = read_place()[1]
+    if launched != seen:
+        raise ConfigError(
+            f"{launched} processes were launched, but Accelerate sees {seen}: each would do all of the work. On CPUs "
+            "launch with `accelerate launch --multi_gpu --num_processes N` or `ACCELERATE_USE_CPU=true torchrun`."
+        )
+
+
+def disconnect() -> None:
+    """Leave the processes that this one is connected to, if any: torch's threads must not outlive the interpreter."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @contextmanager
 def ending_with_the_others(speaker: str, then: str) -> Iterator[None]:
     """End this process with a sentence and exit code 1 when another one that it was launched with has ended.

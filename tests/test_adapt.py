@@ -14,7 +14,7 @@ import torch
 from made_pictures import draw_scene, even_kernel, spoil
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_run import ROOT, environment, random_vgg16, signals_kept, start, train_here, wait_for_path, write_config
+from tiny_run import ROOT, environment, random_vgg16, start, train_here, wait_for_path, write_config
 
 from ssg_hub import SSGModel, adapt
 from ssg_hub.adapting import strength
@@ -69,8 +69,7 @@ def _little():
 
 def run(given: Path, output: Path, **options):
     options = {"model": given / "model", "minutes": MINUTES, "anyway": True, **options}
-    with signals_kept():
-        return adapt(given / "photos", output, perceptual_weights=given / "vgg.safetensors", **options)
+    return adapt(given / "photos", output, perceptual_weights=given / "vgg.safetensors", **options)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,7 @@ def test_pictures_that_are_refused_cost_no_download(given, tmp_path, monkeypatch
     few.mkdir()
     for number in range(3):
         shutil.copy(given / f"photos/{number}.png", few)
-    with signals_kept(), pytest.raises(ImageError, match="--anyway goes on all the same"):
+    with pytest.raises(ImageError, match="--anyway goes on all the same"):
         adapt(few, tmp_path / "out", model=given / "model", minutes=MINUTES)
     missing = tmp_path / "vgg.safetensors"
     with pytest.raises(ConfigError, match="no VGG16 weights at .*vgg.safetensors"):

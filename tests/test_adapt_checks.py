@@ -1,8 +1,7 @@
 """What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
 
 import io
-import signal
-import threading
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +12,14 @@ from made_pictures import draw_scene, even_kernel, spoil
 from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
+import ssg_hub
 from ssg_hub.adapting import exam, inspection, words
-from ssg_hub.adapting.adapt import _handlers_kept, _tell_verdict
+from ssg_hub.adapting.adapt import _tell_verdict
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
 from ssg_hub.adapting.plan import Request, begin, list_found, read_plan, write_plan
 from ssg_hub.adapting.recipe import DISCRIMINATOR
 from ssg_hub.adapting.strength import Candidate, choose, try_strengths
+from ssg_hub.adapting.together import Team
 from ssg_hub.cli import main
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.learning.estimate import learn_from
@@ -156,6 +157,22 @@ def make_request(pictures: Path) -> Request:
     return Request(str(pictures), list_found(pictures), "embedded", None, None, 0, False)
 
 
+def test_what_is_not_installed_is_told_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    with pytest.raises(ConfigError, match=r"needs pydantic, which is not installed: pip install 'ssg-hub\[train\]'"):
+        _ = ssg_hub.adapt
+    assert main(["adapt", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "needs pydantic, which is not installed" in capsys.readouterr().err
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
+    """Each would adapt in the same folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu, timeout: SimpleNamespace(num_processes=1))
+    with pytest.raises(ConfigError, match="2 processes were launched, but Accelerate sees 1"):
+        Team()
+
+
 def test_a_folder_that_no_adaptation_made_is_never_taken_for_its_work(tmp_path):
     request, folder = make_request(tmp_path / "photos"), tmp_path / "camera"
     for name in ("work/letter.txt", "work/target/0.png", "degradation.json"):
@@ -179,14 +196,6 @@ def test_pictures_in_the_work_of_an_adaptation_are_not_deleted(tmp_path):
     request = make_request(tmp_path / "work/photos")
     with pytest.raises(ConfigError, match="the pictures are in"):
         read_plan(tmp_path, request)
-
-
-def test_what_a_training_takes_over_is_given_back():
-    before = threading.excepthook, signal.getsignal(signal.SIGTERM)
-    with _handlers_kept():
-        threading.excepthook = print
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    assert (threading.excepthook, signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_tenth_is_held_back():

@@ -288,7 +288,6 @@ def test_before_its_first_run_best_quality_is_reckoned_from_the_fast_model(tiny_
 
 
 def test_a_device_can_be_chosen_where_the_operator_left_a_choice(tiny_model, serve, monkeypatch):
-    from ssg_hub.demo import settings
     from ssg_hub.demo.workshop import Workshop
 
     assert not component(serve(tiny_model), "device")["visible"]
@@ -298,7 +297,7 @@ def test_a_device_can_be_chosen_where_the_operator_left_a_choice(tiny_model, ser
     shop = Workshop(two, tiny_model, None)
     assert [shop.device(name) for name in ("cpu", "meta", "cuda:7", None)] == [None, "meta", None, None]
     assert Request(device="meta").options([])["device"] == "meta" and "device" not in Request().options([])
-    monkeypatch.setattr(settings, "best_device", lambda: "cuda")
+    monkeypatch.setattr("ssg_hub.upscaling.engines.choice.best_device", lambda: "cuda")
     monkeypatch.delenv("SSG_DEVICE", raising=False)
     assert (from_environment().device, from_environment().other_devices) == ("cuda", ("cpu",))
     monkeypatch.setenv("SSG_DEVICE", "cuda")

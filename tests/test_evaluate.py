@@ -478,7 +478,7 @@ def test_processes_that_do_not_know_of_each_other(data, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(accelerate, "PartialState", lambda cpu, timeout: SimpleNamespace(num_processes=1, device="cpu"))
     message = refused(capsys, "--lr", data / "lr", "--sr", f"x={data / 'hr'}")
-    assert "2 processes were launched but Accelerate sees 1" in message
+    assert "2 processes were launched, but Accelerate sees 1" in message
 
 
 def test_models_of_different_scales_need_one(data, model_folder, tmp_path, tiny_model, capsys):

@@ -2,30 +2,33 @@
 
 import json
 import logging
+import re
 import shutil
+import signal
+import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_run import ROOT, VOID, largest_difference, signals_kept, train_here, weights, write_config
+from tiny_run import ROOT, VOID, largest_difference, train_here, weights, write_config
 
 from ssg_hub import SSGModel, cli
-from ssg_hub.adapting.adapt import _handlers_kept
 from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.noise import white_noise
+from ssg_hub.ending import end_plainly
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
 from ssg_hub.training.config import TrainConfig, parse_config
-from ssg_hub.training.run import plain_exits
 from ssg_hub.training.script import SCRIPT, find_script, load_script
 
 STEPS = 4  # with a checkpoint at 2 and at 4
@@ -68,6 +71,7 @@ def flip_a_bit(path):
         ("optimizer.bin", cut),
         ("custom_checkpoint_1.pkl", lambda path: path.unlink()),
         ("checkpoint.json", cut),
+        ("checkpoint.json", lambda path: path.unlink()),
     ],
 )
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, copy, caplog, file, damage):
@@ -90,16 +94,6 @@ def test_where_every_checkpoint_is_damaged_none_is_overwritten(copy):
     ):
         train_here(copy, "--resume", "latest")
     assert len(list_checkpoints(newest(copy).parent, "adversarial")) == 2
-
-
-def test_checkpoints_of_an_earlier_edition_are_taken_and_fall_back_too(finished, copy, caplog):
-    for checkpoint in newest(copy).parent.iterdir():
-        (checkpoint / "checkpoint.json").unlink()
-    cut(newest(copy) / "model.safetensors")
-    with caplog.at_level(logging.INFO, "train"):
-        train_here(copy, "--resume", "latest")
-    assert "adversarial-0000004 cannot be read" in caplog.text and "continuing from adversarial-0000002" in caplog.text
-    assert largest_difference(weights(finished / "run/model"), weights(copy.parent / "run/model")) == 0
 
 
 @pytest.mark.parametrize("folder", ["run/checkpoints", "run", "guide_start", "absent", "other/adversarial-0000004"])
@@ -342,17 +336,19 @@ def test_errors_in_data_workers_arrive_as_sentences(tmp_path, workers):
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
             "memory does not suffice",
         ),
-        (ConfigError("no such key."), "error: no such key."),
+        (MemoryError(), "memory does not suffice"),
+        (ConfigError("no such key."), "ssg train: no such key."),
     ],
 )
-def test_what_a_user_can_mend_ends_with_a_sentence(error, words):
-    with pytest.raises(SystemExit, match=words), plain_exits():
-        raise error
+def test_what_a_user_can_mend_ends_with_a_sentence(error, words, capsys):
+    assert end_plainly("ssg train", Mock(side_effect=error)) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_what_nobody_foresaw_keeps_its_traceback():
-    with pytest.raises(RuntimeError, match="size of tensor"), plain_exits():
-        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+    error = RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        end_plainly("ssg train", Mock(side_effect=error))
 
 
 @pytest.fixture
@@ -395,6 +391,26 @@ def test_a_generator_that_was_not_trained_is_neither_saved_nor_pushed(minutes, d
     assert (tmp_path / "run/checkpoints").is_dir() and not (tmp_path / "run/model").exists()
 
 
+def test_what_a_run_takes_over_is_given_back(data, tmp_path, monkeypatch):
+    """Two signals, and what threads leave unhandled; also after an error."""
+
+    def taken() -> tuple:
+        return threading.excepthook, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+    def meet_trouble(config):
+        during.append(taken())
+        raise ConfigError("trouble")
+
+    before, during = taken(), []
+    config = write_config(tmp_path, data, adversarial_steps=1)
+    monkeypatch.setattr("ssg_hub.training.run.check_inputs", meet_trouble)
+    refuse(config, ConfigError, "trouble")
+    assert taken() == before and not set(during[0]) & set(before)
+    monkeypatch.undo()
+    train_here(config)
+    assert taken() == before
+
+
 def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
     """What the check must not refuse: the configuration of the other tests has void pixels."""
     ids = np.array(Image.open(data / "hr/labels/0.png"))
@@ -405,13 +421,12 @@ def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
 # --- `ssg train`
 
 
-def test_ssg_train_runs_the_script(data, tmp_path):
+def test_ssg_train_runs_the_script(data, tmp_path, capsys):
     config = write_config(tmp_path, data, adversarial_steps=1)
-    with signals_kept():
-        assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
+    assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["lr"] == 5e-4
-    with signals_kept(), pytest.raises(SystemExit, match="already holds a run"):
-        cli.main(["train", "--config", str(config)])
+    assert cli.main(["train", "--config", str(config)]) == 2
+    assert re.match("ssg train: .* already holds a run", capsys.readouterr().err.splitlines()[-1])
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])
@@ -425,13 +440,9 @@ def test_ssg_train_lists_every_key(capsys, words):
 def test_a_training_may_run_in_a_thread(data, tmp_path):
     """As `ssg_hub.adapt` does where a program calls it in one; signals are the main thread's."""
 
-    def train() -> None:
-        with _handlers_kept():
-            load_script().train(parse_config(["--config", str(config)]))
-
     config = write_config(tmp_path, data, adversarial_steps=1)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(train).result()
+        pool.submit(load_script().train, parse_config(["--config", str(config)])).result()
     assert (tmp_path / "run/model/config.json").is_file()
 
 

@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny_run import largest_difference, start, train, train_here, wait_for_path, weights, write_config
 
+from ssg_hub.ending import end_plainly
 from ssg_hub.errors import ConfigError
 from ssg_hub.model import SSGModel
-from ssg_hub.training.run import plain_exits
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
@@ -151,7 +151,7 @@ def test_sigterm_saves_and_says_how_to_go_on(data, tmp_path, caplog):
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     step = int(names[-1][-7:])
     told = f"stopped at adversarial step {step}; continue with --resume latest."
-    assert codes == [1] and printed.rstrip().endswith(told) and "Traceback" not in printed
+    assert codes == [130] and printed.rstrip().endswith(told) and "Traceback" not in printed
     assert all(not name.startswith(".") for name in names) and len(names) == 2 and 2 <= step < 200
     assert not (tmp_path / "run/model").exists()
     # what was saved is whole: it goes on from that step
@@ -172,18 +172,18 @@ def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
             process.wait()
     assert processes[1].returncode == -signal.SIGKILL, "the process to be killed had ended before"
     assert processes[0].returncode == 1 and "Traceback" not in printed, printed[-3000:]
-    assert printed.rstrip().splitlines()[-1].startswith("error: another process of this run has ended")
+    assert printed.rstrip().splitlines()[-1].startswith("train_accelerate.py: another process of this run has ended")
 
 
-def test_errors_end_the_script_with_a_sentence(data, tmp_path):
+def test_errors_end_the_script_with_a_sentence(data, tmp_path, capsys):
     """Also those that arise in a data worker: true pairs of which one has another size."""
     (tmp_path / "lr").mkdir()
     for path in (data / "lr").iterdir():
         Image.open(path).resize((30, 24)).save(tmp_path / "lr" / path.name)
     options = {"source_lr": str(tmp_path / "lr"), "warmup_steps": 2, "adversarial_steps": 0, "workers": 1}
-    with pytest.raises(SystemExit) as ended, plain_exits():
-        train_here(write_config(tmp_path, data, **options))
-    assert re.match(r"error: .*HR is 128x96 and LR 30x24", ended.value.code)
+    config = write_config(tmp_path, data, **options)
+    assert end_plainly("train", lambda: train_here(config)) == 2
+    assert re.search(r"train: .*HR is 128x96 and LR 30x24", capsys.readouterr().err)
 
 
 def test_a_second_run_into_the_same_folder_is_refused(whole, data):
@@ -191,12 +191,14 @@ def test_a_second_run_into_the_same_folder_is_refused(whole, data):
         train_here(whole / "config.yaml")
 
 
-def test_full_disk_leaves_the_previous_checkpoint(data, tmp_path):
+def test_full_disk_leaves_the_previous_checkpoint(data, tmp_path, capsys):
     """The file-size limit of the process stands in for a full disk: writes fail in the middle of a checkpoint."""
     config = write_config(tmp_path, data)
     train_here(config, "--adversarial_steps", "2")
-    with pytest.raises(SystemExit, match="could not be written"), files_up_to(40_000), plain_exits():
-        train_here(config, "--resume", "latest", "--adversarial_steps", "4")
+    more = "--resume", "latest", "--adversarial_steps", "4"
+    with files_up_to(40_000):
+        assert end_plainly("train", lambda: train_here(config, *more)) == 2
+    assert "could not be written" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["adversarial-0000002"]
 
 

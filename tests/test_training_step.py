@@ -10,7 +10,7 @@ import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from tiny_run import random_heads, signals_kept, train_here, write_config
+from tiny_run import random_heads, train_here, write_config
 
 import train_accelerate
 from ssg_hub.degradation import load_degradation
@@ -61,8 +61,8 @@ def watch(data, tmp_path, monkeypatch):
             return seen.networks["discriminator"]
 
         monkeypatch.setattr(train_accelerate, "first_discriminator", build_watched)
-        with signals_kept():
-            session = Run(config)
+        session = Run(config)
+        with session.under_way():
             guide = first_guide(config)
             generator = first_model(config, guide).generator
             generator.conv_first.register_forward_hook(lambda layer, inputs, output: seen.dtypes.add(output.dtype))

@@ -1,13 +1,10 @@
 """A training run small enough for tests: made-up pictures, a tiny configuration, and the real script in a process."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -172,21 +169,6 @@ def start(config: Path, *options: str, processes: int = 1) -> list[subprocess.Po
     ]
 
 
-@contextmanager
-def signals_kept():
-    """A run takes over two signals and what threads leave unhandled; pytest wants them back."""
-    hook, before = (
-        threading.excepthook,
-        {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)},
-    )
-    try:
-        yield
-    finally:
-        threading.excepthook = hook
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def train_here(config: Path, *options: str) -> None:
     """Run the script's `main` in this process, where its errors can be caught: quicker than `train`.
 
@@ -197,8 +179,7 @@ def train_here(config: Path, *options: str) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with signals_kept():
-            train_accelerate.main(["--config", str(config), *options])
+        train_accelerate.main(["--config", str(config), *options])
     finally:
         torch.set_num_threads(threads)
 

@@ -3,11 +3,8 @@
 import logging
 import math
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +14,14 @@ import torch
 from ..degradation.bank import DegradationBank
 from ..degradation.learning.estimate import learn_from
 from ..degradation.learning.pictures import read_pictures
-from ..errors import ConfigError, HubError, ImageError
+from ..errors import ConfigError, ImageError
 from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
+from ..networks.perceptual import find_vgg16
 from ..networks.registry import Generator
 from ..storage import expand_home, public_name
-from ..training.script import check_installed, load_script
+from ..training.script import load_script
+from ..upscaling.engines.choice import training_device
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
 from .materials import Materials, cut_own, cut_sharp, find_sharp
@@ -110,7 +109,6 @@ def adapt(
         ConfigError: an impossible value, or a folder that holds something else.
         CheckpointError, HubError: as loading the networks.
     """
-    check_installed()
     minutes = default_minutes() if minutes is None else minutes
     if not 0 < minutes < math.inf:
         raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
@@ -121,7 +119,7 @@ def adapt(
     request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)
     tell = tell if team.leads else lambda line: None
     plan = team.by_one(lambda: prepare(folder, request, perceptual_weights, lpips, tell))
-    vgg = team.by_one(lambda: find_vgg(perceptual_weights))
+    vgg = team.by_one(lambda: find_vgg16(perceptual_weights))
     interrupted = train(folder, request, plan, vgg, minutes, tell)
     found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
     team.part()
@@ -155,7 +153,7 @@ def prepare(folder: Path, request: Request, weights: str | Path | None, lpips: s
     _object(look(pictures, bank), request, notes)
     for line in tell_camera(bank):
         tell(line)
-    measures = find_measures(find_vgg(weights), lpips)
+    measures = find_measures(find_vgg16(weights), lpips)
     work = begin(folder)
     materials = Materials(work)
     cut_own(materials, pictures.paths, request.seed)
@@ -196,8 +194,7 @@ def train(folder: Path, request: Request, plan: dict, vgg: Path, minutes: float,
         Materials(work), work / "bank", work / "training", start, request.model, guide, vgg, left, request.seed, resume
     )
     tell(f"training for {left:.1f} of {minutes:g} minutes")
-    with _handlers_kept():
-        return load_script().train(config).interrupted
+    return load_script().train(config).interrupted
 
 
 def conclude(
@@ -241,18 +238,6 @@ def conclude(
     return Adaptation(folder, better, strength, best.total, before, dict(best.figures), plan["notes"], interrupted)
 
 
-def find_vgg(weights: str | Path | None) -> Path:
-    """The file of VGG16's weights: the one given, or the Hub's."""
-    from ..networks.perceptual import fetch_vgg16
-
-    if weights is not None:
-        return Path(weights)
-    try:
-        return fetch_vgg16()
-    except HubError as error:
-        raise HubError(f"{error} --perceptual-weights takes VGG16 from a file.") from error
-
-
 def _object(objections: list[str], request: Request, notes: list[str]) -> None:
     """Stop for what speaks against the pictures, or note it where the user wants to go on."""
     if objections and not request.anyway:
@@ -266,18 +251,14 @@ def _load_networks(request: Request) -> "tuple[SSGModel, Guide | None]":
     return start, start.guide if request.guide is None else load_guide(request.guide)
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _ready(model: "SSGModel") -> Generator:
-    return model.generator.to(_device()).eval()
+    return model.generator.to(training_device()).eval()
 
 
 def _on_device(
     measures: dict[str, torch.nn.Module], guide: Guide | None
 ) -> tuple[dict[str, torch.nn.Module], Guide | None]:
-    device = _device()
+    device = training_device()
     return {name: network.to(device) for name, network in measures.items()}, guide and guide.to(device).eval()
 
 
@@ -311,17 +292,3 @@ def _tell_verdict(best: Candidate, interrupted: bool) -> str:
 
 def _tell_way(share: float) -> str:
     return "what was trained" if share == 1 else f"{share:.0%} of the way from the start to what was trained"
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """A training takes over two signals, and what threads leave unhandled; afterwards they are as before."""
-    hook = threading.excepthook
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        threading.excepthook = hook
-        for number, handler in kept.items():
-            if signal.getsignal(number) is not handler:  # in a thread it still is
-                signal.signal(number, handler)

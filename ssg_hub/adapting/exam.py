@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..evaluation.distances import find_distances
 from ..evaluation.metrics import color_drift, flat_noise, psnr_y
 from ..networks.guide import Guide
+from ..networks.perceptual import DISTS
 from ..networks.registry import Generator
 from ..training.losses import pseudo_labels
 from .inspection import measure_detail
@@ -175,9 +177,6 @@ def _worst_constant(generator: Generator, device: torch.device) -> float:
 
 def find_measures(vgg: Path, where: str | None) -> dict[str, nn.Module]:
     """DISTS on the VGG16 that training uses, and LPIPS (AlexNet) where its network is found."""
-    from ..evaluation.distances import find_distances
-    from ..networks.perceptual import DISTS
-
     found: dict[str, nn.Module] = {"dists": DISTS(weights=vgg)}
     lpips = find_distances(where).get("lpips")
     return {"lpips": lpips, **found} if lpips is not None else found

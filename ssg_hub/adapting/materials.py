@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..data.tables import cell_size, load_pictures, open_cell
 from ..degradation.bank import DegradationBank
 from ..errors import ConfigError, ImageError
 from ..images.levels import to_8_bit
@@ -103,8 +104,6 @@ def find_sharp(hr: str | Path | None) -> "Dataset":
     Raises:
         ConfigError: no such folder or set, or fewer than 8 that can be used.
     """
-    from ..data.tables import load_pictures
-
     table = load_pictures([str(PHOTOGRAPHS if hr is None else hr)])
     if len(table) > HR_PIECES:
         table = table.select(np.linspace(0, len(table) - 1, HR_PIECES).round().astype(int))
@@ -120,8 +119,6 @@ def find_sharp(hr: str | Path | None) -> "Dataset":
 
 def _is_large(cell: dict) -> bool:
     """Whether a picture, reduced as it will be, has pieces for the comparison; False for what is none."""
-    from ..data.tables import cell_size
-
     try:
         size = cell_size(cell)
     except ImageError:
@@ -193,8 +190,6 @@ def _list(folder: Path) -> list[Path]:
 
 def _read_sharp(table: "Dataset") -> Iterator[np.ndarray]:
     """The pixels (H, W, 3) uint8 of each picture, the large ones reduced; damaged ones are left out."""
-    from ..data.tables import open_cell
-
     for row in table:
         try:
             picture = open_cell(row["image"])

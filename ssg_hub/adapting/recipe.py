@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, get_args
 import torch
 
 from ..errors import ConfigError
+from ..training.config import Scale, TrainConfig
+from ..upscaling.engines.choice import gpu_has_bf16, training_device
 from .materials import Materials
 
 if TYPE_CHECKING:
     from ..model import SSGModel
-    from ..training.config import Scale, TrainConfig
 
 GENERIC_SHARE = 0.25  # of the source pairs that the generic prior makes: what the pictures did not show
 DISCRIMINATOR = Path(__file__).with_name("discriminator.safetensors")  # trained with the embedded generator; see NOTICE
@@ -19,14 +20,12 @@ DISCRIMINATOR_STEPS = 5  # at most, in which it alone learns, to know SR of this
 GPU_MINUTES, CPU_MINUTES, SLOW_MINUTES = 5.0, 10.0, 20.0  # the budget, where none is given
 
 
-def trainable_scale(model: "SSGModel") -> "Scale":
+def trainable_scale(model: "SSGModel") -> Scale:
     """How many times a model enlarges.
 
     Raises:
         ConfigError: the training has no such scale.
     """
-    from ..training.config import Scale
-
     for scale in get_args(Scale):
         if scale == model.scale:
             return scale
@@ -36,15 +35,15 @@ def trainable_scale(model: "SSGModel") -> "Scale":
 
 def default_minutes() -> float:
     """How long an adaptation takes unless told otherwise: less on a GPU, more on one core or without bf16."""
-    if torch.cuda.is_available():
+    if training_device() == "cuda":
         return GPU_MINUTES
     return CPU_MINUTES if has_bf16() and (os.cpu_count() or 1) > 1 else SLOW_MINUTES
 
 
 def has_bf16() -> bool:
     """Whether bf16 is faster than fp32 here: on GPUs that have it, and on CPUs with instructions for it."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if training_device() == "cuda":
+        return gpu_has_bf16()
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
@@ -59,7 +58,7 @@ def build_config(
     minutes: float,
     seed: int,
     resume: bool,
-) -> "TrainConfig":
+) -> TrainConfig:
     """The configuration of an adaptation.
 
     Args:
@@ -72,10 +71,8 @@ def build_config(
         minutes: of training, over all sittings.
         resume: continue the newest checkpoint.
     """
-    from ..training.config import TrainConfig
-
     facts = start.config.trained_on
-    gpu = torch.cuda.is_available()
+    gpu = training_device() == "cuda"
     return TrainConfig(
         output_dir=output,
         seed=seed,

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import torch
-
 from ..errors import SSGError
-from ..meeting import meet, read_place
+from ..meeting import check_met, meet, read_place
+from ..upscaling.engines.choice import training_device
 
 PATIENCE = timedelta(hours=12)  # the others wait while one learns the camera
 
@@ -20,8 +19,9 @@ class Team:
         if read_place()[1] > 1:
             from accelerate import PartialState
 
-            cpu = not torch.cuda.is_available()
+            cpu = training_device() == "cpu"
             self.state = meet(lambda timeout: PartialState(cpu=cpu, timeout=timeout), PATIENCE)
+            check_met(self.state.num_processes)
 
     @property
     def leads(self) -> bool:
@@ -35,7 +35,7 @@ class Team:
 
     def by_one(self, work: Callable[[], Any]) -> Any:
         """Let one process do the work; all get its result, or raise its SSGError."""
-        if self.state is None or self.state.num_processes == 1:
+        if self.state is None:
             return work()
         from accelerate.utils import broadcast_object_list
 

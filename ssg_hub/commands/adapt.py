@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ..errors import ConfigError
 from ..storage import EMBEDDED
+from ..training.script import check_installed
 from .common import say
 
 
@@ -40,12 +40,9 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Adapt; 0 when the adapted model was handed over, 1 when it was not better, 130 when interrupted."""
-    try:
-        from ..adapting.adapt import adapt
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"adapting needs {error.name}, which is not installed: pip install 'ssg-hub[train]'."
-        ) from error
+    check_installed()
+    from ..adapting.adapt import adapt
+
     found = adapt(
         args.input,
         args.output,

@@ -72,11 +72,9 @@ def load_model(args: argparse.Namespace) -> Any:
     seek_model(args.model)
     import torch
 
-    from ..upscaling.engines.choice import choose_device
+    from ..upscaling.engines.choice import best_device, choose_device
 
-    device = args.device
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = best_device() if args.device is None else args.device
     if device == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
         device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     place = choose_device(torch.device("cpu"), device)  # before the model is read

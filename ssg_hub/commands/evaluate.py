@@ -19,8 +19,8 @@ from ..evaluation.methods import FromFolder, FromModel, Method, bicubic
 from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
 from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
-from ..meeting import meet, read_place
-from ..upscaling.engines.choice import choose_device
+from ..meeting import check_met, meet
+from ..upscaling.engines.choice import best_device, choose_device
 from .common import check_folder, whole_number
 
 if TYPE_CHECKING:
@@ -112,18 +112,12 @@ def _evaluate(arguments: argparse.Namespace, state: "PartialState") -> None:
 
 
 def _start_processes(device: str | None) -> "PartialState":
-    """Accelerate's state; refuses a launch whose processes are not connected to each other."""
+    """Accelerate's state, of all processes that were launched together."""
     from accelerate import PartialState
 
-    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    cpu = device == "cpu" or not accelerated
+    cpu = "cpu" in (device, best_device())
     state = meet(lambda timeout: PartialState(cpu=cpu, timeout=timeout))
-    launched = read_place()[1]
-    if launched != state.num_processes:
-        raise ConfigError(
-            f"{launched} processes were launched but Accelerate sees {state.num_processes}: each would do all of it. "
-            "On CPUs use: ACCELERATE_USE_CPU=true torchrun --nproc_per_node N -m ssg_hub evaluate …"
-        )
+    check_met(state.num_processes)
     return state
 
 

@@ -24,10 +24,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.arguments or {"-h", "--help"} & {*args.arguments}:
         print(USAGE + describe_keys())
         return 0
-    from ..training.run import plain_exits
-
-    with plain_exits():
-        load_script().main(args.arguments)
+    load_script().main(args.arguments)
     return 0
 
 

@@ -66,6 +66,8 @@ def from_environment() -> Settings:
     Raises:
         ConfigError: an invalid number or size, two models of one name, or a precision that this machine lacks.
     """
+    from ..upscaling.engines.choice import best_device
+
     default = Settings()
     device = os.environ.get("SSG_DEVICE") or best_device()
     free = not os.environ.get("SSG_DEVICE") and not LENT
@@ -124,24 +126,14 @@ def parse_models(text: str) -> dict[str, str]:
     return models
 
 
-def best_device() -> str:
-    """cuda, mps or cpu, the first that is available."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def why_not_bfloat16(device: str) -> str | None:
     """Why bfloat16 would gain nothing on this machine's device, in words; None where it does."""
-    import torch
-
     from ..upscaling.engines import compiled
+    from ..upscaling.engines.choice import gpu_has_bf16
     from ..upscaling.options import choose_engine
 
     if device.startswith("cuda"):
-        known = LENT or torch.cuda.is_bf16_supported(including_emulation=False)
+        known = LENT or gpu_has_bf16()
         return None if known else "this GPU does not compute in it"
     if device != "cpu":
         return f"it is for CPUs and CUDA GPUs, not for {device}"

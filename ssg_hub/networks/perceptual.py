@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ImageError
+from ..errors import CheckpointError, HubError, ImageError
 from .guide import IMAGENET_MEAN, IMAGENET_STD
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # pooled between
@@ -208,6 +208,16 @@ def fetch_vgg16() -> Path:
     from ..storage.hub import fetch_file
 
     return fetch_file(VGG16_REPOSITORY, "model.safetensors")
+
+
+def find_vgg16(given: str | Path | None) -> Path:
+    """The file of VGG16's weights: the one given as `perceptual_weights`, or the Hub's; else a HubError names that."""
+    if given is not None:
+        return Path(given)
+    try:
+        return fetch_vgg16()
+    except HubError as error:
+        raise HubError(f"{error} perceptual_weights takes VGG16 from a file.") from error
 
 
 def read_tensors(path: str | Path, what: str) -> dict[str, Tensor]:

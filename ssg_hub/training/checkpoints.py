@@ -10,7 +10,6 @@ from accelerate import Accelerator
 from ..errors import CheckpointError
 
 RECORD = "checkpoint.json"  # the settings of the run at that step, and size and hash of every other file
-MISFITS = ("loading state_dict", "parameter group", "size mismatch", "custom checkpoints")  # torch's and accelerate's
 
 
 class DamagedCheckpoint(CheckpointError):
@@ -57,7 +56,7 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> dict:
     """Bring networks, optimizers and registered objects to what a checkpoint holds.
 
     Returns:
-        The settings that were saved beside it; empty for a checkpoint of an earlier edition.
+        The settings that were saved beside it.
 
     Raises:
         DamagedCheckpoint: files are missing or not what was written.
@@ -66,27 +65,21 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> dict:
     record = read_record(checkpoint)
     try:
         accelerator.load_state(str(checkpoint))
-    except Exception as error:  # torch, safetensors, pickle and the system each have their own
+    except Exception as error:  # torch and accelerate each have their own
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if record or any(words in str(error) for words in MISFITS):
-            raise CheckpointError(f"{checkpoint} is of other networks than this run's ({reason}).") from error
-        raise DamagedCheckpoint(f"{checkpoint} cannot be read ({reason}).") from error
-    return record.get("settings", {})
+        raise CheckpointError(f"{checkpoint} is of other networks than this run's ({reason}).") from error
+    return record["settings"]
 
 
 def read_record(checkpoint: Path) -> dict:
-    """What was saved beside a checkpoint, once every file is found as it was written; empty for an earlier edition.
+    """What was saved beside a checkpoint, `settings` and `files`, once every file is found as it was written.
 
     Raises:
         DamagedCheckpoint: a file is missing, or not what was written.
     """
-    path = checkpoint / RECORD
-    if not path.is_file():
-        return {}
     try:
-        record = json.loads(path.read_text())
-        wanted = dict(record["files"])
-        changed = [name for name, facts in wanted.items() if _describe(checkpoint / name) != facts]
+        record = json.loads((checkpoint / RECORD).read_text())
+        changed = [name for name, facts in dict(record["files"]).items() if _describe(checkpoint / name) != facts]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedCheckpoint(f"{checkpoint} is damaged ({error}).") from None
     if changed:

@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.tables import open_label
-from ..errors import HubError
 from ..networks.guide import Guide
-from ..networks.perceptual import DISTS, LPIPSVGG, SharedFeatures, VGG16Features, fetch_vgg16
+from ..networks.perceptual import DISTS, LPIPSVGG, SharedFeatures, VGG16Features, find_vgg16
 from .config import TrainConfig
 
 
@@ -51,14 +50,14 @@ class SourceLosses:
         self.config, self.vgg = config, None
         shared = bool(config.adversarial_weight) and config.discriminator == "features"
         if shared or config.lpips_weight:
-            self.vgg = SharedFeatures(VGG16Features(find_vgg16(config)))
+            self.vgg = SharedFeatures(VGG16Features(find_vgg16(config.perceptual_weights)))
         networks: dict[str, nn.Module] = {}
         if config.perceptual_weight:
-            networks["perceptual"] = PerceptualLoss(find_vgg16(config))
+            networks["perceptual"] = PerceptualLoss(find_vgg16(config.perceptual_weights))
         if config.lpips_weight:
             networks["lpips"] = LPIPSVGG(config.lpips_heads, self.vgg)
         if config.dists_weight:
-            networks["dists"] = DISTS(config.dists_heads, find_vgg16(config))
+            networks["dists"] = DISTS(config.dists_heads, find_vgg16(config.perceptual_weights))
         memory = torch.channels_last if config.channels_last else torch.preserve_format
         for network in (self.vgg, *networks.values()):
             if network is not None:
@@ -88,14 +87,6 @@ class SourceLosses:
         }
         weights = {name: getattr(self.config, f"{name}_weight") for name in terms}
         return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
-
-
-def find_vgg16(config: TrainConfig) -> Path:
-    """The file of VGG16's weights: the configuration's, or the Hub's. Raises HubError, which names the key."""
-    try:
-        return config.perceptual_weights or fetch_vgg16()
-    except HubError as error:
-        raise HubError(f"{error} The key perceptual_weights takes VGG16 from a file.") from error
 
 
 def artifact_loss(sr: Tensor, hr: Tensor, average: Tensor, window: int = 7) -> Tensor:

@@ -102,13 +102,13 @@ def _take(run: "Run", checkpoint: Path) -> bool:
 
 
 def _advise(run: "Run", checkpoint: Path) -> str:
-    changes = describe_changes(read_record(checkpoint).get("settings", {}), run.settings())
+    changes = describe_changes(read_record(checkpoint)["settings"], run.settings())
     cause = f"Changed since then: {changes}. " if changes else ""
     return f"{cause}Restore its configuration, or start again with another output_dir."
 
 
 def describe_changes(before: dict, now: dict) -> str:
-    """The settings that differ and matter, as `key old -> new`; empty where none does or nothing is known."""
+    """The settings that differ and matter, as `key old -> new`; empty where none does."""
     keys = [key for key in now if key in before and key not in UNREMARKABLE and before[key] != now[key]]
     return ", ".join(f"{key} {before[key]} -> {now[key]}" for key in keys)
 

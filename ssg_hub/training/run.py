@@ -3,9 +3,7 @@
 import json
 import logging
 import platform
-import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,30 +18,18 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broadcast, set_seed
 from PIL import Image
 
-from ..errors import ConfigError, SSGError, explain_disk
-from ..meeting import ending_with_the_others, meet, read_place
+from ..errors import ConfigError, explain_disk
+from ..meeting import check_met, meet
+from ..upscaling.engines.choice import training_device
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
 
 log = logging.getLogger("train")
-# what torch says: what it means for the user
-SENTENCES = (
-    (
-        r"DataLoader worker .*(killed|exited unexpectedly)",
-        "a data worker was killed, most likely for want of memory. Lower workers or batch, then continue with "
-        "--resume latest.",
-    ),
-    (
-        r"out of memory|can't allocate memory",
-        "the memory does not suffice. Lower batch, target_batch or the crops (gradient_accumulation makes up for a "
-        "smaller batch), then continue with --resume latest.",
-    ),
-)
 PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
 
 
-class Stopped(Exception):
+class Stopped(KeyboardInterrupt):
     """SIGTERM or SIGINT arrived, and a checkpoint was written."""
 
 
@@ -59,15 +45,16 @@ class Run:
 
     Raises:
         ConfigError: nothing would be trained, the tracker is not installed, the output folder holds another run and
-            `resume` is not set, `resume` names no checkpoint of this run, inputs are missing, or the processes do not
-            meet.
+            `resume` is not set, `resume` names no checkpoint of this run, or the processes do not meet.
     """
 
     def __init__(self, config: TrainConfig):
         self.config, self._began = config, time.monotonic()
         check_request(config)
         self.accelerator = meet(lambda timeout: _accelerator(config, timeout))
-        _check_processes(self.accelerator)
+        check_met(self.accelerator.num_processes)
+        if self.accelerator.distributed_type.value == "DEEPSPEED":
+            raise ConfigError("DeepSpeed cannot train two networks in one step here. Use DDP (accelerate's default).")
         level = logging.INFO if self.accelerator.is_main_process else logging.ERROR
         logging.basicConfig(level=level, format="%(message)s")
         logging.getLogger("accelerate").setLevel(logging.WARNING)
@@ -84,12 +71,28 @@ class Run:
         self.accelerator.wait_for_everyone()
         set_seed(config.seed)
         self._stop_signal = 0
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Write the record, and run the trackers; meanwhile SIGTERM and SIGINT only set `interrupted`.
+
+        Raises:
+            ConfigError: inputs are missing.
+        """
+        hook, handlers = threading.excepthook, {}
         if threading.current_thread() is threading.main_thread():  # Python lets no other take signals
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
+            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         threading.excepthook = _note_full_disk
-        self.accelerator.init_trackers("logs")
-        self.write_record(check_inputs(config))
+        try:
+            self.accelerator.init_trackers("logs")
+            self._write_record(check_inputs(self.config))
+            yield
+            for tracker in self.accelerator.trackers:  # what they have yet to write can meet a full disk too
+                tracker.finish()
+        finally:
+            threading.excepthook = hook
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame) -> None:
         self._stop_signal = number
@@ -144,7 +147,7 @@ class Run:
             options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({name: np.asarray(picture)[None]}, step=step, **options)
 
-    def write_record(self, data: dict[str, dict]) -> None:
+    def _write_record(self, data: dict[str, dict]) -> None:
         """Write `run.json`: configuration, versions, processes, device, and the fingerprint of each data entry."""
         if not self.accelerator.is_main_process:
             return
@@ -163,7 +166,7 @@ class Run:
 def _accelerator(config: TrainConfig, timeout: timedelta) -> Accelerator:
     folder = str(config.output_dir)
     return Accelerator(
-        cpu=not torch.cuda.is_available(),
+        cpu=training_device() == "cpu",
         mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.gradient_accumulation,
         log_with=None if config.tracker == "none" else config.tracker,
@@ -197,40 +200,3 @@ class _Slot:
     def load_state_dict(self, state: dict) -> None:
         if self.holds is not None:
             self.holds.load_state_dict(state)
-
-
-@contextmanager
-def plain_exits() -> Iterator[None]:
-    """End the process with one sentence, not a traceback, for any error that a user can fix, or a requested stop."""
-    try:
-        with ending_with_the_others("error", "Continue with --resume latest."):
-            yield
-    except SSGError as error:
-        sys.exit(f"error: {error}")
-    except Stopped as reason:
-        sys.exit(str(reason))
-    except OSError as error:
-        if (sentence := explain_disk(error)) is None:
-            raise
-        sys.exit(f"error: {sentence}")
-    except RuntimeError as error:
-        sentence = next((words for pattern, words in SENTENCES if re.search(pattern, str(error), re.IGNORECASE)), None)
-        if sentence is None:
-            raise
-        sys.exit(f"error: {sentence}")
-    finally:
-        if (
-            torch.distributed.is_available() and torch.distributed.is_initialized()
-        ):  # its threads must not outlive the interpreter
-            torch.distributed.destroy_process_group()
-
-
-def _check_processes(accelerator: Accelerator) -> None:
-    world = read_place()[1]
-    if world != accelerator.num_processes:
-        raise ConfigError(
-            f"{world} processes were launched, but each believes that there are {accelerator.num_processes}. On CPUs "
-            "launch with `accelerate launch --multi_gpu --num_processes N` or `ACCELERATE_USE_CPU=true torchrun`."
-        )
-    if accelerator.distributed_type.value == "DEEPSPEED":
-        raise ConfigError("DeepSpeed cannot train two networks in one step here. Use DDP (accelerate's default).")

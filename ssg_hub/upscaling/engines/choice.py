@@ -1,4 +1,4 @@
-"""Which engine runs a model here."""
+"""Which engine runs a model here, and on which device."""
 
 import importlib
 
@@ -54,6 +54,23 @@ def _find_engine(name: str) -> type[Engine]:
     """The engine in the module of that name, imported only now: its library may be heavy."""
     module = importlib.import_module(f".{name}", __package__)
     return next(kind for kind in vars(module).values() if getattr(kind, "name", None) == name)
+
+
+def best_device() -> str:
+    """cuda, mps or cpu: the first that this machine has."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def training_device() -> str:
+    """cuda or cpu. MPS is left out: neither `ssg train` nor `ssg adapt` was ever tried on it."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def gpu_has_bf16() -> bool:
+    """Whether the CUDA GPU computes in bfloat16 itself; emulated it would be slower than float32."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def choose_device(current: torch.device, device: str | torch.device | None) -> torch.device:
