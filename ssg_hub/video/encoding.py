@@ -18,6 +18,7 @@ os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on every st
 TAGS = {("hevc", "mp4"): "hvc1", ("hevc", "mov"): "hvc1"}  # as Apple's players want it
 PLAYABLE_WIDTH = 4096  # H.264 of more is legal, and refused by most decoders in hardware
 USUAL_SIZE = (640, 480)  # which every encoder takes
+MUXER = "mp4"  # of a file with one stream
 WRITE_BUFFER = 2**20
 THREADS = 8  # of an encoder, on every machine: the result depends on their number
 REORDERING = 8  # frames by which an encoder may hold one back; those here need 2
@@ -178,7 +179,6 @@ class StreamWriter:
     Args:
         file: a path, or an open binary file.
         encoding: how.
-        muxer: the container.
 
     Attributes:
         stamps: the time stamps of the packets, in the order in which they are stored.
@@ -187,7 +187,7 @@ class StreamWriter:
         VideoError: the encoder refuses these options, or the file cannot be written.
     """
 
-    def __init__(self, file, encoding: Encoding, muxer: str = "mp4"):
+    def __init__(self, file, encoding: Encoding):
         self.encoding = encoding
         self.stamps: list[int] = []
         self._first: int | None = None
@@ -195,14 +195,14 @@ class StreamWriter:
         self._converter = ColorConverter()
         # Python's own file: its errors (a full disk) come out of every write, and it can be synchronised.
         self._file = file if hasattr(file, "write") else open(file, "w+b")  # noqa: SIM115
-        self._container = av.open(self._file, "w", format=muxer, buffer_size=WRITE_BUFFER)
+        self._container = av.open(self._file, "w", format=MUXER, buffer_size=WRITE_BUFFER)
         try:
-            self._stream = self._add_stream(muxer)
+            self._stream = self._add_stream()
         except (av.error.FFmpegError, ValueError) as error:
             self._file.close()
             raise VideoError(f"the encoder {CODECS[encoding.codec].encoder} refuses to start: {error}.") from error
 
-    def _add_stream(self, muxer: str) -> av.VideoStream:
+    def _add_stream(self) -> av.VideoStream:
         encoding, kind = self.encoding, CODECS[self.encoding.codec]
         options = dict(kind.options)
         if kind.quality is not None:
@@ -219,7 +219,7 @@ class StreamWriter:
         context.color_primaries, context.color_trc = encoding.colors.primaries, encoding.colors.transfer
         if encoding.pixels.startswith("yuv"):
             context.colorspace, context.color_range = encoding.colors.matrix, encoding.colors.range
-        if tag := TAGS.get((encoding.codec, muxer)):
+        if tag := TAGS.get((encoding.codec, MUXER)):
             context.codec_tag = tag
         self._container.start_encoding()
         return stream
