@@ -86,7 +86,7 @@ def test_the_precision_is_that_of_pictures_clips_estimates_and_the_first_run(tin
     asked = []
 
     class Recorder:
-        labels, config = [], None
+        labels: list[str] = []
 
         def to(self, device):
             return self

@@ -1,7 +1,6 @@
 """`upscale`: what comes out is exactly what the generator, bicubic, Lanczos and the options say."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -435,6 +434,7 @@ def test_a_model_without_a_guide_says_so():
 
 
 def test_too_many_classes_for_a_mask():
-    guide = SimpleNamespace(labels=[str(i) for i in range(256)], palette=[(0, 0, 0)] * 256)
+    guide = ColorGuide()
+    guide.labels, guide.palette = [str(i) for i in range(256)], [(0, 0, 0)] * 256
     with pytest.raises(ConfigError, match="256 classes"):
         upscale(make_model(guide=guide), PHOTO)

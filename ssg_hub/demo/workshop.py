@@ -85,8 +85,8 @@ class Workshop:
 
     def denoise(self, name: str) -> float | None:
         """A model's default denoise strength; None if it gives no choice."""
-        config = getattr(self.model(name), "config", None)
-        return config.denoise_default if getattr(config, "denoise_set", False) else None
+        model = self.model(name)
+        return None if model.grain_generator is None else model.denoise_default
 
     def run(self, name: str, picture: Picture, request: Request, watch: Watch) -> UpscaleResult:
         """Upscale one picture; `watch` receives the progress."""

@@ -147,7 +147,7 @@ def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
     return {
         "title": title,
         "scale": model.scale,
-        "context": getattr(model.generator, "context", tiling.OVERLAP),
+        "context": tiling.context_of(model.generator),
         "tile": TILE,
         "tiling": {"align": tiling.ALIGN, "overlap": tiling.OVERLAP},
         "margin": MARGIN,
