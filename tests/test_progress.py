@@ -1,7 +1,9 @@
 """Progress: it moves within a tile, its estimate learns, and what a listener raises ends the run."""
 
+import errno
 import importlib.util
 import json
+import os
 
 import numpy as np
 import pytest
@@ -103,6 +105,15 @@ def test_pace_is_kept_and_a_damaged_file_is_no_obstacle(cache, monkeypatch):
     cache.write_text("a file")
     learn_pace("a", 1.0, 1.0)
     assert known_pace("a") is None
+
+
+def test_a_pace_that_a_full_disk_does_not_take_leaves_no_file(cache, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    learn_pace("a", 1.0, 1.0)
+    assert known_pace("a") is None and list(cache.iterdir()) == []
 
 
 def test_a_run_is_seen_from_reading_to_finishing_and_predicted_afterwards(cache):

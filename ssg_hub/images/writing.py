@@ -59,14 +59,16 @@ def write_picture(
     check_target(path, overwrite)
     check_size(picture.size, format)
     notes: list[str] = []
-    with replacing(path, overwrite) as file, naming_target(path):
+    with whole_picture(path, overwrite) as file, naming_target(path):
         _encode(file, picture, format, quality, notes)
     return notes
 
 
 @contextlib.contextmanager
-def replacing(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
+def whole_picture(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
     """A file beside `path` that takes its name when the block ends well, and is removed when it does not.
+
+    Unlike `ssg_hub.storage.whole_file`, it keeps what others have put there, and does not wait for the disk.
 
     Raises:
         ImageError: a file that exists, or one that cannot be made.

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..errors import ConfigError, SSGError, explain_disk
 from ..meeting import ending_with_the_others, meet, read_place
+from ..storage.whole_file import whole_file
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume
@@ -157,7 +158,8 @@ class Run:
             "data": data,
         }
         config.output_dir.mkdir(parents=True, exist_ok=True)
-        (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        with whole_file(config.output_dir / "run.json") as file:
+            file.write((json.dumps(record, indent=2) + "\n").encode())
 
 
 def _accelerator(config: TrainConfig, timeout: timedelta) -> Accelerator:
