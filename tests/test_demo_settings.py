@@ -10,7 +10,7 @@ from PIL import Image
 pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
 
 from ssg_hub.demo import settings, viewer
-from ssg_hub.demo.job import Request
+from ssg_hub.demo.request import Request
 from ssg_hub.demo.serve import check_address
 from ssg_hub.demo.settings import Settings, from_environment
 from ssg_hub.demo.workshop import Workshop

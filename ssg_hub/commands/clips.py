@@ -7,12 +7,20 @@ from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
 from ..meeting import read_place
-from ..video.names import exists, is_clip, is_pattern, is_read_as_pattern, name_companion, name_parts, name_result
+from ..video.names import (
+    CODECS,
+    COMPANIONS,
+    TEMPORAL,
+    exists,
+    is_clip,
+    is_pattern,
+    is_read_as_pattern,
+    name_companion,
+    name_parts,
+    name_result,
+)
 from .common import load_model, picture_options, say
 from .processes import Group
-
-CODECS = ("h264", "hevc", "av1", "ffv1")
-COMPANIONS = ("mask", "drift", "overlay")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--fps", type=float, metavar="F", help="frames per second of pictures (default 25)")
     add(
         "--temporal",
-        choices=["auto", "off"],
+        choices=TEMPORAL,
         default="auto",
         help="auto averages along the motion, so that noise does not flicker; off takes each frame by itself",
     )

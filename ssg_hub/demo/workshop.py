@@ -15,8 +15,8 @@ from ..images.picture import Picture
 from ..upscaling.progress import Watch
 from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import Prediction, predict
-from .job import Request
 from .refusals import Refused
+from .request import Request
 from .settings import DEFAULT, LARGE_COST, LENT, MEGA, Settings, on_lent_gpu
 
 if TYPE_CHECKING:

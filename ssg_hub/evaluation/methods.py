@@ -51,7 +51,7 @@ Method = Callable[[Case, np.ndarray, tuple[int, int]], Result]  # case, LR pixel
 
 def bicubic(case: Case, lr: np.ndarray, size: tuple[int, int]) -> Result:
     """PIL's bicubic, the zero line of every table."""
-    resized = Image.fromarray(to_bytes(lr)).resize(size, Image.Resampling.BICUBIC)
+    resized = Image.fromarray(to_8_bit(lr)).resize(size, Image.Resampling.BICUBIC)
     return Result(np.asarray(resized, np.float32) / 255)
 
 
@@ -148,11 +148,6 @@ def to_pixels(picture: Picture) -> np.ndarray:
     return np.repeat(pixels[..., None], 3, -1) if picture.is_gray else pixels
 
 
-def to_bytes(pixels: np.ndarray) -> np.ndarray:
-    """[0, 1] floats as uint8, clipped and rounded."""
-    return to_8_bit(pixels)
-
-
 def round_to_bytes(pixels: np.ndarray) -> np.ndarray:
     """[0, 1] floats on the 256 values that an 8-bit file can hold."""
-    return to_bytes(pixels).astype(np.float32) / 255
+    return to_8_bit(pixels).astype(np.float32) / 255
