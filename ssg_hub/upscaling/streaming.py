@@ -1,7 +1,6 @@
 """Upscaling from file to file: rows are read, upscaled and written as they come, so that the height costs no memory."""
 
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,6 @@ def upscale_file(
     mask: str | os.PathLike | None = None,
     drift: str | os.PathLike | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
     watch: Watch | None = None,
     max_pixels: int = MOST_PIXELS,
     **options: Any,
@@ -60,7 +58,7 @@ def upscale_file(
     at x4. The drift is held at one byte for 4x4 pixels of SR.
 
     Args:
-        model, on_progress, watch, max_pixels: as for `upscale`.
+        model, watch, max_pixels: as for `upscale`.
         source: the file to read.
         target: the file to write: .png, or .tif, which is tiled, and a BigTIFF beyond 4 GB; None writes no picture.
         mask, drift: files for these, likewise, where they are wanted.
@@ -80,7 +78,7 @@ def upscale_file(
     setup = prepare(model, segment=bool(asked), **options)
     if asked and not setup.segments:
         raise ConfigError(f"this model has no guide, so there is no {' and no '.join(asked)}. Leave it out.")
-    tracker = Tracker(on_progress, watch)
+    tracker = Tracker(watch)
     notes: list[str] = []
     tracker.enter("reading")
     with ExitStack() as stack:

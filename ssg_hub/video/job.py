@@ -42,7 +42,7 @@ from .sequences import PictureSequence
 
 FORMAT = 4  # of the parts folder and of what decides the frames; another number starts again
 # Options of `upscale` that are set here.
-NOT_HANDED_ON = ("model", "image", "outscale", "segment", "on_progress", "watch", "max_pixels")
+NOT_HANDED_ON = ("model", "image", "outscale", "segment", "watch", "max_pixels")
 
 
 @dataclass(frozen=True)
