@@ -19,6 +19,7 @@ from ..video.names import (
     name_parts,
     name_result,
 )
+from .bar import counting
 from .common import load_model, picture_options, say
 from .processes import Group
 
@@ -167,12 +168,12 @@ def _upscale_one(model, source: Path, target: Path, options: dict, args: argpars
 
     hidden = None if show and not args.quiet else True  # None: hidden where stderr is no terminal
     with tqdm(desc=source.name, unit="frame", disable=hidden, dynamic_ncols=True) as bar:
+        count = counting(bar)
 
         def report(done: int, total: int) -> None:
             if bar.total is None:
                 bar.initial = bar.n = done  # frames of an earlier run say nothing about the speed
-            bar.total = total
-            bar.update(done - bar.n)
+            count(done, total)
 
         try:
             result = model.upscale_video(source, target, overwrite=args.overwrite, on_progress=report, **options)

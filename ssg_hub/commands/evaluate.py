@@ -22,6 +22,7 @@ from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
 from ..meeting import meet, read_place
 from ..storage.whole_file import whole_file
 from ..upscaling.engines.choice import choose_device
+from .bar import counting
 from .common import check_folder, whole_number
 
 if TYPE_CHECKING:
@@ -242,12 +243,7 @@ def _progress(state: "PartialState") -> Iterator[Callable[[int, int], None]]:
     from tqdm import tqdm
 
     with tqdm(unit="picture", disable=None if state.is_main_process else True, leave=False) as bar:
-
-        def on_progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield on_progress
+        yield counting(bar)
 
 
 def _choose_columns(arguments: argparse.Namespace) -> list[str]:
