@@ -16,6 +16,7 @@ from ..images.formats import list_pictures, name_endings
 from ..images.levels import to_8_bit
 from ..images.reading import Picture, read_picture
 from ..images.resampling import fill_transparent
+from ..storage import as_path
 
 if TYPE_CHECKING:
     from ..model import SSGModel
@@ -63,7 +64,7 @@ class FromFolder:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
         self.files = index_pictures(self.folder)
 
     def check(self, stems: Iterable[str]) -> None:
@@ -96,7 +97,7 @@ class FromModel:
     ):
         self.model, self.options = model, options
         self.segment = segment and model.guide is not None
-        self.save_to = None if save_to is None else Path(save_to)
+        self.save_to = None if save_to is None else as_path(save_to)
         self.overwrite = overwrite
 
     def __call__(self, case: Case, lr: np.ndarray, size: tuple[int, int]) -> Result:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
+from ..storage import as_path
 from . import jpeg, png
 from .formats import check_size, check_target, choose_format
 from .levels import to_8_bit
@@ -54,7 +55,7 @@ def write_picture(
     >>> Image.open(path).getpixel((0, 0))
     (255, 255, 255)
     """
-    path = Path(path)
+    path = as_path(path)
     format = choose_format(path, format)
     check_target(path, overwrite)
     check_size(picture.size, format)

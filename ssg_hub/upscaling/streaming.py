@@ -16,6 +16,7 @@ from ..images.picture import Picture
 from ..images.resampling import resize_bicubic
 from ..images.rows import MOST_PIXELS, open_rows
 from ..images.writing import planes_of
+from ..storage import as_path
 from .pipeline import Job, run_job
 from .progress import Tracker, Watch
 from .result import ColorSheet
@@ -70,9 +71,9 @@ def upscale_file(
         ConfigError: an option is unknown or impossible, or a mask is wanted of a model without a guide.
         CheckpointError, SSGError: as `upscale`.
     """
-    source = Path(source)
+    source = as_path(source)
     named = {"picture": target, "mask": mask, "drift": drift}
-    paths = {name: Path(path) for name, path in named.items() if path is not None}
+    paths = {name: as_path(path) for name, path in named.items() if path is not None}
     _check_paths(source, paths, overwrite)
     asked = [name for name in ("mask", "drift") if name in paths]
     setup = prepare(model, segment=bool(asked), **options)

@@ -18,6 +18,7 @@ from ..errors import ConfigError, VideoError
 from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..networks.int8 import Int8
+from ..storage import as_path
 from ..upscaling.engines.base import Engine
 from ..upscaling.options import check_known, output_size
 from ..upscaling.setup import Networks, Setup, prepare
@@ -96,7 +97,7 @@ class Request:
         picture = {name: value for name, value in options.items() if name not in own}
         check_known("upscale_video", options, own | allowed)
         clip = {name: _plain(value) for name, value in options.items() if name in own}
-        return cls(Path(source), Path(target), **clip, picture=picture)
+        return cls(as_path(source), as_path(target), **clip, picture=picture)
 
     @property
     def companions(self) -> list[str]:
