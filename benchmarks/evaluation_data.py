@@ -17,7 +17,8 @@ from PIL import Image
 
 from benchmarks.document import ROOT
 from ssg_hub.degradation import GenericPrior
-from ssg_hub.evaluation.methods import index_pictures, to_bytes, to_pixels
+from ssg_hub.evaluation.methods import index_pictures, to_pixels
+from ssg_hub.images.levels import to_8_bit
 from ssg_hub.images.reading import read_picture
 
 SCALE, VOID = 4, 11
@@ -74,14 +75,14 @@ def kodak_sets(shared: Path) -> list[PictureSet]:
 def reduce_bicubic(hr: np.ndarray) -> Image.Image:
     """(H, W, 3) in [0, 1] to a quarter a side, by PIL."""
     size = (hr.shape[1] // SCALE, hr.shape[0] // SCALE)
-    return Image.fromarray(to_bytes(hr)).resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(to_8_bit(hr)).resize(size, Image.Resampling.BICUBIC)
 
 
 def reduce_generic(hr: np.ndarray, number: int) -> Image.Image:
     """By the generic prior, drawn by the picture's number."""
     batch = torch.from_numpy(hr).permute(2, 0, 1)[None]
     lr = GenericPrior().degrade(batch, SCALE, torch.Generator().manual_seed(number))
-    return Image.fromarray(to_bytes(np.ascontiguousarray(lr[0].permute(1, 2, 0))))
+    return Image.fromarray(to_8_bit(np.ascontiguousarray(lr[0].permute(1, 2, 0))))
 
 
 def _as_png(picture: Image.Image) -> tuple[str, bytes]:

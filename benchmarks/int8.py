@@ -29,7 +29,8 @@ from benchmarks.evaluation_data import (
 from ssg_hub.cli import main as ssg
 from ssg_hub.commands.quantize import read_pictures
 from ssg_hub.evaluation.distances import find_distances
-from ssg_hub.evaluation.methods import index_pictures, to_bytes, to_pixels
+from ssg_hub.evaluation.methods import index_pictures, to_pixels
+from ssg_hub.images.levels import to_8_bit
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import EMBEDDED, load_networks
 from ssg_hub.networks.int8 import Int8Compact
@@ -82,7 +83,7 @@ def quantize(model: str, shared: Path, folder: Path) -> int:
         pixels = to_pixels(read_picture(path))
         height, width = (side - side % SCALE for side in pixels.shape[:2])
         pixels = pixels[:height, :width]
-        Image.fromarray(to_bytes(pixels)).save(hr / f"{number}.png")
+        Image.fromarray(to_8_bit(pixels)).save(hr / f"{number}.png")
         (reduce_bicubic(pixels) if number % 2 else reduce_generic(pixels, number)).save(folder / "lr" / f"{number}.png")
     frames = [camvid / "target_lr" / camera for camera in ("noisy", "phone")]
     references = ["--references", camvid / "train/images", hr]

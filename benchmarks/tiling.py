@@ -20,7 +20,6 @@ import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from ssg_hub.images.reading import Picture, write_picture
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.registry import build_generator
+from ssg_hub.plain_model import PlainModel
 from ssg_hub.upscaling.tiling import Span, plan_grid
 from ssg_hub.upscaling.upscale import upscale
 
@@ -65,30 +65,28 @@ def main() -> None:
     write_section("tiling", f"## Tiles: seams and memory\n\n{text}")
 
 
-def small_model() -> SimpleNamespace:
+def small_model() -> PlainModel:
     """A generator and a guide with random weights, the same at every call."""
     torch.manual_seed(0)
     generator = build_generator("rrdb", {"features": 16, "blocks": 1, "growth": 8})
     with torch.no_grad():
         generator.conv_last.bias += 0.5
-    return SimpleNamespace(
-        generator=generator.eval(),
-        guide=Guide(
-            {
-                "model_type": "segformer",
-                "id2label": {i: f"class {i}" for i in range(CLASSES)},
-                "num_encoder_blocks": 2,
-                "depths": [1, 1],
-                "sr_ratios": [8, 4],
-                "hidden_sizes": [16, 32],
-                "patch_sizes": [7, 3],
-                "strides": [4, 2],
-                "num_attention_heads": [1, 2],
-                "mlp_ratios": [2, 2],
-                "decoder_hidden_size": 32,
-            }
-        ).eval(),
+    guide = Guide(
+        {
+            "model_type": "segformer",
+            "id2label": {i: f"class {i}" for i in range(CLASSES)},
+            "num_encoder_blocks": 2,
+            "depths": [1, 1],
+            "sr_ratios": [8, 4],
+            "hidden_sizes": [16, 32],
+            "patch_sizes": [7, 3],
+            "strides": [4, 2],
+            "num_attention_heads": [1, 2],
+            "mlp_ratios": [2, 2],
+            "decoder_hidden_size": 32,
+        }
     )
+    return PlainModel({}, generator.eval(), make_guide=lambda: guide.eval())
 
 
 def seam_rows(model: SSGModel) -> list[list[str]]:

@@ -18,7 +18,7 @@ from .errors import ConfigError, SSGError
 
 FEATURES = ("drift", "entropy", "log_odds")
 MOST_LOG_ODDS = 8.0  # of the likeliest class; beyond it a float16 network says nothing more
-LEVELS = 255  # the map is kept in bytes
+LEVELS = 256  # of the map, which is kept in bytes
 KEYS = {"weights", "classes", "thresholds", "verified"}
 
 
@@ -72,7 +72,7 @@ class Calibration:
         """
         for risk, threshold in self.thresholds.items():
             if isinstance(alpha, Real) and math.isclose(risk, alpha, abs_tol=1e-6):  # wide enough for a float32
-                return round(threshold * LEVELS)
+                return round(threshold * (LEVELS - 1))
         known = ", ".join(f"{risk:g}" for risk in sorted(self.thresholds)) or "none"
         raise SSGError(f"alpha is {alpha!r:.40}; this model's calibration knows the risks {known}. Use one of them.")
 

@@ -8,7 +8,7 @@ class SSGError(Exception):
 
 
 class ImageError(SSGError, ValueError):
-    """A picture that cannot be read, is too large, or cannot be written."""
+    """A picture that cannot be read or is too large; a picture, ONNX file, site or manifest that cannot be written."""
 
 
 class VideoError(SSGError, ValueError):

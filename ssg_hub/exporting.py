@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .errors import CheckpointError, ConfigError, ImageError
 from .images.formats import check_target
+from .storage import as_path
 from .upscaling.engines.base import evaluating
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def export_onnx(
         ImageError: the file exists, or cannot be written.
         CheckpointError: a network that cannot be exported, or that ONNX Runtime does not compute as torch does.
     """
-    path = Path(path)
+    path = as_path(path)
     _check_request(model, path, part, opset, overwrite)
     network, inputs, outputs = _network(model, part, denoise)
     try:

@@ -93,11 +93,6 @@ class SSGModel(Upscaler, SavedModel):
             trained_on=plain_facts(trained_on or {}),
         )
 
-    @property
-    def denoise_default(self) -> float:
-        """The denoise strength of `upscale` where none is given, 0 to 1."""
-        return self.config.denoise_default
-
     def forward(self, lr: Tensor) -> SSGOutput:
         """Upscale a batch and segment the result; differentiable throughout.
 

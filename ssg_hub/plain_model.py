@@ -47,10 +47,6 @@ class PlainModel(Upscaler):
         return guide and guide.to(self._device)
 
     @property
-    def denoise_default(self) -> float:
-        return self.config.get("denoise_default", 1.0)
-
-    @property
     def labels(self) -> list[str]:
         named = (self.config.get("guide_config") or {}).get("id2label")
         return super().labels if named is None else read_labels(named)

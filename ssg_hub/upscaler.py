@@ -37,7 +37,7 @@ class Upscaler:
     @property
     def denoise_default(self) -> float:
         """The denoise strength of `upscale` where none is given, 0 to 1."""
-        raise NotImplementedError
+        return self.config.get("denoise_default", 1.0)
 
     @property
     def scale(self) -> int:

@@ -1,16 +1,15 @@
 """Networks whose answers are known, in place of trained ones."""
 
-from types import SimpleNamespace
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssg_hub.networks.registry import generators
+from ssg_hub.plain_model import PlainModel
 
 
 class Repeat(nn.Module):
-    """A generator that repeats each pixel: exact, and the same in tiles as in one piece."""
+    """Repeats each pixel: exact, and the same in tiles as in one piece. It says its scale only, as a user's own may."""
 
     def __init__(self, scale: int = 4):
         super().__init__()
@@ -48,9 +47,9 @@ class ColorGuide(nn.Module):
         return F.avg_pool2d(image, 4, ceil_mode=True, count_include_pad=False) * self.certainty
 
 
-def make_model(generator: nn.Module | None = None, guide: nn.Module | None = None) -> SimpleNamespace:
-    """What `upscale` asks of a model."""
-    return SimpleNamespace(generator=generator or Repeat(), guide=guide)
+def make_model(generator: nn.Module | None = None, guide: nn.Module | None = None) -> PlainModel:
+    """A model of these networks."""
+    return PlainModel({}, generator or Repeat(), make_guide=lambda: guide)
 
 
 def small_generators() -> list[tuple[str, dict]]:

@@ -23,7 +23,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
 from ssg_hub.demo import texts, viewer  # noqa: E402
-from ssg_hub.demo.job import Request  # noqa: E402
+from ssg_hub.demo.request import Request  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 from ssg_hub.errors import ImageError, SSGError, VideoError  # noqa: E402
 
@@ -661,7 +661,7 @@ def test_the_page_opens_with_a_result_that_is_in_the_package():
 
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "tiff"])
 def test_a_result_comes_in_the_format_that_was_asked_for(tiny_model, demo_of_all, photo, format, tmp_path):
-    from ssg_hub.demo.job import OUTPUT_FORMATS
+    from ssg_hub.demo.request import OUTPUT_FORMATS
 
     client = Client(demo_of_all[0], verbose=False, download_files=str(tmp_path / "downloads"))
     if format not in OUTPUT_FORMATS:

@@ -8,10 +8,7 @@ import torch
 from conftest import make_tiny_model
 from PIL import Image
 
-from ssg_hub import SSGModel
-from ssg_hub.calibration import Calibration, measure_features
-from ssg_hub.errors import CheckpointError, ConfigError, SSGError
-from ssg_hub.evaluation.calibrating import (
+from benchmarks.calibration.calibrating import (
     calibration_error,
     conformal_level,
     count_levels,
@@ -19,6 +16,9 @@ from ssg_hub.evaluation.calibrating import (
     reliability,
     risk_curves,
 )
+from ssg_hub import SSGModel
+from ssg_hub.calibration import Calibration, measure_features
+from ssg_hub.errors import CheckpointError, ConfigError, SSGError
 from ssg_hub.plain_model import read_model
 from ssg_hub.upscaling.streaming import upscale_file
 

@@ -425,10 +425,10 @@ import sys, time
 from pathlib import Path
 from ssg_hub import cli
 from ssg_hub.commands import pictures
-from ssg_hub.images.writing import replacing
+from ssg_hub.images.writing import whole_picture
 
 def write_slowly(job, result, overwrite):
-    with replacing(job.image, overwrite) as file:
+    with whole_picture(job.image, overwrite) as file:
         file.write(b"half a picture")
         file.flush()
         print("begun", flush=True)

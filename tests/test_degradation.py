@@ -220,9 +220,9 @@ def test_noise_covers_pictures_of_any_size_at_any_shift(side):
 
 
 def test_noise_of_a_record_comes_from_its_own_patches():
-    model = white_noise(0.05, 2, "", count=20)
-    owners = torch.arange(20) % 2
-    sign = torch.ones(20, 3, 16, 16) * torch.where(owners == 0, 1.0, -1.0).view(-1, 1, 1, 1)
+    model = white_noise(0.05, 2, "")
+    owners = torch.arange(len(model.patches)) % 2
+    sign = torch.ones_like(model.patches) * torch.where(owners == 0, 1.0, -1.0).view(-1, 1, 1, 1)
     model = NoiseModel(sign, owners, model.levels)
     noise = model.sample(torch.full((2, 3, 32, 32), 0.5), torch.tensor([0, 1]), generators(0, 1))
     assert noise[0].min() > 0 and noise[1].max() < 0

@@ -10,7 +10,7 @@ from PIL import Image
 pytest.importorskip("gradio", reason="gradio is not installed (pip install 'ssg-hub[demo]')")
 
 from ssg_hub.demo import settings, viewer
-from ssg_hub.demo.job import Request
+from ssg_hub.demo.request import Request
 from ssg_hub.demo.serve import check_address
 from ssg_hub.demo.settings import Settings, from_environment, parse_models
 from ssg_hub.demo.workshop import Workshop
@@ -100,7 +100,7 @@ def test_the_precision_is_that_of_pictures_clips_estimates_and_the_first_run(tin
     asked = []
 
     class Recorder:
-        labels, config = [], None
+        labels: list[str] = []
 
         def to(self, device):
             return self

@@ -104,7 +104,7 @@ def test_the_event_loop_never_waits_for_the_disk(tmp_path):
         await receive()
         walks.append(guard.ledger._walked)
 
-    guard = RequestLimits(app, 2**20, 2**30, tmp_path)
+    guard = RequestLimits(app, 2**20, 1, Ledger(tmp_path, 2**30))
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
 
     async def main() -> float:

@@ -197,11 +197,12 @@ def test_a_damaged_file_leaves_nothing(model, tmp_path):
 def test_what_ends_a_run_passes_unchanged(tmp_path):
     save_picture(source := tmp_path / "a.png", SMOOTH)
 
-    def stop(done, total):
-        raise KeyError("enough")
+    def stop(progress):
+        if progress.tiles_done:
+            raise KeyError("enough")
 
     with pytest.raises(KeyError, match="enough"):
-        upscale_file(make_model(), source, tmp_path / "b.png", tile=32, on_progress=stop)
+        upscale_file(make_model(), source, tmp_path / "b.png", tile=32, watch=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 

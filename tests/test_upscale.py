@@ -1,7 +1,6 @@
 """`upscale`: what comes out is exactly what the generator, bicubic, Lanczos and the options say."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -318,9 +317,10 @@ def test_prediction_holds(tile):
 
 
 def test_progress_counts_the_tiles():
-    calls = []
-    result = upscale(make_model(guide=ColorGuide()), PHOTO, tile=16, on_progress=lambda *call: calls.append(call))
-    assert calls == [(done, result.report["tiles"]) for done in range(1, result.report["tiles"] + 1)]
+    seen = []
+    tiles = upscale(make_model(guide=ColorGuide()), PHOTO, tile=16, watch=seen.append).report["tiles"]
+    counted = list(dict.fromkeys((progress.tiles_done, progress.tiles) for progress in seen if progress.tiles))
+    assert counted == [(done, tiles) for done in range(tiles + 1)]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -330,13 +330,13 @@ def test_a_cancelled_run_leaves_the_model_as_it_was(error):
     model.generator.train()
     model.generator[0].eval()
 
-    def cancel(done, total):
-        assert not model.generator.training
-        if done == 2:
+    def cancel(progress):
+        assert progress.stage == "reading" or not model.generator.training
+        if progress.tiles_done == 2:
             raise error("enough")
 
     with pytest.raises(error, match="enough"):
-        upscale(model, PHOTO, tile=16, on_progress=cancel)
+        upscale(model, PHOTO, tile=16, watch=cancel)
     assert len(model.generator[0].seen) == 2
     assert model.generator.training and not model.generator[0].training
 
@@ -435,6 +435,7 @@ def test_a_model_without_a_guide_says_so():
 
 
 def test_too_many_classes_for_a_mask():
-    guide = SimpleNamespace(labels=[str(i) for i in range(256)], palette=[(0, 0, 0)] * 256)
+    guide = ColorGuide()
+    guide.labels, guide.palette = [str(i) for i in range(256)], [(0, 0, 0)] * 256
     with pytest.raises(ConfigError, match="256 classes"):
         upscale(make_model(guide=guide), PHOTO)

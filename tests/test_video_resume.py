@@ -215,7 +215,7 @@ def compute_otherwise(model):
 
 
 def calibrate(model):
-    model.calibration = Calibration((1.0, 2.0, 3.0), (0.1, 0.2, 0.3), {})
+    model.config["calibration"] = Calibration((1.0, 2.0, 3.0), (0.1, 0.2, 0.3), {}).to_config()
 
 
 def paint_otherwise(model):

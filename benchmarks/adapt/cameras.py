@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ssg_hub.degradation.ops import blur, gaussian_kernels, reduce_with
-from ssg_hub.evaluation.methods import to_bytes
+from ssg_hub.images.levels import to_8_bit
 
 SCALE = 4
 KERNEL = 32  # HR pixels
@@ -36,7 +36,7 @@ def video(hr: np.ndarray, rng: np.random.Generator) -> File:
     """Gaussian of 1.4 to 1.8 HR px across and 3.2 to 4 along the vertical; noise of 1 to 2; MPEG-2, qscale 7 to 12."""
     lr = _reduce(hr, rng.uniform(1.4, 1.8), rng.uniform(3.2, 4.0))
     lr = lr + rng.normal(size=lr.shape) * rng.uniform(1, 2) / 255
-    return _png(_through_mpeg2(to_bytes(lr), int(rng.integers(7, 13))) / 255)
+    return _png(_through_mpeg2(to_8_bit(lr), int(rng.integers(7, 13))) / 255)
 
 
 def sharpened(hr: np.ndarray, rng: np.random.Generator) -> File:
@@ -45,7 +45,7 @@ def sharpened(hr: np.ndarray, rng: np.random.Generator) -> File:
     lr = lr + rng.normal(size=lr.shape) * rng.uniform(2, 4) / 255
     lr = lr + rng.uniform(1.5, 2.5) * (lr - _smooth(lr, 0.8))
     buffer = io.BytesIO()
-    Image.fromarray(to_bytes(lr)).save(buffer, "JPEG", quality=int(rng.integers(55, 76)), subsampling="4:2:0")
+    Image.fromarray(to_8_bit(lr)).save(buffer, "JPEG", quality=int(rng.integers(55, 76)), subsampling="4:2:0")
     return ".jpg", buffer.getvalue()
 
 
@@ -98,5 +98,5 @@ def _to_pixels(batch: Tensor) -> np.ndarray:
 
 def _png(pixels: np.ndarray) -> File:
     buffer = io.BytesIO()
-    Image.fromarray(to_bytes(pixels)).save(buffer, "PNG")
+    Image.fromarray(to_8_bit(pixels)).save(buffer, "PNG")
     return ".png", buffer.getvalue()

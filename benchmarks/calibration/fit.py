@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.calibration.calibrating import conformal_level, count_levels, fit_logistic, risk_curves
 from benchmarks.calibration.frames import Labelled, for_fit, open_lr
-from ssg_hub.calibration import FEATURES, Calibration, measure_features
-from ssg_hub.evaluation.calibrating import conformal_level, count_levels, fit_logistic, risk_curves
+from ssg_hub.calibration import FEATURES, LEVELS, Calibration, measure_features
 from ssg_hub.loading import load_model
 from ssg_hub.storage.checkpoint import CONFIG
 from ssg_hub.upscaling.engines.base import CELL
@@ -37,7 +37,7 @@ def run(options) -> None:
     model.set_calibration(Calibration(*split, {}))
     risks = risk_curves(np.stack([score(model, picture) for picture in pictures]))
     levels = {risk: conformal_level(risks, risk) for risk in RISKS}
-    thresholds = {risk: round(level / 255, 5) for risk, level in levels.items() if level is not None}
+    thresholds = {risk: round(level / (LEVELS - 1), 5) for risk, level in levels.items() if level is not None}
     calibration = Calibration(*split, thresholds, VERIFIED)
     config["calibration"] = calibration.to_config()
     model.set_calibration(calibration)  # checks it

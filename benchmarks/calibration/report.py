@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+from benchmarks.calibration.calibrating import calibration_error, count_levels, reliability, risk_curves
 from benchmarks.calibration.frames import Labelled, for_report, open_lr
 from benchmarks.document import ROOT, markdown_table, write_section
 from ssg_hub.errors import SSGError
-from ssg_hub.evaluation.calibrating import calibration_error, count_levels, reliability, risk_curves
 from ssg_hub.evaluation.segmentation_metrics import drift_auroc
 from ssg_hub.loading import EMBEDDED, LARGE, load_model
 

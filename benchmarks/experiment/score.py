@@ -53,10 +53,10 @@ from ssg_hub.evaluation.methods import (
     Result,
     bicubic,
     index_pictures,
-    to_bytes,
     to_pixels,
 )
 from ssg_hub.evaluation.scoring import Measures, PictureScore, evaluate_folder, pair_files, summarize
+from ssg_hub.images.levels import to_8_bit
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_guide, load_model
 from ssg_hub.networks.perceptual import DISTS
@@ -220,7 +220,7 @@ class Remembered:
 
     def __call__(self, case: Case, lr: np.ndarray, size: tuple[int, int]) -> Result:
         if case.stem not in self.pictures:
-            self.pictures[case.stem] = to_bytes(self.method(case, lr, size).pixels)
+            self.pictures[case.stem] = to_8_bit(self.method(case, lr, size).pixels)
         return Result(self.pictures[case.stem].astype(np.float32) / 255)
 
 
@@ -235,7 +235,7 @@ def shift(pixels: np.ndarray) -> np.ndarray:
 
 def jpeg(pixels: np.ndarray, quality: int = 90) -> np.ndarray:
     file = io.BytesIO()
-    Image.fromarray(to_bytes(pixels)).save(file, "JPEG", quality=quality)
+    Image.fromarray(to_8_bit(pixels)).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file), np.float32) / 255
 
 

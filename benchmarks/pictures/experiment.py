@@ -17,9 +17,10 @@ from benchmarks.evaluation_data import find_shared
 from benchmarks.experiment.jobs import MODEL
 from benchmarks.experiment.protocol import CAMERAS, ROOT, STEPS, Training, picture
 from ssg_hub.degradation import load_degradation
-from ssg_hub.evaluation.methods import FromModel, Method, bicubic, index_pictures, to_bytes, to_pixels
+from ssg_hub.evaluation.methods import FromModel, Method, bicubic, index_pictures, to_pixels
 from ssg_hub.evaluation.picture_sheet import Crop, draw_sheet
 from ssg_hub.evaluation.scoring import Measures, evaluate_folder
+from ssg_hub.images.levels import to_8_bit
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_model
 
@@ -68,4 +69,4 @@ def degrade(pictures: dict[str, Path], bank: Path, output: Path) -> None:
     for index, (stem, path) in enumerate(list(pictures.items())[::2]):
         hr = torch.from_numpy(to_pixels(read_picture(path))).permute(2, 0, 1)[None]
         lr = degradation.degrade(hr, 4, torch.Generator().manual_seed(index))
-        Image.fromarray(to_bytes(np.ascontiguousarray(lr[0].permute(1, 2, 0)))).save(output / f"{stem}.png")
+        Image.fromarray(to_8_bit(np.ascontiguousarray(lr[0].permute(1, 2, 0)))).save(output / f"{stem}.png")

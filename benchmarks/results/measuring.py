@@ -17,6 +17,7 @@ from benchmarks.document import ROOT
 from benchmarks.evaluation_data import HR_PARTS, SCALE, VOID, PictureSet, camvid_sets, kodak_sets
 from benchmarks.peers import missing, peer_folder, unmade, weights_file
 from benchmarks.results.kept import Scores, complete
+from ssg_hub.commands.bar import counting
 from ssg_hub.evaluation.distances import find_distances
 from ssg_hub.evaluation.methods import FromFolder, Method, bicubic
 from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder, summarize
@@ -86,12 +87,7 @@ class Measurements:
         def score(rows: list[str]) -> dict[str, Scores]:
             some = {row: methods[row] for row in rows if row in methods}
             with tqdm(desc=f"{pictures.title}: {', '.join(rows)}", unit="picture", leave=False, disable=None) as bar:
-
-                def on_progress(done: int, total: int) -> None:
-                    bar.total = total
-                    bar.update(done - bar.n)
-
-                found = evaluate_folder(pictures.lr, some, pictures.hr, labels, measures, on_progress=on_progress)
+                found = evaluate_folder(pictures.lr, some, pictures.hr, labels, measures, on_progress=counting(bar))
             return found.pictures
 
         given = [folder for folder in (pictures.lr, pictures.hr, labels) if folder is not None]

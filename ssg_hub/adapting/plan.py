@@ -8,9 +8,10 @@ from pathlib import Path
 from ..degradation import bank_files
 from ..errors import ConfigError, ImageError
 from ..images.formats import list_pictures
+from ..storage.whole_file import whole_file
 
 PLAN = "plan.json"
-BEGUN = "plan.part"  # the first file in `work`, and the plan's name until it is whole: what lies beside it is ours
+BEGUN = "plan.part"  # the first file in `work`: what lies beside it is ours
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,6 @@ def begin(folder: Path) -> Path:
 def write_plan(folder: Path, request: Request, facts: dict) -> dict:
     """Keep what the preparation came to; returns the plan as `read_plan` would."""
     plan, work = {"request": asdict(request), **facts}, folder / "work"
-    (work / BEGUN).write_text(json.dumps(plan, indent=1))
-    (work / BEGUN).rename(work / PLAN)
+    with whole_file(work / PLAN) as file:
+        file.write(json.dumps(plan, indent=1).encode())
     return plan

@@ -1,8 +1,11 @@
 """The progress line of `ssg`: what is being done, how far it is, and the time left."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from ..upscaling.progress import Progress
 
 FORMAT = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
@@ -45,6 +48,16 @@ class Bar:
         self._line.set_postfix_str(", ".join(parts), refresh=False)
         self._line.n = round(100 * progress.fraction)
         self._line.refresh()
+
+
+def counting(bar: "tqdm") -> Callable[[int, int], None]:
+    """An `on_progress` that shows (done, total) on a bar."""
+
+    def on_progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return on_progress
 
 
 def spell(seconds: float) -> str:

@@ -7,12 +7,21 @@ from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
 from ..meeting import read_place
-from ..video.names import exists, is_clip, is_pattern, is_read_as_pattern, name_companion, name_parts, name_result
+from ..video.names import (
+    CODECS,
+    COMPANIONS,
+    TEMPORAL,
+    exists,
+    is_clip,
+    is_pattern,
+    is_read_as_pattern,
+    name_companion,
+    name_parts,
+    name_result,
+)
+from .bar import counting
 from .common import load_model, picture_options, say
 from .processes import Group
-
-CODECS = ("h264", "hevc", "av1", "ffv1")
-COMPANIONS = ("mask", "drift", "overlay")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--fps", type=float, metavar="F", help="frames per second of pictures (default 25)")
     add(
         "--temporal",
-        choices=["auto", "off"],
+        choices=TEMPORAL,
         default="auto",
         help="auto averages along the motion, so that noise does not flicker; off takes each frame by itself",
     )
@@ -159,12 +168,12 @@ def _upscale_one(model, source: Path, target: Path, options: dict, args: argpars
 
     hidden = None if show and not args.quiet else True  # None: hidden where stderr is no terminal
     with tqdm(desc=source.name, unit="frame", disable=hidden, dynamic_ncols=True) as bar:
+        count = counting(bar)
 
         def report(done: int, total: int) -> None:
             if bar.total is None:
                 bar.initial = bar.n = done  # frames of an earlier run say nothing about the speed
-            bar.total = total
-            bar.update(done - bar.n)
+            count(done, total)
 
         try:
             result = model.upscale_video(source, target, overwrite=args.overwrite, on_progress=report, **options)

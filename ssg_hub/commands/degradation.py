@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
+from .bar import counting
 from .common import check_folder
 
 
@@ -118,9 +119,4 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from tqdm import tqdm
 
     with tqdm(unit="%", disable=True if quiet else None, leave=False, dynamic_ncols=True) as bar:
-
-        def on_progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield on_progress
+        yield counting(bar)

@@ -20,7 +20,9 @@ from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
 from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
 from ..meeting import check_met, meet
+from ..storage.whole_file import whole_file
 from ..upscaling.engines.choice import best_device, choose_device
+from .bar import counting
 from .common import check_folder, whole_number
 
 if TYPE_CHECKING:
@@ -235,12 +237,7 @@ def _progress(state: "PartialState") -> Iterator[Callable[[int, int], None]]:
     from tqdm import tqdm
 
     with tqdm(unit="picture", disable=None if state.is_main_process else True, leave=False) as bar:
-
-        def on_progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield on_progress
+        yield counting(bar)
 
 
 def _choose_columns(arguments: argparse.Namespace) -> list[str]:
@@ -288,9 +285,11 @@ def _finite(value: object) -> object:
 
 def _write(folder: Path, report: dict, evaluation: Evaluation) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scores.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole_file(folder / "scores.json") as file:
+        file.write((json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
     written = [folder / "scores.json"]
     if evaluation.crops:
-        draw_sheet(evaluation.crops).save(folder / "sheet.png")
+        with whole_file(folder / "sheet.png") as file:
+            draw_sheet(evaluation.crops).save(file, "PNG")
         written.append(folder / "sheet.png")
     print("\n" + "\n".join(f"wrote {path}" for path in written))

@@ -121,7 +121,7 @@ class Loop:
             notes = write_result(job, result, self.overwrite)
         except EXPECTED as error:
             return self._fail(job, error, seconds + time.monotonic() - began)
-        self._say_notes(job, [*result.report.get("notes", []), *notes])
+        self._say_notes(job, [*result.report["notes"], *notes])
         self.manifest.add(job, "done", seconds + time.monotonic() - began, size=result.content.size)
         return 0
 

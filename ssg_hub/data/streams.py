@@ -22,27 +22,26 @@ SHUFFLE_BUFFER = 256  # rows; also the delay before the first sample
 RECENT_ROWS = 8  # how many consecutive rows may be unreadable
 
 
-def load_stream(entries: list[str], root: Path = Path(), labels: bool = False):
+def load_stream(entries: list[str], root: Path = Path()):
     """Join shards into one streamed table.
 
     Args:
         entries: folders of `*.parquet` or `*.tar` (WebDataset) shards, or Hub ids.
         root: folder against which relative entries are resolved.
-        labels: also deliver the column `label` (in a WebDataset: `label.png`).
 
     Returns:
-        A `datasets.IterableDataset` with undecoded columns `image` and, if asked for, `label`.
+        A `datasets.IterableDataset` with the undecoded column `image`.
 
     Raises:
-        ConfigError: an entry without shards or without such columns.
+        ConfigError: an entry without shards or without such a column.
         HubError: a Hub id, and HF_ENDPOINT is no address.
     """
     from datasets import concatenate_datasets
 
-    return concatenate_datasets([_open_entry(entry, root, labels) for entry in entries])
+    return concatenate_datasets([_open_entry(entry, root) for entry in entries])
 
 
-def _open_entry(entry: str, root: Path, labels: bool):
+def _open_entry(entry: str, root: Path):
     from datasets import Image, load_dataset
 
     from ..storage.hub import check_endpoint
@@ -66,22 +65,20 @@ def _open_entry(entry: str, root: Path, labels: bool):
         raise ConfigError(
             f"{entry} cannot be read as shards ({_reason(error)}). Check files and connection."
         ) from error
-    wanted = {"image": _find_column(columns, IMAGE_NAMES, entry)}
-    if labels:
-        wanted["label"] = _find_column(columns, ("label",), entry)
-    stream = stream.select_columns(list(wanted.values()))
-    stream = stream.rename_columns({found: name for name, found in wanted.items() if found != name})
-    for name in wanted:
-        stream = stream.cast_column(name, Image(decode=False))
-    return stream
+    column = _find_pictures(columns, entry)
+    stream = stream.select_columns([column])
+    if column != "image":
+        stream = stream.rename_column(column, "image")
+    return stream.cast_column("image", Image(decode=False))
 
 
-def _find_column(columns: list[str], names: tuple[str, ...], entry: str) -> str:
-    for name in names:
+def _find_pictures(columns: list[str], entry: str) -> str:
+    for name in IMAGE_NAMES:
         for column in columns:
             if column.split(".")[0] == name:
                 return column
-    raise ConfigError(f"the shards of {entry} have no column {' or '.join(names)}; they have {', '.join(columns)}.")
+    known = " or ".join(IMAGE_NAMES)
+    raise ConfigError(f"the shards of {entry} have no column {known}; they have {', '.join(columns)}.")
 
 
 def _reason(error: Exception) -> str:

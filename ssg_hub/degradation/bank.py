@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..storage import as_path
 from . import bank_files
 from .generic import GenericPrior
 from .noise import NoiseModel
@@ -111,7 +112,7 @@ class DegradationBank:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        bank_files.write_bank(Path(folder), self._config(), self._tensors())
+        bank_files.write_bank(as_path(folder), self._config(), self._tensors())
 
     @classmethod
     def load(cls, name: str | Path, revision: str | None = None, token: str | bool | None = None) -> "DegradationBank":

@@ -13,6 +13,7 @@ PATCH = 16
 BINS = 16  # of brightness
 MIN_PATCHES = 6  # for a brightness bin to count, and for a picture to use only its own patches
 OVERLAP = 4  # of patches when they are laid
+WHITE_PATCHES = 64
 LUMA = torch.tensor(levels.LUMA)
 
 
@@ -87,8 +88,8 @@ def interpolate_levels(levels: Tensor, brightness: Tensor) -> Tensor:
     return (levels.gather(2, low) * (1 - share) + levels.gather(2, low + 1) * share).view_as(brightness)
 
 
-def white_noise(sigma: float, pictures: int, note: str, count: int = 64) -> NoiseModel:
+def white_noise(sigma: float, pictures: int, note: str) -> NoiseModel:
     """White noise of one strength, where none can be cut."""
-    patches = torch.randn((count, 3, PATCH, PATCH), generator=torch.Generator().manual_seed(0))
+    patches = torch.randn((WHITE_PATCHES, 3, PATCH, PATCH), generator=torch.Generator().manual_seed(0))
     patches = patches - patches.mean((-2, -1), keepdim=True)
-    return NoiseModel(patches, torch.full((count,), -1), torch.full((pictures, 3, BINS), sigma), [note])
+    return NoiseModel(patches, torch.full((WHITE_PATCHES,), -1), torch.full((pictures, 3, BINS), sigma), [note])

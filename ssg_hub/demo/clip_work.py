@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..upscaling.options import output_size
 from ..upscaling.progress import Progress
+from ..video.names import CODECS, TEMPORAL
 from . import decoding
 from .archive import FILES
 from .cache import Ledger, size_of
@@ -18,8 +19,7 @@ from .settings import MEGA, Settings
 from .workshop import Workshop
 
 SEGMENT = 12  # frames after which those who wait get their turn
-CODECS = ("h264", "hevc", "av1")
-TEMPORAL = ("auto", "off")
+SHOWN = tuple(codec for codec in CODECS if codec != "ffv1")  # which no browser shows
 RATE = 30.0  # frames a second of a clip that does not say
 BYTES_PER_PIXEL = 0.2  # of a clip that was compressed: generous, and held to
 ALLOWANCE = 2**22  # bytes beside that
@@ -71,8 +71,8 @@ def plan(facts: dict, request: ClipRequest, settings: Settings) -> Plan:
         Refused: it is beyond the limits, or has an impossible value; the sentence says what to do.
         ConfigError: an impossible outscale.
     """
-    if request.codec not in CODECS:
-        raise Refused("clip_codec", name=repr(request.codec), names=", ".join(CODECS))
+    if request.codec not in SHOWN:
+        raise Refused("clip_codec", name=repr(request.codec), names=", ".join(SHOWN))
     if request.temporal not in TEMPORAL:
         raise Refused("clip_temporal", name=repr(request.temporal))
     for name in ("start", "duration"):

@@ -43,19 +43,15 @@ class RequestLimits:
     Args:
         app: the application behind.
         max_file: bytes of one picture; a request may carry one as base64, or several as a form.
-        max_stored: bytes that `folder` may hold; beyond them nothing is taken until something has been deleted.
-        folder: where uploads and results lie.
-        ledger: of that folder, shared with those who write results; default: a new one.
         max_files: how many pictures a form may carry.
+        ledger: of the folder for uploads and results; when it is full, nothing is taken until something is deleted.
     """
 
-    def __init__(
-        self, app, max_file: int, max_stored: int, folder: Path, ledger: Ledger | None = None, max_files: int = 1
-    ):
+    def __init__(self, app, max_file: int, max_files: int, ledger: Ledger):
         self.app = app
         self.max_body = int(max_file * BASE64) + ALLOWANCE
         self.max_form = max(self.max_body, max_file * max_files + ALLOWANCE)
-        self.ledger = ledger or Ledger(folder, max_stored)
+        self.ledger = ledger
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):

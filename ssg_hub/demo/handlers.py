@@ -19,9 +19,9 @@ from ..upscaling.options import COLOR_FIX, output_size
 from . import decoding, viewer
 from .archive import archive_url
 from .cache import Ledger, choice_of, owned_files
-from .job import PAGE_FORMATS, QUALITY, Request, check_request, check_size, fitting_factor, room_needed
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, plain_errors, sentence_for
+from .request import PAGE_FORMATS, QUALITY, Request, check_request, check_size, fitting_factor, room_needed
 from .results import estimate, make_item, progress_of, waiting_item, write_files
 from .settings import DEFAULT
 from .texts import class_name, duration, language, text

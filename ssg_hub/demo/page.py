@@ -16,9 +16,9 @@ from .clips import ClipHandlers
 from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
 from .guard import fetch_picture
 from .handlers import OUTPUTS, Choices, Handlers
-from .job import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY, SIZES
 from .line import Line
 from .programs import explain
+from .request import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY, SIZES
 from .results import device_name
 from .settings import DEFAULT, Settings, from_environment, to_bytes
 from .texts import label, make_i18n

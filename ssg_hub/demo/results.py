@@ -15,9 +15,9 @@ from ..upscaling.result import UpscaleResult
 from . import views
 from .archive import FILES, archive_url
 from .gradio_fixes import CACHE_ROUTE
-from .job import VIEW_PIXELS, Request, check_size
 from .line import Ticket
 from .refusals import Refused, sentence_for
+from .request import VIEW_PIXELS, Request, check_size
 from .settings import Settings
 from .texts import class_name, duration, listed, note, sentences, text
 

@@ -85,14 +85,7 @@ def check_address(host: str | None, port: int | None) -> None:
 def launch(demo: Page, **options):
     """Serve the page with its theme, texts and limits; `options` go to `gr.Blocks.launch`, whose result is returned."""
     settings, ledger = demo.settings, demo.ledger
-    limits = Middleware(
-        RequestLimits,
-        to_bytes(settings.max_file_size),
-        to_bytes(settings.max_stored),
-        ledger.folder,
-        ledger,
-        settings.max_files,
-    )
+    limits = Middleware(RequestLimits, to_bytes(settings.max_file_size), settings.max_files, ledger)
     statics = [Mount(f"/{viewer.STATIC}{name}", StaticFiles(directory=viewer.ROOM / name)) for name in viewer.PICTURES]
     decoding.start()
     settle()

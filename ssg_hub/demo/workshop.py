@@ -15,8 +15,8 @@ from ..images.picture import Picture
 from ..upscaling.progress import Watch
 from ..upscaling.result import UpscaleResult
 from ..upscaling.upscale import Prediction, predict
-from .job import Request
 from .refusals import Refused
+from .request import Request
 from .settings import DEFAULT, LARGE_COST, LENT, MEGA, Settings, on_lent_gpu
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class Workshop:
 
     def denoise(self, name: str) -> float | None:
         """A model's default denoise strength; None if it gives no choice."""
-        config = getattr(self.model(name), "config", None)
-        return config.denoise_default if getattr(config, "denoise_set", False) else None
+        model = self.model(name)
+        return None if model.grain_generator is None else model.denoise_default
 
     def run(self, name: str, picture: Picture, request: Request, watch: Watch) -> UpscaleResult:
         """Upscale one picture; `watch` receives the progress."""

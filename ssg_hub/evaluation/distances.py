@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import CheckpointError
 from ..networks.perceptual import DISTS, VGG16_REPOSITORY
+from ..storage import as_path
 from .metrics import LPIPS
 
 VARIABLE = "SSG_LPIPS"
@@ -67,8 +68,8 @@ def _find_in(where: str, names: tuple[str, ...]) -> Path | None:
 
     from ..storage.hub import fetch_file
 
-    if Path(where).is_dir():
-        return next((path for path in (Path(where, name) for name in names) if path.is_file()), None)
+    if (folder := as_path(where)).is_dir():
+        return next((path for path in (folder / name for name in names) if path.is_file()), None)
     for name in names:
         try:
             return Path(fetch_file(where, name))

@@ -42,15 +42,14 @@ def format_figure(figure: str, value: float | None, of_shares: int = 4) -> str:
     return "∞" if value == float("inf") else f"{value:.{DECIMALS.get(figure, of_shares)}f}"
 
 
-def format_scores(scores: Mapping[str, Mapping], figures: Sequence[str], of_shares: int = 4) -> list[list[str]]:
+def format_scores(scores: Mapping[str, Mapping], figures: Sequence[str]) -> list[list[str]]:
     """A heading row and a row for each method, as texts.
 
     Args:
         scores: method -> figure -> value, as `Evaluation.scores`.
         figures: the columns, keys of `HEADINGS`.
-        of_shares: as for `format_figure`.
     """
     rows = [["", *(HEADINGS[figure] for figure in figures)]]
     for name, values in scores.items():
-        rows.append([name, *(format_figure(figure, values.get(figure), of_shares) for figure in figures)])
+        rows.append([name, *(format_figure(figure, values.get(figure)) for figure in figures)])
     return rows

@@ -16,6 +16,7 @@ from ..images.formats import list_pictures, name_endings
 from ..images.levels import to_8_bit
 from ..images.reading import Picture, read_picture
 from ..images.resampling import fill_transparent
+from ..storage import as_path
 
 if TYPE_CHECKING:
     from ..model import SSGModel
@@ -51,7 +52,7 @@ Method = Callable[[Case, np.ndarray, tuple[int, int]], Result]  # case, LR pixel
 
 def bicubic(case: Case, lr: np.ndarray, size: tuple[int, int]) -> Result:
     """PIL's bicubic, the zero line of every table."""
-    resized = Image.fromarray(to_bytes(lr)).resize(size, Image.Resampling.BICUBIC)
+    resized = Image.fromarray(to_8_bit(lr)).resize(size, Image.Resampling.BICUBIC)
     return Result(np.asarray(resized, np.float32) / 255)
 
 
@@ -63,7 +64,7 @@ class FromFolder:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
         self.files = index_pictures(self.folder)
 
     def check(self, stems: Iterable[str]) -> None:
@@ -96,7 +97,7 @@ class FromModel:
     ):
         self.model, self.options = model, options
         self.segment = segment and model.guide is not None
-        self.save_to = None if save_to is None else Path(save_to)
+        self.save_to = None if save_to is None else as_path(save_to)
         self.overwrite = overwrite
 
     def __call__(self, case: Case, lr: np.ndarray, size: tuple[int, int]) -> Result:
@@ -148,11 +149,6 @@ def to_pixels(picture: Picture) -> np.ndarray:
     return np.repeat(pixels[..., None], 3, -1) if picture.is_gray else pixels
 
 
-def to_bytes(pixels: np.ndarray) -> np.ndarray:
-    """[0, 1] floats as uint8, clipped and rounded."""
-    return to_8_bit(pixels)
-
-
 def round_to_bytes(pixels: np.ndarray) -> np.ndarray:
     """[0, 1] floats on the 256 values that an 8-bit file can hold."""
-    return to_bytes(pixels).astype(np.float32) / 255
+    return to_8_bit(pixels).astype(np.float32) / 255

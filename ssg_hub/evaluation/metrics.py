@@ -24,6 +24,8 @@ ALEXNET = {  # torchvision's index: channels in and out, kernel, stride, padding
     10: (256, 256, 3, 1, 1),
 }
 ALEXNET_POOLS_BEFORE = (3, 6)
+COLOR_BLOCK, NOISE_BLOCK = 16, 8  # pixels a side
+FLAT_SHARE = 0.2
 ALEXNET_SMALLEST = 31  # pixels; below it the second pooling has nothing to pool
 
 
@@ -172,29 +174,30 @@ def _unit(x: Tensor) -> Tensor:
     return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
-def color_drift(sr: Tensor, reference: Tensor, block: int = 16) -> Tensor:
+def color_drift(sr: Tensor, reference: Tensor) -> Tensor:
     """Mean CIE76 colour difference of the local mean colours: what moved when detail is averaged away.
+
+    The areas have sides of 16 SR pixels; sRGB values are averaged.
 
     Args:
         sr: (B, 3, H, W) in [0, 1].
         reference: HR or LR, (B, 3, h, w) in [0, 1], of the same view at any size.
-        block: side, in SR pixels, of the areas that are averaged (in sRGB values) before the comparison.
 
     Returns:
         (B,) in units of CIELAB (D65); about 2 is just noticeable.
     """
-    height, width = (max(1, round(side / block)) for side in sr.shape[-2:])
+    height, width = (max(1, round(side / COLOR_BLOCK)) for side in sr.shape[-2:])
     sr, reference = (_srgb_to_lab(F.adaptive_avg_pool2d(image, (height, width))) for image in (sr, reference))
     return (sr - reference).square().sum(1).sqrt().mean((1, 2))
 
 
-def flat_noise(sr: Tensor, reference: Tensor, block: int = 8, share: float = 0.2) -> Tensor:
+def flat_noise(sr: Tensor, reference: Tensor) -> Tensor:
     """What SR has in flat parts of a reference and the reference has not: RMS of the luma's difference within blocks.
+
+    Blocks of 8x8 pixels, each without its mean; the fifth of them in which the reference varies least counts.
 
     Args:
         sr, reference: (B, 3, H, W) in [0, 1].
-        block: side of the blocks, each taken without its mean.
-        share: of the blocks that counts: those in which the reference varies least.
 
     Returns:
         (B,) in grey levels of 255.
@@ -202,11 +205,11 @@ def flat_noise(sr: Tensor, reference: Tensor, block: int = 8, share: float = 0.2
     weights = sr.new_tensor(LUMA).view(1, 3, 1, 1) * 255
 
     def blocks(image: Tensor) -> Tensor:
-        cut = F.unfold((image * weights).sum(1, keepdim=True), block, stride=block)
+        cut = F.unfold((image * weights).sum(1, keepdim=True), NOISE_BLOCK, stride=NOISE_BLOCK)
         return cut - cut.mean(1, keepdim=True)
 
     ours, theirs = blocks(sr), blocks(reference)
-    flat = theirs.var(1).argsort(dim=1, stable=True)[:, : max(1, round(share * theirs.shape[2]))]
+    flat = theirs.var(1).argsort(dim=1, stable=True)[:, : max(1, round(FLAT_SHARE * theirs.shape[2]))]
     errors = (ours - theirs).square().mean(1).gather(1, flat)
     return errors.mean(1).sqrt()
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ImageError
 from ..images.reading import read_labels, read_picture, read_size
 from ..networks import perceptual
+from ..storage import as_path
 from . import metrics, segmentation_metrics
 from .methods import Case, Method, Result, check_stems, index_pictures, round_to_bytes, to_pixels
 from .picture_sheet import Crop, choose_crop
@@ -161,10 +162,10 @@ def pair_files(lr: str | Path, hr: str | Path | None = None, labels: str | Path 
     Raises:
         ConfigError: not a folder, a folder without pictures, or one that lacks stems that LR has.
     """
-    lr_files = index_pictures(Path(lr))
+    lr_files = index_pictures(as_path(lr))
     partners: list[dict[str, Path]] = []
     for folder, kind in ((hr, "HR"), (labels, "label")):
-        partners.append(index_pictures(Path(folder)) if folder is not None else {})
+        partners.append(index_pictures(as_path(folder)) if folder is not None else {})
         if folder is not None:
             check_stems(lr_files, partners[-1], Path(folder), kind)
     return [Case(stem, path, *(files.get(stem) for files in partners)) for stem, path in lr_files.items()]

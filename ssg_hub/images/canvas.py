@@ -11,7 +11,7 @@ from .formats import check_size, check_target, choose_format
 from .metadata import Metadata, usable
 from .png_writer import PngWriter
 from .tiff_writer import TiffWriter
-from .writing import GRAY_ALPHA_NOTE, fit_metadata, for_tiff, naming_target, replacing
+from .writing import GRAY_ALPHA_NOTE, fit_metadata, for_tiff, naming_target, whole_picture
 
 FORMATS = ("PNG", "TIFF")  # that can be written so
 
@@ -82,7 +82,7 @@ def drawing(
     check_size((shape[1], shape[0]), format)
     channels, bits = shape[2] if palette is None else 3, 8 * np.dtype(dtype).itemsize
     metadata = fit_metadata(usable(metadata, upright=True, notes=notes), format, channels, bits, notes)
-    with replacing(path, overwrite) as file:
+    with whole_picture(path, overwrite) as file:
         size = (shape[1], shape[0])
         with naming_target(path):
             writer: PngWriter | TiffWriter

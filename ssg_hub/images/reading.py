@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import ConfigError, ImageError
+from ..storage import as_path
 from . import gif, jpeg, png, ppm, tiff
 from .code_points import explain_colors, name_colors
 from .formats import AVIF, find_format
@@ -178,7 +178,7 @@ def open_picture(source: str | os.PathLike | bytes | bytearray | memoryview) -> 
     if isinstance(source, (bytes, bytearray, memoryview)):
         data, name = bytes(source), f"the picture of {len(source)} bytes"
     elif isinstance(source, (str, os.PathLike)):
-        data, name = _read_file(Path(source)), str(source)
+        data, name = _read_file(source), str(source)
     else:
         raise ImageError(
             f"got a {type(source).__name__}; a picture is a path, bytes, a Pillow image, a NumPy array or a tensor."
@@ -210,9 +210,9 @@ def _check_ids(ids: np.ndarray, name: str) -> np.ndarray:
     return ids.astype(np.uint8) if ids.dtype == bool else ids
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: str | os.PathLike) -> bytes:
     try:
-        return path.read_bytes()
+        return as_path(path).read_bytes()
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}. Check the name.") from None
     except IsADirectoryError:

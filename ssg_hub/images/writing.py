@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
+from ..storage import as_path
 from . import jpeg, png
 from .formats import check_size, check_target, choose_format
 from .levels import to_8_bit
@@ -54,19 +55,21 @@ def write_picture(
     >>> Image.open(path).getpixel((0, 0))
     (255, 255, 255)
     """
-    path = Path(path)
+    path = as_path(path)
     format = choose_format(path, format)
     check_target(path, overwrite)
     check_size(picture.size, format)
     notes: list[str] = []
-    with replacing(path, overwrite) as file, naming_target(path):
+    with whole_picture(path, overwrite) as file, naming_target(path):
         _encode(file, picture, format, quality, notes)
     return notes
 
 
 @contextlib.contextmanager
-def replacing(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
+def whole_picture(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
     """A file beside `path` that takes its name when the block ends well, and is removed when it does not.
+
+    Unlike `ssg_hub.storage.whole_file`, it keeps what others have put there, and does not wait for the disk.
 
     Raises:
         ImageError: a file that exists, or one that cannot be made.

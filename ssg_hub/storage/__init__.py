@@ -22,6 +22,11 @@ def expand_home(name: str) -> str:
     return os.path.expanduser(name)
 
 
+def as_path(place: str | os.PathLike) -> Path:
+    """The path that a user gave: in a text, a `~` at its beginning is the user's folder; a `Path` is what it says."""
+    return Path(expand_home(place) if isinstance(place, str) else place)
+
+
 def public_name(name: str | Path) -> str:
     """What the card calls a model: the last part of a path on this machine, which is nobody else's; else its name."""
     return str(name) if (path := find_path(name)) is None else path.absolute().name

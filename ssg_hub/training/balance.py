@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+LOWEST, HIGHEST = 1e-4, 10.0  # clamp of the weight
+
 
 class GradientBalance:
     """The weight of the guide loss from gradient norms at the last layer (as VQGAN's, Esser et al. 2021, eq. 7).
@@ -18,7 +20,6 @@ class GradientBalance:
         share: how strong the guide's gradient is to be, relative to that of the other losses.
         fixed: a weight to use instead, never refreshed.
         every: refresh interval in steps.
-        limits: clamp of the weight.
     """
 
     def __init__(
@@ -28,10 +29,9 @@ class GradientBalance:
         share: float = 0.5,
         fixed: float | None = None,
         every: int = 16,
-        limits: tuple[float, float] = (1e-4, 10.0),
     ):
         self.accelerator, self.last_layer, self.share = accelerator, last_layer, share
-        self.every, self.limits = every, limits
+        self.every = every
         self.fixed, self.weight, self.refreshed = fixed, fixed, -1
 
     def state_dict(self) -> dict:
@@ -46,12 +46,11 @@ class GradientBalance:
         due = self.weight is None or step % self.every == 0
         if self.fixed is None and due and step != self.refreshed:
             norms = [self._norm(loss) for loss in (others, guide_loss)]
-            low, high = self.limits
             ratio = self.share * norms[0] / max(norms[1], 1e-12)
             if np.isfinite(ratio):
-                self.weight = float(min(max(ratio, low), high))
+                self.weight = float(min(max(ratio, LOWEST), HIGHEST))
             self.refreshed = step
-        return self.limits[0] if self.weight is None else self.weight
+        return LOWEST if self.weight is None else self.weight
 
     def norms(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """The norm of each loss's gradient at the last layer, by `gradient_NAME`; their graphs are kept."""

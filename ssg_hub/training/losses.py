@@ -18,6 +18,11 @@ from ..networks.guide import Guide
 from ..networks.perceptual import DISTS, LPIPSVGG, SharedFeatures, VGG16Features, find_vgg16
 from .config import TrainConfig
 
+LDL_WINDOW = 7  # side of the neighbourhood whose variance counts, odd
+SHARPEN_RADIUS = 25  # half the width of the unsharp mask's Gaussian, in pixels
+SHARPEN_THRESHOLD = 10 / 255  # detail below it is left as it is
+VIEW_SHIFT = 8  # of a view against its picture, at most; in pixels
+
 
 @dataclass
 class SourcePair:
@@ -89,7 +94,7 @@ class SourceLosses:
         return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
 
 
-def artifact_loss(sr: Tensor, hr: Tensor, average: Tensor, window: int = 7) -> Tensor:
+def artifact_loss(sr: Tensor, hr: Tensor, average: Tensor) -> Tensor:
     """L1 where SR has what neither HR nor a steadier generator has (LDL, Liang et al., CVPR 2022, eq. 5 to 8).
 
     A pixel counts by the local variance of the error, which invented texture has and blur has not; not at all where the
@@ -98,12 +103,11 @@ def artifact_loss(sr: Tensor, hr: Tensor, average: Tensor, window: int = 7) -> T
     Args:
         sr, hr: (B, 3, H, W) in [0, 1].
         average: SR of the generator's moving average.
-        window: side of the neighbourhood, odd.
     """
     error, steady_error = ((picture.detach() - hr).abs().sum(1, keepdim=True).float() for picture in (sr, average))
-    padded = F.pad(error, [window // 2] * 4, mode="reflect")
-    mean, square = (F.avg_pool2d(power, window, stride=1) for power in (padded, padded.square()))
-    local = (square - mean.square()).clamp(min=0) * window**2 / (window**2 - 1)
+    padded = F.pad(error, [LDL_WINDOW // 2] * 4, mode="reflect")
+    mean, square = (F.avg_pool2d(power, LDL_WINDOW, stride=1) for power in (padded, padded.square()))
+    local = (square - mean.square()).clamp(min=0) * LDL_WINDOW**2 / (LDL_WINDOW**2 - 1)
     weight = error.var((1, 2, 3), keepdim=True) ** 0.2 * local
     weight = torch.where(error < steady_error, 0.0, weight)
     return (weight * (sr - hr).abs()).mean()
@@ -120,28 +124,26 @@ def guide_feature_loss(guide: Guide, sr: Tensor, hr: Tensor) -> Tensor:
     return torch.stack(distances).mean()
 
 
-def sharpened(hr: Tensor, amount: float, radius: int = 25, threshold: float = 10 / 255) -> Tensor:
+def sharpened(hr: Tensor, amount: float) -> Tensor:
     """HR with an unsharp mask, as Real-ESRGAN wants it (Wang et al., ICCV-W 2021, sec. 3.4): crisper edges, calm areas.
 
     Args:
         hr: (B, 3, H, W) in [0, 1].
         amount: how much of the detail is added; 0.5 is Real-ESRGAN's, 0 returns `hr` itself.
-        radius: half the width of the Gaussian, in pixels.
-        threshold: detail below it is left as it is.
     """
     if amount == 0:
         return hr
-    steps = torch.arange(-radius, radius + 1, device=hr.device, dtype=torch.float32)
-    line = torch.exp(-((steps / (0.3 * (radius - 1) + 0.8)) ** 2) / 2)  # OpenCV's width for this size
+    steps = torch.arange(-SHARPEN_RADIUS, SHARPEN_RADIUS + 1, device=hr.device, dtype=torch.float32)
+    line = torch.exp(-((steps / (0.3 * (SHARPEN_RADIUS - 1) + 0.8)) ** 2) / 2)  # OpenCV's width for this size
     line = line / line.sum()
 
     def blur(x: Tensor) -> Tensor:
-        mode = "reflect" if min(x.shape[-2:]) > radius else "replicate"
-        padded = F.pad(x, [radius] * 4, mode=mode).flatten(0, 1).unsqueeze(1)
+        mode = "reflect" if min(x.shape[-2:]) > SHARPEN_RADIUS else "replicate"
+        padded = F.pad(x, [SHARPEN_RADIUS] * 4, mode=mode).flatten(0, 1).unsqueeze(1)
         return F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1)).view_as(x)
 
     detail = hr - blur(hr)
-    share = blur((detail.abs() > threshold).float())
+    share = blur((detail.abs() > SHARPEN_THRESHOLD).float())
     return hr + share * ((hr + amount * detail).clamp(0, 1) - hr)
 
 
@@ -223,22 +225,23 @@ def low_pass_consistency(sr: Tensor, lr: Tensor) -> Tensor:
     return F.l1_loss(F.avg_pool2d(sr, side * sr.shape[-1] // lr.shape[-1]), F.avg_pool2d(lr, side))
 
 
-def random_view(sr: Tensor, labels: Tensor, seeds: Tensor, void_id: int, reach: int = 8) -> tuple[Tensor, Tensor]:
+def random_view(sr: Tensor, labels: Tensor, seeds: Tensor, void_id: int) -> tuple[Tensor, Tensor]:
     """Shift and flip each SR picture and its labels together, so that no pattern can fit the guide's pixel grid.
+
+    What comes in at an edge repeats the edge and is void.
 
     Args:
         sr: (B, 3, H, W); labels: (B, H, W).
         seeds: (B,) int64; the view of a sample depends on its seed alone.
-        reach: largest shift in pixels; what comes in at the edge repeats the edge and is void.
     """
     views, moved = [], []
     for picture, ids, seed in zip(sr, labels, seeds.tolist(), strict=True):
         generator = torch.Generator().manual_seed(seed)
-        down, right = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
+        down, right = torch.randint(0, 2 * VIEW_SHIFT + 1, (2,), generator=generator).tolist()
         flip = bool(torch.randint(0, 2, (1,), generator=generator))
         height, width = ids.shape
-        padded = F.pad(picture, [reach] * 4, mode="replicate")[:, down : down + height, right : right + width]
-        shifted = F.pad(ids, [reach] * 4, value=void_id)[down : down + height, right : right + width]
+        padded = F.pad(picture, [VIEW_SHIFT] * 4, mode="replicate")[:, down : down + height, right : right + width]
+        shifted = F.pad(ids, [VIEW_SHIFT] * 4, value=void_id)[down : down + height, right : right + width]
         views.append(padded.flip(-1) if flip else padded)
         moved.append(shifted.flip(-1) if flip else shifted)
     return torch.stack(views), torch.stack(moved)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..errors import ConfigError, explain_disk
 from ..meeting import check_met, meet
+from ..storage.whole_file import whole_file
 from ..upscaling.engines.choice import training_device
 from .checks import check_inputs, check_request
 from .config import TrainConfig
@@ -160,7 +161,8 @@ class Run:
             "data": data,
         }
         config.output_dir.mkdir(parents=True, exist_ok=True)
-        (config.output_dir / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        with whole_file(config.output_dir / "run.json") as file:
+            file.write((json.dumps(record, indent=2) + "\n").encode())
 
 
 def _accelerator(config: TrainConfig, timeout: timedelta) -> Accelerator:

@@ -24,6 +24,7 @@ from .validation import DevSet
 
 log = logging.getLogger("train")
 LOG_EVERY = 10  # steps
+WARM_STEPS = 20  # over which a learning rate rises
 
 
 class Stage:
@@ -184,9 +185,9 @@ class Stage:
         self.accelerator.unscale_gradients(learner.optimizer)
         return nn.utils.clip_grad_norm_(parameters, limit)
 
-    def _learning_rate(self, learner: Learner, warm_steps: int = 20) -> float:
+    def _learning_rate(self, learner: Learner) -> float:
         """Linear warm-up, then a half cosine to 1 % of the peak: by step and progress alone, so nothing to resume."""
-        warm = min(1.0, (self.step - learner.begins + 1) / warm_steps)
+        warm = min(1.0, (self.step - learner.begins + 1) / WARM_STEPS)
         return learner.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress)) / 2)
 
     def validation_due(self) -> bool:

@@ -17,6 +17,7 @@ from ..networks.guide import Guide
 from .config import TrainConfig
 
 SMALLEST = 31  # pixels, which LPIPS needs
+SHEET_ROWS = 2  # of each camera
 
 
 @torch.inference_mode()
@@ -102,12 +103,12 @@ class DevSet:
         return scores | ({"lpips": self.lpips(sr, hr).item()} if self.lpips else {})
 
     @torch.inference_mode()
-    def sheet(self, generator: nn.Module, guide: Guide | None, rows_per_camera: int = 2) -> Image.Image:
+    def sheet(self, generator: nn.Module, guide: Guide | None) -> Image.Image:
         """A picture of some pairs side by side: LR, SR, HR, and with a guide the mask of SR and the drift."""
         rows = []
         for camera in dict.fromkeys(camera for camera, _, _ in self.pairs):
             pairs = [(lr, hr) for name, lr, hr in self.pairs if name == camera]
-            for lr, hr in pairs[:: max(1, len(pairs) // rows_per_camera)][:rows_per_camera]:
+            for lr, hr in pairs[:: max(1, len(pairs) // SHEET_ROWS)][:SHEET_ROWS]:
                 rows.append(self._sheet_row(generator, guide, *self._read_pair(lr, hr)))
         width = min(row.shape[1] for row in rows)
         return Image.fromarray(np.concatenate([row[:, :width] for row in rows]))

@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import os
 import threading
-import uuid
 
+from ..storage.whole_file import whole_file
 from ..user_cache import user_cache
 
 FILE = "pace.json"
@@ -35,9 +34,8 @@ def learn_pace(key: str, megapixels: float, seconds: float) -> None:
         known[key] = round(pace if before is None else before + WEIGHT * (pace - before), 4)
         folder = user_cache()
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{uuid.uuid4().hex[:12]}"
-        draft.write_text(json.dumps(dict(list(known.items())[-KEPT:]), indent=1), encoding="utf-8")
-        os.replace(draft, folder / FILE)
+        with whole_file(folder / FILE, shared=True) as file:
+            file.write(json.dumps(dict(list(known.items())[-KEPT:]), indent=1).encode())
 
 
 def _read() -> dict:

@@ -34,16 +34,15 @@ Watch = Callable[[Progress], None]
 
 
 class Tracker:
-    """Follows one run, tells its listeners, and learns from it.
+    """Follows one run, tells who watches, and learns from it.
 
     Args:
-        on_progress: called with (tiles done, tiles) after each tile.
         watch: called with a `Progress` at every change, and about four times a second while an engine computes.
-            An exception from either ends the run.
+            An exception ends the run.
     """
 
-    def __init__(self, on_progress: Callable[[int, int], None] | None = None, watch: Watch | None = None):
-        self._on_progress, self._watch = on_progress, watch
+    def __init__(self, watch: Watch | None = None):
+        self._watch = watch
         self._stage, self._said, self._fraction = "reading", 0.0, 0.0
         self._sizes: list[float] = []  # megapixels of each tile
         self._done = 0  # tiles
@@ -87,8 +86,6 @@ class Tracker:
         self._computed += now - self._since
         self._since, self._done = now, self._done + 1
         self._tell()
-        if self._on_progress:
-            self._on_progress(self._done, len(self._sizes))
 
     def finish(self, key: str) -> None:
         """All tiles are done: remember how long they took, in this way of computing."""

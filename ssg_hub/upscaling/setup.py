@@ -27,7 +27,7 @@ NOTES = {
 
 
 class Networks(Protocol):
-    """What is asked of a model, whatever its class."""
+    """What is asked of a model, whatever its class; `ssg_hub.upscaler.Upscaler` has it."""
 
     @property
     def generator(self) -> Generator:
@@ -37,8 +37,12 @@ class Networks(Protocol):
     def guide(self) -> Guide | None:
         """Names what is in a picture; or None."""
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """Makes drift a probability; or None."""
+
     def generator_for(self, denoise: float = 1.0) -> Generator:
-        """The generator for a denoise strength; asked where it is not 1."""
+        """The generator for a denoise strength."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +153,7 @@ def prepare(
     segments = segment and guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
-    generator = model.generator if denoise == 1 else model.generator_for(denoise)
-    runner = open_engine(generator, guide, engine, device, dtype)
+    runner = open_engine(model.generator_for(denoise), guide, engine, device, dtype)
     return Setup(
         runner,
         outscale,
@@ -162,7 +165,7 @@ def prepare(
         uncertain_below,
         segment,
         segments,
-        getattr(model, "calibration", None) if segments else None,
+        model.calibration if segments else None,
         started,
     )
 

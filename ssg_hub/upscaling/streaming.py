@@ -1,7 +1,6 @@
 """Upscaling from file to file: rows are read, upscaled and written as they come, so that the height costs no memory."""
 
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..images.picture import Picture
 from ..images.resampling import resize_bicubic
 from ..images.rows import MOST_PIXELS, open_rows
 from ..images.writing import planes_of
+from ..storage import as_path
 from .pipeline import Job, run_job
 from .progress import Tracker, Watch
 from .result import ColorSheet
@@ -48,7 +48,6 @@ def upscale_file(
     mask: str | os.PathLike | None = None,
     drift: str | os.PathLike | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
     watch: Watch | None = None,
     max_pixels: int = MOST_PIXELS,
     **options: Any,
@@ -60,7 +59,7 @@ def upscale_file(
     at x4. The drift is held at one byte for 4x4 pixels of SR.
 
     Args:
-        model, on_progress, watch, max_pixels: as for `upscale`.
+        model, watch, max_pixels: as for `upscale`.
         source: the file to read.
         target: the file to write: .png, or .tif, which is tiled, and a BigTIFF beyond 4 GB; None writes no picture.
         mask, drift: files for these, likewise, where they are wanted.
@@ -72,15 +71,15 @@ def upscale_file(
         ConfigError: an option is unknown or impossible, or a mask is wanted of a model without a guide.
         CheckpointError, SSGError: as `upscale`.
     """
-    source = Path(source)
+    source = as_path(source)
     named = {"picture": target, "mask": mask, "drift": drift}
-    paths = {name: Path(path) for name, path in named.items() if path is not None}
+    paths = {name: as_path(path) for name, path in named.items() if path is not None}
     _check_paths(source, paths, overwrite)
     asked = [name for name in ("mask", "drift") if name in paths]
     setup = prepare(model, segment=bool(asked), **options)
     if asked and not setup.segments:
         raise ConfigError(f"this model has no guide, so there is no {' and no '.join(asked)}. Leave it out.")
-    tracker = Tracker(on_progress, watch)
+    tracker = Tracker(watch)
     notes: list[str] = []
     tracker.enter("reading")
     with ExitStack() as stack:

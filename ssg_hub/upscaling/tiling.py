@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ALIGN = 4  # tiles start at multiples of 4 LR pixels: generators fold 2x2 or 4x4, the mask has one cell for 4x4 pixels
 # LR pixels that neighbours share at most. An RRDBNet, whose context is larger, differs from untiled by 3 of 255 at
@@ -45,13 +45,21 @@ class Grid:
 Scale = Callable[[int, int], Span]
 
 
+def context_of(generator: nn.Module) -> int:
+    """LR pixels around a pixel that its SR depends on, to each side: `Generator.context`.
+
+    A network of another class, which a user put in the generator's place, may not say it; of these OVERLAP is assumed.
+    """
+    return getattr(generator, "context", OVERLAP)
+
+
 def plan_grid(height: int, width: int, tile: int | None, context: int = OVERLAP) -> Grid:
     """Cut a picture into tiles of at most `tile` pixels a side, all about equal; None is one tile for all.
 
     Args:
         height, width: of the picture.
         tile: 16 or more.
-        context: LR pixels around a pixel that its SR depends on, to each side (`Generator.context`).
+        context: LR pixels around a pixel that its SR depends on, to each side (`context_of`).
     """
     return Grid(plan_spans(height, tile, context), plan_spans(width, tile, context))
 

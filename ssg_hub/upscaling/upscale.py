@@ -1,6 +1,5 @@
 """Upscaling: a picture in; the enlarged picture, its mask, its semantic drift and a report out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +74,6 @@ def upscale(
     engine: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
     watch: Watch | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> UpscaleResult:
@@ -85,7 +83,7 @@ def upscale(
     gray, alpha stays, 16 bits stay 16 bits. The model is left as it was.
 
     Args:
-        model: with `.generator` (and its `.scale`) and `.guide` (or None), as `SSGModel`.
+        model: as `SSGModel`; what is asked of another class is in `Networks`.
         image: whatever `read_picture` takes.
         outscale: how many times larger, 1 to 16; a scale other than the generator's uses a final Lanczos resize.
         tile: side of the tiles in input pixels, 16 or more; "auto" fits the device; None is the whole picture at once.
@@ -99,9 +97,8 @@ def upscale(
         engine: what computes: "torch"; "openvino", on a CPU; "auto" uses OpenVINO on a CPU where it can and torch
             elsewhere; None means what the environment variable `SSG_ENGINE` says, or "auto".
         device, dtype: device and precision to compute with, on a copy of the model; the model's own by default.
-        on_progress: called with (tiles done, tiles in all) after each tile. An exception ends the run and propagates.
-        watch: called with a `Progress` (stage, fraction, seconds left) at every change and about four times a second.
-            An exception ends the run within a layer of the network, and propagates.
+        watch: called with a `Progress` (stage, fraction, seconds left, tiles) at every change and about four times a
+            second. An exception ends the run within a layer of the network, and propagates.
         max_pixels: largest input.
 
     Returns:
@@ -116,7 +113,7 @@ def upscale(
     setup = prepare(
         model, outscale, tile, segment, strength, denoise, color_fix, uncertain_below, engine, device, dtype
     )
-    tracker = Tracker(on_progress, watch)
+    tracker = Tracker(watch)
     tracker.enter("reading")
     job = setup.plan(read_picture(image, max_pixels))
     with setup.engine.running():

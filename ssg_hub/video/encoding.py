@@ -12,12 +12,13 @@ import numpy as np
 from ..errors import ConfigError, VideoError
 from .colors import ColorConverter, Colors
 from .decoding import USUAL_RATE
-from .names import MUXERS
+from .names import CODECS, MUXERS
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings on every start otherwise
 TAGS = {("hevc", "mp4"): "hvc1", ("hevc", "mov"): "hvc1"}  # as Apple's players want it
 PLAYABLE_WIDTH = 4096  # H.264 of more is legal, and refused by most decoders in hardware
 USUAL_SIZE = (640, 480)  # which every encoder takes
+MUXER = "mp4"  # of a file with one stream
 WRITE_BUFFER = 2**20
 THREADS = 8  # of an encoder, on every machine: the result depends on their number
 REORDERING = 8  # frames by which an encoder may hold one back; those here need 2
@@ -53,7 +54,7 @@ class Codec:
 
 
 X265 = "open-gop=0:frame-threads=2:log-level=error"  # closed groups of pictures, so that segments can be joined
-CODECS = {
+WAYS = {
     "h264": Codec("libx264", "yuv420p", None, 18, 51, "medium", smallest=16),
     "hevc": Codec(
         "libx265",
@@ -73,7 +74,6 @@ CODECS = {
         "ffv1", "gray", None, None, 0, None, {"level": "3", "slicecrc": "1"}, ("matroska",), even=False, smallest=1
     ),
 }
-CHOICES = ("h264", "hevc", "av1", "ffv1")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Encoding:
     """How one stream of the result is encoded.
 
     Args:
-        codec: a key of CODECS.
+        codec: a key of WAYS.
         size: (width, height) of the frames as they come; the stream's sides are made even where the codec needs it.
         time_base, rate, colors, aspect: as in `Facts`; the colours are those of `Colors.encoded`.
         deep: whether frames come with 16 bits and the codec is to keep more than 8.
@@ -100,20 +100,20 @@ class Encoding:
 
     @property
     def pixels(self) -> str:
-        kind = CODECS[self.codec]
+        kind = WAYS[self.codec]
         return kind.deep_pixels if self.deep and kind.deep_pixels else kind.pixels
 
     @property
     def padding(self) -> tuple[int, int]:
         """Columns and rows that are added at the right and at the bottom."""
-        return (self.size[0] % 2, self.size[1] % 2) if CODECS[self.codec].even else (0, 0)
+        return (self.size[0] % 2, self.size[1] % 2) if WAYS[self.codec].even else (0, 0)
 
 
 def choose_codec(codec: str | None, target: Path) -> tuple[str, str]:
     """(codec, muxer) for a file.
 
     Args:
-        codec: one of CHOICES, or None for the container's usual one.
+        codec: one of `names.CODECS`, or None for the container's usual one.
         target: its suffix names the container.
 
     Raises:
@@ -124,10 +124,10 @@ def choose_codec(codec: str | None, target: Path) -> tuple[str, str]:
     if muxer is None:
         raise ConfigError(f"{target.name!r} is no container that is written here. Use one of {', '.join(MUXERS)}.")
     codec = codec or ("av1" if muxer == "webm" else "h264")
-    if codec not in CHOICES:
-        raise ConfigError(f"codec is {codec!r}; known are {', '.join(CHOICES)}.")
-    if muxer not in CODECS[codec].muxers:
-        holders = ", ".join(suffix for suffix, name in MUXERS.items() if name in CODECS[codec].muxers)
+    if codec not in CODECS:
+        raise ConfigError(f"codec is {codec!r}; known are {', '.join(CODECS)}.")
+    if muxer not in WAYS[codec].muxers:
+        holders = ", ".join(suffix for suffix, name in MUXERS.items() if name in WAYS[codec].muxers)
         raise VideoError(f"{target.suffix} does not hold {codec}. Use {holders}, or another codec.")
     return codec, muxer
 
@@ -139,7 +139,7 @@ def check_encoding(encoding: Encoding) -> None:
         ConfigError: a quality or preset that it does not know.
         VideoError: a size that it cannot encode.
     """
-    codec, kind = encoding.codec, CODECS[encoding.codec]
+    codec, kind = encoding.codec, WAYS[encoding.codec]
     quality, preset = encoding.quality, encoding.preset
     if kind.quality is None and not quality is preset is None:
         raise ConfigError(f"{codec} loses nothing, so it takes no quality and no preset. Leave them out.")
@@ -178,7 +178,6 @@ class StreamWriter:
     Args:
         file: a path, or an open binary file.
         encoding: how.
-        muxer: the container.
 
     Attributes:
         stamps: the time stamps of the packets, in the order in which they are stored.
@@ -187,7 +186,7 @@ class StreamWriter:
         VideoError: the encoder refuses these options, or the file cannot be written.
     """
 
-    def __init__(self, file, encoding: Encoding, muxer: str = "mp4"):
+    def __init__(self, file, encoding: Encoding):
         self.encoding = encoding
         self.stamps: list[int] = []
         self._first: int | None = None
@@ -195,22 +194,22 @@ class StreamWriter:
         self._converter = ColorConverter()
         # Python's own file: its errors (a full disk) come out of every write, and it can be synchronised.
         self._file = file if hasattr(file, "write") else open(file, "w+b")  # noqa: SIM115
-        self._container = av.open(self._file, "w", format=muxer, buffer_size=WRITE_BUFFER)
+        self._container = av.open(self._file, "w", format=MUXER, buffer_size=WRITE_BUFFER)
         try:
-            self._stream = self._add_stream(muxer)
+            self._stream = self._add_stream()
         except (av.error.FFmpegError, ValueError) as error:
             self._file.close()
-            raise VideoError(f"the encoder {CODECS[encoding.codec].encoder} refuses to start: {error}.") from error
+            raise VideoError(f"the encoder {WAYS[encoding.codec].encoder} refuses to start: {error}.") from error
 
-    def _add_stream(self, muxer: str) -> av.VideoStream:
-        encoding, kind = self.encoding, CODECS[self.encoding.codec]
+    def _add_stream(self) -> av.VideoStream:
+        encoding, kind = self.encoding, WAYS[self.encoding.codec]
         options = dict(kind.options)
         if kind.quality is not None:
             options["crf"] = str(kind.quality if encoding.quality is None else encoding.quality)
         if kind.preset is not None:
             options["preset"] = kind.preset if encoding.preset is None else str(encoding.preset)
         stream = self._container.add_stream(kind.encoder, rate=encoding.rate or Fraction(USUAL_RATE), options=options)
-        assert isinstance(stream, av.VideoStream)  # all of CODECS encode pictures
+        assert isinstance(stream, av.VideoStream)  # all of WAYS encode pictures
         context, (right, below) = stream.codec_context, encoding.padding
         context.width, context.height = encoding.size[0] + right, encoding.size[1] + below
         context.pix_fmt, context.thread_count = encoding.pixels, THREADS
@@ -219,7 +218,7 @@ class StreamWriter:
         context.color_primaries, context.color_trc = encoding.colors.primaries, encoding.colors.transfer
         if encoding.pixels.startswith("yuv"):
             context.colorspace, context.color_range = encoding.colors.matrix, encoding.colors.range
-        if tag := TAGS.get((encoding.codec, muxer)):
+        if tag := TAGS.get((encoding.codec, MUXER)):
             context.codec_tag = tag
         self._container.start_encoding()
         return stream

@@ -18,23 +18,32 @@ from ..errors import ConfigError, VideoError
 from ..images.formats import check_size, check_target, choose_format
 from ..images.reading import MAX_PIXELS
 from ..networks.int8 import Int8
+from ..storage import as_path
 from ..upscaling.engines.base import Engine
 from ..upscaling.options import check_known, output_size
 from ..upscaling.setup import Networks, Setup, prepare
 from ..upscaling.upscale import upscale
 from .clip import Clip
 from .copying import plan_copies
-from .encoding import CODECS, PLAYABLE_WIDTH, Encoding, check_encoding, choose_codec
+from .encoding import PLAYABLE_WIDTH, WAYS, Encoding, check_encoding, choose_codec
 from .frames import Facts
-from .names import exists, is_pattern, is_read_as_pattern, name_companion, name_parts, name_picture, numbered
+from .names import (
+    COMPANIONS,
+    TEMPORAL,
+    exists,
+    is_pattern,
+    is_read_as_pattern,
+    name_companion,
+    name_parts,
+    name_picture,
+    numbered,
+)
 from .parts import read_request
 from .sequences import PictureSequence
 
 FORMAT = 4  # of the parts folder and of what decides the frames; another number starts again
-COMPANIONS = ("mask", "drift", "overlay")
-TEMPORAL = ("auto", "off")
 # Options of `upscale` that are set here.
-NOT_HANDED_ON = ("model", "image", "outscale", "segment", "on_progress", "watch", "max_pixels")
+NOT_HANDED_ON = ("model", "image", "outscale", "segment", "watch", "max_pixels")
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Request:
         picture = {name: value for name, value in options.items() if name not in own}
         check_known("upscale_video", options, own | allowed)
         clip = {name: _plain(value) for name, value in options.items() if name in own}
-        return cls(Path(source), Path(target), **clip, picture=picture)
+        return cls(as_path(source), as_path(target), **clip, picture=picture)
 
     @property
     def companions(self) -> list[str]:
@@ -240,7 +249,7 @@ def _encoding(track: str, codec: str, facts: Facts, size: tuple[int, int], reque
 
 def _say_changes(encoding: Encoding, facts: Facts) -> list[str]:
     notes = []
-    if facts.deep and CODECS[encoding.codec].deep_pixels is None:
+    if facts.deep and WAYS[encoding.codec].deep_pixels is None:
         notes.append("The clip has more than 8 bits a channel and H.264 keeps 8. Use hevc, av1 or ffv1 to keep them.")
     if any(encoding.padding):
         notes.append("A column or row was repeated at the edge: the codec needs even sides.")

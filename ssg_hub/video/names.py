@@ -1,9 +1,12 @@
-"""What the name of a file or pattern says, known without any library of video."""
+"""What can be asked for, and what the name of a file or pattern says: known without any library of video."""
 
 import os
 import re
 from pathlib import Path
 
+CODECS = ("h264", "hevc", "av1", "ffv1")
+TEMPORAL = ("auto", "off")
+COMPANIONS = ("mask", "drift", "overlay")  # that can be written beside a clip
 NUMBER = re.compile(r"%(0?)(\d*)d")
 READABLE = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv"),

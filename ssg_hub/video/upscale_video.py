@@ -32,7 +32,7 @@ from .steady import Steady
 from .stills import Stills, can_reuse
 
 SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; at most so much is lost by a kill
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def upscale_video(
     source: str | os.PathLike,
     target: str | os.PathLike,
     overwrite: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     on_segment: Callable[[], None] | None = None,
     **options: Any,
 ) -> VideoResult:
@@ -127,7 +127,7 @@ class Run:
         notes: about what the format of numbered pictures could not hold; each once.
     """
 
-    def __init__(self, model: Networks, job: Job, parts: Parts, on_progress: Progress):
+    def __init__(self, model: Networks, job: Job, parts: Parts, on_progress: OnProgress):
         self.model, self.job, self.parts, self.on_progress = model, job, parts, on_progress
         request = job.request
         self.notes: dict[str, None] = {}

@@ -19,6 +19,7 @@ from ..errors import CheckpointError, ImageError
 from ..exporting import export_onnx
 from ..images.levels import LUMA
 from ..images.resampling import COLOR_RADIUS, COLOR_SIGMA
+from ..storage import as_path
 from ..upscaling import tiling
 from ..upscaling.engines.base import CELL, SMALLEST_SEEN
 from ..upscaling.options import COLOR_FIX
@@ -90,7 +91,7 @@ class Site:
 
 
 def export_site(
-    model: "SSGModel", folder: Path, archive: Path | None = None, title: str = "ssg-hub", overwrite: bool = False
+    model: "SSGModel", folder: str | Path, archive: Path | None = None, title: str = "ssg-hub", overwrite: bool = False
 ) -> Site:
     """Write a complete static site that runs the model in the browser.
 
@@ -106,7 +107,7 @@ def export_site(
         ImageError: the folder holds something, or cannot be written.
         CheckpointError: a network that cannot be exported faithfully.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     _check_folder(folder, overwrite)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +148,7 @@ def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
     return {
         "title": title,
         "scale": model.scale,
-        "context": getattr(model.generator, "context", tiling.OVERLAP),
+        "context": tiling.context_of(model.generator),
         "tile": TILE,
         "tiling": {"align": tiling.ALIGN, "overlap": tiling.OVERLAP},
         "margin": MARGIN,

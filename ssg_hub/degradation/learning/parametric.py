@@ -141,8 +141,9 @@ def _covariance(shape: Tensor) -> Tensor:
     return area.unsqueeze(1) * torch.stack((xx, xy, yy, (-strength).exp()), dim=1)
 
 
-def _covariance_slopes(shape: Tensor, step: float = 1e-4) -> Tensor:
+def _covariance_slopes(shape: Tensor) -> Tensor:
     """Derivatives (N, 4, 3) of `_covariance`, by differences."""
+    step = 1e-4
     sides = [[_covariance(shape + sign * step * unit) for sign in (1, -1)] for unit in torch.eye(3).double()]
     return torch.stack([(above - below) / (2 * step) for above, below in sides], dim=2)
 

@@ -11,6 +11,7 @@ from ...errors import ImageError
 from ...images.formats import list_pictures, name_endings
 from ...images.levels import to_8_bit
 from ...images.reading import open_picture, read_rgb
+from ...storage import as_path
 from .compression import Compression, read_tables
 from .spectrum import SMALLEST
 
@@ -47,7 +48,7 @@ def read_pictures(folder: str | Path) -> Pictures:
     Raises:
         ImageError: nothing there, nothing readable, or nothing large enough.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if not folder.exists():
         raise ImageError(f"{folder} is not there. Give a folder of LR pictures, or one picture.")
     files = [folder] if folder.is_file() else list_pictures(folder)

@@ -14,6 +14,7 @@ TILE = 64  # pixels; pictures smaller than that are cut into tiles of half the s
 SMALLEST = 32
 REFERENCE = 0.15  # cycles per pixel at which the scene's amplitude is measured
 TERMS = 9
+MOST_TILES = 12  # of a picture, along each side
 BUILT_IN = Path(__file__).with_name("natural_prior.json")
 
 
@@ -73,9 +74,9 @@ def measure_spectra(pictures: list[np.ndarray], tile: int, max_frequency: float 
     return Spectra(stacked, fy[keep], fx[keep], torch.tensor(counts).double(), torch.stack(histograms).double())
 
 
-def _starts(length: int, tile: int, most: int = 12) -> list[int]:
-    """Where tiles begin: half overlapping and evenly spread from edge to edge, at most `most`."""
-    count = min(most, -(-(length - tile) // (tile // 2)) + 1)
+def _starts(length: int, tile: int) -> list[int]:
+    """Where tiles begin: half overlapping and evenly spread from edge to edge, at most MOST_TILES."""
+    count = min(MOST_TILES, -(-(length - tile) // (tile // 2)) + 1)
     return np.linspace(0, length - tile, count).round().astype(int).tolist()
 
 

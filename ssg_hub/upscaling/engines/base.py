@@ -21,7 +21,7 @@ from ...networks.guide import Guide
 from ...networks.registry import Generator
 from ..options import SMALLEST_TILE
 from ..progress import Tracker
-from ..tiling import OVERLAP
+from ..tiling import context_of
 from .parts import apply_to_parts
 
 SMALLEST_SEEN = 64  # SR pixels a side that a guide gets at least: attention and pooling need some room
@@ -75,7 +75,7 @@ class Engine(ABC):
     @property
     def context(self) -> int:
         """LR pixels around a pixel that its SR depends on, to each side."""
-        return getattr(self.generator, "context", OVERLAP)
+        return context_of(self.generator)
 
     @property
     def precision(self) -> str:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-LEVELS = 256  # the drift map is kept in bytes
+from ssg_hub.calibration import LEVELS
+
 SMALLEST = 0.01  # share of a picture's pixels below which a trusted region counts as this large
 BINS = 15
 RIDGE = 1e-4  # of all weight: keeps the terms of classes that hardly occur finite
