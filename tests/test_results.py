@@ -133,7 +133,7 @@ def test_only_rows_with_new_pictures_are_measured_again(small_shared, tiny_model
         return evaluate_folder(lr, methods, *others, **options)
 
     def scores_of(models, dev="noisy"):
-        found = measuring.Measurements(models, [], "dev", [dev], measuring.JUDGE, small_shared)
+        found = measuring.Measurements(models, [], "dev", [dev], str(measuring.JUDGE), small_shared)
         found.judge = tiny_model.guide
         return found.score(found.camvid_sets()[0]).scores
 
