@@ -203,6 +203,26 @@ def train_here(config: Path, *options: str) -> None:
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def signalled_at(path: Path, number: int):
+    """Send this process a signal once a folder is there."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not path.is_dir():
+            if over.wait(0.01):
+                return
+        os.kill(os.getpid(), number)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 def wait_for_path(path: Path, process: subprocess.Popen) -> None:
     """Wait until a checkpoint is there, or its process has ended without it."""
     deadline = time.monotonic() + 240
