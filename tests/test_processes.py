@@ -43,6 +43,7 @@ def test_counts_are_summed_over_all_processes():
     assert ended[0][1].split("\n")[:2] == ["totals [6, 30]", "left"]
 
 
+@pytest.mark.slow
 def test_under_a_launcher_that_ends_the_others_when_one_fails():
     """What the first has to say after the count is said, though another fails at once when it is released."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
