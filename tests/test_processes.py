@@ -58,7 +58,7 @@ def test_one_process_needs_no_store():
         assert group.add_up(3, 0) == [3, 0]
 
 
-@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_an_error_of_one_ends_the_other_with_a_sentence(failing):
     ended = run_processes(script(f"if rank == {failing}: raise SSGError('mine')"))
     assert [code for code, _ in ended] == [2, 2], ended
