@@ -8,12 +8,12 @@ from pathlib import Path
 
 # Before the libraries read them. The Hub's address is a closed port, so that a forgotten download fails at once.
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
-os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="ssg-hub-tests-"))
-os.environ.setdefault("SSG_CACHE", tempfile.mkdtemp(prefix="ssg-hub-cache-"))
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="ssg-hub-tests-")  # each of pytest's workers has its own
+os.environ["SSG_CACHE"] = tempfile.mkdtemp(prefix="ssg-hub-cache-")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the pictures are small, and workers share the cores
 
 import pytest
 
@@ -47,11 +47,17 @@ def tiny_model():
     return make_tiny_model()
 
 
+@pytest.fixture(scope="session")
+def _saved_of_all(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    make_tiny_model().save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def saved(tiny_model, tmp_path) -> Path:
+def saved(_saved_of_all, tmp_path) -> Path:
     """The folder of `tiny_model`, as `save_pretrained` writes it."""
-    tiny_model.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return shutil.copytree(_saved_of_all, tmp_path / "model")
 
 
 @pytest.fixture(scope="module")

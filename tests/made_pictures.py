@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from ssg_hub.degradation.kernels import kernel_size
 from ssg_hub.degradation.ops import gaussian_kernels, reduce_with
 
 
+@cache
 def draw_scene(seed: int, size: tuple[int, int] = (512, 384), smallest: float = 5) -> Tensor:
     """Dead leaves (1, 3, H, W): discs that hide each other, of sizes as in nature, so that the spectrum is natural.
 
-    `smallest` is the radius of the smallest disc in pixels.
+    `smallest` is the radius of the smallest disc in pixels. A scene is drawn once: leave its values as they are.
     """
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (size[0] * 2, size[1] * 2), tuple(rng.integers(40, 200, 3)))

@@ -14,7 +14,7 @@ import torch
 from made_pictures import draw_scene, even_kernel, spoil
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_run import ROOT, environment, random_vgg16, start, train_here, wait_for_path, write_config
+from tiny_run import ROOT, environment, random_vgg16, signalled_at, train_here, write_config
 
 from ssg_hub import SSGModel, adapt
 from ssg_hub.adapting import strength
@@ -120,16 +120,20 @@ def test_pictures_that_are_refused_cost_no_download(given, tmp_path, monkeypatch
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_line_goes_on_and_another_is_refused(adapted, given, monkeypatch):
+def test_another_line_is_refused(adapted, given):
+    with pytest.raises(ConfigError, match=r"another request \(seed differ"):
+        run(given, adapted.folder, seed=1)
+    assert (adapted.folder / "config.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_same_line_goes_on(adapted, given, monkeypatch):
     monkeypatch.setattr(strength, "is_better", lambda points: True)
     heard = []
     steps = newest_step(adapted.folder)
     again = run(given, adapted.folder, minutes=2 * MINUTES, tell=heard.append)
     assert again.before == adapted.before and heard[0].startswith("going on")
     assert newest_step(adapted.folder) > steps
-    with pytest.raises(ConfigError, match=r"another request \(seed differ"):
-        run(given, adapted.folder, seed=1)
-    assert (adapted.folder / "config.json").is_file()
 
 
 def newest_step(folder: Path) -> int:
@@ -215,11 +219,8 @@ def test_a_clock_needs_minutes(data, tmp_path):
 def test_an_interrupted_run_finishes_with_its_model_and_goes_on(data, tmp_path):
     clock = {"anneal": "clock", "on_interrupt": "finish", "max_minutes": 30, "adversarial_steps": 10**6}
     config = write_config(tmp_path, data, **clock)
-    (process,) = start(config)
-    wait_for_path(tmp_path / "run/checkpoints/adversarial-0000002", process)
-    process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=120)
-    assert process.returncode == 0, printed[-2000:]
+    with signalled_at(tmp_path / "run/checkpoints/adversarial-0000002", signal.SIGINT):
+        train_here(config)
     assert (tmp_path / "run/model/config.json").is_file()
     stopped = newest(tmp_path)
     train_here(config, "--resume", "latest", "--max_minutes", "0.0001")  # they are over: one step more, and the end

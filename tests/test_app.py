@@ -42,14 +42,19 @@ def serve(serve_url, cache):
 
 
 @pytest.fixture
+def client(demo_of_all, tmp_path) -> Client:
+    """A client of the demo with the usual settings."""
+    return Client(demo_of_all[0], verbose=False, download_files=str(tmp_path / "downloads"))
+
+
+@pytest.fixture
 def photo(tmp_path) -> Path:
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (18, 24, 3), np.uint8)).save(path)
     return path
 
 
-def test_a_program_gets_the_pixels_of_the_library(tiny_model, serve, photo):
-    client = serve(tiny_model)
+def test_a_program_gets_the_pixels_of_the_library(tiny_model, client, photo):
     picture, mask, report = client.predict(handle_file(str(photo)), 3, 0.7, {"car": 0.5}, False, api_name="/upscale")
     strength = {label: 0.35 if label == "car" else 0.7 for label in tiny_model.labels}
     expected = tiny_model.upscale(photo, outscale=3, strength=strength, color_fix=False)
@@ -59,13 +64,13 @@ def test_a_program_gets_the_pixels_of_the_library(tiny_model, serve, photo):
     assert report["classes"] == json.loads(json.dumps(expected.report["classes"]))
 
 
-def test_sixteen_bits_and_transparency_survive(tiny_model, serve, tmp_path):
+def test_sixteen_bits_and_transparency_survive(tiny_model, client, tmp_path):
     from ssg_hub.images.reading import Picture, read_picture, write_picture
 
     values = np.random.default_rng(0).integers(0, 65536, (8, 9, 3)).astype(np.uint16)
     deep = Picture(values, alpha=values[..., 0].copy())
     write_picture(deep, tmp_path / "deep.png")
-    picture, _, _ = serve(tiny_model).predict(handle_file(str(tmp_path / "deep.png")), api_name="/upscale")
+    picture, _, _ = client.predict(handle_file(str(tmp_path / "deep.png")), api_name="/upscale")
     expected, got = tiny_model.upscale(tmp_path / "deep.png").picture, read_picture(picture)
     assert got.bits == 16
     assert np.array_equal(got.values, expected.values) and np.array_equal(got.alpha, expected.alpha)
@@ -146,20 +151,19 @@ def test_what_cannot_be_done_is_a_sentence_without_server_paths(tiny_model, serv
     assert not list(cache.rglob("*_x*")), "a refused request left a result behind"
 
 
-def test_an_error_of_ours_is_not_shown_but_logged(tiny_model, serve, photo, monkeypatch, caplog):
+def test_an_error_of_ours_is_not_shown_but_logged(tiny_model, client, photo, monkeypatch, caplog):
     def broken(*args, **options):
         raise RuntimeError("the secret of /srv/app")
 
     monkeypatch.setattr(type(tiny_model), "upscale", broken)
-    client = serve(tiny_model)
     with pytest.raises(AppError) as refusal:
         client.predict(handle_file(str(photo)), api_name="/upscale")
     assert "secret" not in str(refusal.value) and "our side" in str(refusal.value)
     assert "the secret of /srv/app" in caplog.text
 
 
-def test_only_what_is_meant_for_programs_is_offered_to_them(tiny_model, serve):
-    endpoints = serve(tiny_model).view_api(return_format="dict")["named_endpoints"]
+def test_only_what_is_meant_for_programs_is_offered_to_them(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
     assert list(endpoints) == ["/upscale", "/upscale_clip"]
     names = [parameter["parameter_name"] for parameter in endpoints["/upscale"]["parameters"]]
     assert names[:7] == ["image", "outscale", "strength", "class_strength", "color_fix", "segment", "model"]
@@ -287,10 +291,10 @@ def test_before_its_first_run_best_quality_is_reckoned_from_the_fast_model(tiny_
     assert shop.predict("large", None, (9, 9), 4).seconds is None
 
 
-def test_a_device_can_be_chosen_where_the_operator_left_a_choice(tiny_model, serve, monkeypatch):
+def test_a_device_can_be_chosen_where_the_operator_left_a_choice(tiny_model, client, serve, monkeypatch):
     from ssg_hub.demo.workshop import Workshop
 
-    assert not component(serve(tiny_model), "device")["visible"]
+    assert not component(client, "device")["visible"]
     two = Settings(device="cpu", other_devices=("meta",))
     choice = component(serve(tiny_model, two), "device")
     assert choice["visible"] and [value for _, value in choice["choices"]] == ["cpu", "meta"]
@@ -660,10 +664,9 @@ def test_the_page_opens_with_a_result_that_is_in_the_package():
 
 
 @pytest.mark.parametrize("format", ["jpeg", "webp", "avif", "tiff"])
-def test_a_result_comes_in_the_format_that_was_asked_for(tiny_model, demo_of_all, photo, format, tmp_path):
+def test_a_result_comes_in_the_format_that_was_asked_for(tiny_model, client, photo, format):
     from ssg_hub.demo.request import OUTPUT_FORMATS
 
-    client = Client(demo_of_all[0], verbose=False, download_files=str(tmp_path / "downloads"))
     if format not in OUTPUT_FORMATS:
         pytest.skip(f"Pillow has no {format} here")
     low, high = (
@@ -677,11 +680,10 @@ def test_a_result_comes_in_the_format_that_was_asked_for(tiny_model, demo_of_all
         assert low.stat().st_size < high.stat().st_size
 
 
-def test_a_zip_holds_only_results_whose_names_are_known(demo_of_all, photo, tmp_path):
+def test_a_zip_holds_only_results_whose_names_are_known(demo_of_all, client, photo):
     import httpx
 
     url, cache = demo_of_all
-    client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
     client.predict(handle_file(str(photo)), api_name="/upscale")
     client.predict(handle_file(str(photo)), 2, api_name="/upscale")
     tokens = [

@@ -30,6 +30,11 @@ DONE = ".viewer[data-state=done] .downloads a"
 expect.set_options(timeout=PATIENCE)
 
 
+def slow(*values):
+    """A case of a walk that another case takes every time."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     """A running demo with a small untrained model."""
@@ -199,6 +204,7 @@ def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     )
 
 
+@pytest.mark.slow
 def test_the_picture_fills_the_screen_and_comes_back(visit):
     page = visit()
     button, area = page.get_by_role("button", name="Full screen"), page.locator("#viewer .area")
@@ -311,7 +317,7 @@ def test_a_photograph_beyond_the_limits_is_reduced_in_the_browser(visit, tmp_pat
     expect(page.locator("#picker .note"), "what was said of another picture stays").to_be_hidden()
 
 
-@pytest.mark.parametrize(("lang", "look"), [("en", WIDE_DARK), ("zh", PHONE_ZH)])
+@pytest.mark.parametrize(("lang", "look"), [("en", WIDE_DARK), slow("zh", PHONE_ZH)])
 def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_there(
     visit, tmp_path, monkeypatch, lang, look
 ):
@@ -364,7 +370,12 @@ def test_several_at_once_have_their_states_one_zip_and_no_second_run_of_what_is_
     assert np.array_equal(Image.open(io.BytesIO(archive.read("1_x4.png"))), wanted)
 
 
-def test_a_folder_gives_its_pictures_and_what_lies_below_it(visit, tmp_path):
+ALBUM = ["9.png", "10.png", "a.png"]  # by number, as people read them
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    """A folder of pictures, folders and other files; beside it, `empty` has no pictures."""
     album = tmp_path / "album"
     (album / "deep/er").mkdir(parents=True)
     for name in ("10.png", "9.png", "deep/er/a.png", ".hidden.png"):
@@ -372,22 +383,28 @@ def test_a_folder_gives_its_pictures_and_what_lies_below_it(visit, tmp_path):
     (album / "notes.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/notes.txt").write_text("no picture")
-    expected = ["9.png", "10.png", "a.png"]  # by number, as people read them
+    return album
+
+
+def test_a_folder_gives_its_pictures_and_what_lies_below_it(visit, album):
     page = visit()
     with page.expect_file_chooser() as asked:
         page.click("#picker .folder")
     asked.value.set_files(album)
     page.wait_for_selector("#forecast:has-text('3 photographs')")
-    expect(page.locator(".strip .name")).to_have_text(expected)
-    page.set_input_files("#picker .folder + input", tmp_path / "empty")
+    expect(page.locator(".strip .name")).to_have_text(ALBUM)
+    page.set_input_files("#picker .folder + input", album.with_name("empty"))
     page.wait_for_selector(".fault:has-text('no pictures in this folder')")
-    for folder, words in ((album, "3 photographs"), (tmp_path / "empty", None)):
-        page.reload()
-        await_scripts(page)
+
+
+@pytest.mark.slow
+def test_a_folder_may_be_dragged_onto_the_page(visit, album):
+    for folder, words in ((album, "3 photographs"), (album.with_name("empty"), None)):
+        page = visit()
         drag(page, folder)
         page.wait_for_selector(f"#forecast:has-text('{words}')" if words else ".fault:has-text('no pictures')")
         if words:
-            expect(page.locator(".strip .name")).to_have_text(expected)
+            expect(page.locator(".strip .name")).to_have_text(ALBUM)
 
 
 def drag(page, path: Path) -> None:
@@ -398,6 +415,7 @@ def drag(page, path: Path) -> None:
         session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
 
 
+@pytest.mark.slow
 def test_the_button_is_in_view_on_a_low_screen(visit, photo):
     page = visit(viewport={"width": 1366, "height": 600})
     expect(page.locator("#run"), "there is nothing to upscale yet").to_be_hidden()
@@ -408,6 +426,7 @@ def test_the_button_is_in_view_on_a_low_screen(visit, photo):
         expect(page.locator(seen).first).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.slow
 def test_two_models_and_bicubic_can_be_compared(visit, photo):
     page = visit(**WIDE_DARK)
     choose(page, photo)
@@ -433,7 +452,7 @@ def test_two_models_and_bicubic_can_be_compared(visit, photo):
     assert np.array_equal(fetch(page, ".sheet .before").convert("RGB"), bicubic)
 
 
-@pytest.mark.parametrize("look", [WIDE_DARK, {"viewport": PHONE, "has_touch": True}])
+@pytest.mark.parametrize("look", [WIDE_DARK, slow({"viewport": PHONE, "has_touch": True})])
 def test_best_quality_is_one_press_away_and_says_where_it_ends(visit, photo, tmp_path, look):
     page = visit(**look)
     choose(page, photo)
@@ -483,6 +502,7 @@ def test_those_who_wait_see_their_place_one_too_many_is_told_and_cancel_stops(vi
     upscale(pages[0])
 
 
+@pytest.mark.slow
 def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, monkeypatch):
     from ssg_hub.model import SSGModel
 
@@ -508,6 +528,7 @@ def test_a_new_picture_ends_the_run_of_the_one_before(visit, photo, tmp_path, mo
     assert fetch(page, ".sheet .after").size == (160, 120)
 
 
+@pytest.mark.slow
 def test_the_last_choice_counts_however_long_an_upload_takes(visit, photo):
     page, uploads = visit(), []
     page.route("**/gradio_api/upload*", lambda route: uploads.append(route))
@@ -546,6 +567,7 @@ DROP_OF_NOTHING = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_choice_made_while_a_picture_is_looked_at_counts(visit, photo, tmp_path, monkeypatch):
     from ssg_hub.demo import decoding
 
@@ -618,7 +640,7 @@ def test_on_a_phone_in_chinese_all_is_in_reach_and_the_result_in_view(visit, pho
     assert zh["honesty"] in said and "__i18n__" not in said and "ssg_" not in said
 
 
-@pytest.mark.parametrize(("locale", "widths"), [("en-US", (1440, 1280, 390)), ("zh-CN", (1280,))])
+@pytest.mark.parametrize(("locale", "widths"), [("en-US", (1440, 1280, 390)), slow("zh-CN", (1280,))])
 def test_nothing_sticks_out_at_any_width(visit, locale, widths):
     page = visit(locale=locale)
     shown = ("#viewer .modes button", "#size label", "#format label", ".cards button", ".more button", "#picker .title")
@@ -634,7 +656,7 @@ def test_nothing_sticks_out_at_any_width(visit, locale, widths):
     page.wait_for_function("[...document.querySelectorAll('.cards img')].every(image => image.naturalWidth > 50)")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", slow("dark")])
 def test_everything_has_a_name_and_can_be_read(visit, photo, scheme):
     page = visit(color_scheme=scheme)
     for fold in ("#advanced", "#programs"):

@@ -347,7 +347,7 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(words):
     assert (ran.returncode, ran.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", pytest.param(">&-", marks=pytest.mark.slow), "<&- >&- 2>&-"])
 def test_closed_streams_do_not_stop_the_work(closed, photos, tmp_path):
     out = tmp_path / "out"
     command = f'"{sys.executable}" -m ssg_hub upscale "{photos}" -o "{out}" {closed}'
@@ -440,7 +440,7 @@ sys.exit(cli.main(["upscale", *sys.argv[1:]]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("number", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)])
 def test_a_signal_that_ends_a_batch_leaves_no_half_file(number, photos, saved, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-c", ENDED, str(photos), "-o", str(out), "--model", str(saved)]

@@ -117,7 +117,7 @@ def test_before_and_after_play_in_step(page, clip):
     "look",
     [
         {"locale": "zh-CN", "viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"},
-        {"locale": "en-US", "viewport": {"width": 1440, "height": 900}},
+        pytest.param({"locale": "en-US", "viewport": {"width": 1440, "height": 900}}, marks=pytest.mark.slow),
     ],
 )
 def test_a_clip_is_one_press_away_at_any_width(page, clip, look):
@@ -165,6 +165,7 @@ def test_a_limit_is_said_before_the_click_and_cancel_stops(page, clip, tmp_path,
     release.set()
 
 
+@pytest.mark.slow
 def test_a_choice_made_while_a_clip_is_looked_at_counts(page, clip, tmp_path, monkeypatch):
     look, release = clips.clip_facts, threading.Event()
 

@@ -52,9 +52,10 @@ def expect(model, clip: Path, folder: Path):
     return model.upscale_video(clip, folder / "expected.mp4", outscale=2, duration=10, segment=12, codec=EXACT)
 
 
-def test_a_program_gets_the_frames_of_the_library(tiny_model, serve, clip, tmp_path):
+def test_a_program_gets_the_frames_of_the_library(tiny_model, demo_of_all, clip, tmp_path):
     options = (2, 0, 10, "auto", EXACT)
-    made, report = serve(tiny_model).predict(handle_file(str(clip)), *options, api_name="/upscale_clip")
+    client = Client(demo_of_all[0], verbose=False, download_files=str(tmp_path / "downloads"))
+    made, report = client.predict(handle_file(str(clip)), *options, api_name="/upscale_clip")
     expected = expect(tiny_model, clip, tmp_path)
     assert all(np.array_equal(one, other) for one, other in zip(decode(made), decode(expected.path), strict=True))
     assert probe(made)["times"] == probe(expected.path)["times"]
@@ -288,7 +289,7 @@ def test_a_result_that_outgrows_its_room_is_refused(bench, clip, monkeypatch):
     assert refusal.value.key == "no_room"
 
 
-@pytest.mark.parametrize("pixels", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("pixels", ["yuv420p", pytest.param("yuv420p10le", marks=pytest.mark.slow)])
 def test_a_short_clip_has_room_for_what_passes_from_segment_to_segment(bench, tmp_path, monkeypatch, pixels):
     options = {"preset": "ultrafast", "x265-params": "log-level=error"}
     encoder = "libx264" if pixels == "yuv420p" else "libx265"

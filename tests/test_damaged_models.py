@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import struct
 from pathlib import Path
 
@@ -23,19 +22,6 @@ INDEX = f"{WEIGHTS}.index.json"
 def load_model(request, monkeypatch):
     """Both ways to read a model."""
     monkeypatch.setitem(globals(), "load_model", request.param)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("template")
-
-
-@pytest.fixture
-def saved(tiny_model, template, tmp_path) -> Path:
-    """A copy of a saved model, to be damaged."""
-    if not (template / WEIGHTS).exists():
-        tiny_model.save_pretrained(template)
-    return Path(shutil.copytree(template, tmp_path / "model"))
 
 
 def edit(path: Path, **changes) -> None:

@@ -108,7 +108,7 @@ def test_a_transformers_guide_runs_too(tiny_model):
 
 
 @needs_openvino
-@pytest.mark.parametrize("scale", [0.5, 0.7])
+@pytest.mark.parametrize("scale", [0.5, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_a_guide_that_reads_at_another_size_runs_too(scale):
     assert_alike(make_model(lively(features=8, convs=1), light_guide(input_scale=scale)), PHOTO)
 
@@ -253,6 +253,7 @@ def test_two_threads_on_one_model(cache):
         assert result.image.tobytes() == alone.image.tobytes() and result.mask.tobytes() == alone.mask.tobytes()
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_networks_come_and_go(cache, monkeypatch):
     """OpenVINO crashes when a network computes in a thread of ours after another one was deleted."""

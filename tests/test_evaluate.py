@@ -314,6 +314,7 @@ def test_a_judge_from_transformers(data, tiny_model, model_folder, tmp_path, cap
     assert figures[0] == figures[1]
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(data, model_folder, tmp_path, monkeypatch):
     options = ["evaluate", str(model_folder), "--lr", str(data / "lr"), "--hr", str(data / "hr")]
     options += ["--labels", str(data / "labels"), "--device", "cpu"]

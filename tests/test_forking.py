@@ -30,7 +30,7 @@ print(np.abs(own.astype(int) - theirs).max(), engine, threads, torch.get_num_thr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.parametrize("engine", ["auto", "torch"])
+@pytest.mark.parametrize("engine", ["auto", pytest.param("torch", marks=pytest.mark.slow)])
 def test_a_forked_process_upscales_as_its_parent_does(engine):
     environment = {**os.environ, "SSG_ENGINE": engine, "OMP_NUM_THREADS": "2"}
     environment["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parents[1])))

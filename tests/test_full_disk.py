@@ -31,6 +31,11 @@ SIZE = 8 * 2**20  # bytes
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
+def slow(room: int):
+    """Room at which what is written fails at another moment."""
+    return pytest.param(room, marks=pytest.mark.slow)
+
+
 class Disk:
     """A small disk, of which a filler leaves some room."""
 
@@ -75,7 +80,7 @@ def make_photos(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("room", [0, 4096, 30_000])
+@pytest.mark.parametrize("room", [slow(0), 4096, slow(30_000)])
 def test_pictures_masks_and_the_manifest(room, disk, saved, tmp_path, capsys):
     photos, out = make_photos(tmp_path / "photos"), disk.place / "out"
     command = ["upscale", photos, "-o", out, "--model", saved, "--mask", "--manifest", disk.place / "list.jsonl"]
@@ -103,7 +108,7 @@ def check_pictures(disk: Disk) -> list[str]:
     return list(files)
 
 
-@pytest.mark.parametrize("room", [0, 20_000, 150_000])
+@pytest.mark.parametrize("room", [slow(0), 20_000, slow(150_000)])
 def test_a_clip(room, disk, tmp_path):
     source = make_clip(tmp_path, Recipe("noise.mkv", "ffv1", "yuv444p", size=(96, 64)), draw_noise)
     before = disk.place / "before.mkv"
@@ -127,7 +132,7 @@ def draw_noise(number: int, size: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("room", [0, 100_000, 500_000])
+@pytest.mark.parametrize("room", [slow(0), 100_000, slow(500_000)])
 def test_a_training(room, disk, data, tmp_path, capsys):
     """Its record, its checkpoints, its log for TensorBoard, and the finished model."""
     config = write_config(tmp_path, data, output_dir=str(disk.place / "run"), tracker="tensorboard")

@@ -296,6 +296,7 @@ def test_threads_load_different_models_at_once(saved, tiny_model, tmp_path):
     assert torch.nn.Module.register_parameter.__module__ == "torch.nn.modules.module"  # nobody's patch stayed
 
 
+@pytest.mark.slow
 def test_threads_use_one_model_while_another_is_loaded(saved, tiny_model):
     photos = [np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype=np.uint8) for seed in range(3)]
     expected = [np.asarray(tiny_model.upscale(photo).image) for photo in photos]

@@ -88,7 +88,9 @@ def test_none_goes_on_before_all_are_connected():
     assert max(connected) < min(gone_on)
 
 
-@pytest.mark.parametrize("late, seconds", [("os._exit(9)", 300), ("time.sleep(6)", 3)])
+@pytest.mark.parametrize(
+    "late, seconds", [("os._exit(9)", 300), pytest.param("time.sleep(6)", 3, marks=pytest.mark.slow)]
+)
 def test_the_other_ends_or_hangs_before_it_is_connected(late, seconds):
     """Nobody waits as long as those do who have met."""
     assert "one of them did not start, or ended before" in meet_late(late, seconds)[0]
@@ -102,6 +104,7 @@ def test_those_who_have_met_are_patient(place, monkeypatch):
     assert backend.options._timeout == patience
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a process' threads are counted by Linux' /proc")
 def test_no_thread_of_the_group_outlives_it():
     """One that still ran when the interpreter ended would abort it: "terminate called without an active exception"."""

@@ -43,6 +43,7 @@ def test_counts_are_summed_over_all_processes():
     assert ended[0][1].split("\n")[:2] == ["totals [6, 30]", "left"]
 
 
+@pytest.mark.slow
 def test_under_a_launcher_that_ends_the_others_when_one_fails():
     """What the first has to say after the count is said, though another fails at once when it is released."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
@@ -57,7 +58,7 @@ def test_one_process_needs_no_store():
         assert group.add_up(3, 0) == [3, 0]
 
 
-@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_an_error_of_one_ends_the_other_with_a_sentence(failing):
     ended = run_processes(script(f"if rank == {failing}: raise SSGError('mine')"))
     assert [code for code, _ in ended] == [2, 2], ended

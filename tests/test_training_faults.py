@@ -68,8 +68,8 @@ def flip_a_bit(path):
     [
         ("model.safetensors", cut),
         ("model_1.safetensors", flip_a_bit),  # which no loader would notice
-        ("optimizer.bin", cut),
-        ("custom_checkpoint_1.pkl", lambda path: path.unlink()),
+        pytest.param("optimizer.bin", cut, marks=pytest.mark.slow),
+        pytest.param("custom_checkpoint_1.pkl", lambda path: path.unlink(), marks=pytest.mark.slow),
         ("checkpoint.json", cut),
         ("checkpoint.json", lambda path: path.unlink()),
     ],
@@ -372,6 +372,7 @@ def test_the_clock_ends_a_run_with_checkpoint_and_model_and_it_can_be_continued(
     assert (checkpoints / "adversarial-0000005").is_dir()
 
 
+@pytest.mark.slow
 def test_no_stage_begins_after_the_clock_has_ended_one(minutes, data, tmp_path):
     config = write_config(tmp_path, data, warmup_steps=50, adversarial_steps=2)
     train_here(config, "--max_minutes", "1")

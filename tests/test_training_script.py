@@ -4,17 +4,17 @@ import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import time
-from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
-from hub_server import FakeHub
 from PIL import Image
 from safetensors.torch import load_file
+from small_files import files_up_to
 from tiny_run import largest_difference, start, train, train_here, wait_for_path, weights, write_config
 
 from ssg_hub.ending import end_plainly
@@ -23,6 +23,7 @@ from ssg_hub.model import SSGModel
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
+TOKEN = "hf_owner0123456789"
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,7 @@ def test_sigterm_saves_and_says_how_to_go_on(data, tmp_path, caplog):
     assert f"continuing from {names[-1]}" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
     processes = start(write_config(tmp_path, data), "--adversarial_steps", "2000", processes=2)
     try:
@@ -200,17 +202,6 @@ def test_full_disk_leaves_the_previous_checkpoint(data, tmp_path, capsys):
         assert end_plainly("train", lambda: train_here(config, *more)) == 2
     assert "could not be written" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["adversarial-0000002"]
-
-
-@contextmanager
-def files_up_to(size: int):
-    """No file of this process may grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_true_pairs_are_not_degraded(data, tmp_path):
@@ -273,24 +264,21 @@ def test_the_card_keeps_the_terms_of_the_weights_it_started_from(data, tmp_path)
     assert "new ones" in card and "free" in card and "old pictures" not in card and "for research" not in card
 
 
-def test_the_finished_model_is_pushed_to_a_private_repository(data, tmp_path):
-    hub = FakeHub()
-    hub.users = {"hf_owner0123456789": "ann"}
+def train_and_push(config: str) -> dict:
+    """In the client's process."""
+    with mock.patch.dict(os.environ, HF_TOKEN=TOKEN):
+        train_here(Path(config))
+    return {}
+
+
+def test_the_finished_model_is_pushed_to_a_private_repository(hub, client, data, tmp_path):
+    hub.users = {TOKEN: "ann"}
     config = write_config(
         tmp_path, data, adversarial_steps=1, push_to_hub="ann/trained", training_data="made-up pictures"
     )
-    online = {
-        "HF_ENDPOINT": hub.url,
-        "HF_HUB_OFFLINE": "0",
-        "HF_TOKEN": "hf_owner0123456789",
-        "HF_HUB_DISABLE_XET": "1",
-    }
-    try:
-        train(config, **online)
-        assert hub.repos["ann/trained"].private
-        pushed = hub.files("ann/trained")
-    finally:
-        hub.close()
+    assert client.run(train_and_push, config=str(config)) == {}
+    assert hub.repos["ann/trained"].private
+    pushed = hub.files("ann/trained")
     local = {path.name: path.read_bytes() for path in (tmp_path / "run/model").iterdir()}
     weight_file = "diffusion_pytorch_model.safetensors"
     assert pushed[weight_file] == local[weight_file] and pushed["config.json"] == local["config.json"]

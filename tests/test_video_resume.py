@@ -1,6 +1,7 @@
 """Long clips: what an interruption, a full disk, a damaged source or a second process leave behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ pytest.importorskip("cv2")
 import av
 import torch
 from made_clips import Recipe, decode, make_clip, probe
+from small_files import files_up_to
 from standins import ColorGuide, Repeat, make_model
 
 from ssg_hub.calibration import Calibration
@@ -35,6 +37,11 @@ SIZE = (192, 128)
 SEGMENT = 6
 
 
+def slow(content: bytes):
+    """What a damaged file may hold, beside what is looked at every time."""
+    return pytest.param(content, marks=pytest.mark.slow)
+
+
 class Stop(Exception):
     """An interruption at a known frame."""
 
@@ -48,11 +55,24 @@ def draw(number: int, size: tuple[int, int]) -> np.ndarray:
     return frame.clip(0, 255).astype(np.uint8)
 
 
-@pytest.fixture
-def source(tmp_path) -> Path:
-    (tmp_path / "in").mkdir()
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory) -> Path:
     recipe = Recipe("walk.mkv", "libx264", audio="flac", times=tuple(range(FRAMES)), size=SIZE, options={"crf": "8"})
-    return make_clip(tmp_path / "in", recipe, draw)
+    return make_clip(tmp_path_factory.mktemp("walk"), recipe, draw)
+
+
+@pytest.fixture
+def source(walk, tmp_path) -> Path:
+    """A copy of the walk, to be damaged."""
+    (tmp_path / "in").mkdir()
+    return Path(shutil.copy(walk, tmp_path / "in"))
+
+
+@pytest.fixture(scope="module")
+def whole(walk, tmp_path_factory) -> Path:
+    """What a run that nothing stops makes of it, without loss."""
+    target = tmp_path_factory.mktemp("whole") / "whole.mkv"
+    return upscale_video(make_model(Repeat(2)), walk, target, outscale=2, codec="ffv1", segment=SEGMENT).path
 
 
 @pytest.fixture
@@ -283,9 +303,8 @@ def test_a_segment_counts_only_when_all_of_it_is_there(tmp_path):
     parts.release()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"text", 0.5])
-def test_a_segment_without_its_arrays_is_made_again_with_the_same_frames(content, source, tmp_path, model):
-    whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2, codec="ffv1")
+@pytest.mark.parametrize("content", [None, slow(b""), slow(b"PK\x03\x04"), slow(b"text"), 0.5])
+def test_a_segment_without_its_arrays_is_made_again_with_the_same_frames(content, whole, source, tmp_path, model):
     request = {"source": source, "target": tmp_path / "out.mkv", "outscale": 2, "codec": "ffv1"}
     with pytest.raises(Stop):
         upscale_video(model, **request, on_progress=stop_at(14))
@@ -297,7 +316,7 @@ def test_a_segment_without_its_arrays_is_made_again_with_the_same_frames(content
         arrays.write_bytes(data[: len(data) // 2] if content == 0.5 else content)
     counted = []
     done = upscale_video(model, **request, on_progress=lambda *now: counted.append(now[0]))
-    assert counted[0] == SEGMENT and same_clip(whole.path, done.path)
+    assert counted[0] == SEGMENT and same_clip(whole, done.path)
 
 
 def test_a_damaged_place_in_the_middle_is_survived_and_said(tmp_path, model):
@@ -337,36 +356,27 @@ def test_a_source_that_was_cut_off_gives_what_is_there(source, tmp_path, model):
 
 
 WORKER = """
-import resource, sys, torch
+import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from standins import Repeat, make_model
-from ssg_hub.errors import SSGError
 from ssg_hub.video import upscale_video as module
 module.SEGMENT = 6
-source, target, limit, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-import time
 def report(done, total):
     print(done, flush=True)
-    time.sleep(pause)
-try:
-    module.upscale_video(make_model(Repeat(2)), source, target, outscale=2, on_progress=report, temporal=sys.argv[5])
-except SSGError as error:
-    sys.exit(f"said: {{error}}")
+    time.sleep(0.02)
+module.upscale_video(make_model(Repeat(2)), *sys.argv[1:], outscale=2, on_progress=report)
 """
 
 
-def work(source: Path, target: Path, limit: int = 0, pause: float = 0.0, temporal: str = "auto") -> subprocess.Popen:
-    """Upscale in a process of its own, which tells each frame."""
+def work(source: Path, target: Path) -> subprocess.Popen:
+    """Upscale, slowly, in a process of its own, which tells each frame."""
     code = WORKER.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    arguments = [sys.executable, "-c", code, source, target, str(limit), str(pause), temporal]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", code, source, target], stdout=subprocess.PIPE, text=True)
 
 
 def kill_at(source: Path, target: Path, frame: int) -> None:
     """Run until a frame is done, then kill without warning."""
-    process = work(source, target, pause=0.02)
+    process = work(source, target)
     for line in process.stdout:
         if int(line) >= frame:
             break
@@ -389,9 +399,9 @@ def test_a_full_disk_is_said_and_what_is_finished_is_kept(share, source, tmp_pat
     whole = upscale_video(model, source, tmp_path / "whole.mkv", outscale=2, temporal="off")
     # No file may grow beyond this: a segment fails, or only the whole.
     limit = int(share * whole.path.stat().st_size)
-    process = work(source, tmp_path / "out.mkv", limit=limit, temporal="off")
-    said = process.communicate()[1].strip()
-    assert process.returncode == 1 and said.startswith("said:") and "\n" not in said and "cannot be written" in said
+    with files_up_to(limit), pytest.raises(VideoError, match="cannot be written") as told:
+        upscale_video(model, source, tmp_path / "out.mkv", outscale=2, temporal="off")
+    assert "\n" not in str(told.value)
     assert not (tmp_path / "out.mkv").exists() and not list(tmp_path.glob("*.tmp"))
     assert len(list((tmp_path / "out.mkv.parts").glob("*.json"))) == (1 if share < 0.5 else 5)
     upscale_video(model, source, tmp_path / "out.mkv", outscale=2, temporal="off")
@@ -404,7 +414,7 @@ def test_ten_kills_at_any_moment_change_no_frame(source, tmp_path, model):
     random = np.random.default_rng(0)
     for attempt in range(10):
         target = tmp_path / f"out{attempt}.mkv"
-        process = work(source, target, pause=0.02)
+        process = work(source, target)
         process.stdout.readline()  # it has begun
         time.sleep(random.uniform(0, 1))
         process.kill()

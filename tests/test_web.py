@@ -35,13 +35,13 @@ from ssg_hub.upscaling.soft_masks import MaskSheet
 from ssg_hub.web import runtime, site, weights
 
 
-def make_model(grain: bool = True) -> SSGModel:
-    """A small untrained model of three classes, with two sets of weights."""
+def make_model(grain: bool = True, guide: bool = True) -> SSGModel:
+    """A small untrained model of three classes, with two sets of weights; without a guide it is exported sooner."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         labels = {"0": "sky", "1": "road", "2": "tree"}
-        guide = Guide({"model_type": "ssg_lite_segmentation", "width": 8, "id2label": labels})
-        model = SSGModel.from_components("compact", guide=guide, generator_config={"features": 8, "convs": 2}).eval()
+        reader = Guide({"model_type": "ssg_lite_segmentation", "width": 8, "id2label": labels}) if guide else None
+        model = SSGModel.from_components("compact", guide=reader, generator_config={"features": 8, "convs": 2}).eval()
         with torch.no_grad():
             for value in model.generator.parameters():
                 value.add_(0.02 * torch.randn_like(value))  # no two tensors are alike, as in a trained network
@@ -125,7 +125,7 @@ def test_a_site_holds_the_page_the_networks_and_what_the_page_must_know(archive,
 
 def test_any_title_is_text_on_the_page_and_in_the_card(archive, tmp_path):
     title = 'Night: <b>"A & B"</b>'
-    done = site.export_site(make_model(False), tmp_path / "out", archive, title=title)
+    done = site.export_site(make_model(False, guide=False), tmp_path / "out", archive, title=title)
     head = (done.folder / "README.md").read_text().split("---")[1]
     assert yaml.safe_load(head)["title"] == title and yaml.safe_load(head)["license"] == "other"  # none was stated
     assert "<h1>Night: &lt;b&gt;" in (done.folder / "index.html").read_text()
@@ -146,10 +146,10 @@ def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
     (tmp_path / "letters" / "one.txt").write_text("Dear Sir or Madam")
     with pytest.raises(ImageError, match="no site, and is kept"):
         site.export_site(make_model(), tmp_path / "letters", archive, overwrite=True)
-    site.export_site(make_model(False), tmp_path / "out", archive)
+    site.export_site(make_model(False, guide=False), tmp_path / "out", archive)
     with pytest.raises(ImageError, match="holds a site"):
         site.export_site(make_model(), tmp_path / "out", archive)
-    done = site.export_site(make_model(), tmp_path / "out", archive, overwrite=True)
+    done = site.export_site(make_model(guide=False), tmp_path / "out", archive, overwrite=True)
     assert "generator.grain.f16" in done.files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["letters", runtime.ARCHIVE, "out"]
 
@@ -159,16 +159,16 @@ def test_a_new_site_takes_the_place_of_the_old_one_and_other_files_stay(name, ar
     place = tmp_path / "out"
     place.mkdir()
     monkeypatch.chdir(place if name == "." else tmp_path)
-    site.export_site(make_model(), Path(name), archive)
+    site.export_site(make_model(guide=False), Path(name), archive)
     own = {".git/HEAD": "ref: refs/heads/main", "CNAME": "example.org", "runtime/notes.txt": "mine"}
     for path, text in own.items():
         (place / path).parent.mkdir(exist_ok=True)
         (place / path).write_text(text)
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match="no file"):
-        site.export_site(make_model(False), Path(name), tmp_path / "none.tgz", overwrite=True)
+        site.export_site(make_model(False, guide=False), Path(name), tmp_path / "none.tgz", overwrite=True)
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
-    done = site.export_site(make_model(False), Path(name), archive, title="New", overwrite=True)
+    done = site.export_site(make_model(False, guide=False), Path(name), archive, title="New", overwrite=True)
     assert "New" in (place / "index.html").read_text() and "generator.grain.f16" not in done.files
     assert {path: (place / path).read_text() for path in own} == own
     names = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
@@ -254,7 +254,7 @@ def test_weights_that_half_precision_cannot_hold_are_refused():
 
 
 def test_one_graph_serves_both_sets_of_weights(archive, tmp_path):
-    done = site.export_site(make_model(), tmp_path / "out", archive)
+    done = site.export_site(make_model(guide=False), tmp_path / "out", archive)
     one, other = ((done.folder / f"generator.{kind}.f16").read_bytes() for kind in ("clean", "grain"))
     assert len(one) == len(other) and one != other
 

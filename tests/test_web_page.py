@@ -199,6 +199,7 @@ def test_a_second_run_that_gives_nothing_leaves_the_result_of_the_first(end, ope
     assert download(page, "picture").size == (8, 6)
 
 
+@pytest.mark.slow
 def test_a_thumbnail_keeps_the_focus_when_it_is_pressed(open_page, pictures):
     page, errors = open_page()
     page.set_input_files("#files", pictures("a.png", "b.png"))
@@ -209,6 +210,7 @@ def test_a_thumbnail_keeps_the_focus_when_it_is_pressed(open_page, pictures):
     assert page.evaluate("document.activeElement.title") == "b.png" and errors == []
 
 
+@pytest.mark.slow
 def test_the_bar_moves_in_place_and_outside_what_screen_readers_announce(open_page, pictures, hold):
     page, errors = open_page()
     hold("a.png")

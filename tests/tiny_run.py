@@ -4,7 +4,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +184,26 @@ def train_here(config: Path, *options: str) -> None:
         train_accelerate.main(["--config", str(config), *options])
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def signalled_at(path: Path, number: int):
+    """Send this process a signal once a folder is there."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not path.is_dir():
+            if over.wait(0.01):
+                return
+        os.kill(os.getpid(), number)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def wait_for_path(path: Path, process: subprocess.Popen) -> None:
