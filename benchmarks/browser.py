@@ -1,4 +1,4 @@
-"""The site of `ssg export --web` in a real Chromium: size, likeness to Python, time, memory, requests, screenshots.
+"""The site of `ssg export --web` in a real Chromium: size, likeness to Python, time, memory, requests, a screenshot.
 
     python -m benchmarks.browser [--model FILE] [--site FOLDER] [--pictures odd.png large.jpg] [--shots FOLDER]
 
@@ -17,14 +17,13 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.document import describe_machine, markdown_table
-from benchmarks.screenshots import EXAMPLE, PHONE, open_browser, save
+from benchmarks.screenshots import EXAMPLE, open_browser, save
 from benchmarks.site_visits import SiteServer, download, make_pictures, psnr, visit
 from ssg_hub.loading import EMBEDDED, load_model
 from ssg_hub.web.site import TILE, export_site
 
 DONE = ".viewer[data-state=done]"
 HOUR = 3_600_000  # ms; four megapixels on one core take a quarter of it
-SHOTS = [("browser", {}, "compare"), ("browser-phone", {"viewport": PHONE}, "mask")]
 
 
 class Memory:
@@ -93,16 +92,15 @@ def measure(browser: Browser, server: SiteServer, model, pictures: list[Path]) -
             "asked of others": elsewhere}  # fmt: skip
 
 
-def shoot(browser: Browser, url: str, folder: Path) -> None:
-    """Take a picture of the page with a result, on a desk and on a phone."""
-    for name, view, mode in SHOTS:
-        page, _, _ = visit(browser, url, **view)
-        page.wait_for_selector("#offline:has-text('without a network')")
-        upscale_on_page(page, EXAMPLE)
-        page.click(f".modes [data-mode={mode}]")
-        page.wait_for_timeout(1000)
-        save(page.screenshot(full_page=True), folder / f"{name}.webp")
-        page.context.close()
+def shoot(browser: Browser, url: str, path: Path) -> None:
+    """Take a picture of the page with a result."""
+    page, _, _ = visit(browser, url)
+    page.wait_for_selector("#offline:has-text('without a network')")
+    upscale_on_page(page, EXAMPLE)
+    page.click(".modes [data-mode=compare]")
+    page.wait_for_timeout(1000)
+    save(page.screenshot(full_page=True), path)
+    page.context.close()
 
 
 def main() -> None:
@@ -110,7 +108,7 @@ def main() -> None:
     parser.add_argument("--model", default=EMBEDDED, help=f"as for ssg upscale (default {EMBEDDED})")
     parser.add_argument("--site", type=Path, help="a folder for the site; what is there is taken")
     parser.add_argument("--pictures", nargs="*", help="names of some of the ten (default all)")
-    parser.add_argument("--shots", type=Path, metavar="FOLDER", help="also take screenshots, into this folder")
+    parser.add_argument("--shots", type=Path, metavar="FOLDER", help="also take a picture of the page, into this folder")
     args = parser.parse_args()
     model = load_model(args.model)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
@@ -124,7 +122,7 @@ def main() -> None:
         chosen = [path for path in make_pictures(Path(place)) if args.pictures is None or path.name in args.pictures]
         found = measure(browser, server, model, chosen)
         if args.shots:
-            shoot(browser, server.url, args.shots)
+            shoot(browser, server.url, args.shots / "browser.webp")
         browser.close()
         server.shutdown()
     heads = ["picture", "result", "PSNR to Python, dB", "equal mask", "seconds", "browser's memory, MiB"]

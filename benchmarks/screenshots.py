@@ -21,7 +21,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--dis
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 # A visit: how the browser is set, and the views that are photographed, by the name of the picture.
 VISITS = [
-    ({"viewport": DESK}, {"demo": "compare", "demo-side-by-side": "side", "demo-classes": "mask"}),
+    ({"viewport": DESK}, {"demo": "compare", "demo-classes": "mask"}),
     ({"viewport": PHONE, "color_scheme": "dark"}, {"demo-phone-dark": "drift"}),
 ]
 PATIENCE = 300_000  # ms
