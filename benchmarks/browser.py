@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--model", default=EMBEDDED, help=f"as for ssg upscale (default {EMBEDDED})")
     parser.add_argument("--site", type=Path, help="a folder for the site; what is there is taken")
     parser.add_argument("--pictures", nargs="*", help="names of some of the ten (default all)")
-    parser.add_argument("--shots", type=Path, metavar="FOLDER", help="also take a picture of the page, into this folder")
+    parser.add_argument(
+        "--shots", type=Path, metavar="FOLDER", help="also take a picture of the page, into this folder"
+    )
     args = parser.parse_args()
     model = load_model(args.model)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
