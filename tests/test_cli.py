@@ -48,16 +48,18 @@ def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_is_upscaled_with_its_structure_masks_and_overlays(photos, saved, tmp_path, tiny_model):
+def test_a_folder_is_upscaled_with_its_structure_and_companions(photos, saved, tmp_path, tiny_model):
     out = tmp_path / "out"
-    assert ssg("upscale", photos, "-o", out, "--model", saved, "--mask", "--overlay") == 0
+    assert ssg("upscale", photos, "-o", out, "--model", saved, "--mask", "--drift", "--overlay") == 0
     stems = ["a", "b", "below/c"]
-    assert files_in(out) == {f"{stem}{end}.png" for stem in stems for end in ("", "_mask", "_overlay")}
+    assert files_in(out) == {f"{stem}{end}.png" for stem in stems for end in ("", "_mask", "_drift", "_overlay")}
     expected = tiny_model.upscale(photos / "a.png")
     assert np.array_equal(Image.open(out / "a.png"), expected.image)
     mask = Image.open(out / "a_mask.png")
     assert mask.mode == "P" and mask.size == (48, 32)
     assert np.array_equal(mask, expected.mask) and mask.getpalette() == expected.mask.getpalette()
+    drift = Image.open(out / "a_drift.png")
+    assert drift.mode == "L" and np.array_equal(drift, expected.drift)
     assert Image.open(out / "below" / "c_overlay.png").size == (48, 32)
 
 
@@ -168,7 +170,7 @@ def test_collisions_are_refused_also_between_masks_and_formats(photos):
     (photos / "a.jpg").unlink()
     make_picture(photos / "a_mask.png")
     with pytest.raises(ImageError, match="both be written"):
-        plan_jobs([photos], photos.parent / "out", mask=True)
+        plan_jobs([photos], photos.parent / "out", companions=["mask"])
 
 
 def test_a_dot_in_a_name_is_no_suffix_and_a_file_named_twice_is_one_job(tmp_path):

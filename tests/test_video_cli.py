@@ -109,7 +109,6 @@ def test_an_interrupted_clip_says_that_it_can_go_on(clips, saved, tmp_path, caps
         (["{clips}/frames", "-o", "{tmp}/out", "--start", "0"], "--start is for clips"),
         (["{clips}/frames", "-o", "{tmp}/out", "--quality", "0"], "--quality is for clips"),
         (["{clips}/frames", "-o", "{tmp}/out", "--temporal", "off"], "--temporal is for clips"),
-        (["{clips}/frames", "-o", "{tmp}/out", "--drift"], "--drift is for clips"),
         (["{clips}/h264.mp4", "-o", "{tmp}/out.mp4", "--quality", "77"], "takes a CRF"),
         (["{clips}/h264.mp4", "-o", "{clips}/h264.mp4", "--overwrite"], "would replace its source"),
         (["{clips}/h264.mp4", "-o", "{clips}/h264.mp4"], "would replace its source"),

@@ -13,7 +13,7 @@ from ..meeting import read_place
 from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
 from . import clips
 from .bar import Bar
-from .common import ended_in_order, load_model, picture_options, say, whole_number
+from .common import ended_in_order, load_model, picture_options, say, wanted_companions, whole_number
 from .jobs import FORMATS, Job, Plan, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
@@ -60,6 +60,12 @@ def add_parser(subparsers) -> None:
         help="hold the broad colours of the result to those of the input (default: on)",
     )
     add("--mask", action="store_true", help="also write NAME_mask.png (.mkv for clips): class ids, with a palette")
+    add(
+        "--drift",
+        action="store_true",
+        help="also write NAME_drift.png (.mkv for clips): what may be invented, as gray; for a calibrated model, a "
+        "probability",
+    )
     add("--overlay", action="store_true", help="also write NAME_overlay.png: the mask over the result")
     add("--format", choices=["same", *FORMATS], help="of the results (default png); 'same' keeps each input's")
     add("--engine", choices=ENGINES, help="what computes (default auto: OpenVINO on a CPU where it is installed)")
@@ -106,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     clips.refuse_options(args)
     rank, world = read_place()
     plan = plan_jobs(
-        args.inputs, args.output, args.format, args.mask, args.overlay, args.outscale, overwrite=args.overwrite
+        args.inputs, args.output, args.format, wanted_companions(args), args.outscale, overwrite=args.overwrite
     )
     jobs = plan.jobs
     _check_stream(args, jobs)

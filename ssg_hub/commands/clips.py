@@ -20,7 +20,7 @@ from ..video.names import (
     name_result,
 )
 from .bar import counting
-from .common import load_model, picture_options, say
+from .common import load_model, picture_options, say, wanted_companions
 from .processes import Group
 
 
@@ -41,11 +41,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=TEMPORAL,
         default="auto",
         help="auto averages along the motion, so that noise does not flicker; off takes each frame by itself",
-    )
-    add(
-        "--drift",
-        action="store_true",
-        help="also write NAME_drift.mkv: what may be invented, as gray; a probability where the model is calibrated",
     )
 
 
@@ -105,7 +100,7 @@ def refuse_options(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: which one.
     """
-    unused = {"temporal": "auto", "drift": False}
+    unused = {"temporal": "auto"}
     for name in ("start", "duration", "codec", "quality", "preset", "fps", *unused):
         if getattr(args, name) != unused.get(name):
             raise ConfigError(f"--{name} is for clips, and the input is pictures. Leave it out.")
@@ -126,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--stream is for pictures; a clip is always written while it is made. Leave it out.")
     rank, world = read_place()
     todo, skipped, failed = [], 0, 0
-    for source, target in plan_clips(args.inputs, args.output, _companions(args))[rank::world]:
+    for source, target in plan_clips(args.inputs, args.output, wanted_companions(args))[rank::world]:
         if _is_done(target, args) and not args.overwrite:
             skipped += 1
             say(f"skipped {source}: {target} exists (--overwrite replaces it)")
@@ -145,11 +140,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_done(target: Path, args: argparse.Namespace) -> bool:
     """Whether all requested results exist and no unfinished parts are left."""
-    return not os.path.exists(name_parts(target)) and all(map(exists, _name_results(target, _companions(args))))
-
-
-def _companions(args: argparse.Namespace) -> list[str]:
-    return [kind for kind in COMPANIONS if getattr(args, kind)]
+    return not os.path.exists(name_parts(target)) and all(map(exists, _name_results(target, wanted_companions(args))))
 
 
 def _name_results(target: Path, companions: Sequence[str]) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..loading import load_networks, seek_model
+from ..video.names import COMPANIONS
 
 
 def say(text: str) -> None:
@@ -81,6 +82,11 @@ def load_model(args: argparse.Namespace) -> Any:
     return load_networks(args.model).to(place)
 
 
+def wanted_companions(args: argparse.Namespace) -> list[str]:
+    """Which of COMPANIONS a request wants beside each result."""
+    return [kind for kind in COMPANIONS if getattr(args, kind)]
+
+
 def picture_options(args: argparse.Namespace, labels: list[str]) -> dict:
     """The arguments of `upscale` that hold for every picture or clip of a request."""
     import torch
@@ -88,13 +94,14 @@ def picture_options(args: argparse.Namespace, labels: list[str]) -> dict:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # they share the cores
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    guided = [f"--{name}" for name in ("mask", "overlay", "drift") if getattr(args, name)]
-    if guided and not labels:
-        raise ConfigError(f"this model has no guide for {' and '.join(guided)}. Leave out what needs one.")
+    companions = wanted_companions(args)
+    if companions and not labels:
+        guided = " and ".join(f"--{kind}" for kind in companions)
+        raise ConfigError(f"this model has no guide for {guided}. Leave out what needs one.")
     options = {
         "outscale": args.outscale,
         "tile": args.tile,
-        "segment": args.mask or args.overlay,
+        "segment": bool(companions),
         "strength": args.strength,
         "color_fix": args.color_fix,
         "engine": args.engine,

@@ -2,13 +2,14 @@
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from ..errors import ImageError
 from ..images.formats import READ, WRITTEN, check_target, is_picture, list_folder, name_endings
-from ..video.names import is_clip
+from ..video.names import COMPANIONS, is_clip
 
 FORMATS = {  # the words that --format takes
     word: ending
@@ -23,22 +24,22 @@ FORMATS = {  # the words that --format takes
     }.items()
     if ending in WRITTEN
 }
-COMPANIONS = ("mask", "overlay")  # NAME_mask.png and NAME_overlay.png
 FILE_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # so end files; of folders, few
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input picture and what is written for it; `mask` and `overlay` are None when not asked for."""
+    """One input picture and what is written for it; its companions are None when not asked for."""
 
     source: Path
     image: Path
     mask: Path | None = None
+    drift: Path | None = None
     overlay: Path | None = None
 
     def outputs(self) -> list[Path]:
         """Every file that this job writes."""
-        return [path for path in (self.image, self.mask, self.overlay) if path is not None]
+        return [path for path in (self.image, self.mask, self.drift, self.overlay) if path is not None]
 
     def missing(self) -> list[Path]:
         """Those of them that do not exist."""
@@ -64,8 +65,7 @@ def plan_jobs(
     inputs: list[Path],
     output: Path,
     format: str | None = None,
-    mask: bool = False,
-    overlay: bool = False,
+    companions: Collection[str] = (),
     outscale: float = 4.0,
     overwrite: bool = False,
 ) -> Plan:
@@ -75,7 +75,7 @@ def plan_jobs(
         inputs: pictures, pipes that bring one, and folders; a folder stands for every picture below it.
         output: a folder, or for one single picture the file to write.
         format: a key of FORMATS, "same" (as each input), or None: what the name of `output` says, else PNG.
-        mask, overlay: whether NAME_mask.png and NAME_overlay.png are written beside NAME.
+        companions: which of COMPANIONS are written beside NAME, as NAME_mask.png.
         outscale: distinguishes results of an earlier run, written into the folder of the inputs, from inputs.
         overwrite: results may be replaced; such pictures are then refused, so that no input is replaced.
 
@@ -91,8 +91,7 @@ def plan_jobs(
     jobs = []
     for source, place in pictures:
         image = output if one_file else _rename(output / place, source, format)
-        beside = zip(COMPANIONS, (mask, overlay), strict=True)
-        jobs.append(Job(source, image, **{kind: _beside(image, kind) for kind, wanted in beside if wanted}))
+        jobs.append(Job(source, image, **{kind: _beside(image, kind) for kind in companions}))
     _check_collisions(jobs)
     return Plan(jobs, left_out, links)
 

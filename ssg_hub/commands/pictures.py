@@ -100,12 +100,13 @@ class Loop:
     def _stream(self, job: Job, bar: Bar, began: float) -> None:
         """Upscale a picture from file to file and print the outcome."""
         return_large_blocks()
-        image, mask = (
-            None if path is None or (path.exists() and not self.overwrite) else path for path in (job.image, job.mask)
+        image, mask, drift = (
+            None if path is None or (path.exists() and not self.overwrite) else path
+            for path in (job.image, job.mask, job.drift)
         )
         options = {name: value for name, value in self.options.items() if name != "segment"}
         done = self.model.upscale_file(
-            job.source, image, mask=mask, overwrite=self.overwrite, watch=bar.show, **options
+            job.source, image, mask=mask, drift=drift, overwrite=self.overwrite, watch=bar.show, **options
         )
         self._say_notes(job, done.report["notes"])
         self.manifest.add(job, "done", time.monotonic() - began, size=done.size)
@@ -143,11 +144,12 @@ def read_ahead(reader: ThreadPoolExecutor, jobs: Iterable[Job], read) -> Iterato
 
 
 def write_result(job: Job, result: Any, overwrite: bool) -> list[str]:
-    """Write picture, mask and overlay, if requested and not there yet; returns notes about the formats."""
+    """Write picture and companions, if requested and not there yet; returns notes about the formats."""
     from ..images.writing import write_picture
 
     notes = []
-    for path, make in ((job.mask, lambda: result.mask), (job.overlay, result.overlay)):
+    beside = ((job.mask, lambda: result.mask), (job.drift, lambda: result.drift), (job.overlay, result.overlay))
+    for path, make in beside:
         if path is not None and (overwrite or not path.exists()):
             notes += write_picture(make(), path, overwrite=overwrite)
     if overwrite or not job.image.exists():  # last, so that a picture that exists has its companions
