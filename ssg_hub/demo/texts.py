@@ -85,18 +85,18 @@ TEXTS = {
         "same": "same meaning",
         "other": "another meaning",
         "mask_explained": "Each colour is a class, with its share of the picture. Point at a place to see its class "
-        "and how probable the guide finds it.",
-        "hatched": "Hatched: no class reaches {below} there, so the guide does not name one.",
+        "and how probable it is.",
+        "hatched": "Hatched: no class reaches {below} there, so none is named.",
         "tip": "{name} · {share}",
         "tip_unsure": "uncertain · perhaps {name}, {share}",
-        "mostly_uncertain": "The guide cannot name {share} of this picture. It knows only {classes}.",
+        "mostly_uncertain": "{share} of this picture was not recognised. Only these are known: {classes}.",
         "and_more": "{names} and {n} more",
-        "drift_explained": "Bright: the guide sees something else there than before upscaling, so the detail may be "
-        "invented. Dark: it sees the same. It cannot judge what it has not learnt, such as letters and faces.",
-        "chance_explained": "The brighter, the more probable that the guide reads the place wrongly: what is drawn "
-        "there may be invented. It cannot judge what it has not learnt, such as letters and faces.",
-        "trusted": "{share} of this picture is trusted: on average at most {risk} of such a region is wrong, on "
-        "pictures like those of the calibration.",
+        "drift_explained": "Bright: something else is recognised there than before upscaling, so the detail may be "
+        "invented. Dark: the same is. This map cannot judge what was not learnt, such as letters and faces.",
+        "chance_explained": "The brighter, the more probable that the place is recognised wrongly: what is drawn there "
+        "may be invented. This map cannot judge what was not learnt, such as letters and faces.",
+        "trusted": "{share} of this picture is trusted: on street pictures like those that this was tested on, at most "
+        "{risk} of such a region is wrong on average.",
         "side_explained": "Point, or use the arrow keys: every panel shows the same place.",
         "honesty": "An upscaled picture is an estimate. Plates, faces and text may be invented. It is not evidence.",
         "get_picture": "Download picture",

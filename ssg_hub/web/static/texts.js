@@ -14,11 +14,11 @@ export const TEXTS = {
   cancelled: "Cancelled.",
   before: "Before",
   after: "After",
-  mask_explained: "Each colour is a class, with its share of the picture. Hatched: the guide is not sure what that is.",
+  mask_explained: "Each colour is a class, with its share of the picture. Hatched: it is not sure what that is.",
   drift_explained:
-    "Bright: after upscaling, the guide sees something else there than before, so the detail may be invented. Where " +
+    "Bright: after upscaling, something else is recognised there than before, so the detail may be invented. Where " +
     "nothing is bright, the picture still means the same.",
-  chance_explained: "The brighter, the more probable that the guide reads the place wrongly: what is drawn there may be invented.",
+  chance_explained: "The brighter, the more probable that the place is recognised wrongly: what is drawn there may be invented.",
   modes: { compare: "Before and after", mask: "What is in it", drift: "What may be invented" },
   states: { waiting: "ready", working: "in progress", done: "done", failed: "failed", cancelled: "cancelled" },
   kept: "This page is kept in your browser now, and works without a network.",
