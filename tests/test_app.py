@@ -322,7 +322,9 @@ def test_what_a_guide_does_not_know_is_said_with_what_it_knows():
         return what_is_in_it(SimpleNamespace(labels=labels, report=report), classes, lang)
 
     streets = ["road", "car"]
-    assert item(0.4, streets, "en")["unsure"] == ("40% of this picture was not recognised. Only these are known: road, car.")
+    assert item(0.4, streets, "en")["unsure"] == (
+        "40% of this picture was not recognised. Only these are known: road, car."
+    )
     assert item(0.4, streets, "zh")["classes"] == ["道路", "汽车"]
     assert item(0.1, streets, "en")["unsure"] == "" and "no class reaches 50%" in item(0.1, streets, "en")["hatched"]
     assert "k11 and 138 more" in item(0.5, [f"k{number}" for number in range(150)], "en")["unsure"]

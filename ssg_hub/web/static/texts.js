@@ -14,7 +14,7 @@ export const TEXTS = {
   cancelled: "Cancelled.",
   before: "Before",
   after: "After",
-  mask_explained: "Each colour is a class, with its share of the picture. Hatched: it is not sure what that is.",
+  mask_explained: "Each colour is a class, with its share of the picture. Hatched: not sure what that is.",
   drift_explained:
     "Bright: after upscaling, something else is recognised there than before, so the detail may be invented. Where " +
     "nothing is bright, the picture still means the same.",
