@@ -21,7 +21,7 @@ np.ones(30 * 2**20, np.uint8)  # freed at once; glibc keeps what is smaller from
 blocks, between = [], []
 for _ in range(40):
     blocks.append(np.ones(2 * 2**20, np.uint8))
-    between.append(np.ones(5000, np.uint8))
+    between.append(np.ones(100_000, np.uint8))  # too large for the holes that imports leave: they stand between
 full = resident()
 blocks.clear()
 if sys.argv[1] == "trim":
