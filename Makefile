@@ -13,12 +13,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 .PHONY: demo test lint format types licences clean
 .DEFAULT_GOAL := demo
+USUAL := not slow and not attack
 
 demo: $(VENV)/.installed
 	$(BIN)/python app.py
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "$(USUAL) and not browser" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "$(USUAL) and browser"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

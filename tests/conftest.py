@@ -94,6 +94,12 @@ def client(_hub_of_all, tmp_path_factory):
     client.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A Chromium. Not for the whole session: while it is driven, nothing else in this thread may use asyncio."""
