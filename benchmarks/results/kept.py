@@ -11,6 +11,7 @@ from ssg_hub import evaluation
 from ssg_hub.evaluation.scoring import Measures, PictureScore
 from ssg_hub.networks import perceptual
 from ssg_hub.networks.int8 import hash_weights
+from ssg_hub.storage.whole_file import whole_file
 
 KEPT = ROOT / "runs/scores"
 Scores = dict[str, PictureScore]  # by stem
@@ -36,7 +37,8 @@ def complete(
         KEPT.mkdir(parents=True, exist_ok=True)
         for row in left:
             found[row] = new[row]
-            torch.save({stem: vars(one) for stem, one in new[row].items()}, files[row])
+            with whole_file(files[row]) as file:
+                torch.save({stem: vars(one) for stem, one in new[row].items()}, file)
     return {row: found[row] for row in folders}
 
 

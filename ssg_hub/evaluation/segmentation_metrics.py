@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..calibration import LEVELS
 from ..errors import ConfigError
 
 BOUNDARY_TOLERANCE = 0.0075  # of the picture's diagonal: 4.5 px at 480x360
-DRIFT_LEVELS = 256
 MARKED_AT_ONCE = 2**21  # pixels that a growing mask marks in one operation: some 100 MB, whatever the mask
 
 
@@ -123,9 +123,9 @@ def drift_histograms(drift: Tensor, wrong: Tensor, valid: Tensor | None = None) 
     Returns:
         (2, 256) int64: row 0 the right pixels, row 1 the wrong ones.
     """
-    levels = (drift.clamp(0, 1) * (DRIFT_LEVELS - 1)).round().long() + DRIFT_LEVELS * wrong.long()
+    levels = (drift.clamp(0, 1) * (LEVELS - 1)).round().long() + LEVELS * wrong.long()
     levels = levels.flatten() if valid is None else levels[valid]
-    return torch.bincount(levels, minlength=2 * DRIFT_LEVELS).view(2, DRIFT_LEVELS)
+    return torch.bincount(levels, minlength=2 * LEVELS).view(2, LEVELS)
 
 
 def drift_auroc(histograms: Tensor) -> float:
