@@ -53,8 +53,9 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
     config, accelerator = run.config, run.accelerator
     pictures = load_pictures(config.guide_data, config.data_root, labels=True)
     known = {*range(len(guide.labels)), config.void_id}
-    crops = LabeledCrops(pictures, config.guide_crop, config.seed, jitter=config.guide_jitter, known_ids=known)
-    weights = class_weights(pictures, len(guide.labels), config.void_id).to(accelerator.device)
+    changes = {"jitter": config.guide_jitter, "recolor": config.guide_recolor}
+    crops = LabeledCrops(pictures, config.guide_crop, config.seed, known_ids=known, **changes)
+    weights = class_weights(pictures, len(guide.labels), config.void_id, config.guide_balance).to(accelerator.device)
     degradation = load_degradation(config.degradation)
     guide = in_memory_format(guide.train().requires_grad_(True), config)
     optimizer = torch.optim.AdamW(guide.parameters(), lr=config.guide_lr, weight_decay=0.01)

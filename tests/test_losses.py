@@ -88,6 +88,8 @@ def test_class_weights_follow_their_formula():
     assert class_weights(table, 2, void_id=255).tolist() == pytest.approx(expected, rel=1e-6)
     expected = [1 / math.log(1.02), 1 / math.log(2.02)]
     assert class_weights(table, 2, void_id=0).tolist() == pytest.approx(expected, rel=1e-6)
+    assert class_weights(table, 2, 0, power=0.5).tolist() == pytest.approx([value**0.5 for value in expected], rel=1e-6)
+    assert class_weights(table, 2, 0, power=0).tolist() == [1, 1]
 
 
 def test_adversarial_losses_by_hand():

@@ -12,7 +12,15 @@ from datasets import ClassLabel, Dataset, Value
 from PIL import Image
 from tiny_run import VOID
 
-from ssg_hub.data.crops import LabeledCrops, PairedCrops, PositionSampler, SourceCrops, TargetCrops, make_loader
+from ssg_hub.data.crops import (
+    LabeledCrops,
+    PairedCrops,
+    PositionSampler,
+    SourceCrops,
+    TargetCrops,
+    make_loader,
+    recolor_class,
+)
 from ssg_hub.data.tables import fingerprint, load_by_place, load_pairs, load_pictures
 from ssg_hub.errors import ConfigError
 from ssg_hub.training.config import parse_config
@@ -224,6 +232,35 @@ def test_true_pairs_that_are_none_are_refused(tmp_path):
     (tmp_path / "lr/a.png").rename(tmp_path / "lr/b.png")
     with pytest.raises(ConfigError, match="1 of 1 HR pictures have no LR"):
         load_pairs(["hr"], "lr", tmp_path)
+
+
+def test_one_class_is_recoloured_and_keeps_its_texture():
+    """A sky and a wall, half of the picture each, both with stripes; which of them is recoloured is left to chance."""
+    pixels = np.full((40, 40, 3), 100, np.uint8)
+    pixels[:, ::2] = 120
+    ids = np.zeros((40, 40), np.uint8)
+    ids[20:] = 1
+    image, label = Image.fromarray(pixels), Image.fromarray(ids)
+    for seed in range(6):
+        made = np.asarray(recolor_class(image, label, np.random.default_rng(seed)), float)
+        top, bottom = made[:14], made[26:]
+        kept, changed = (top, bottom) if (top == pixels[:14]).all() else (bottom, top)
+        assert (kept == pixels[:14]).all() and not (changed == pixels[:14]).all()
+        gains = changed[0] / pixels[0]
+        assert np.allclose(gains[::2], gains[0], rtol=0.03) and np.allclose(gains[1::2], gains[0], rtol=0.03)
+    again = np.asarray(recolor_class(image, label, np.random.default_rng(5)), float)
+    assert (again == made).all()
+
+
+def test_recolouring_leaves_labels_and_other_crops_as_they_are(tmp_path):
+    for kind, mode in (("images", "RGB"), ("labels", "L")):
+        (tmp_path / kind).mkdir()
+        Image.new(mode, (32, 32), 3 if mode == "L" else (90, 90, 90)).save(tmp_path / kind / "a.png")
+    table = load_pictures(["."], tmp_path, labels=True)
+    plain, some = (LabeledCrops(table, 32, seed=0, recolor=share) for share in (0.0, 0.5))
+    changed = [not torch.equal(plain[position]["hr"], some[position]["hr"]) for position in range(20)]
+    assert 0 < sum(changed) < 20
+    assert all(torch.equal(plain[position]["label"], some[position]["label"]) for position in range(20))
 
 
 def test_pairs_and_labels_below_folders_belong_together_by_their_place(tmp_path):

@@ -71,6 +71,10 @@ class TrainConfig(BaseModel):
     guide_batch: int = Field(default=8, gt=0, description="pictures of guide_data per process and step")
     guide_lr: float = Field(default=5e-4, gt=0, description="peak learning rate of guide and teacher")
     guide_jitter: float = Field(default=0.3, ge=0, lt=1, description="range of colour changes in the guide stage")
+    guide_recolor: float = Field(default=0.0, ge=0, le=1, description="share of crops with one class in another colour")
+    guide_balance: float = Field(
+        default=1.0, ge=0, le=1, description="exponent of the weights by which rare classes count more; 0: all alike"
+    )
     guide_degraded: float = Field(default=0.0, ge=0, le=1, description="share of degraded pictures")
     teacher_steps: int = Field(default=0, ge=0, description="fine-tuning of the guide into a pseudo-label teacher")
     warmup_steps: int = Field(default=0, ge=0, description="the generator alone, by L1, on source")

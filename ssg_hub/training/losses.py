@@ -265,16 +265,17 @@ def pseudo_labels(teacher: nn.Module, lr: Tensor, scale: int, threshold: float, 
     return torch.where(confidence >= threshold, labels, void_id)
 
 
-def class_weights(table, classes: int, void_id: int) -> Tensor:
+def class_weights(table, classes: int, void_id: int, power: float = 1.0) -> Tensor:
     """(K,) weights 1 / ln(1.02 + share of pixels) (Paszke et al. 2016, ENet), so that poles count beside roads.
 
     Args:
         table: pictures with a `label` column (see `tables.load_pictures`).
         classes: number of classes; other ids are left out.
         void_id: id that does not count, whether it is below the number of classes or not.
+        power: exponent of the weights, 0 to 1; below 1 rare classes are read less often where they are not.
     """
     counts = np.zeros(classes)
     for row in table.select_columns("label"):
         ids = np.asarray(open_label(row["label"]))
         counts += np.bincount(ids[(ids < classes) & (ids != void_id)], minlength=classes)
-    return torch.from_numpy(1 / np.log(1.02 + counts / counts.sum())).float()
+    return torch.from_numpy((1 / np.log(1.02 + counts / counts.sum())) ** power).float()
