@@ -36,7 +36,7 @@ from PIL import Image
 
 from benchmarks.document import ROOT, describe_machine, markdown_table, write_section
 from ssg_hub.images.reading import read_picture
-from ssg_hub.upscaling.options import COLOR_FIX
+from ssg_hub.upscaling.options import Options
 
 EXAMPLES = ROOT / "ssg_hub" / "demo" / "examples"
 HEALTHY = 1.0  # seconds within which the page's smallest answer has to come
@@ -338,8 +338,8 @@ class Visitor:
         return answer.json()[0]
 
     def _join(self, path: str, options: dict) -> str:
-        names = {"outscale": 4.0, "strength": 1.0, "class_strength": {}, "color_fix": COLOR_FIX, "segment": True}
-        names |= {"model": "default", "denoise": None, "format": "png", "quality": 90}
+        names = {"outscale": 4.0, "strength": 1.0, "class_strength": {}, "color_fix": Options.color_fix}
+        names |= {"segment": True, "model": "default", "denoise": None, "format": "png", "quality": 90}
         values = [{"path": path, "meta": FILE}, *(options.get(name, value) for name, value in names.items())]
         answer = self.client.post(f"{self.url}gradio_api/call/upscale", json={"data": values})
         answer.raise_for_status()

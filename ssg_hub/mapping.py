@@ -1,6 +1,5 @@
 """Upscaling as a function of examples, for `datasets.Dataset.map`: collections that are in no file system."""
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,13 +47,10 @@ class UpscaleExamples:
         keep_going: bool = False,
         **options: Any,
     ):
-        from .upscaling.options import check_known, check_options
-        from .upscaling.upscale import upscale
+        from .upscaling.options import Options
 
-        known = {*inspect.signature(UpscaleExamples).parameters, *inspect.signature(upscale).parameters}
-        check_known("UpscaleExamples", options, known - {"options", "segment"})
-        checked = inspect.signature(check_options).parameters
-        check_options(**{name: value for name, value in options.items() if name in checked})
+        also = ("model", "image", "into", "mask", "keep_going", "watch", "max_pixels")
+        Options.gather("UpscaleExamples", options, also, segment=mask is not None)  # refuses what is wrong at once
         if mask in (image, into) or ERROR in (image, into, mask):
             raise ConfigError(f"the columns {image}, {into} and {mask} must differ, and none be {ERROR}. Rename one.")
         self.image, self.into, self.mask, self.keep_going, self.options = image, into, mask, keep_going, options

@@ -62,6 +62,8 @@ class Upscaler:
     def upscale(self, image: Any, **options: Any) -> "UpscaleResult":
         """Upscale a picture; see `ssg_hub.upscaling.upscale.upscale` for what it takes and returns.
 
+        The options are those of `ssg_hub.upscaling.options.Options`, with `watch` and `max_pixels`.
+
         >>> from PIL import Image
         >>> from ssg_hub import SSGModel
         >>> model = SSGModel.from_components("compact", generator_config={"features": 8, "convs": 1})
@@ -71,13 +73,13 @@ class Upscaler:
         """
         from .upscaling.upscale import upscale
 
-        return upscale(self, image, **{"denoise": self.denoise_default, **options})
+        return upscale(self, image, **options)
 
     def upscale_file(self, source: str | Path, target: str | Path, **options: Any) -> "FileResult":
         """Upscale a picture of any height from file to file; see `ssg_hub.upscaling.streaming.upscale_file`."""
         from .upscaling.streaming import upscale_file
 
-        return upscale_file(self, source, target, **{"denoise": self.denoise_default, **options})
+        return upscale_file(self, source, target, **options)
 
     def upscale_video(self, source: str | Path, target: str | Path, **options: Any) -> "VideoResult":
         """Upscale a clip from file to file; see `ssg_hub.video.upscale_video.upscale_video` for the options.
@@ -91,7 +93,7 @@ class Upscaler:
             raise ConfigError(
                 f"clips need the package {error.name}, which is not installed. Use pip install 'ssg-hub[video]'."
             ) from error
-        return upscale_video(self, source, target, **{"denoise": self.denoise_default, **options})
+        return upscale_video(self, source, target, **options)
 
     def generator_for(self, denoise: float = 1.0) -> Generator:
         """The generator for a denoise strength; the networks themselves stay as they are.

@@ -15,7 +15,7 @@ from PIL import Image
 from standins import make_model
 
 from ssg_hub.commands.bar import Bar, spell
-from ssg_hub.commands.common import picture_options
+from ssg_hub.commands.common import check_guide
 from ssg_hub.commands.jobs import plan_jobs
 from ssg_hub.commands.manifest import Manifest, part_of, read_manifest
 from ssg_hub.commands.pictures import Loop
@@ -58,7 +58,7 @@ def loop_over(photos, out, upscale=fast, manifest=None, **more):
 def test_without_a_guide_the_options_that_were_given_are_named(given):
     options = Namespace(**dict.fromkeys(("mask", "overlay", "drift"), False) | dict.fromkeys(given, True))
     with pytest.raises(ConfigError, match=f"no guide for {' and '.join(f'--{name}' for name in given)}. Leave"):
-        picture_options(options, [])
+        check_guide(options, [])
 
 
 def test_pictures_come_out_as_alone(photos, tmp_path):

@@ -20,12 +20,13 @@ from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.registry import Generator, generators
 from ssg_hub.plain_model import PlainModel
 from ssg_hub.training.config import TrainConfig
+from ssg_hub.upscaling.options import Options
 from ssg_hub.upscaling.result import UpscaleResult
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.upscale_video import upscale_video
 
 RECORD = Path(__file__).with_name("public_api.txt")
-CLASSES = [SSGModel, SSGOutput, PlainModel, Guide, UpscaleResult, DegradationBank, Generator]
+CLASSES = [SSGModel, SSGOutput, PlainModel, Guide, Options, UpscaleResult, DegradationBank, Generator]
 FUNCTIONS = [loading.load_model, loading.load_networks, loading.load_guide, load_degradation, upscale, upscale_video]
 
 

@@ -180,6 +180,8 @@ def test_what_cannot_be_streamed_is_refused(model, tmp_path):
         upscale_file(model, source, tmp_path / "b.png", max_pixels=1000)
     with pytest.raises(ConfigError, match="no guide, so there is no mask"):
         upscale_file(make_model(), source, tmp_path / "b.png", mask=tmp_path / "m.png")
+    with pytest.raises(ConfigError, match="upscale_file got unknown option 'segment'; known are .*drift.*outscale"):
+        upscale_file(model, source, tmp_path / "b.png", segment=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
 
 

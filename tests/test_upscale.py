@@ -1,6 +1,8 @@
 """`upscale`: what comes out is exactly what the generator, bicubic, Lanczos and the options say."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -399,6 +401,21 @@ def test_impossible_options_are_refused_before_any_work(options, words):
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_an_unknown_option_is_refused_with_those_that_are_known():
+    with pytest.raises(ConfigError, match="upscale got unknown option 'outscael'; known are .*max_pixels, outscale"):
+        upscale(make_model(Forbidden()), PHOTO, outscael=2)
+    with pytest.raises(ConfigError, match="predict got unknown option 'max_pixels'; known are .*outscale"):
+        predict(make_model(), (50, 37), max_pixels=9)
+
+
+def test_options_are_checked_without_torch():
+    code = (
+        "import sys\nfrom ssg_hub.errors import ConfigError\nfrom ssg_hub.upscaling.options import Options\n"
+        "try: Options(dtype='int8')\nexcept ConfigError: assert 'torch' not in sys.modules\nelse: sys.exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_tile_may_be_a_number_of_numpy():

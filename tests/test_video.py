@@ -360,7 +360,7 @@ def test_mask_drift_and_overlay_are_clips_of_their_own(clip, tmp_path):
     frame = next(iter(Clip(source).frames())).values
     from ssg_hub.upscaling.upscale import upscale
 
-    expected = upscale(model, frame, 2)
+    expected = upscale(model, frame, outscale=2)
     assert np.array_equal(decode(result.companions["mask"])[0], np.asarray(expected.mask.convert("RGB")))
     assert np.array_equal(decode(result.companions["drift"])[0][..., 0], np.asarray(expected.drift))
     assert all(len(decode(path)) == FRAMES for path in result.companions.values())

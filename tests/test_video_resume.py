@@ -216,12 +216,22 @@ def test_a_companion_that_the_interrupted_run_did_not_make_is_kept(source, tmp_p
     assert (tmp_path / "out_mask.mkv").read_bytes() == b"mine"
 
 
+def test_a_default_that_is_spelled_out_is_the_same_request(source, tmp_path, model):
+    with pytest.raises(Stop):
+        upscale_video(model, source, tmp_path / "out.mkv", outscale=2, segment=3, on_progress=stop_at(8))
+    spelled = {"outscale": 2.0, "denoise": 1.0, "color_fix": True, "tile": "auto"}
+    result = upscale_video(model, source, tmp_path / "out.mkv", segment=3, **spelled)
+    assert any("earlier run" in note for note in result.report["notes"])
+
+
 def test_another_request_does_not_go_on_with_the_former_ones_frames(source, tmp_path, model):
     target = tmp_path / "out.mkv"
     with pytest.raises(Stop):
         upscale_video(model, source, target, outscale=2, on_progress=stop_at(8))
     with pytest.raises(VideoError, match=r"another request \(encodings, quality differ\)"):
         upscale_video(model, source, target, outscale=2, quality=30)
+    with pytest.raises(VideoError, match=r"another request \(encodings, outscale, tile differ\)"):
+        upscale_video(model, source, target, outscale=3, tile=32)
     other = make_model(Repeat(2))
     other.generator.gain.data += 0.1
     with pytest.raises(VideoError, match=r"another request \(model differ\)"):

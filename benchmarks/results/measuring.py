@@ -23,7 +23,7 @@ from ssg_hub.evaluation.methods import FromFolder, Method, bicubic
 from ssg_hub.evaluation.scoring import REFERENCE, Evaluation, Measures, evaluate_folder, summarize
 from ssg_hub.loading import load_guide, load_model
 from ssg_hub.networks.int8 import hash_weights
-from ssg_hub.upscaling.options import COLOR_FIX
+from ssg_hub.upscaling.options import Options
 
 JUDGE = ROOT / "runs/judge/guide"
 CANDIDATES = ROOT / "runs/candidates"
@@ -118,7 +118,7 @@ class Measurements:
             found[name] = {}
             for title, color in COLORS.items():
                 flat = Image.new("RGB", (FLAT_SIDE, FLAT_SIDE), color)
-                own = name in self.models and COLOR_FIX
+                own = name in self.models and Options.color_fix
                 sr = model.upscale(flat, outscale=SCALE, segment=False, color_fix=own).image
                 found[name][title] = int(np.abs(np.asarray(sr, int) - color).max())
         return found
@@ -159,7 +159,7 @@ class Measurements:
 
 def make(name: str, model: nn.Module, pictures: PictureSet) -> Path:
     """The folder of what a candidate makes of a set; what these weights have made before is not made again."""
-    made_by = f"{name}-{hash_weights(model.generator)[:12]}{'-colors' * COLOR_FIX}"
+    made_by = f"{name}-{hash_weights(model.generator)[:12]}{'-colors' * Options.color_fix}"
     folder = CANDIDATES / made_by / pictures.name
     folder.mkdir(parents=True, exist_ok=True)
     for lr, sr in tqdm(unmade(folder, pictures), desc=f"{name}, {pictures.title}", disable=None):

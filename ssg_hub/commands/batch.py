@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
 from ..meeting import read_place
-from ..upscaling.options import COLOR_FIX, DTYPES, ENGINES, check_options
+from ..upscaling.options import DTYPES, ENGINES, Options
 from . import clips
 from .bar import Bar
 from .common import ended_in_order, load_model, picture_options, say, wanted_companions, whole_number
@@ -38,12 +38,11 @@ def add_parser(subparsers) -> None:
         metavar="M",
         help=f"large, folder, Hub id, or .pth/.safetensors file (default {EMBEDDED})",
     )
-    add("--outscale", type=float, default=4.0, metavar="X", help="how many times larger, such as 2 or 2.5 (default 4)")
-    add("--tile", type=_tile, default="auto", metavar="N", help="tile side in input pixels, 0 for none (default auto)")
+    add("--outscale", type=float, metavar="X", help="how many times larger, such as 2 or 2.5 (default 4)")
+    add("--tile", type=_tile, metavar="N", help="tile side in input pixels, 0 for none (default auto)")
     add(
         "--strength",
         type=parse_strength,
-        default=1.0,
         metavar="S",
         help="1 is the generator, 0 is bicubic; or per class: car=0.5,sky=0 (default 1)",
     )
@@ -56,7 +55,6 @@ def add_parser(subparsers) -> None:
     add(
         "--color-fix",
         action=argparse.BooleanOptionalAction,
-        default=COLOR_FIX,
         help="hold the broad colours of the result to those of the input (default: on)",
     )
     add("--mask", action="store_true", help="also write NAME_mask.png (.mkv for clips): class ids, with a palette")
@@ -77,7 +75,7 @@ def add_parser(subparsers) -> None:
     add("--manifest", type=Path, metavar="FILE", help="record each file there: JSON lines with status, seconds, size")
     add("-q", "--quiet", action="store_true", help="no progress bar")
     clips.add_options(parser)
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, **vars(Options()))
 
 
 @contextmanager
@@ -103,12 +101,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SSGError: the request as a whole cannot be done.
     """
-    denoise = 1 if args.denoise is None else args.denoise
-    check_options(args.outscale, args.tile, args.strength, engine=args.engine, denoise=denoise)
+    options = picture_options(args)
     if clips.are_meant(args.inputs, args.output):
         if args.manifest:
             raise ConfigError("--manifest records pictures, and the input is clips. Leave it out.")
-        return clips.run(args)
+        return clips.run(args, options)
     clips.refuse_options(args)
     rank, world = read_place()
     plan = plan_jobs(
@@ -132,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     with Group(rank, world) as group:
         if todo:
             model = load_model(args)
-            loop = Loop(model, picture_options(args, model.labels), args.overwrite, say, manifest, args.stream)
+            loop = Loop(model, options, args.overwrite, say, manifest, args.stream)
             with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
                 failed = loop.run(todo, bar)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)

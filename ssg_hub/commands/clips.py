@@ -20,7 +20,7 @@ from ..video.names import (
     name_result,
 )
 from .bar import counting
-from .common import load_model, picture_options, say, wanted_companions
+from .common import load_model, say, wanted_companions
 from .processes import Group
 
 
@@ -106,8 +106,12 @@ def refuse_options(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} is for clips, and the input is pictures. Leave it out.")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, picture: dict) -> int:
     """Carry out `ssg upscale` for clips.
+
+    Args:
+        args: the request.
+        picture: as `picture_options` gives them.
 
     Returns:
         0, or 1 when some clips failed.
@@ -130,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     with Group(rank, world) as group:
         if todo:
             model = load_model(args)
-            options = _options(args, picture_options(args, model.labels))
+            options = _options(args, picture)
             failed = sum(not _upscale_one(model, *job, options, args, rank == 0) for job in todo)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
         if rank == 0:

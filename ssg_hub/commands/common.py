@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..loading import load_networks, seek_model
+from ..upscaling.options import Options
 from ..video.names import COMPANIONS
 
 
@@ -69,7 +70,11 @@ def check_folder(folder: Path, option: str = "-o") -> None:
 
 
 def load_model(args: argparse.Namespace) -> Any:
-    """The model of a request, on the device that computes it: the best one available unless one is named."""
+    """The model of a request, on the device that computes it: the best one available unless one is named.
+
+    Raises:
+        ConfigError: this machine lacks the device, or the model a guide for what is asked for.
+    """
     seek_model(args.model)
     import torch
 
@@ -79,7 +84,10 @@ def load_model(args: argparse.Namespace) -> Any:
     if device == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
         device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     place = choose_device(torch.device("cpu"), device)  # before the model is read
-    return load_networks(args.model).to(place)
+    model = load_networks(args.model).to(place)
+    check_guide(args, model.labels)
+    _share_cores()
+    return model
 
 
 def wanted_companions(args: argparse.Namespace) -> list[str]:
@@ -87,25 +95,33 @@ def wanted_companions(args: argparse.Namespace) -> list[str]:
     return [kind for kind in COMPANIONS if getattr(args, kind)]
 
 
-def picture_options(args: argparse.Namespace, labels: list[str]) -> dict:
-    """The arguments of `upscale` that hold for every picture or clip of a request."""
-    import torch
+def picture_options(args: argparse.Namespace) -> dict:
+    """The arguments of `upscale` that hold for every picture or clip of a request; the device is that of its model.
 
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # they share the cores
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    Raises:
+        ConfigError: an impossible one.
+    """
+    fixed = {"segment": bool(wanted_companions(args)), "device": None}
+    options = Options.gather("ssg upscale", vars(args), also=vars(args), **fixed)
+    return vars(options) | ({} if args.max_pixels is None else {"max_pixels": args.max_pixels})
+
+
+def check_guide(args: argparse.Namespace, labels: list[str]) -> None:
+    """Refuse companions that need a guide, of a model that has none.
+
+    Raises:
+        ConfigError: which were asked for.
+    """
     companions = wanted_companions(args)
     if companions and not labels:
         guided = " and ".join(f"--{kind}" for kind in companions)
         raise ConfigError(f"this model has no guide for {guided}. Leave out what needs one.")
-    options = {
-        "outscale": args.outscale,
-        "tile": args.tile,
-        "segment": bool(companions),
-        "strength": args.strength,
-        "color_fix": args.color_fix,
-        "engine": args.engine,
-        "dtype": args.dtype and getattr(torch, args.dtype),
-    }
-    given = {"max_pixels": args.max_pixels, "denoise": args.denoise}
-    return options | {name: value for name, value in given.items() if value is not None}
+
+
+def _share_cores() -> None:
+    """Take a part of the cores where several processes were launched together."""
+    import torch
+
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))

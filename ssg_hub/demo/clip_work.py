@@ -195,9 +195,8 @@ class ClipRun:
                 self.name, self.path, before, on_progress=lambda done, total: ticket.check(), **options
             )
             self.before = before
-        options = {"outscale": wanted.outscale, "temporal": wanted.temporal, "codec": wanted.codec, **common}
-        if wanted.denoise is not None:
-            options["denoise"] = wanted.denoise
+        asked = ("outscale", "temporal", "codec", "denoise")
+        options = {name: getattr(wanted, name) for name in asked} | common
         result = self.workshop.run_clip(
             self.name, self.path, self.target, segment=SEGMENT, on_progress=tell, on_segment=between, **options
         )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..images import formats
 from ..images.picture import Picture
-from ..upscaling.options import COLOR_FIX, output_size
+from ..upscaling.options import Options, output_size
 from . import decoding, viewer
 from .archive import archive_url
 from .cache import Ledger, choice_of, owned_files
@@ -285,7 +285,7 @@ class Handlers:
         outscale: float = 4.0,
         strength: float = 1.0,
         class_strength: dict | None = None,
-        color_fix: bool = COLOR_FIX,
+        color_fix: bool = Options.color_fix,
         segment: bool = True,
         model: str = DEFAULT,
         denoise: float | None = None,

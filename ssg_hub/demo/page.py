@@ -9,7 +9,7 @@ from gradio.i18n import I18nData
 from gradio.utils import get_upload_folder
 
 from ..loading import load_model
-from ..upscaling.options import COLOR_FIX
+from ..upscaling.options import Options
 from . import clip_page, viewer
 from .cache import Ledger
 from .clips import ClipHandlers
@@ -161,7 +161,7 @@ def _details(part: dict, workshop: Workshop) -> None:
         part["segment"] = gr.Checkbox(
             named, label=label("segment"), info=label("segment_info"), interactive=named, visible=named
         )
-        part["color_fix"] = gr.Checkbox(COLOR_FIX, label=label("color_fix"), info=label("color_fix_info"))
+        part["color_fix"] = gr.Checkbox(Options.color_fix, label=label("color_fix"), info=label("color_fix_info"))
         tiles: list[tuple[str | I18nData, str]] = [(label("tile_auto"), "auto"), (label("tile_none"), "none")]
         tiles += [(f"{n} px", str(n)) for n in TILES]
         part["tile"] = gr.Dropdown(tiles, value="auto", label=label("tile_size"), info=label("tile_info"))
@@ -231,7 +231,7 @@ def _endpoint(handlers: Handlers) -> None:
             gr.Number(4, label="outscale"),
             gr.Number(1, label="strength"),
             strengths_input(label="class_strength"),
-            gr.Checkbox(COLOR_FIX, label="color_fix"),
+            gr.Checkbox(Options.color_fix, label="color_fix"),
             gr.Checkbox(True, label="segment"),
             gr.Textbox(DEFAULT, label="model"),
             gr.Number(None, label="denoise"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..images.formats import WRITTEN
 from ..images.picture import Picture
-from ..upscaling.options import COLOR_FIX, output_size
+from ..upscaling.options import Options, output_size
 from .refusals import Refused
 from .settings import MEGA, Settings
 
@@ -23,7 +23,7 @@ class Request:
     """What a visitor asked for.
 
     Args:
-        outscale, strength, color_fix, segment, tile, denoise: as for `upscale`; denoise None is the model's own.
+        outscale, strength, color_fix, segment, tile, denoise: as for `upscale`, not yet checked.
         class_strength: strength by class, times `strength`.
         format: one of OUTPUT_FORMATS.
         quality: 1 to 100, for JPEG, WebP and AVIF.
@@ -33,7 +33,7 @@ class Request:
     outscale: float = 4.0
     strength: float = 1.0
     class_strength: dict[str, float] = field(default_factory=dict)
-    color_fix: bool = COLOR_FIX
+    color_fix: bool = Options.color_fix
     segment: bool = True
     tile: str | int | None = "auto"
     denoise: float | None = None
@@ -47,15 +47,15 @@ class Request:
         if self.class_strength:
             by_class = {**dict.fromkeys(labels, 1.0), **self.class_strength}
             strength = {name: _product(value, self.strength) for name, value in by_class.items()}
-        options = {
+        return {
             "outscale": self.outscale,
             "tile": self.tile,
             "segment": self.segment and bool(labels),
             "strength": strength,
             "color_fix": self.color_fix,
+            "denoise": self.denoise,
+            "device": self.device,
         }
-        chosen = {"denoise": self.denoise, "device": self.device}
-        return options | {name: value for name, value in chosen.items() if value is not None}
 
 
 def check_request(request: Request) -> None:

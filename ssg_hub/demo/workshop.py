@@ -129,10 +129,10 @@ class Workshop:
         Raises:
             ConfigError: an impossible outscale.
         """
-        dtype = self.precision(device)
-        expected = predict(self.model(name), size, outscale, segment=segment, device=device, dtype=dtype)
+        options = {"outscale": outscale, "segment": segment, "device": device, "dtype": self.precision(device)}
+        expected = predict(self.model(name), size, **options)
         if expected.seconds is None and self.settings.is_large(name):  # it has not run on this machine yet
-            usual = predict(self.model(DEFAULT), size, outscale, segment=segment, device=device, dtype=dtype).seconds
+            usual = predict(self.model(DEFAULT), size, **options).seconds
             expected = replace(expected, seconds=usual and usual * LARGE_COST)
         return expected
 

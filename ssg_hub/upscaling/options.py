@@ -1,59 +1,96 @@
-"""The options of `upscale` and their allowed values, checked before torch is imported: a wrong one is refused early."""
+"""The options of `upscale`: what they do, their defaults and allowed values; for the check no torch is needed."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..denoise import check_denoise
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 LARGEST_OUTSCALE = 16
 SMALLEST_TILE = 16
 ENGINES = ("auto", "torch", "openvino")  # modules of `engines`; "auto" takes the last of them that can be used
 DTYPES = ("float32", "float16", "bfloat16")
-COLOR_FIX = True  # broad colours are the input's, unless that is switched off: in Python, the command, clips, the pages
 
 
-def check_known(caller: str, options: Collection[str], known: Collection[str]) -> None:
-    """Raise ConfigError for the name of an option that `caller` does not know."""
-    if unknown := sorted(set(options) - set(known)):
-        raise ConfigError(f"{caller} got unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}.")
+@dataclass(frozen=True)
+class Options:
+    """How a picture is upscaled: the keyword arguments of all that upscales, as in `model.upscale(image, outscale=2)`.
 
-
-def check_options(
-    outscale: Any = 4,
-    tile: Any = "auto",
-    strength: Any = 1.0,
-    uncertain_below: Any = 0.5,
-    engine: Any = None,
-    dtype: Any = None,
-    denoise: Any = 1.0,
-    color_fix: Any = COLOR_FIX,
-    segment: Any = True,
-) -> None:
-    """Check the options that need neither the picture nor the model; arguments are those of `upscale`.
+    Args:
+        outscale: how many times larger, 1 to 16; a scale other than the generator's uses a final Lanczos resize.
+        tile: side of the tiles in input pixels, 16 or more; "auto" fits the device; None is the whole picture at once.
+        segment: make mask, labels and drift (where the model has a guide).
+        strength: 1 is the generator, 0 Pillow's bicubic to the byte; or {class name: strength}, through the soft mask.
+        denoise: 1 gives clean pictures, 0 keeps the grain, where the model has two sets of weights
+            (`SSGModel.generator_for`); None is the model's own default.
+        color_fix: hold the broad colours to those of the input (`ssg_hub.images.resampling.pull_colors`); False leaves
+            them to the generator.
+        uncertain_below: confidence of the guide, 0 to 1, under which a pixel is marked uncertain.
+        engine: what computes: "torch"; "openvino", on a CPU; "auto" uses OpenVINO on a CPU where it can and torch
+            elsewhere; None means what the environment variable `SSG_ENGINE` says, or "auto".
+        device, dtype: device and precision to compute with, on a copy of the model; the model's own by default.
 
     Raises:
-        ConfigError: one is impossible.
+        ConfigError: one is impossible, whatever picture and model are.
     """
-    output_size((1, 1), outscale)
-    if not (tile is None or tile == "auto") and (not _is_whole(tile) or tile < SMALLEST_TILE):
-        raise ConfigError(
-            f"tile is {tile!r}; it must be 'auto', None (no tiles) or a whole number of pixels from {SMALLEST_TILE} on."
-        )
-    for name, value in strength.items() if isinstance(strength, dict) else [(None, strength)]:
-        if not _is_fraction(value):
-            what = "strength" if name is None else f"strength of {name!r}"
-            raise ConfigError(f"{what} is {value!r}; it must be a number from 0 (bicubic) to 1 (the generator).")
-    check_fraction("uncertain_below", uncertain_below)
-    check_denoise(denoise)
-    if not isinstance(color_fix, bool):
-        raise ConfigError(f"color_fix is {color_fix!r}; it must be True (hold the input's broad colours) or False.")
-    if not isinstance(segment, bool):
-        raise ConfigError(f"segment is {segment!r:.60}; it must be True (make mask and drift) or False.")
-    choose_engine(engine)
-    dtype_name(dtype)
+
+    outscale: float = 4
+    tile: str | int | None = "auto"
+    segment: bool = True
+    strength: float | dict[str, float] = 1.0
+    denoise: float | None = None
+    color_fix: bool = True
+    uncertain_below: float = 0.5
+    engine: str | None = None
+    device: "str | torch.device | None" = None
+    dtype: "str | torch.dtype | None" = None
+
+    def __post_init__(self):
+        output_size((1, 1), self.outscale)
+        if not (self.tile is None or self.tile == "auto" or _is_whole(self.tile, SMALLEST_TILE)):
+            allowed = f"'auto', None (no tiles) or a whole number of pixels from {SMALLEST_TILE} on"
+            raise ConfigError(f"tile is {self.tile!r}; it must be {allowed}.")
+        strength = self.strength
+        for name, value in strength.items() if isinstance(strength, dict) else [(None, strength)]:
+            if not _is_fraction(value):
+                what = "strength" if name is None else f"strength of {name!r}"
+                raise ConfigError(f"{what} is {value!r}; it must be a number from 0 (bicubic) to 1 (the generator).")
+        check_fraction("uncertain_below", self.uncertain_below)
+        if self.denoise is not None:
+            check_denoise(self.denoise)
+        if not isinstance(self.color_fix, bool):
+            raise ConfigError(
+                f"color_fix is {self.color_fix!r}; it must be True (hold the input's broad colours) or False."
+            )
+        if not isinstance(self.segment, bool):
+            raise ConfigError(f"segment is {self.segment!r:.60}; it must be True (make mask and drift) or False.")
+        choose_engine(self.engine)
+        dtype_name(self.dtype)
+
+    @classmethod
+    def gather(cls, caller: str, given: Mapping[str, Any], also: Collection[str] = (), **fixed: Any) -> "Options":
+        """The options among what a function was given by name, together with those that it sets itself.
+
+        Args:
+            caller: the function's name, for the message.
+            given: by the user.
+            also: what else the function takes by name; it is left out.
+            fixed: what it sets itself, so that the user may not.
+
+        Raises:
+            ConfigError: a name that is none of these, or an impossible value.
+        """
+        own = {field.name for field in fields(cls)} - set(fixed)
+        if unknown := sorted(set(given) - own - set(also)):
+            known = ", ".join(sorted(own.union(also)))
+            raise ConfigError(f"{caller} got unknown option {unknown[0]!r}; known are {known}.")
+        return cls(**{name: value for name, value in given.items() if name in own}, **fixed)
 
 
 def output_size(size: tuple[int, int], outscale: float) -> tuple[int, int]:
@@ -101,8 +138,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def _is_fraction(value: Any) -> bool:

@@ -1,10 +1,9 @@
-"""What every way of upscaling shares: options checked, engine opened, tiles planned, and the report of the run."""
+"""What every way of upscaling shares: engine opened, tiles planned, and the report of the run."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ..calibration import Calibration
@@ -14,7 +13,7 @@ from ..networks.guide import Guide
 from ..networks.registry import Generator
 from .engines.base import Engine
 from .engines.choice import open_engine
-from .options import COLOR_FIX, check_options, output_size
+from .options import Options, output_size
 from .pipeline import Job, Outcome
 from .soft_masks import parse_strength
 from .tiling import Grid, choose_tile, plan_grid
@@ -41,6 +40,10 @@ class Networks(Protocol):
     def calibration(self) -> Calibration | None:
         """Makes drift a probability; or None."""
 
+    @property
+    def denoise_default(self) -> float:
+        """The denoise strength where none is given, 0 to 1."""
+
     def generator_for(self, denoise: float = 1.0) -> Generator:
         """The generator for a denoise strength."""
 
@@ -51,24 +54,16 @@ class Setup:
 
     Args:
         engine: what runs the networks.
-        outscale, tile, color_fix, uncertain_below, denoise: as `upscale` takes them.
-        strength: as `upscale` takes it.
-        by_class: the strength as it is applied, see `parse_strength`.
-        asked: whether mask and drift were asked for.
-        segments: whether they are made.
+        options: what was asked for; denoise is a number.
+        strength: as it is applied, see `parse_strength`.
+        segments: whether mask and drift are made.
         calibration: of the model, or None.
         started: when the run began, by `time.perf_counter`.
     """
 
     engine: Engine
-    outscale: float
-    tile: str | int | None
-    strength: float | dict[str, float]
-    by_class: float | Tensor
-    denoise: float
-    color_fix: bool
-    uncertain_below: float
-    asked: bool
+    options: Options
+    strength: float | Tensor
     segments: bool
     calibration: Calibration | None
     started: float
@@ -77,13 +72,13 @@ class Setup:
         """The run for a picture."""
         return Job(
             picture,
-            output_size(picture.size, self.outscale),
-            plan_tiles(self.engine, picture.size, self.tile),
+            output_size(picture.size, self.options.outscale),
+            plan_tiles(self.engine, picture.size, self.options.tile),
             self.engine,
-            self.by_class,
-            self.color_fix,
+            self.strength,
+            self.options.color_fix,
             self.segments,
-            self.uncertain_below,
+            self.options.uncertain_below,
             self.calibration,
         )
 
@@ -94,20 +89,20 @@ class Setup:
             job, outcome: what was done, and what came of it.
             notes: sentences about the picture and its file.
         """
-        engine, guide = self.engine, self.engine.guide
+        engine, guide, options = self.engine, self.engine.guide, self.options
         notes = [*job.picture.notes, *notes]
-        if self.asked and guide is None:
+        if options.segment and guide is None:
             notes.append("The model has no guide, so there is no mask and no drift.")
         notes += [NOTES[event].format(times=times) for event, times in sorted(engine.fallbacks.items())]
-        strength = self.strength
+        strength = options.strength
         report = {
             "input": {"width": job.picture.size[0], "height": job.picture.size[1], "mode": job.picture.mode},
             "output": {"width": job.size[0], "height": job.size[1]},
-            "outscale": float(self.outscale),
+            "outscale": float(options.outscale),
             "scale": engine.scale,
             "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
-            "denoise": float(self.denoise),
-            "color_fix": self.color_fix,
+            "denoise": float(options.denoise),
+            "color_fix": options.color_fix,
             "tile": longest_side(job.grid),
             "tiles": len(job.grid),
             "engine": engine.name,
@@ -119,7 +114,7 @@ class Setup:
             report |= {
                 "classes": outcome.mask.describe(guide.labels, guide.palette),
                 "uncertain_id": outcome.mask.classes,
-                "uncertain_below": float(self.uncertain_below),
+                "uncertain_below": float(options.uncertain_below),
                 "calibrated": job.calibration is not None,
                 "drift_mean": float(outcome.drift.values.mean() / 255),
             }
@@ -127,47 +122,25 @@ class Setup:
         return report | {"seconds": seconds, "notes": notes + engine.notes, "honesty": HONESTY}
 
 
-def prepare(
-    model: Networks,
-    outscale: float = 4,
-    tile: str | int | None = "auto",
-    segment: bool = True,
-    strength: float | dict[str, float] = 1.0,
-    denoise: float = 1.0,
-    color_fix: bool = COLOR_FIX,
-    uncertain_below: float = 0.5,
-    engine: str | None = None,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-) -> Setup:
-    """Check the options of `upscale` and open the engine; the networks wait for the first tile.
+def prepare(model: Networks, options: Options) -> Setup:
+    """Open the engine for a model; the networks wait for the first tile.
 
     Raises:
-        ConfigError: an option is unknown or impossible.
+        ConfigError: an option that this model or this machine cannot follow.
     """
     started = time.perf_counter()
-    check_options(outscale, tile, strength, uncertain_below, engine, dtype, denoise, color_fix, segment)
-    guide = model.guide if segment or isinstance(strength, dict) else None  # not made where it is not needed
+    if options.denoise is None:
+        options = replace(options, denoise=model.denoise_default)
+    # The guide is not made where it is not needed.
+    guide = model.guide if options.segment or isinstance(options.strength, dict) else None
     labels = [] if guide is None else list(guide.labels)
-    by_class = parse_strength(strength, labels)
-    segments = segment and guide is not None
+    strength = parse_strength(options.strength, labels)
+    segments = options.segment and guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")
-    runner = open_engine(model.generator_for(denoise), guide, engine, device, dtype)
-    return Setup(
-        runner,
-        outscale,
-        tile,
-        strength,
-        by_class,
-        denoise,
-        color_fix,
-        uncertain_below,
-        segment,
-        segments,
-        model.calibration if segments else None,
-        started,
-    )
+    generator = model.generator_for(options.denoise)
+    engine = open_engine(generator, guide, options.engine, options.device, options.dtype)
+    return Setup(engine, options, strength, segments, model.calibration if segments else None, started)
 
 
 def plan_tiles(engine: Engine, size: tuple[int, int], tile: str | int | None) -> Grid:

@@ -32,8 +32,8 @@ def parse_strength(strength: float | dict[str, float], labels: list[str]) -> flo
     """Check the names in a strength and bring it into the form in which it is applied.
 
     Args:
-        strength: a number in [0, 1], or one for each class name; classes that are not named have 1. `check_options`
-            has seen the numbers.
+        strength: a number in [0, 1], or one for each class name; classes that are not named have 1. The numbers are
+            checked already, by `Options`.
         labels: the guide's class names; empty without a guide.
 
     Returns:

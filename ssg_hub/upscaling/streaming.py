@@ -17,6 +17,7 @@ from ..images.resampling import resize_bicubic
 from ..images.rows import MOST_PIXELS, open_rows
 from ..images.writing import planes_of
 from ..storage import as_path
+from .options import Options
 from .pipeline import Job, run_job
 from .progress import Tracker, Watch
 from .result import ColorSheet
@@ -64,7 +65,7 @@ def upscale_file(
         target: the file to write: .png, or .tif, which is tiled, and a BigTIFF beyond 4 GB; None writes no picture.
         mask, drift: files for these, likewise, where they are wanted.
         overwrite: replace files that exist.
-        options: of `upscale`, all but `segment`.
+        options: see `ssg_hub.upscaling.options.Options`; all but `segment`.
 
     Raises:
         ImageError: a file that cannot be read or written, one that exists, or a format that cannot be streamed.
@@ -76,7 +77,8 @@ def upscale_file(
     paths = {name: as_path(path) for name, path in named.items() if path is not None}
     _check_paths(source, paths, overwrite)
     asked = [name for name in ("mask", "drift") if name in paths]
-    setup = prepare(model, segment=bool(asked), **options)
+    also = ("mask", "drift", "overwrite", "watch", "max_pixels")
+    setup = prepare(model, Options.gather("upscale_file", options, also, segment=bool(asked)))
     if asked and not setup.segments:
         raise ConfigError(f"this model has no guide, so there is no {' and no '.join(asked)}. Leave it out.")
     tracker = Tracker(watch)

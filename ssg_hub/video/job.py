@@ -1,10 +1,9 @@
 """A request to upscale a clip, checked and planned before anything is computed."""
 
 import hashlib
-import inspect
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +19,8 @@ from ..images.reading import MAX_PIXELS
 from ..networks.int8 import Int8
 from ..storage import as_path
 from ..upscaling.engines.base import Engine
-from ..upscaling.options import check_known, output_size
+from ..upscaling.options import Options, output_size
 from ..upscaling.setup import Networks, Setup, prepare
-from ..upscaling.upscale import upscale
 from .clip import Clip
 from .copying import plan_copies
 from .encoding import PLAYABLE_WIDTH, WAYS, Encoding, check_encoding, choose_codec
@@ -41,9 +39,7 @@ from .names import (
 from .parts import read_request
 from .sequences import PictureSequence
 
-FORMAT = 4  # of the parts folder and of what decides the frames; another number starts again
-# Options of `upscale` that are set here.
-NOT_HANDED_ON = ("model", "image", "outscale", "segment", "watch", "max_pixels")
+FORMAT = 5  # of the parts folder and of what decides the frames; another number starts again
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Request:
     Args:
         source: a video file; a folder of pictures; or a pattern such as frames/%05d.png.
         target: a file ending in .mp4, .m4v, .mov, .mkv, .webm or .ts; or a pattern of pictures.
-        outscale: how many times larger, 1 to 16.
+        picture: how each frame is upscaled.
         start, duration: the part that is wanted, in seconds.
         fps: frames per second of pictures as a source (default 25).
         codec: "h264" (the usual one), "hevc", "av1" (that of .webm), or "ffv1", which is lossless.
@@ -65,12 +61,11 @@ class Request:
             TARGET_overlay beside the target; every frame is then computed whole.
         max_pixels: largest frame.
         segment: frames in a segment; None is 48.
-        picture: options of `ssg_hub.upscaling.upscale.upscale` for each frame: tile, strength, color_fix, device, …
     """
 
     source: Path
     target: Path
-    outscale: float = 4
+    picture: Options
     start: float | None = None
     duration: float | None = None
     fps: float | None = None
@@ -83,7 +78,6 @@ class Request:
     overlay: bool = False
     max_pixels: int = MAX_PIXELS
     segment: int | None = None
-    picture: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def gather(cls, source: str | os.PathLike, target: str | os.PathLike, **options: Any) -> "Request":
@@ -93,11 +87,10 @@ class Request:
             ConfigError: one that neither knows.
         """
         own = {f.name for f in fields(cls)} - {"picture"}
-        allowed = set(inspect.signature(upscale).parameters) - set(NOT_HANDED_ON)
-        picture = {name: value for name, value in options.items() if name not in own}
-        check_known("upscale_video", options, own | allowed)
         clip = {name: _plain(value) for name, value in options.items() if name in own}
-        return cls(as_path(source), as_path(target), **clip, picture=picture)
+        masked = any(clip.get(kind) for kind in COMPANIONS)
+        picture = Options.gather("upscale_video", options, own, segment=masked)
+        return cls(as_path(source), as_path(target), picture, **clip)
 
     @property
     def companions(self) -> list[str]:
@@ -156,7 +149,7 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
             f"{request.source} has frames of {facts.size[0]}x{facts.size[1]}; at most {request.max_pixels} pixels are "
             "taken. Raise max_pixels if you have the memory."
         )
-    size = output_size(facts.size, request.outscale)
+    size = output_size(facts.size, request.picture.outscale)
     if is_pattern(request.target):
         check_size(size, choose_format(request.target))
         return Job(request, setup, source, [Output(*name) for name in names.items()], {}, list(source.notes))
@@ -196,6 +189,7 @@ def open_source(
 def describe_job(job: Job) -> dict:
     """What decides the frames, as JSON holds it: a run continues only what the same request began."""
     request, engine, calibration = job.request, job.setup.engine, job.setup.calibration
+    picture = {key: str(value) for key, value in vars(job.setup.options).items()}
     asked = {
         key: value
         for key, value in request.__dict__.items()
@@ -208,8 +202,9 @@ def describe_job(job: Job) -> dict:
         "model": _fingerprint(engine),
         "computed": f"by {engine.name} in {engine.precision} on {engine.device.type}",
         "calibration": calibration and [*calibration.weights, *calibration.classes],
+        **picture,
+        "outscale": float(request.picture.outscale),
         **asked,
-        **{key: str(value) for key, value in request.picture.items()},
         "encodings": [repr(output.encoding) for output in job.outputs],
     }
 
@@ -233,7 +228,7 @@ def _prepare(model: Networks, request: Request) -> Setup:
         raise ConfigError(f"{given[0]} is for clips, and {request.target.name} stands for pictures. Leave it out.")
     if request.companions and model.guide is None:
         raise ConfigError(f"this model has no guide, so there is no {request.companions[0]}. Leave it out.")
-    return prepare(model, request.outscale, segment=bool(request.companions), **request.picture)
+    return prepare(model, request.picture)
 
 
 def _encoding(track: str, codec: str, facts: Facts, size: tuple[int, int], request: Request) -> Encoding:

@@ -66,7 +66,8 @@ def upscale_video(
 
     Args:
         model: as for `ssg_hub.upscaling.upscale.upscale`.
-        source, target, options: see `ssg_hub.video.job.Request`.
+        source, target, options: see `ssg_hub.video.job.Request`; and, for each frame,
+            `ssg_hub.upscaling.options.Options`, all but `segment`.
         overwrite: replace results that exist, of a pattern all numbers, and forget what another request has begun.
         on_progress: called with (frames done, frames in all as far as known) after each. An exception ends the run.
         on_segment: called after each finished segment, of which an exception loses nothing.
@@ -108,7 +109,7 @@ def state_bytes(size: tuple[int, int], outscale: float) -> int:
 
     Args:
         size: width and height of a frame of the clip.
-        outscale: as of `Request`.
+        outscale: as for `upscale`.
     """
     pixels = math.prod(size)
     return Steady.most_bytes(pixels) + Stills.most_bytes(pixels, math.prod(output_size(size, outscale)))
@@ -132,7 +133,7 @@ class Run:
         request = job.request
         self.notes: dict[str, None] = {}
         self.steady = Steady() if request.temporal == "auto" else None
-        ratio = can_reuse(job.source.facts.size, request.outscale)
+        ratio = can_reuse(job.source.facts.size, request.picture.outscale)
         reuses = self.steady is not None and not request.companions and ratio is not None
         self.stills = Stills(lambda lr: self._upscale(lr).picture.values, ratio) if reuses else None
         self._restore(parts.state())
@@ -190,8 +191,7 @@ class Run:
     def _upscale(self, values: np.ndarray) -> UpscaleResult:
         """The seam to the upscaling of one picture: RGB (H, W, 3), uint8 or uint16."""
         request = self.job.request
-        options = {"segment": bool(request.companions), "max_pixels": request.max_pixels, **request.picture}
-        return upscale(self.model, values, request.outscale, **options)
+        return upscale(self.model, values, max_pixels=request.max_pixels, **vars(request.picture))
 
     def _write_frame(self, frame: Frame, number: int, writers: dict[str, StreamWriter]) -> None:
         """Compute a frame and hand it to each output; `number` is that of its pictures."""
@@ -264,9 +264,9 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
         "input": {"width": facts.size[0], "height": facts.size[1], "fps": facts.rate and round(float(facts.rate), 3)},
-        "output": dict(zip(("width", "height"), output_size(facts.size, request.outscale), strict=True)),
+        "output": dict(zip(("width", "height"), output_size(facts.size, request.picture.outscale), strict=True)),
         "frames": frames,
-        "outscale": request.outscale,
+        "outscale": float(request.picture.outscale),
         "temporal": request.temporal,
         "reused": round(sum(segment.facts["reused"] for segment in parts.segments) / frames, 4),
         "codec": job.outputs[0].encoding.codec if job.outputs[0].encoding else request.target.suffix.lstrip("."),

@@ -22,7 +22,7 @@ from ..images.resampling import COLOR_RADIUS, COLOR_SIGMA
 from ..storage import as_path
 from ..upscaling import tiling
 from ..upscaling.engines.base import CELL, SMALLEST_SEEN
-from ..upscaling.options import COLOR_FIX
+from ..upscaling.options import Options
 from ..upscaling.pipeline import MARGIN
 from ..upscaling.setup import HONESTY
 from ..upscaling.soft_masks import UNCERTAIN, UNCERTAIN_COLOR
@@ -152,7 +152,7 @@ def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
         "tile": TILE,
         "tiling": {"align": tiling.ALIGN, "overlap": tiling.OVERLAP},
         "margin": MARGIN,
-        "color_fix": {"sigma": COLOR_SIGMA, "radius": COLOR_RADIUS} if COLOR_FIX else None,
+        "color_fix": {"sigma": COLOR_SIGMA, "radius": COLOR_RADIUS} if Options.color_fix else None,
         "cell": CELL,
         "smallest_seen": SMALLEST_SEEN,
         "most_pixels": MOST_PIXELS,
