@@ -13,6 +13,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
 from PIL import Image
@@ -194,23 +195,8 @@ def test_a_second_model_that_cannot_be_loaded_is_named_without_its_place(tiny_mo
     assert str(place) in caplog.text
 
 
-def test_nobody_cancels_the_run_of_another(tiny_model):
-    from types import SimpleNamespace
-
-    from ssg_hub.demo.handlers import Handlers
-    from ssg_hub.demo.line import Ticket
-
-    handlers = Handlers(SimpleNamespace(settings=Settings()), None, None)
-    mine, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("mine", "other"))
-    ticket = handlers._tickets["mine"] = Ticket()
-    handlers.cancel(other)
-    assert not ticket.stopped()
-    handlers.cancel(mine)
-    assert ticket.stopped()
-
-
 def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_model, serve, photo):
-    from ssg_hub.demo.handlers import Choices
+    from ssg_hub.demo.picture_work import Choices
 
     plain = serve(tiny_model)
     assert not component(plain, "denoise")["visible"]
@@ -259,7 +245,7 @@ def test_best_quality_is_a_choice_beside_the_embedded_model(tiny_model, serve, p
 
     shop = Workshop(settings, fast, lambda source: best)
     assert list(shop._models) == ["default"], "the large model is loaded when it is first wanted"
-    handlers, visitor = Handlers(shop, None, None), SimpleNamespace(headers={})
+    handlers, visitor = Handlers(shop, None, None, None), SimpleNamespace(headers={})
     rest = handlers.choose_model("large", visitor)
     assert rest["visible"] and not rest["interactive"] and rest["info"] == "Best quality always cleans"
     again = handlers.choose_model("default", visitor)
@@ -363,14 +349,14 @@ def test_a_browser_can_only_choose_its_uploads(tiny_model, tmp_path, photo):
     cache.mkdir()
     (cache / "mine.png").write_bytes(photo.read_bytes())
     (cache / "link.png").symlink_to(photo)
-    handlers = Handlers(SimpleNamespace(settings=Settings(max_files=3)), None, Ledger(cache, 10**6))
+    handlers = Handlers(SimpleNamespace(settings=Settings(max_files=3)), None, Ledger(cache, 10**6), None)
     paths = [str(photo), "/etc/passwd", f"{cache}/../photo.png", str(cache / "link.png"), str(cache), "", None, 7]
     for path in paths:
-        assert handlers._own({"files": [{"path": path}]}) == []
+        assert handlers.room.files({"files": [{"path": path}]}) == []
     for odd in (None, [], "text", {"files": None}, {"files": "text"}, {"files": [7, None, "text", {}]}):
-        assert handlers._own(odd) == []
+        assert handlers.room.files(odd) == []
     mine = {"path": str(cache / "mine.png")}
-    assert handlers._own({"files": [mine] * 9}) == [str(cache / "mine.png")] * 3
+    assert handlers.room.files({"files": [mine] * 9}) == [str(cache / "mine.png")] * 3
 
 
 def test_on_zerogpu_only_what_can_be_pickled_goes_to_the_gpu(tiny_model, photo, monkeypatch):
@@ -428,7 +414,7 @@ def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
     shutil.copy(photo, cache)
     plain = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
     shop = Workshop(Settings(other_models={"plain": "plain"}), tiny_model, lambda source: plain)
-    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9))
+    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
     visitor = SimpleNamespace(headers={}, session_hash="a-session")
     picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
 
@@ -461,7 +447,7 @@ def test_a_result_too_large_for_its_format_is_refused_before_the_work(tiny_model
     Image.new("RGB", (4096, 1)).save(cache / "long.png")
     shop = Workshop(Settings(), tiny_model, None)
     shop.run = lambda *work: pytest.fail("it was upscaled")
-    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9))
+    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
     try:
         with pytest.raises(gr.Error, match="16384x4 is too large for WEBP.*Write a PNG"):
             asyncio.run(handlers.upscale(str(cache / "long.png"), format="webp"))
@@ -490,7 +476,10 @@ def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
         return tiny_model
 
     handlers = Handlers(
-        Workshop(Settings(other_models={"slow": "slow"}), tiny_model, load), Line(2), Ledger(cache, 10**9)
+        Workshop(Settings(other_models={"slow": "slow"}), tiny_model, load),
+        Line(2),
+        Ledger(cache, 10**9),
+        anyio.CapacityLimiter(1),
     )
     picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
 

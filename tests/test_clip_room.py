@@ -21,9 +21,10 @@ from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
 from ssg_hub.demo.cache import size_of, sweep  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
 from ssg_hub.demo.clips import ClipHandlers  # noqa: E402
-from ssg_hub.demo.handlers import AT_ONCE, Handlers  # noqa: E402
+from ssg_hub.demo.handlers import Handlers  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
 from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
+from ssg_hub.demo.room import AT_ONCE  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 from ssg_hub.errors import SSGError  # noqa: E402
 from ssg_hub.video.upscale_video import state_bytes  # noqa: E402
@@ -178,8 +179,8 @@ def test_frames_beyond_the_limit_are_refused_by_the_header(tmp_path, monkeypatch
 
 
 def test_no_more_clips_and_pictures_are_looked_at_at_once_than_one_machine_bears(bench, clip, monkeypatch):
-    handlers = Handlers(bench.workshop, bench.line, bench.ledger)
-    clips = ClipHandlers(bench.workshop, bench.line, bench.ledger, handlers.looking)
+    looking = anyio.CapacityLimiter(AT_ONCE)
+    handlers, clips = (kind(bench.workshop, bench.line, bench.ledger, looking) for kind in (Handlers, ClipHandlers))
     upload = bench.ledger.folder / clip.name
     upload.write_bytes(clip.read_bytes())
     visitor, full, at_once = SimpleNamespace(headers={}), threading.Event(), []
@@ -194,7 +195,7 @@ def test_no_more_clips_and_pictures_are_looked_at_at_once_than_one_machine_bears
                 group.start_soon(handlers.look, picked, visitor)
             await anyio.wait_all_tasks_blocked()
             at_once.append(anyio.to_thread.current_default_thread_limiter().borrowed_tokens)
-            at_once.append(handlers.looking.borrowed_tokens)
+            at_once.append(looking.borrowed_tokens)
             full.set()
 
     anyio.run(look)

@@ -22,11 +22,12 @@ import gradio as gr
 
 from . import viewer
 from .archive import FILES
-from .cache import Ledger, choice_of, owned_files
+from .cache import Ledger, choice_of
 from .clip_work import ClipRequest, ClipRun, Plan, clip_facts, plan
 from .line import Line, Ticket
-from .refusals import Cancelled, Refused, plain_errors, sentence_for
+from .refusals import Refused, plain_errors, sentence_for
 from .results import file_url, waiting
+from .room import Room, is_of
 from .settings import DEFAULT
 from .texts import duration, language, text
 from .workshop import Workshop
@@ -50,53 +51,73 @@ class Looked:
     facts: dict | None = None
 
 
+@dataclass
+class ClipJob:
+    """The run of a visitor's clip; see `room.Job`.
+
+    Args:
+        work: of the clip.
+        lang: of the visitor.
+    """
+
+    work: ClipRun
+    lang: str
+    _player: dict | None = field(default=None, init=False)
+
+    async def follow(self, ticket: Ticket) -> AsyncGenerator[dict, None]:
+        """Upscale the clip, step after step."""
+        async with aclosing(_steps(self.work, ticket)) as moments:
+            async for _ in moments:
+                yield {"status": viewer.status_line(*_progress(ticket, self.work, self.lang))}
+        self._player = _result(self.work, self.lang)
+
+    def summary(self) -> tuple[str, bool]:
+        """How long it took, in words; nothing failed."""
+        return text("finished", self.lang, seconds=duration(self.work.report["seconds"], self.lang)), False
+
+    def outcome(self) -> dict:
+        """The result, if there is one."""
+        return {"player": self._player} if self._player else {}
+
+
 class ClipHandlers:
     """The events of the room for clips over one `Workshop`.
 
     Args:
-        workshop, line, ledger: as for `Handlers`.
-        looking: of `Handlers`: how many pictures and clips together are looked at at once.
+        workshop: the models.
+        line, ledger, looking: as for `Room`.
     """
 
     def __init__(self, workshop: Workshop, line: Line, ledger: Ledger, looking: anyio.CapacityLimiter):
         self.workshop, self.line, self.ledger, self.settings = workshop, line, ledger, workshop.settings
-        self._tickets: dict[str, Ticket] = {}
-        self._looking = looking
+        self.room = Room(line, ledger, looking, OUTPUTS, most=1)
 
     def clear(self, picked: dict | None, request: gr.Request) -> tuple:
         """Another clip is chosen: end the run of the one before, and take back what was said of it."""
-        if ticket := self._tickets.pop(request.session_hash, None):
-            ticket.stop()
-        return _outputs(
-            forecast=self._reading(picked, language(request)),
-            status="",
-            run=gr.update(interactive=False),
-            cancel=gr.update(visible=False),
-        )
+        return self.room.clear(picked, request)
 
     async def look(self, picked: dict | None, request: gr.Request) -> Looked:
         """Look at what is chosen. It takes a moment, so that it reads nothing that may be changed meanwhile."""
-        path, of = self._own(picked), choice_of(picked)
-        if not path:
+        paths, of = self.room.files(picked), choice_of(picked)
+        if not paths:
             return Looked(of)
-        return await anyio.to_thread.run_sync(self._look, path, of, language(request), limiter=self._looking)
+        return await self.room.look(self._look, paths[0], of, language(request))
 
     def show(self, picked: dict | None, looked: Looked) -> tuple:
         """Show the first frame of the clip that was looked at."""
-        if looked.of != choice_of(picked):  # another has been chosen meanwhile, and will be shown
-            return _outputs()
-        return _outputs(player=looked.value)
+        if not is_of(looked, picked):  # another has been chosen meanwhile, and will be shown
+            return self.room.fill()
+        return self.room.fill(player=looked.value)
 
     def forecast(
         self, picked: dict | None, looked: Looked | None, outscale: float, start: float, request: gr.Request
     ) -> tuple:
         """What pressing the button would give; the button rests where that is nothing."""
-        lang, possible = language(request), False
-        if looked is None or looked.of != choice_of(picked):
-            words = self._reading(picked, lang)
-        else:
-            words, possible = self._forecast(looked, outscale, start, lang)
-        return words, gr.skip() if request.session_hash in self._tickets else gr.update(interactive=possible)
+
+        def expect(lang: str) -> tuple[str, bool]:
+            return self._forecast(looked, outscale, start, lang)
+
+        return self.room.forecast(picked, looked, request, expect)
 
     async def run(
         self,
@@ -109,49 +130,21 @@ class ClipHandlers:
         steady: bool,
     ) -> AsyncIterator[tuple]:
         """Upscale the chosen clip; yields the values of OUTPUTS as they come."""
-        lang, session, path = language(request), request.session_hash, self._own(picked)
-        if looked is None or looked.of != choice_of(picked):
-            yield _outputs()  # the press was faster than the look at it
-            return
-        if path is None:
-            words = text("gone" if looked.facts else "need_clip", lang)
-            yield _outputs(status=viewer.status_line(words, alarm=True))
-            return
-        wanted = ClipRequest(
-            outscale,
-            start or 0,
-            temporal="auto" if steady else "off",
-            denoise=denoise if self.workshop.denoise(DEFAULT) is not None else None,
-        )
-        work = self._work(path, DEFAULT, wanted, compared=True)
-        ticket = self._tickets[session] = Ticket()
-        player, alarm = gr.skip(), False
-        try:
-            with self.line.visit(), self.ledger.keep(path):
-                yield _outputs(run=gr.update(interactive=False), cancel=gr.update(visible=True))
-                last = None
-                async with aclosing(self._follow(work, ticket)) as moments:
-                    async for _ in moments:
-                        if (line := viewer.status_line(*_progress(ticket, work, lang))) != last:
-                            yield _outputs(status=line)
-                        last = line
-            player = _result(work, lang)
-            words = text("finished", lang, seconds=duration(work.report["seconds"], lang))
-        except Cancelled:
-            words = text("cancelled", lang)
-        except Exception as error:
-            words, alarm = sentence_for(error, path, lang), True
-        finally:
-            ticket.stop()
-            current = self._tickets.get(session) is ticket
-            if current:
-                del self._tickets[session]
-        if not current:  # another clip has been chosen, and the page now shows that one
-            yield _outputs()
-        else:
-            status = viewer.status_line(words, alarm=alarm)
-            done = {"run": gr.update(interactive=True), "cancel": gr.update(visible=False)}
-            yield _outputs(player=player, status=status, **done)
+
+        def begin(paths: list[str], lang: str) -> ClipJob:
+            if not paths:
+                raise Refused("gone" if looked.facts else "need_clip")
+            wanted = ClipRequest(
+                outscale,
+                start or 0,
+                temporal="auto" if steady else "off",
+                denoise=denoise if self.workshop.denoise(DEFAULT) is not None else None,
+            )
+            return ClipJob(self._work(paths[0], DEFAULT, wanted, compared=True), lang)
+
+        async with aclosing(self.room.run(request, picked, looked, begin)) as shown:
+            async for each in shown:
+                yield each
 
     async def upscale_clip(
         self,
@@ -187,34 +180,17 @@ class ClipHandlers:
                 raise Refused("clips_are_fast", name=DEFAULT)
             await self.workshop.load(model)
             work = self._work(clip, model, wanted, compared=False)
-            async with aclosing(self._follow(work, Ticket())) as moments:
+            async with aclosing(_steps(work, Ticket())) as moments:
                 async for _ in moments:
                     pass
             return str(work.target), work.report
 
     def cancel(self, request: gr.Request) -> None:
         """Stop this visitor's run; also when the page is closed."""
-        if ticket := self._tickets.get(request.session_hash):
-            ticket.stop()
+        self.room.cancel(request)
 
     def _work(self, path: str, model: str, wanted: ClipRequest, compared: bool) -> ClipRun:
         return ClipRun(self.workshop, self.line, self.ledger, path, model, wanted, compared)
-
-    async def _follow(self, work: ClipRun, ticket: Ticket) -> AsyncGenerator[Ticket, None]:
-        """Hand in step after step; yields the ticket every moment."""
-        try:
-            while not work.done:
-                async with aclosing(self.line.follow(work.step, ticket)) as moments:
-                    async for _ in moments:
-                        yield ticket
-        finally:
-            # In the line's thread, which may still be busy with the step that was given up.
-            self.line.hand_in(lambda _: work.close(), Ticket())
-
-    def _own(self, picked: dict | None) -> str | None:
-        """The path of the picker's value that is a file of the cache."""
-        paths = owned_files(picked, self.ledger.folder)
-        return paths[0] if paths else None
 
     def _look(self, path: str, of: Any, lang: str) -> Looked:
         """A clip that was chosen: its header, and a picture of its first frame."""
@@ -230,10 +206,6 @@ class ClipHandlers:
         except Exception as error:
             return Looked(of, {"state": "failed", "name": name, "message": sentence_for(error, path, lang)})
         return Looked(of, {"state": "chosen", "name": name, "poster": url, **facts}, facts)
-
-    def _reading(self, picked: dict | None, lang: str) -> str:
-        """The forecast while a clip is looked at."""
-        return viewer.status_line(text("looking", lang)) if self._own(picked) else ""
 
     def _forecast(self, looked: Looked, outscale: float, start: float, lang: str) -> tuple[str, bool]:
         """One line: what to expect, or why it would be refused; and whether it can be done."""
@@ -252,6 +224,18 @@ class ClipHandlers:
         size = facts["width"], facts["height"]
         alone = self.workshop.predict(DEFAULT, None, size, outscale, segment=False).seconds
         return alone if alone is not None else self.workshop.predict(DEFAULT, None, size, outscale).seconds
+
+
+async def _steps(work: ClipRun, ticket: Ticket) -> AsyncGenerator[Ticket, None]:
+    """Hand in step after step; yields the ticket every moment."""
+    try:
+        while not work.done:
+            async with aclosing(work.line.follow(work.step, ticket)) as moments:
+                async for _ in moments:
+                    yield ticket
+    finally:
+        # In the line's thread, which may still be busy with the step that was given up.
+        work.line.hand_in(lambda _: work.close(), Ticket())
 
 
 def _expectations(facts: dict, made: Plan, pace: float | None, lang: str) -> list[str]:
@@ -307,8 +291,3 @@ def _result(work: ClipRun, lang: str) -> dict:
         "notes": made["notes"],
         "downloads": [{"key": key, "url": file_url(path), "name": path.name} for key, path in downloads],
     }
-
-
-def _outputs(**values) -> tuple:
-    """The values of OUTPUTS; what is not given stays as it is."""
-    return tuple(values.get(name, gr.skip()) for name in OUTPUTS)

@@ -1,9 +1,10 @@
-"""The page: its layout, and which event calls what. What the events do is in `handlers.py`."""
+"""The page: its layout, and which event calls what. What the events do is in `handlers.py`, and in `clips.py`."""
 
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import gradio as gr
 from gradio.i18n import I18nData
 from gradio.utils import get_upload_folder
@@ -15,11 +16,13 @@ from .cache import Ledger
 from .clips import ClipHandlers
 from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
 from .guard import fetch_picture
-from .handlers import OUTPUTS, Choices, Handlers
+from .handlers import OUTPUTS, Handlers
 from .line import Line
+from .picture_work import Choices
 from .programs import explain
 from .request import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY, SIZES
 from .results import device_name
+from .room import AT_ONCE
 from .settings import DEFAULT, Settings, from_environment, to_bytes
 from .texts import label, make_i18n
 from .workshop import Workshop
@@ -58,8 +61,9 @@ def build_demo(model, settings: Settings | None = None) -> Page:
     settings = settings or from_environment()
     workshop = Workshop(settings, model, load_model)
     ledger = Ledger(Path(get_upload_folder()), to_bytes(settings.max_stored))
-    handlers = Handlers(workshop, Line(settings.queue_size), ledger)
-    clips = ClipHandlers(workshop, handlers.line, ledger, handlers.looking)
+    line, looking = Line(settings.queue_size), anyio.CapacityLimiter(AT_ONCE)
+    handlers = Handlers(workshop, line, ledger, looking)
+    clips = ClipHandlers(workshop, line, ledger, looking)
     with_clips = clip_page.are_offered(settings)
     with Page(title="ssg-hub", analytics_enabled=False, fill_width=True) as demo:
         part: dict = {"made": gr.State(), "classes": gr.State([]), "class_strength": gr.State({})}
@@ -91,10 +95,10 @@ def build_demo(model, settings: Settings | None = None) -> Page:
         fill_in_missing(demo, "upscale")
         if with_clips:
             clip_page.wire(demo, clips, clip_parts, LIGHT, LATEST, HEAVY)
-        demo.unload(handlers.leave)
+        demo.unload(handlers.cancel)
     demo.queue(api_open=False)  # nobody gets past the line
     demo.i18n, demo.settings, demo.workshop = make_i18n(), settings, workshop
-    demo.line, demo.ledger = handlers.line, ledger
+    demo.line, demo.ledger = line, ledger
     return demo
 
 
