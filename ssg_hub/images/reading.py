@@ -22,7 +22,7 @@ from ..errors import ConfigError, ImageError
 from ..storage import as_path
 from . import gif, jpeg, png, ppm, tiff
 from .code_points import explain_colors, name_colors
-from .formats import AVIF, find_format
+from .formats import AVIF, explain_other, find_format
 from .metadata import Found, Metadata, clean, decode_text, fit_profile, metadata_of
 from .picture import Picture, from_array, from_pil, from_tensor
 from .writing import write_picture
@@ -397,7 +397,7 @@ def naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) ->
         raise ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError:
         raise ImageError(
-            f"{name} is not a picture that can be read (it starts with {data[:8]!r}). Use {KNOWN}."
+            f"{name} is not a picture that can be read ({explain_other(data)}). Use {KNOWN}."
         ) from None
     except Image.DecompressionBombError:
         raise ImageError(
