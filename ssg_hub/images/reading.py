@@ -396,9 +396,7 @@ def naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) ->
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError:
-        raise ImageError(
-            f"{name} is not a picture that can be read ({explain_other(data)}). Use {KNOWN}."
-        ) from None
+        raise ImageError(f"{name} is not a picture that can be read ({explain_other(data)}). Use {KNOWN}.") from None
     except Image.DecompressionBombError:
         raise ImageError(
             f"{name} has more pixels than Pillow opens. If you trust it, raise PIL.Image.MAX_IMAGE_PIXELS and "
