@@ -1,5 +1,6 @@
 """Upscaling as a function of examples, for `datasets.Dataset.map`: collections that are in no file system."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ class UpscaleExamples:
 
     Args:
         model: a model, or a name for `ssg_hub.load_model`.
-        image: the column with the picture, decoded or not (`datasets.Image(decode=False)` keeps 16 bits and profiles).
+        image: the column with the picture, decoded or not (`datasets.Image(decode=False)` keeps 16 bits and profiles),
+            or as the formats "numpy" and "torch" have it.
         into: the column for the result; may be `image`.
         mask: the column for the mask of class ids, or None for no mask.
         keep_going: a picture that cannot be upscaled gives None, and the reason in the column "upscale_error"; else it
@@ -70,7 +72,7 @@ class UpscaleExamples:
         if self.mask and not self._load().labels:
             raise ConfigError("this model has no guide, so there is no mask. Leave out `mask`.")
         pictures = example[self.image]
-        if not isinstance(pictures, list):
+        if not _is_batch(pictures):
             return self._upscale(pictures)
         done = [self._upscale(picture) for picture in pictures]
         return {name: [added[name] for added in done] for name in self._added}
@@ -78,8 +80,7 @@ class UpscaleExamples:
     def _upscale(self, picture: Any) -> dict[str, Any]:
         """The new columns for one picture."""
         try:
-            source = picture["bytes"] or picture["path"] if isinstance(picture, Mapping) else picture
-            result = self._load().upscale(source, segment=self.mask is not None, **self.options)
+            result = self._load().upscale(_find_source(picture), segment=self.mask is not None, **self.options)
         except ConfigError:
             raise
         except SSGError as error:
@@ -99,3 +100,18 @@ class UpscaleExamples:
     def __getstate__(self) -> dict:
         """Without a model that can be loaded by its name."""
         return {**vars(self), "_model": None} if isinstance(self._given, str) else vars(self)
+
+
+def _is_batch(pictures: Any) -> bool:
+    """Whether these are the pictures of a batch: a list, or an array of all of them, of one size or of several."""
+    return isinstance(pictures, list) or getattr(pictures, "ndim", 3) in (1, 4)
+
+
+def _find_source(picture: Any) -> Any:
+    """A cell of a column as `upscale` takes it; the format "torch" puts 8 bits into a tensor, channels first."""
+    if isinstance(picture, Mapping):
+        return picture["bytes"] or picture["path"]
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(picture, torch.Tensor) and picture.dtype == torch.uint8 and picture.ndim == 3:
+        return picture.permute(1, 2, 0).cpu().numpy()
+    return picture

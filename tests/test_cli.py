@@ -164,9 +164,12 @@ def test_a_request_that_cannot_be_done_is_one_line(arguments, words, photos, sav
 
 def test_collisions_are_refused_also_between_masks_and_formats(photos):
     make_picture(photos / "a.jpg")
-    with pytest.raises(ImageError, match="both be written"):
+    with pytest.raises(ImageError, match="both be written.*Use --format same"):
         plan_jobs([photos], photos.parent / "out")
     assert len(plan_jobs([photos], photos.parent / "out", format="same").jobs) == 4
+    for format in ("same", None):  # the first does not help where the names of pictures alone would differ
+        with pytest.raises(ImageError, match="both be written.*Rename one, or"):
+            plan_jobs([photos], photos.parent / "out", format, companions=["mask"])
     (photos / "a.jpg").unlink()
     make_picture(photos / "a_mask.png")
     with pytest.raises(ImageError, match="both be written"):

@@ -402,11 +402,20 @@ def test_folders_that_hold_no_pictures(tmp_path):
         learn_bank(tmp_path / "empty")
 
 
-def test_damaged_pictures_are_counted(tmp_path):
-    folder = write_camera(tmp_path / "lr", count=3)
+def test_what_a_bank_was_not_learnt_from_is_counted_and_told(tmp_path, monkeypatch):
+    folder = write_camera(tmp_path / "lr", count=6)
     whole = (folder / "0.png").read_bytes()
-    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    assert learn_bank(folder).report["skipped"] == {"unreadable": 1}
+    (folder / "0.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (128, 96), "gray").save(folder / "5.png")  # nothing by which to see a blur
+    monkeypatch.setattr("ssg_hub.degradation.learning.pictures.MOST_PICTURES", 5)
+    bank = learn_bank(folder)
+    assert bank.report["skipped"] == {"unreadable": 1}
+    assert bank.describe().splitlines()[4:7] == [
+        "note: Of the 6 pictures 5 were looked at, evenly spread.",
+        "note: Left out: 1 unreadable.",
+        "note: No kernel could be estimated from 1 of 4 pictures (1 no detail above the noise): those of others take "
+        "their place.",
+    ]
 
 
 def test_sixteen_bits_gray_and_alpha_are_read(tmp_path):

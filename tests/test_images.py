@@ -346,6 +346,25 @@ def test_bytes_that_are_no_picture(data, word, tmp_path):
         assert isinstance(source, bytes) or "bad.png" in str(caught.value)
 
 
+HEIC = b"\0\0\0\x18ftyp%s\0\0\0\0%sheic" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (HEIC % (b"heic", b"mif1"), "it is HEIC.*: convert it"),
+        (HEIC % (b"mif1", b"miaf"), "it is HEIC.*: convert it"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20), "JPEG XL"),
+        (b"\n<!DOCTYPE HTML><title>Log in</title>", "a web page: download the picture itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+    ],
+)
+def test_a_file_of_another_kind_under_a_pictures_name_is_called_what_it_is(data, words, tmp_path):
+    (tmp_path / "IMG_1.jpg").write_bytes(data)
+    with pytest.raises(ImageError, match=rf"IMG_1\.jpg is not a picture that can be read \(.*{words}"):
+        read_picture(tmp_path / "IMG_1.jpg")
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
 def test_a_truncated_file_is_refused(format, tmp_path):
     noise = Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))

@@ -54,6 +54,16 @@ def test_a_batch_gets_what_its_examples_get(tmp_path):
     assert added["upscale_error"][0] is None and "damaged" in added["upscale_error"][1]
 
 
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("format", ["numpy", "torch"])
+@pytest.mark.parametrize("chosen", [[0, 1, 2], [1, 1, 1]])  # of several sizes, and of one
+def test_a_data_set_with_a_format_is_upscaled_too(format, batched, chosen):
+    data = photos().select(chosen)
+    mapped = data.with_format(format).map(UpscaleExamples(Model(), outscale=2), batched=batched, batch_size=2)
+    for number, example in zip(chosen, mapped.with_format(None), strict=True):
+        assert np.array_equal(example["upscaled"], Model().upscale(PHOTOS[number], outscale=2).image)
+
+
 def test_all_options_of_upscale_are_handed_on():
     options = {"tile": 32, "strength": 0.5, "denoise": 1, "engine": "torch", "device": "cpu", "max_pixels": 100}
     upscaled = UpscaleExamples(Model(), **options)({"image": PHOTOS[0]})["upscaled"]

@@ -14,7 +14,7 @@ from torch import nn
 
 from ssg_hub.cli import main
 from ssg_hub.commands.quantize import MEASURED, find_most, read_pictures, split
-from ssg_hub.errors import CheckpointError, ImageError
+from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.compact import SRVGGNetCompact
@@ -125,6 +125,17 @@ def test_of_large_pictures_the_middle_is_measured_with_its_reference(tmp_path):
     assert torch.equal(pictures.hr[0], middle.repeat_interleave(2, -2).repeat_interleave(2, -1))
     with pytest.raises(ImageError, match="is not 4 times as large"):
         read_pictures([tmp_path / "lr/a.png"], [tmp_path / "hr"], scale=4)
+    # a remainder that LR does not show changes nothing
+    Image.fromarray(np.pad(pixels.repeat(2, 0).repeat(2, 1), ((0, 1), (0, 1), (0, 0)))).save(tmp_path / "hr/a.png")
+    assert torch.equal(read_pictures([tmp_path / "lr/a.png"], [tmp_path / "hr"], scale=2).hr[0], pictures.hr[0])
+
+
+def test_two_references_of_one_name_are_refused(tmp_path):
+    for name in ("lr", "hr", "other"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    with pytest.raises(ConfigError, match="hr/a.png and .*other/a.png"):
+        read_pictures([tmp_path / "lr/a.png"], [tmp_path / "hr", tmp_path / "other"], scale=1)
 
 
 def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):

@@ -81,6 +81,9 @@ def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
         ({"guide_feature_weight": 1.0}, "guide_model"),
         ({"discriminator": "semantic"}, "guide_model"),
         ({"discriminator_warmup_steps": 5, "adversarial_weight": 0.0}, "adversarial_weight"),
+        ({"output_dir": "C:\runs\new"}, r"output_dir: a backslash in double quotes"),
+        ({"source": ["D:\bad"]}, r"source: a backslash in double quotes"),
+        ({"push_to_hub": "https://huggingface.co/ann/model"}, "Give owner/name"),
         ({"discriminator_warmup_steps": 5, "adversarial_steps": 5}, "no step"),
         ({"adversarial_steps": 1, "l1_weight": 0, "perceptual_weight": 0, "adversarial_weight": 0}, "nothing"),
         ({"source_lr": "lr", "streaming": True}, "source_lr"),
@@ -105,6 +108,15 @@ def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
 def test_impossible_configurations_are_explained(tmp_path, arguments, words):
     with pytest.raises(ConfigError, match=words):
         parse_config(write(tmp_path, **arguments))
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("output_dir: out\nsource: [a]\nlr: 1e-4\nsource: [b]\n")
+    with pytest.raises(ConfigError, match="c.yaml is not valid YAML: the key 'source' stands in line 2 and in line 4"):
+        parse_config(["--config", str(path)])
+    path.write_text("output_dir: out\nsource: [a]\ntraining_data: |\n  one\n  two\n")
+    assert parse_config(["--config", str(path)]).training_data == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config"], ["--config", "absent.yaml"], ["config.yaml"]])
@@ -229,6 +241,8 @@ def test_true_pairs_that_are_none_are_refused(tmp_path):
         Image.new("RGB", size).save(tmp_path / name / "a.png")
     with pytest.raises(ConfigError, match="64x64 and LR 16x15"):
         PairedCrops(load_pairs(["hr"], "lr", tmp_path), 32, seed=0, scale=4)[0]
+    Image.new("RGB", (67, 61)).save(tmp_path / "hr/a.png")  # a remainder that LR does not show
+    assert PairedCrops(load_pairs(["hr"], "lr", tmp_path), 32, seed=0, scale=4)[0]["hr"].shape == (3, 32, 32)
     (tmp_path / "lr/a.png").rename(tmp_path / "lr/b.png")
     with pytest.raises(ConfigError, match="1 of 1 HR pictures have no LR"):
         load_pairs(["hr"], "lr", tmp_path)

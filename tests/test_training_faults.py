@@ -28,7 +28,9 @@ from ssg_hub.degradation.noise import white_noise
 from ssg_hub.ending import end_plainly
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
+from ssg_hub.training.checks import check_inputs
 from ssg_hub.training.config import TrainConfig, parse_config
+from ssg_hub.training.resume import check_resume
 from ssg_hub.training.script import SCRIPT, find_script, load_script
 
 STEPS = 4  # with a checkpoint at 2 and at 4
@@ -123,11 +125,16 @@ def test_another_network_is_refused_and_named(copy):
     assert newest(copy).is_dir()
 
 
-def test_changed_settings_are_named_and_taken(copy, caplog):
+def test_changed_settings_and_pictures_are_named_and_taken(copy, caplog):
+    record = json.loads((copy.parent / "run/run.json").read_text())
+    record["data"]["hr"] |= {"pictures": 4, "sha256": "of others"}
+    record["data"]["lr"]["sha256"] = "of others"
+    (copy.parent / "run/run.json").write_text(json.dumps(record))
     with caplog.at_level(logging.INFO, "train"):
         train_here(
             copy, "--resume", "latest", "--adversarial_steps", "5", "--lr", "1e-5", "--seed", "3", "--batch", "1"
         )
+    assert "the crops with them: hr (4 pictures -> 5), lr (other names or sizes)" in caplog.text
     (told,) = [record.message for record in caplog.records if record.message.startswith("continuing")]
     changes = set(told.partition("changed since then: ")[2].split(", "))
     assert changes >= {"seed 0 -> 3", "adversarial_steps 4 -> 5", "batch 2 -> 1", "lr 0.001 -> 1e-05"}
@@ -135,6 +142,14 @@ def test_changed_settings_are_named_and_taken(copy, caplog):
     optimizer = torch.load(newest(copy).with_name("adversarial-0000005") / "optimizer.bin", weights_only=True)
     last = 1e-5 * 5 / 20 * (0.01 + 0.99 * (1 + np.cos(np.pi * 4 / 5)) / 2)
     assert optimizer["param_groups"][0]["lr"] == pytest.approx(last, rel=1e-6)
+
+
+def test_a_run_that_has_nothing_to_resume_says_so(copy, tmp_path, caplog):
+    config = parse_config(["--config", str(copy), "--resume", "latest"])
+    check_resume(config, newest(copy).parent)
+    assert caplog.text == ""
+    check_resume(config, tmp_path / "typo")
+    assert "no checkpoint in" in caplog.text and "begins with its first step" in caplog.text
 
 
 def test_pruning_leaves_no_half_checkpoint(tmp_path, monkeypatch):
@@ -225,6 +240,21 @@ def test_an_unreadable_picture_with_labels_is_replaced_but_not_in_the_dev_set(da
     refuse(config, ConfigError, "picture 3 of dev_labeled cannot be read", "--dev_labeled", "hr")
 
 
+def test_pairs_of_other_sizes_are_refused_before_the_first_step(data, tmp_path):
+    data = own_copy(data, tmp_path)
+    Image.open(data / "lr/3.png").resize((30, 24)).save(data / "lr/3.png")
+    cut(data / "lr/2.png")  # another will take its place
+    config = write_config(tmp_path, data, source_lr="lr")
+    with pytest.raises(ConfigError, match="3: HR is 128x96 and LR 30x24"):
+        check_inputs(parse_config(["--config", str(config)]))
+
+
+@pytest.mark.parametrize(("crop", "small"), [(96, 0), (104, 5)])
+def test_source_pictures_that_would_be_enlarged_are_counted(crop, small, data, tmp_path, caplog):
+    check_inputs(parse_config(["--config", str(write_config(tmp_path, data, hr_crop=crop))]))
+    assert (f"source: {small} of the 5 pictures" in caplog.text) == bool(small)
+
+
 def dev_pair(data, hr_size, lr_size):
     for name, size in (("dev_hr", hr_size), ("dev_lr", lr_size)):
         (data / name).mkdir()
@@ -238,12 +268,13 @@ def test_dev_pairs_of_other_sizes_are_refused(data, tmp_path):
     refuse(write_config(tmp_path, data, **keys), ConfigError, "dev picture a has an LR of 25x23 and an HR of 100x96")
 
 
-def test_hr_of_a_dev_pair_may_have_a_remainder(data, tmp_path):
+def test_hr_of_a_dev_pair_may_have_a_remainder(data, tmp_path, caplog):
     """As `ssg evaluate` takes it: LR does not show it."""
     data = own_copy(data, tmp_path)
     config = write_config(tmp_path, data, **dev_pair(data, (101, 99), (25, 24)))
     train_here(config)
     assert (tmp_path / "run/samples/adversarial-0000001.png").is_file()
+    assert "no checkpoint is kept as the best: lpips_features is not set" in caplog.text
 
 
 def test_damaged_dev_pictures_are_refused(data, tmp_path):

@@ -178,7 +178,7 @@ def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
 
 
 def test_errors_end_the_script_with_a_sentence(data, tmp_path, capsys):
-    """Also those that arise in a data worker: true pairs of which one has another size."""
+    """Here true pairs of other sizes."""
     (tmp_path / "lr").mkdir()
     for path in (data / "lr").iterdir():
         Image.open(path).resize((30, 24)).save(tmp_path / "lr" / path.name)

@@ -100,6 +100,9 @@ def test_tags_chapters_subtitles_and_data_come_along(clip, tmp_path, model):
         stream = next(stream for stream in container.streams if stream.type == "data")
         payloads = [bytes(packet) for packet in container.demux(stream) if packet.size]
     assert payloads == [b"\x01gps 55.6761 12.5683" + bytes([48 + n]) for n in range(3)]
+    plain = upscale_video(model, clip("h264.mkv"), tmp_path / "out.ts", outscale=2)
+    told = [note for note in plain.report["notes"] if note.startswith("MPEG-TS")]
+    assert told == ["MPEG-TS has no place for chapters and tags; left out: chapters, LOCATION, title."]
     lost = upscale_video(model, clip("gps.mp4"), tmp_path / "gps.mkv", outscale=2)
     assert "data (bin_data), cannot be kept in matroska" in lost.report["notes"][0]
 

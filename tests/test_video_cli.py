@@ -137,6 +137,18 @@ def test_what_is_meant_follows_from_names(tmp_path):
         plan_clips([tmp_path / "a.mkv", tmp_path / "a.avi"], tmp_path / "out")
 
 
+def test_a_folder_may_be_called_by_a_date(tmp_path):
+    inputs, out = [tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "2026.05.12"
+    for path in inputs:
+        path.touch()
+    assert plan_clips(inputs, out) == [(path, out / path.name) for path in inputs]
+    assert plan_clips(inputs[:1], out) == [(inputs[0], out / "a.mp4")]
+    for name in ("b.mp4", "b.avi", "b.gif"):  # the last two are refused later, by name
+        assert plan_clips(inputs[:1], tmp_path / "new" / name) == [(inputs[0], tmp_path / "new" / name)]
+    with pytest.raises(ConfigError, match="names one result"):
+        plan_clips(inputs, tmp_path / "all.mkv")
+
+
 @pytest.mark.parametrize("other", ["a.mov", "a_mask.mkv"])
 def test_no_two_clips_write_one_companion(other, tmp_path):
     inputs, out = [tmp_path / "a.mp4", tmp_path / other], tmp_path / "out"

@@ -20,6 +20,7 @@ from ..networks.guide import Guide
 from ..networks.perceptual import find_vgg16
 from ..networks.registry import Generator
 from ..storage import expand_home, public_name
+from ..storage.hub import check_id
 from ..training.script import load_script
 from ..upscaling.engines.choice import training_device
 from .exam import FIGURES, Exam, find_measures, tell_refusal
@@ -101,7 +102,7 @@ def adapt(
         anyway: go on although the pictures are few, mixed, sharp or enlarged.
         perceptual_weights: file of VGG16's weights; default: the Hub's.
         lpips: where AlexNet for LPIPS is, as for `find_distances`; without it DISTS speaks for both.
-        push_to_hub: repository for the result, made private; nothing is pushed that is not better.
+        push_to_hub: repository for the result, private if it is new; nothing is pushed that is not better.
         tell: is called with a line about each stage.
 
     Raises:
@@ -114,6 +115,8 @@ def adapt(
         raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
     if perceptual_weights is not None and not Path(perceptual_weights).is_file():
         raise ConfigError(f"no VGG16 weights at {perceptual_weights}. Correct --perceptual-weights, or leave it out.")
+    if push_to_hub is not None:
+        check_id(push_to_hub)
     team, folder, own = Team(), Path(expand_home(str(output))), expand_home(str(pictures))
     sharp, reader = (None if name is None else expand_home(str(name)) for name in (hr, guide))
     request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)

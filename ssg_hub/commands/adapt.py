@@ -33,7 +33,7 @@ def add_parser(subparsers) -> None:
     add("--anyway", action="store_true", help="go on although the pictures are few, mixed, sharp or enlarged")
     add("--perceptual-weights", metavar="FILE", help="VGG16's weights (default: the Hub's)")
     add("--lpips", metavar="WHERE", help="folder or Hub id with AlexNet for LPIPS, see docs/results.md")
-    add("--push-to-hub", "--push_to_hub", metavar="REPO", help="also put a better model there (private)")
+    add("--push-to-hub", "--push_to_hub", metavar="REPO", help="also put a better model there (private if it is new)")
     add("-q", "--quiet", action="store_true", help="print nothing but the verdict's exit code and errors")
     parser.set_defaults(func=run)
 

@@ -21,6 +21,7 @@ from ..video.names import (
 )
 from .bar import counting
 from .common import load_model, say, wanted_companions
+from .jobs import FILE_ENDING
 from .processes import Group
 
 
@@ -77,7 +78,7 @@ def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ())
     for source in sources:
         if not is_pattern(source) and not os.path.exists(source):
             raise VideoError(f"no file or folder at {source}. Give clips.")
-    if (output.suffix or is_pattern(output)) and not os.path.isdir(output):
+    if _names_one_file(output, len(sources)) and not os.path.isdir(output):
         if len(sources) > 1:
             raise ConfigError(f"-o {output} names one result, but the input is {len(sources)} clips. Give a folder.")
         jobs = [(sources[0], output)]
@@ -92,6 +93,12 @@ def plan_clips(inputs: list[Path], output: Path, companions: Sequence[str] = ())
     if twice := next((result for result in results if results.count(result) > 1), None):
         raise VideoError(f"two results would both be written to {twice}. Upscale the clips into two folders.")
     return jobs
+
+
+def _names_one_file(output: Path, count: int) -> bool:
+    """Whether `output` is the name of a file or pattern, by its ending; a folder may be called 2026.05.12."""
+    written = is_pattern(output) or is_clip(output)
+    return written or count == 1 and FILE_ENDING.fullmatch(output.suffix) is not None
 
 
 def refuse_options(args: argparse.Namespace) -> None:

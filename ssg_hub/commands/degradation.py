@@ -67,8 +67,11 @@ def estimate(args: argparse.Namespace) -> int:
     """
     from ..degradation.bank_files import CONFIG
     from ..degradation.learning.estimate import learn_bank
+    from ..storage.hub import check_id
 
     check_folder(args.output)
+    if args.push_to_hub is not None:
+        check_id(args.push_to_hub)
     if (args.output / CONFIG).exists() and not args.overwrite:
         raise ConfigError(f"{args.output} holds a bank. Choose another folder, or --overwrite.")
     with _progress(args.quiet) as on_progress:

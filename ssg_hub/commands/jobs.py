@@ -88,11 +88,18 @@ def plan_jobs(
     one_file = _names_one_file(inputs, output, format, len(pictures))
     if not (one_file or overwrite):
         pictures = _without_results(pictures, output, format, outscale)
-    jobs = []
-    for source, place in pictures:
-        image = output if one_file else _rename(output / place, source, format)
-        jobs.append(Job(source, image, **{kind: _beside(image, kind) for kind in companions}))
-    _check_collisions(jobs)
+
+    def name_results(format: str | None) -> list[Job]:
+        images = [output if one_file else _rename(output / place, source, format) for source, place in pictures]
+        return [
+            Job(source, image, **{kind: _beside(image, kind) for kind in companions})
+            for (source, _), image in zip(pictures, images, strict=True)
+        ]
+
+    jobs = name_results(format)
+    if not _are_apart(jobs):
+        same_helps = format != "same" and _are_apart(name_results("same"))
+        _refuse_collision(jobs, "Use --format same" if same_helps else "Rename one")
     return Plan(jobs, left_out, links)
 
 
@@ -208,7 +215,15 @@ def _names_one_file(inputs: list[Path], output: Path, format: str | None, count:
     return True
 
 
-def _check_collisions(jobs: list[Job]) -> None:
+def _are_apart(jobs: list[Job]) -> bool:
+    """Whether no two results have one name, nor a result that of an input."""
+    results = [os.path.realpath(path) for job in jobs for path in job.outputs()]
+    inputs = {os.path.realpath(job.source) for job in jobs}
+    return len(set(results)) == len(results) and inputs.isdisjoint(results)
+
+
+def _refuse_collision(jobs: list[Job], advice: str) -> None:
+    """Raise ImageError for the first result that would replace an input, or another result."""
     sources = {os.path.realpath(job.source): job.source for job in jobs}
     writers: dict[str, Path] = {}
     for job in jobs:
@@ -221,6 +236,6 @@ def _check_collisions(jobs: list[Job]) -> None:
             if place in writers:
                 raise ImageError(
                     f"{writers[place]} and {job.source} would both be written to {path}. "
-                    "Use --format same, or upscale them into two folders."
+                    f"{advice}, or upscale them into two folders."
                 )
             writers[place] = job.source

@@ -190,7 +190,7 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
         scale: HR pixels per LR pixel, per side.
 
     Raises:
-        ConfigError: a folder without pictures, or with two of one name.
+        ConfigError: a folder without pictures, or two references of one name.
         ImageError: a picture that cannot be read, or a reference of another size.
     """
     from ..evaluation.methods import index_pictures
@@ -199,14 +199,21 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
 
     known: dict[str, Path] = {}
     for folder in references:
-        known |= index_pictures(folder)
+        found = index_pictures(folder)
+        if twice := sorted(known.keys() & found):
+            raise ConfigError(
+                f"--references have {known[twice[0]]} and {found[twice[0]]}, and pictures belong together by their "
+                "names. Quantize with one of these folders, or rename their pictures."
+            )
+        known |= found
     lr, hr = [], []
     for path in paths:
         small, large = read_rgb(path), read_rgb(known[path.stem]) if path.stem in known else None
-        if large is not None and large.shape[:2] != tuple(scale * side for side in small.shape[:2]):
+        if large is not None and tuple(side // scale for side in large.shape[:2]) != small.shape[:2]:
             raise ImageError(f"{known[path.stem]} is not {scale} times as large as {path}. Give other references.")
+        height, width = (scale * side for side in small.shape[:2])  # what LR does not show is left out
         lr.append(_cut_middle(small, MEASURED))
-        hr.append(None if large is None else _cut_middle(large, MEASURED, scale))
+        hr.append(None if large is None else _cut_middle(large[:height, :width], MEASURED, scale))
     return Pictures(lr, hr, [str(path.parent) for path in paths])
 
 

@@ -95,11 +95,7 @@ class PairedCrops(Crops):
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
         hr, lr = (open_cell(row[name]) for name in ("image", "lr"))
         side = self.crop // self.scale
-        if hr.size != tuple(self.scale * length for length in lr.size) or min(lr.size) < side:
-            raise ConfigError(
-                f"{picture_stem(row['image'])}: HR is {hr.width}x{hr.height} and LR {lr.width}x{lr.height}; HR must be "
-                f"{self.scale} times LR, and LR at least {side} pixels a side. Correct the pair, or hr_crop."
-            )
+        check_pair(hr.size, lr.size, self.scale, side, picture_stem(row["image"]))
         left, top, right, bottom = (int(length) for length in _random_box(lr.size, side, rng))
         in_hr = (self.scale * left, self.scale * top, self.scale * right, self.scale * bottom)
         pair = {"hr": hr.crop(in_hr), "lr": lr.crop((left, top, right, bottom))}
@@ -312,6 +308,24 @@ def check_label(
         f"a label map of {label.size[0]}x{label.size[1]} belongs to the picture {name} of {size[0]}x{size[1]}; "
         f"it must have that size{f' or {scale} times it' if scale > 1 else ''}."
     )
+
+
+def check_pair(hr: tuple[int, int], lr: tuple[int, int], scale: int, side: int, name: str) -> None:
+    """Check by their sizes, (width, height), that an HR and an LR picture are a pair, from which crops can be cut.
+
+    Args:
+        hr, lr: HR is `scale` times LR, but for a remainder that LR does not show.
+        side: of a crop of LR, pixels.
+        name: of the picture, for the message.
+
+    Raises:
+        ConfigError: they are none, or LR is smaller than a crop.
+    """
+    if tuple(length // scale for length in hr) != lr or min(lr) < side:
+        raise ConfigError(
+            f"{name}: HR is {hr[0]}x{hr[1]} and LR {lr[0]}x{lr[1]}; HR must be {scale} times LR, and LR at least "
+            f"{side} pixels a side. Correct the pair, scale or hr_crop."
+        )
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

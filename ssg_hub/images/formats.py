@@ -55,6 +55,19 @@ MAGIC = {
     b"MM\0+": "TIFF",
 }
 
+# What people take for pictures that are read: the first bytes, what the file is, and what to do.
+OTHER_KINDS = {
+    b"\xff\x0a": "JPEG XL: convert it to JPEG or PNG",
+    b"\0\0\0\x0cJXL ": "JPEG XL: convert it to JPEG or PNG",
+    b"\0\0\0\x0cjP  ": "JPEG 2000: convert it to TIFF or PNG",
+    b"8BPS": "a file of Photoshop: save it as TIFF or PNG",
+    b"%PDF": "a PDF: save its pages as PNG",
+    b"<!doctype html": "a web page: download the picture itself",
+    b"<html": "a web page: download the picture itself",
+    b"version https://git-lfs": "a pointer of Git LFS: fetch the file with `git lfs pull`",
+}
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+
 # Folders that systems and cloud drives keep beside people's own: thumbnails, waste, resource forks.
 SYSTEM_FOLDERS = {"@eadir", "__macosx", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
 
@@ -68,9 +81,31 @@ def find_format(data: bytes) -> str | None:
         return "WEBP"
     if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3] in (b" ", b"\t", b"\r", b"\n", b"#"):
         return "PPM"
-    if AVIF and data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"mif1", b"msf1"):
+    if AVIF and data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"mif1", b"msf1") and not _is_heic(data):
         return "AVIF"
     return None
+
+
+def explain_other(data: bytes) -> str:
+    """What a file is that `find_format` does not know, and what to do with it, as far as its first bytes tell.
+
+    >>> explain_other(b"<HTML><head>"), explain_other(b"\x01\x02")
+    ('it is a web page: download the picture itself', "it starts with b'\\x01\\x02'")
+    """
+    if _is_heic(data):
+        return "it is HEIC, as phones make it: convert it to JPEG or PNG"
+    start = data[:64].lstrip().lower() if data[:64].lstrip()[:1] == b"<" else data[:64]
+    kind = next((kind for magic, kind in OTHER_KINDS.items() if start.startswith(magic)), None)
+    return f"it is {kind}" if kind else f"it starts with {data[:8]!r}"
+
+
+def _is_heic(data: bytes) -> bool:
+    """Whether the brands of an ISO file (ISO/IEC 23008-12, B.4) name HEVC, and not AV1."""
+    if data[4:8] != b"ftyp":
+        return False
+    length = min(int.from_bytes(data[:4], "big"), 256)
+    brands = {data[place : place + 4] for place in (8, *range(16, length, 4))}
+    return bool(brands & HEIC_BRANDS) and brands.isdisjoint({b"avif", b"avis"})
 
 
 def is_picture(path: str | os.PathLike) -> bool:

@@ -22,7 +22,7 @@ from ..errors import ConfigError, ImageError
 from ..storage import as_path
 from . import gif, jpeg, png, ppm, tiff
 from .code_points import explain_colors, name_colors
-from .formats import AVIF, find_format
+from .formats import AVIF, explain_other, find_format
 from .metadata import Found, Metadata, clean, decode_text, fit_profile, metadata_of
 from .picture import Picture, from_array, from_pil, from_tensor
 from .writing import write_picture
@@ -396,9 +396,7 @@ def naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) ->
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError:
-        raise ImageError(
-            f"{name} is not a picture that can be read (it starts with {data[:8]!r}). Use {KNOWN}."
-        ) from None
+        raise ImageError(f"{name} is not a picture that can be read ({explain_other(data)}). Use {KNOWN}.") from None
     except Image.DecompressionBombError:
         raise ImageError(
             f"{name} has more pixels than Pillow opens. If you trust it, raise PIL.Image.MAX_IMAGE_PIXELS and "

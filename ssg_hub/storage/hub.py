@@ -38,7 +38,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from ..errors import HubError, SSGError
+from ..errors import ConfigError, HubError, SSGError
 from .endpoint import PORTS, explain_endpoint
 
 REACH_TIMEOUT = 3  # seconds, for a connection to be made
@@ -146,6 +146,14 @@ def check_endpoint() -> None:
     reason = explain_endpoint(constants.ENDPOINT)
     if reason and not constants.is_offline_mode():
         raise HubError(reason)
+
+
+def check_id(repo_id: str) -> None:
+    """Refuse, before there is anything to push, what cannot be the id of a repository. Raises ConfigError."""
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        raise ConfigError(f"{repo_id!r} cannot be the id of a Hub repository. Give owner/name, no address.") from None
 
 
 def list_files(repo_id: str, revision: str | None, token: str | bool | None) -> list[str]:

@@ -1,5 +1,7 @@
 """What is checked before the first step, instead of failing hours after it: files, data entries, label maps."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +9,17 @@ import numpy as np
 import torch
 from accelerate.tracking import get_available_trackers
 
-from ..data.crops import check_label
+from ..data.crops import check_label, check_pair
 from ..data.streams import load_stream
-from ..data.tables import fingerprint, load_pairs, load_pictures, open_cell, open_label, picture_stem
+from ..data.tables import cell_size, fingerprint, load_pairs, load_pictures, open_cell, open_label, picture_stem
 from ..degradation import load_degradation
 from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
 from ..networks.perceptual import read_tensors
 from .config import TrainConfig
 
-CHECKED_LABELS = 200  # of each table; the others are checked when they are read
+CHECKED = 200  # label maps, pairs or sizes of each table; the others are checked when they are read
+log = logging.getLogger("train")
 
 
 def check_request(config: TrainConfig) -> None:
@@ -57,12 +60,14 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
     if config.target and config.target_labels:
         load_pictures(config.target, config.data_root, labels=config.target_labels)
     if config.source_lr:
-        load_pairs(config.source, config.source_lr, config.data_root)
+        _check_pairs(load_pairs(config.source, config.source_lr, config.data_root), config)
         entries.append(config.source_lr)
     if config.streaming:
         load_stream(config.source, config.data_root)
     else:
         entries += config.source
+        if not config.source_lr:
+            _note_small(load_pictures(config.source, config.data_root), config.hr_crop)
     return {entry: fingerprint(entry, config.data_root) for entry in entries}
 
 
@@ -71,6 +76,40 @@ def _check_reduction(degradation: Any, config: TrainConfig) -> None:
     crop = torch.zeros(1, 3, config.hr_crop, config.hr_crop)
     for part in getattr(degradation, "parts", [degradation]):
         part.degrade(crop, config.scale, torch.Generator().manual_seed(0))
+
+
+def _check_pairs(table: Any, config: TrainConfig) -> None:
+    """Refuse an HR and an LR picture that are no pair by their headers."""
+    for row in _spread(table):
+        try:
+            sizes = cell_size(row["image"]), cell_size(row["lr"])
+        except ImageError:
+            continue  # another takes its place
+        check_pair(*sizes, config.scale, config.hr_crop // config.scale, picture_stem(row["image"]))
+
+
+def _note_small(table: Any, crop: int) -> None:
+    """Say how many pictures of source are smaller than a crop: enlarged ones teach the generator to blur."""
+    sizes = []
+    for row in _spread(table):
+        try:
+            sizes.append(cell_size(row["image"]))
+        except ImageError:
+            continue  # another takes its place
+    if small := sum(min(size) < crop for size in sizes):
+        log.warning(
+            "source: %d of the %d pictures that were looked at have sides below hr_crop (%d) and are enlarged, which "
+            "teaches blur. Are they HR? Else leave them out, or set hr_crop lower.",
+            small,
+            len(sizes),
+            crop,
+        )
+
+
+def _spread(table: Any) -> Iterator[dict]:
+    """Up to `CHECKED` rows, spread over a table."""
+    for index in np.unique(np.linspace(0, len(table) - 1, CHECKED).astype(int)).tolist():
+        yield table[index]
 
 
 def check_labels(config: TrainConfig, guide: Guide | None) -> None:
@@ -93,8 +132,7 @@ def check_labels(config: TrainConfig, guide: Guide | None) -> None:
 
 def _check_table(table, known: set[int], scale: int = 1, replaceable: bool = True) -> None:
     """Look at label maps spread over a table; pictures must be readable where no other can replace them."""
-    for index in np.unique(np.linspace(0, len(table) - 1, CHECKED_LABELS).astype(int)).tolist():
-        row = table[index]
+    for row in _spread(table):
         name = picture_stem(row["image"])
         try:
             label = open_label(row["label"])

@@ -5,15 +5,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from ..networks.registry import check_options
 from ..storage import expand_home
 from ..storage.card import check_license
+from ..storage.hub import check_id
 
 Scale = Literal[1, 2, 4]
+SENTENCES = {"license_note", "training_data"}  # keys whose texts may have several lines
 
 
 class TrainConfig(BaseModel):
@@ -151,7 +162,7 @@ class TrainConfig(BaseModel):
 
     # --- the finished model
     save_dtype: Literal["fp32", "fp16"] = Field(default="fp16", description="precision of the saved weights")
-    push_to_hub: str | None = Field(default=None, description="repository id; made private")
+    push_to_hub: str | None = Field(default=None, description="repository id; private if it is new")
     license: str = Field(default="other", description="Hub identifier of the weights' licence, for the model card")
     license_note: str = Field(default="", description="what the card says about it; else as generator_weights")
     training_data: str = Field(default="", description="a sentence for the card; else as generator_weights")
@@ -169,12 +180,24 @@ class TrainConfig(BaseModel):
             return [cls._expand_home(entry) for entry in value]
         return type(value)(expand_home(str(value))) if isinstance(value, (str, Path)) else value
 
+    @field_validator("*")
+    @classmethod
+    def _on_one_line(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what YAML makes of a Windows path in double quotes, where a backslash begins an escape."""
+        texts = value if isinstance(value, list) else [value]
+        lines = [str(text) for text in texts if isinstance(text, (str, Path))]
+        if info.field_name not in SENTENCES and any(ord(sign) < 32 for line in lines for sign in line):
+            raise ValueError("a backslash in double quotes begins an escape; write paths with / or in single quotes")
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         check_options(self.generator_type, {"scale": self.scale, **self.generator_config})
         if (stated := self.generator_config.get("scale", self.scale)) != self.scale:
             raise ValueError(f"generator_config has scale {stated}, but scale is {self.scale}; leave it out there")
         check_license(self.license)
+        if self.push_to_hub is not None:
+            check_id(self.push_to_hub)
         self._check_crops()
         if self.guide_steps and not (self.guide_data and (self.class_names or self.guide_model)):
             raise ValueError("the guide stage (guide_steps > 0) needs guide_data, and class_names or guide_model")
@@ -282,9 +305,21 @@ def _read_yaml(path: Path) -> dict:
     return values
 
 
+class _OnceEach(yaml.SafeLoader):
+    """YAML whose keys may stand once: of two the last would count, and nobody would say so."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if (first := lines.setdefault(key.value, line)) != line:
+                raise yaml.YAMLError(f"the key {key.value!r:.80} stands in line {first} and in line {line}")
+        return super().construct_mapping(node, deep)
+
+
 def _parse_yaml(text: str, name: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _OnceEach)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # values such as a date in month 13, too
         detail = " ".join(str(error).split())[:200]
         raise ConfigError(f"{name} is not valid YAML: {detail}. Correct it.") from None

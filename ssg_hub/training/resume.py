@@ -35,9 +35,12 @@ def check_resume(config: TrainConfig, folder: Path) -> None:
     Raises:
         CheckpointError: there is no such folder, or it is no checkpoint of a stage of this run in `folder`.
     """
+    known = [found.name for stage in STAGES for found in list_checkpoints(folder, stage)]
+    if config.resume == "latest" and not known:
+        log.warning("there is no checkpoint in %s yet: the run begins with its first step.", folder)
     if config.resume in (None, "latest"):
         return
-    path, known = Path(config.resume), [found.name for stage in STAGES for found in list_checkpoints(folder, stage)]
+    path = Path(config.resume)
     if not path.is_dir():
         raise CheckpointError(f"no checkpoint at {path}. Give --resume latest, or a checkpoint's folder.")
     stage = _stage_of(path)
@@ -111,6 +114,20 @@ def describe_changes(before: dict, now: dict) -> str:
     """The settings that differ and matter, as `key old -> new`; empty where none does."""
     keys = [key for key in now if key in before and key not in UNREMARKABLE and before[key] != now[key]]
     return ", ".join(f"{key} {before[key]} -> {now[key]}" for key in keys)
+
+
+def describe_new_data(before: dict[str, dict], now: dict[str, dict]) -> str:
+    """The data entries whose pictures are not those of the record before, as `fingerprint` has them; "" for none.
+
+    >>> describe_new_data({"hr": {"pictures": 8, "sha256": "a"}}, {"hr": {"pictures": 9, "sha256": "b"}})
+    'hr (8 pictures -> 9)'
+    """
+    changed = [entry for entry in now if entry in before and before[entry] != now[entry]]
+    counts = {entry: (before[entry]["pictures"], now[entry]["pictures"]) for entry in changed}
+    return ", ".join(
+        f"{entry} ({f'{old} pictures -> {new}' if old != new else 'other names or sizes'})"
+        for entry, (old, new) in counts.items()
+    )
 
 
 def _stage_of(path: Path) -> str | None:

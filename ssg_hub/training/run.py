@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from ..storage.whole_file import whole_file
 from ..upscaling.engines.choice import training_device
 from .checks import check_inputs, check_request
 from .config import TrainConfig
-from .resume import check_resume
+from .resume import check_resume, describe_new_data
 
 log = logging.getLogger("train")
 PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
@@ -160,9 +161,20 @@ class Run:
             "device": str(self.accelerator.device),
             "data": data,
         }
+        path = config.output_dir / "run.json"
+        if config.resume and (changes := describe_new_data(_read_data(path), data)):
+            log.warning("the pictures have changed since the last start, and the crops with them: %s", changes)
         config.output_dir.mkdir(parents=True, exist_ok=True)
-        with whole_file(config.output_dir / "run.json") as file:
+        with whole_file(path) as file:
             file.write((json.dumps(record, indent=2) + "\n").encode())
+
+
+def _read_data(record: Path) -> dict[str, dict]:
+    """The fingerprints in the record of an earlier start; none where it cannot be read."""
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8"))["data"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def _accelerator(config: TrainConfig, timeout: timedelta) -> Accelerator:

@@ -1,5 +1,6 @@
 """Scores on the dev set, while training: the guide's mIoU; the generator's PSNR-Y, SSIM-Y and LPIPS for each camera."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..evaluation.segmentation_metrics import class_iou, confusion_matrix, mean_
 from ..networks.guide import Guide
 from .config import TrainConfig
 
+log = logging.getLogger("train")
 SMALLEST = 31  # pixels, which LPIPS needs
 SHEET_ROWS = 2  # of each camera
 
@@ -64,6 +66,8 @@ class DevSet:
         self.lpips = None
         if config.lpips_features:
             self.lpips = LPIPS.from_files(config.lpips_features, config.lpips_heads)
+        elif self.pairs:
+            log.warning("LPIPS is not measured, so that no checkpoint is kept as the best: lpips_features is not set.")
 
     def _check_pair(self, lr: dict, hr: dict) -> None:
         name = picture_stem(lr)

@@ -38,6 +38,9 @@ def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str
     encoder = CONVERTED.get(muxer, "aac")
     with clip.open() as source:
         chapters = bool(source.chapters())
+        lost = [*(["chapters"] if chapters else []), *sorted(kept_tags(source.metadata))]
+        if lost and muxer == "mpegts":
+            notes.append(f"MPEG-TS has no place for chapters and tags; left out: {', '.join(lost)}.")
         for stream in source.streams:
             if stream.index == clip.index or _is_made_anew(stream, chapters):
                 continue

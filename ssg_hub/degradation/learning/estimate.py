@@ -90,13 +90,33 @@ def learn_from(
         "jpeg_found": {"tables": sum(c is not None for c in pictures.tables), "pictures": len(qualities)},
         "jpeg_quality": [min(qualities), max(qualities)] if qualities else None,
         "video_found": sum(c is not None and c.codec == "mpeg2" for c in compressions),
-        "notes": notes + noise.notes,
+        "notes": [*_tell_left_out(pictures, rejected), *notes, *noise.notes],
         "names": pictures.names,
     }
     if len(pictures.pixels) == 1:
         report["notes"].append("There was one picture only: its kernel, noise and compression stand for the camera.")
     examples = cut_examples(pictures.pixels)
     return DegradationBank(scale, kernels, noise, luma, chroma, generic_share, True, report, examples)
+
+
+def _tell_left_out(pictures: Pictures, rejected: dict[str, int]) -> list[str]:
+    """What the bank was not learnt from, in sentences."""
+    read = len(pictures.pixels)
+    notes = []
+    if (chosen := read + sum(pictures.skipped.values())) < pictures.found:
+        notes.append(f"Of the {pictures.found} pictures {chosen} were looked at, evenly spread.")
+    if pictures.skipped:
+        notes.append(f"Left out: {_count(pictures.skipped)}.")
+    if rejected:
+        notes.append(
+            f"No kernel could be estimated from {sum(rejected.values())} of {read} pictures ({_count(rejected)}): "
+            "those of others take their place."
+        )
+    return notes
+
+
+def _count(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items())
 
 
 class _Progress:
@@ -184,9 +204,8 @@ def estimate_kernels(
     rejected = {reason: reasons.count(reason) for reason in sorted(set(reasons)) if reason}
     good = [i for i, reason in enumerate(reasons) if not reason]
     if not good:
-        counts = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
         raise ImageError(
-            f"no blur kernel could be estimated from {len(kernels)} pictures ({counts}). "
+            f"no blur kernel could be estimated from {len(kernels)} pictures ({_count(rejected)}). "
             "Give sharper or less noisy pictures, or use the generic prior."
         )
     rng = np.random.default_rng(seed)

@@ -30,6 +30,7 @@ class Pictures:
         names: of the files.
         paths: of the files.
         skipped: reason -> number of files that are left out.
+        found: how many files there were; of more than `MOST_PICTURES` some are looked at.
     """
 
     pixels: list[np.ndarray] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Pictures:
     names: list[str] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
+    found: int = 0
 
     def floats(self) -> list[np.ndarray]:
         return [pixels.astype(np.float32) / 255 for pixels in self.pixels]
@@ -54,9 +56,9 @@ def read_pictures(folder: str | Path) -> Pictures:
     files = [folder] if folder.is_file() else list_pictures(folder)
     if not files:
         raise ImageError(f"{folder} holds no pictures ({name_endings()}). Give a folder of LR pictures.")
+    pictures = Pictures(found=len(files))
     if len(files) > MOST_PICTURES:
         files = [files[i] for i in np.linspace(0, len(files) - 1, MOST_PICTURES).round().astype(int)]
-    pictures = Pictures()
     for path in files:
         try:
             pixels, tables = read_picture(path)
