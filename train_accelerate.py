@@ -230,7 +230,7 @@ def train_discriminator(run: Run, stage: Stage, players: Players, pair: SourcePa
     with run.accelerator.autocast():
         both = join(players.view(pair.hr, pair.hr), players.view(sr, pair.hr))
         real, fake = discriminator.network(*both).chunk(2)
-        loss = real_fake_loss(real, fake)
+        loss = real_fake_loss(real, fake, pair.judged)
     run.accelerator.backward(loss)
     stage.update(discriminator)
     return loss

@@ -3,8 +3,9 @@
     python -m benchmarks.embedded --base runs/embedded-5/model --steps 5500 \\
         --clean runs/embedded-4/model runs/embedded-5/model --grain runs/embedded-6/model
 
-The clean set of weights is the mean of the given generators (one is enough); the guide, and the notes on licence, data
-and origin, are those of --base. The scores on the dev set of --config are printed, and stand in the card.
+The clean set of weights is the mean of the given generators (one is enough); the notes on licence, data and origin are
+those of --base, as is the guide unless another is given. The scores on the dev set of --config are printed, and stand
+in the card.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ssg_hub.loading import EMBEDDED, load_model
+from ssg_hub.loading import EMBEDDED, load_guide, load_model
 from ssg_hub.model import SSGModel
 from ssg_hub.training.config import parse_config
 from ssg_hub.training.validation import DevSet
@@ -29,11 +30,14 @@ def main() -> None:
         "--grain", metavar="MODEL", help="the generator that keeps the grain (default: that of --base, if any)"
     )
     parser.add_argument("--base", default=EMBEDDED, metavar="MODEL", help="its guide and notes are taken")
+    parser.add_argument("--guide", metavar="MODEL", help="another guide of the same architecture")
     parser.add_argument("--steps", type=int, required=True, metavar="N", help="adversarial steps in all, for the card")
     parser.add_argument("--config", default=CONFIG, metavar="YAML", help="names the dev set")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
     options = parser.parse_args()
     model = join_generators(options.base, options.clean, options.grain)
+    if options.guide:
+        model.guide.float().load_state_dict(load_guide(options.guide).state_dict())
     scores = DevSet(parse_config(["--config", options.config])).score(model.generator.eval(), Accelerator(cpu=True))
     metrics = {name: round(score, 4) for name, score in scores.items()}
     print(metrics)

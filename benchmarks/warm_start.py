@@ -98,7 +98,7 @@ def train(
         chosen = rng.integers(len(hr) - HELD_OUT, size=BATCH)
         with torch.no_grad():
             seen = see(torch.cat((hr[chosen], sr[chosen])))
-        loss = real_fake_loss(*discriminator(*seen).chunk(2))
+        loss = real_fake_loss(*discriminator(*seen).chunk(2), hr.new_ones(BATCH))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -113,7 +113,7 @@ def judge(
 ) -> tuple[float, float]:
     real, fake = (torch.cat([discriminator(*see(part)) for part in pictures.split(16)]) for pictures in (hr, sr))
     told = real.flatten(1).mean(1) > fake.flatten(1).mean(1)
-    return told.float().mean().item(), real_fake_loss(real, fake).item()
+    return told.float().mean().item(), real_fake_loss(real, fake, hr.new_ones(len(hr))).item()
 
 
 if __name__ == "__main__":

@@ -93,10 +93,23 @@ def test_class_weights_follow_their_formula():
 
 
 def test_adversarial_losses_by_hand():
-    real, fake = torch.tensor([0.0, 2.0]), torch.tensor([-1.0])
+    real, fake = torch.tensor([[0.0, 2.0]]), torch.tensor([[-1.0]])
+    all_judged = torch.ones(1)
     by_hand = (math.log(2) + math.log(1 + math.exp(-2))) / 2 + math.log(1 + math.exp(-1))
-    assert real_fake_loss(real, fake).item() == pytest.approx(by_hand / 2, rel=1e-6)
-    assert deceive_loss(fake).item() == pytest.approx(math.log(1 + math.exp(1)), rel=1e-6)
+    assert real_fake_loss(real, fake, all_judged).item() == pytest.approx(by_hand / 2, rel=1e-6)
+    assert deceive_loss(fake, all_judged).item() == pytest.approx(math.log(1 + math.exp(1)), rel=1e-6)
+
+
+def test_a_picture_that_is_not_judged_adds_nothing_to_the_adversarial_losses():
+    real, fake = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4, requires_grad=True)
+    first, one = torch.tensor([1.0, 0.0]), torch.ones(1)
+    for both, alone in (
+        (deceive_loss(fake, first), deceive_loss(fake[:1], one)),
+        (real_fake_loss(real, fake, first), real_fake_loss(real[:1], fake[:1], one)),
+    ):
+        assert both.item() == pytest.approx(alone.item() / 2, rel=1e-6)
+    (gradient,) = torch.autograd.grad(deceive_loss(fake, first), fake)
+    assert gradient[0].abs().sum() > 0 and gradient[1].abs().sum() == 0
 
 
 def test_perceptual_loss_by_hand(tmp_path):

@@ -23,7 +23,8 @@ from ssg_hub.data.crops import (
 )
 from ssg_hub.data.tables import fingerprint, load_by_place, load_pairs, load_pictures
 from ssg_hub.errors import ConfigError
-from ssg_hub.training.config import parse_config
+from ssg_hub.training.batches import source_crops
+from ssg_hub.training.config import TrainConfig, parse_config
 
 
 def write(tmp_path, **values):
@@ -87,6 +88,7 @@ def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
         ({"discriminator_warmup_steps": 5, "adversarial_steps": 5}, "no step"),
         ({"adversarial_steps": 1, "l1_weight": 0, "perceptual_weight": 0, "adversarial_weight": 0}, "nothing"),
         ({"source_lr": "lr", "streaming": True}, "source_lr"),
+        ({"unjudged": "list.txt"}, "set source_lr"),
         ({"teacher_steps": 5, "guide_data": ["hr"]}, "set guide_steps or guide_model"),
         ({"dev_lr": ["lr"]}, "dev_lr and dev_hr belong together"),
         ({"source_lr": "lr", "keep_grain": 0.5}, "keep_grain"),
@@ -294,6 +296,21 @@ def test_pairs_and_labels_below_folders_belong_together_by_their_place(tmp_path)
     (tmp_path / "lr/2/v1.2.png").rename(tmp_path / "lr/v1.2.png")
     with pytest.raises(ConfigError, match=r"1 of 3 HR .* no LR picture at their place .* instance 2/v1\.2"):
         load_pairs(["hr"], "lr", tmp_path)
+
+
+def test_pairs_on_a_list_are_not_judged(tmp_path):
+    for name in ("hr/calm.png", "hr/sharp.png", "lr/calm.png", "lr/sharp.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32) if "hr" in name else (8, 8), "white" if "sharp" in name else "black").save(
+            tmp_path / name
+        )
+    (tmp_path / "list.txt").write_text("calm\n")
+    options = {"output_dir": tmp_path, "data_root": tmp_path, "source": ["hr"], "source_lr": "lr", "hr_crop": 16}
+    crops = source_crops(TrainConfig(**options, unjudged="list.txt"))
+    assert all(crops[position]["judged"] == crops[position]["hr"].mean() for position in range(4))
+    assert all(source_crops(TrainConfig(**options))[position]["judged"] == 1 for position in range(4))
+    with pytest.raises(ConfigError, match="no list of pictures at .*absent"):
+        source_crops(TrainConfig(**options, unjudged="absent.txt"))
 
 
 def test_pairs_are_the_same_with_and_without_a_table(tmp_path):

@@ -286,6 +286,7 @@ def test_the_grain_that_is_kept_is_in_the_target_of_source_pairs(data):
 
 def test_a_sharpened_target_is_not_what_the_discriminator_takes_for_real(data):
     source = {"hr": torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), "lr": torch.zeros(1)}
+    source["judged"] = torch.ones(1)
     config = TrainConfig(output_dir="out", source=["hr"], source_lr="lr", sharpen=0.5)
     pair = source_pair(source, None, config)
     assert pair.hr is source["hr"] and not torch.equal(pair.wanted, pair.hr)

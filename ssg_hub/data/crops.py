@@ -5,7 +5,7 @@ run that is stopped and resumed sees the same crops, flips and degradations, and
 """
 
 import colorsys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -81,16 +81,17 @@ class SourceCrops(Crops):
 
 
 class PairedCrops(Crops):
-    """True pairs, cropped, flipped and turned alike: `hr` (3, crop, crop), `lr` (3, crop/scale, crop/scale).
+    """True pairs, cropped, flipped and turned alike: `hr` (3, crop, crop), `lr` (3, crop/scale, crop/scale), `judged`.
 
     Args:
         table: with the columns `image` and `lr`, from `tables.load_pairs`.
         scale: HR pixels per LR pixel, per side.
+        unjudged: stems of the pairs whose `judged`, their weight for the discriminator, is 0 instead of 1.
     """
 
-    def __init__(self, table, crop: int, seed: int, scale: int):
+    def __init__(self, table, crop: int, seed: int, scale: int, unjudged: Collection[str] = ()):
         super().__init__(table, crop, seed)
-        self.scale = scale
+        self.scale, self.unjudged = scale, frozenset(unjudged)
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
         hr, lr = (open_cell(row[name]) for name in ("image", "lr"))
@@ -100,10 +101,11 @@ class PairedCrops(Crops):
         in_hr = (self.scale * left, self.scale * top, self.scale * right, self.scale * bottom)
         pair = {"hr": hr.crop(in_hr), "lr": lr.crop((left, top, right, bottom))}
         flip, turns = rng.integers(2), rng.integers(4)
-        return {
+        crops = {
             name: torch.rot90(_flip(_to_tensor(image), flip), int(turns), (-2, -1)).contiguous()
             for name, image in pair.items()
         }
+        return {**crops, "judged": torch.tensor(float(picture_stem(row["image"]) not in self.unjudged))}
 
 
 class LabeledCrops(Crops):

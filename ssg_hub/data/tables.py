@@ -266,14 +266,23 @@ def _read_metadata(folder: Path, labels: bool) -> dict[str, list[Path]]:
 
 def _only_listed(places: dict[Path, Path], list_file: Path) -> dict[Path, Path]:
     """The pictures whose name or place, with or without its ending, is a line of the list."""
-    if not list_file.is_file():
-        raise ConfigError(f"no list of pictures at {list_file}.")
-    listed = {line.strip() for line in _read_text(list_file).splitlines()}
+    listed = read_list(list_file)
 
     def is_listed(path: Path, place: Path) -> bool:
         return not listed.isdisjoint({place.name, path.name, place.as_posix(), f"{place.as_posix()}{path.suffix}"})
 
     return {path: place for path, place in places.items() if is_listed(path, place)}
+
+
+def read_list(path: Path) -> set[str]:
+    """The lines of a list of pictures.
+
+    Raises:
+        ConfigError: there is none, or it is not UTF-8.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no list of pictures at {path}.")
+    return {line.strip() for line in _read_text(path).splitlines()}
 
 
 def _read_text(path: Path) -> str:

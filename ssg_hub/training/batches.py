@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..data.crops import LabeledCrops, PairedCrops, SourceCrops, TargetCrops, sample_generators
 from ..data.streams import load_stream
-from ..data.tables import load_pairs, load_pictures
+from ..data.tables import load_pairs, load_pictures, read_list
 from ..networks.guide import Guide
 from .config import TrainConfig
 from .losses import SourcePair, sharpened, with_grain
@@ -18,7 +18,8 @@ def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
     """Crops of source HR, alone or with their true LR."""
     if config.source_lr:
         pairs = load_pairs(config.source, config.source_lr, config.data_root)
-        return PairedCrops(pairs, config.hr_crop, config.seed, config.scale)
+        unjudged = read_list(config.data_root / config.unjudged) if config.unjudged else ()
+        return PairedCrops(pairs, config.hr_crop, config.seed, config.scale, unjudged)
     load = load_stream if config.streaming else load_pictures
     return SourceCrops(load(config.source, config.data_root), config.hr_crop, config.seed, config.flat_share)
 
@@ -45,10 +46,11 @@ def source_pair(source: dict[str, Tensor], degradation, config: TrainConfig) -> 
     hr = source["hr"]
     wanted = sharpened(hr, config.sharpen)
     if "lr" in source:
-        return SourcePair(source["lr"], hr, wanted)
+        return SourcePair(source["lr"], hr, wanted, source["judged"])
     lr, grain = degradation.degrade_with_grain(hr, config.scale, sample_generators(source["seed"]))
     # grain last: it is not to be sharpened, and the discriminator must not take it for a fault
-    return SourcePair(lr, *(with_grain(picture, grain, config.keep_grain) for picture in (hr, wanted)))
+    hr, wanted = (with_grain(picture, grain, config.keep_grain) for picture in (hr, wanted))
+    return SourcePair(lr, hr, wanted, hr.new_ones(len(hr)))
 
 
 def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation, scale: int) -> Tensor:

@@ -62,6 +62,9 @@ class TrainConfig(BaseModel):
     # --- data
     source: list[str] = Field(min_length=1, description="clean HR pictures")
     source_lr: str | None = Field(default=None, description="folder of their true LR, STEM.png; else degradation")
+    unjudged: Path | None = Field(
+        default=None, description="list of the stems of such pairs that have no adversarial term"
+    )
     degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
     keep_grain: float = Field(default=0.0, ge=0, le=1, description="share of the noise of LR that SR is to keep")
     hr_crop: int = Field(default=192, ge=16, description="side of source HR crops, pixels")
@@ -222,6 +225,8 @@ class TrainConfig(BaseModel):
             raise ValueError("anneal: clock needs max_minutes, the time along which the learning rates fall")
         if self.source_lr and self.keep_grain:
             raise ValueError("keep_grain keeps the noise that a degradation adds; true pairs (source_lr) have none")
+        if self.unjudged and not self.source_lr:
+            raise ValueError("unjudged names pairs by their stems; set source_lr, too, or leave it out")
         if self.source_lr and self.streaming:
             raise ValueError("source_lr pairs files by their names; it does not go with streaming")
         return self

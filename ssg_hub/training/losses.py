@@ -26,17 +26,19 @@ VIEW_SHIFT = 8  # of a view against its picture, at most; in pixels
 
 @dataclass
 class SourcePair:
-    """A batch of source pictures, all (B, 3, H, W) in [0, 1], and what a loss compares SR with.
+    """A batch of source pictures, (B, 3, H, W) in [0, 1], and what a loss compares SR with.
 
     Attributes:
         lr: what the generator reads, of 1/scale the size.
         hr: the discriminator's real pictures.
         wanted: what pixels and features of SR are compared with: HR, sharpened where the config says so.
+        judged: (B,), 1 for a picture that the discriminator reads, 0 for one without an adversarial term.
     """
 
     lr: Tensor
     hr: Tensor
     wanted: Tensor
+    judged: Tensor
 
 
 class SourceLosses:
@@ -88,7 +90,7 @@ class SourceLosses:
             "dists": lambda: self.networks["dists"](sr, pair.wanted).mean(),
             "ldl": lambda: artifact_loss(sr, pair.wanted, average(pair.lr).detach()),
             "guide_feature": lambda: guide_feature_loss(guide, sr, pair.wanted),
-            "adversarial": lambda: deceive_loss(critic(sr)),
+            "adversarial": lambda: deceive_loss(critic(sr), pair.judged),
         }
         weights = {name: getattr(self.config, f"{name}_weight") for name in terms}
         return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
@@ -178,14 +180,24 @@ def with_grain(hr: Tensor, grain: Tensor, share: float) -> Tensor:
     return (hr + share * F.interpolate(grain, size=hr.shape[-2:], mode="bicubic", align_corners=False)).clamp(0, 1)
 
 
-def real_fake_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss: binary cross-entropy on its logits for HR and for SR (Goodfellow et al. 2014)."""
-    return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+def real_fake_loss(real: Tensor, fake: Tensor, judged: Tensor) -> Tensor:
+    """The discriminator's loss: binary cross-entropy on its logits for HR and for SR (Goodfellow et al. 2014).
+
+    Args:
+        real, fake: (B, …).
+        judged: (B,), the weight of each picture.
+    """
+    return (_mean_of(F.softplus(-real), judged) + _mean_of(F.softplus(fake), judged)) / 2
 
 
-def deceive_loss(fake: Tensor) -> Tensor:
-    """The generator's loss: -log D(SR), the non-saturating form."""
-    return F.softplus(-fake).mean()
+def deceive_loss(fake: Tensor, judged: Tensor) -> Tensor:
+    """The generator's loss: -log D(SR), the non-saturating form. Arguments as for `real_fake_loss`."""
+    return _mean_of(F.softplus(-fake), judged)
+
+
+def _mean_of(losses: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the batch of (B, …) losses, each sample's times its weight."""
+    return (losses.flatten(1).mean(1) * weights).mean()
 
 
 def _relative_l1(a: Tensor, b: Tensor) -> Tensor:
