@@ -8,7 +8,7 @@ from benchmarks.document import ROOT
 from ssg_hub import SSGModel
 
 EXAMPLE = ROOT / "ssg_hub/demo/examples/street_house.jpg"
-BOX = (480, 165, 800, 465)  # of the result
+BOX = (440, 60, 800, 400)  # of the result
 GAP = 8  # pixels between panels
 
 
