@@ -235,8 +235,8 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(link, pictures, tmp_
 
 @pytest.mark.parametrize("source", ["clip.mkv", "frames"])
 def test_frames_larger_than_usual_are_taken_up_to_max_pixels(source, pictures, tmp_path, model, monkeypatch):
-    for function in (read_picture, upscale):  # both end in max_pixels
-        monkeypatch.setattr(function, "__defaults__", (*function.__defaults__[:-1], 24 * 16 - 1))
+    monkeypatch.setattr(read_picture, "__defaults__", (24 * 16 - 1,))
+    monkeypatch.setitem(upscale.__kwdefaults__, "max_pixels", 24 * 16 - 1)
     pictures(_1=(24, 16), _2=(24, 16))
     make_clip(tmp_path, Recipe("clip.mkv", "ffv1", "yuv444p", times=(0, 1), size=(24, 16)))
     made = upscale_video(model, tmp_path / source, tmp_path / "out.mkv", outscale=2, max_pixels=24 * 16)

@@ -87,7 +87,8 @@ class Request:
             ConfigError: one that neither knows.
         """
         own = {f.name for f in fields(cls)} - {"picture"}
-        clip = {name: _plain(value) for name, value in options.items() if name in own}
+        options = {name: _plain(value) for name, value in options.items()}
+        clip = {name: value for name, value in options.items() if name in own}
         masked = any(clip.get(kind) for kind in COMPANIONS)
         picture = Options.gather("upscale_video", options, own, segment=masked)
         return cls(as_path(source), as_path(target), picture, **clip)
