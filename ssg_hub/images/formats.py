@@ -89,8 +89,8 @@ def find_format(data: bytes) -> str | None:
 def explain_other(data: bytes) -> str:
     """What a file is that `find_format` does not know, and what to do with it, as far as its first bytes tell.
 
-    >>> explain_other(b"<HTML><head>"), explain_other(b"\x01\x02")
-    ('it is a web page: download the picture itself', "it starts with b'\\x01\\x02'")
+    >>> explain_other(b"<HTML><head>"), explain_other(b"abc")
+    ('it is a web page: download the picture itself', "it starts with b'abc'")
     """
     if _is_heic(data):
         return "it is HEIC, as phones make it: convert it to JPEG or PNG"
