@@ -44,26 +44,27 @@ def make_given(folder: Path) -> None:
     save_file(random_vgg16(), folder / "vgg.safetensors")
 
 
-def use_little() -> None:
-    """Fewer and smaller pieces than in earnest, and no bf16: another precision cannot follow in the same process."""
+def use_little(put=setattr) -> None:
+    """Fewer and smaller pieces and crops than in earnest, and no bf16: another precision cannot follow in the same
+    process. `put` takes a module, a name in it, and the new value."""
+    from ssg_hub.adapting import adapt as module
     from ssg_hub.adapting import materials, recipe
 
-    materials.PAIRS, materials.PAIR_SIDE, materials.HR_PIECES, materials.SHOWN = 2, 64, 16, 2
-    materials.HR_LONGEST = 300
-    recipe.has_bf16, recipe.DISCRIMINATOR_STEPS = lambda: False, 0  # so that the very first step trains the generator
+    def build_config(*given):
+        return recipe.build_config(*given).model_copy(update={"hr_crop": 64, "target_crop": 64, "batch": 2})
+
+    put(module, "build_config", build_config)
+    for name, value in {"PAIRS": 2, "PAIR_SIDE": 64, "HR_PIECES": 16, "SHOWN": 2, "HR_LONGEST": 300}.items():
+        put(materials, name, value)
+    put(recipe, "has_bf16", lambda: False)
+    put(recipe, "DISCRIMINATOR_STEPS", 0)  # so that the very first step trains the generator
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _little():
     """As `use_little`, also for what the fixtures of this file train; the next file has what is in earnest again."""
-    from ssg_hub.adapting import materials, recipe
-
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("PAIRS", "PAIR_SIDE", "HR_PIECES", "SHOWN", "HR_LONGEST"):
-            patch.setattr(materials, name, getattr(materials, name))
-        for name in ("has_bf16", "DISCRIMINATOR_STEPS"):
-            patch.setattr(recipe, name, getattr(recipe, name))
-        use_little()
+        use_little(patch.setattr)
         yield
 
 

@@ -1,8 +1,6 @@
 """The loop over a batch: order, overlap, failures, and the record that survives a kill."""
 
 import signal
-import subprocess
-import sys
 import threading
 import time
 from argparse import Namespace
@@ -12,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from process_group import nursery
 from standins import make_model
 
 from ssg_hub.commands.bar import Bar, spell
@@ -22,8 +21,6 @@ from ssg_hub.commands.pictures import Loop
 from ssg_hub.errors import ConfigError, ImageError
 from ssg_hub.upscaling.progress import Progress
 from ssg_hub.upscaling.upscale import upscale
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -115,30 +112,29 @@ def test_results_that_wait_to_be_written_are_bounded(photos, tmp_path, monkeypat
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from test_batch import fast, loop_over
-def slow(picture, **options):
-    time.sleep(0.15)
-    return fast(picture, **options)
-photos, out, manifest = map(Path, sys.argv[1:])
-import ssg_hub.commands.pictures as pictures
-print(loop_over(photos, out, slow, manifest))
-"""
+def loop_slowly(*places: Path) -> None:
+    """In a process of its own."""
+
+    def slow(picture, **options):
+        time.sleep(0.15)
+        return fast(picture, **options)
+
+    photos, out, manifest = places
+    loop_over(photos, out, slow, manifest)
 
 
 def test_a_run_killed_twice_finishes_with_every_file_once(photos, tmp_path):
     out, manifest = tmp_path / "out", tmp_path / "m.jsonl"
-    command = [sys.executable, "-c", KILLED, str(photos), str(out), str(manifest)]
     for wanted in (1, 3):
-        process = subprocess.Popen(command, cwd=TESTS, env=environment())
+        process = nursery().Process(target=loop_slowly, args=(photos, out, manifest))
+        process.start()
         deadline = time.monotonic() + 100
         while len(list(out.glob("*.png"))) < wanted:
-            assert process.poll() is None and time.monotonic() < deadline
+            assert process.is_alive() and time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
-        assert process.wait() == -signal.SIGKILL
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
     assert 0 < len(done) < 6
     assert loop_over(photos, out, manifest=manifest)[0] == 0
@@ -146,12 +142,6 @@ def test_a_run_killed_twice_finishes_with_every_file_once(photos, tmp_path):
     assert all((out / name).stat().st_mtime_ns == when for name, when in done.items())
     for path in photos.iterdir():
         assert np.array_equal(Image.open(out / path.name), fast(path, segment=False).image)
-
-
-def environment() -> dict:
-    import os
-
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m[1].jsonl"])

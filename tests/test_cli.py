@@ -437,7 +437,7 @@ def write_slowly(job, result, overwrite):
         file.write(b"half a picture")
         file.flush()
         print("begun", flush=True)
-        time.sleep(3)
+        time.sleep(1)
 
 pictures.write_result = write_slowly
 sys.exit(cli.main(["upscale", *sys.argv[1:]]))

@@ -5,11 +5,12 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from process_group import ROOT, find_port, run_processes
+from process_group import ROOT, find_port, run_processes, run_script
 
 from ssg_hub import meeting
 from ssg_hub.errors import ConfigError
@@ -57,7 +58,7 @@ def test_the_other_is_killed_before_they_have_met(place):
     assert seen
 
 
-def meet_late(late: str, seconds: int = 300) -> list[str]:
+def meet_late(folder: Path, late: str, seconds: int = 300) -> list[str]:
     """What two processes say: when each was connected and when it went on, or its error. One does `late` in between."""
     script = f"""
 import os, sys, time
@@ -79,21 +80,21 @@ except meeting.ConfigError as error:
 print(*said, file=sys.stderr, flush=True)
 os._exit(0)
 """
-    return [said for _, said in run_processes([sys.executable, "-c", script])]
+    return [said for _, said in run_script(script, folder)]
 
 
-def test_none_goes_on_before_all_are_connected():
+def test_none_goes_on_before_all_are_connected(tmp_path):
     """One that went on and ended with an error of its own was taken for one that did not appear."""
-    connected, gone_on = zip(*(map(float, said.split()) for said in meet_late("time.sleep(1)")), strict=True)
+    connected, gone_on = zip(*(map(float, said.split()) for said in meet_late(tmp_path, "time.sleep(1)")), strict=True)
     assert max(connected) < min(gone_on)
 
 
 @pytest.mark.parametrize(
     "late, seconds", [("os._exit(9)", 300), pytest.param("time.sleep(6)", 3, marks=pytest.mark.slow)]
 )
-def test_the_other_ends_or_hangs_before_it_is_connected(late, seconds):
+def test_the_other_ends_or_hangs_before_it_is_connected(late, seconds, tmp_path):
     """Nobody waits as long as those do who have met."""
-    assert "one of them did not start, or ended before" in meet_late(late, seconds)[0]
+    assert "one of them did not start, or ended before" in meet_late(tmp_path, late, seconds)[0]
 
 
 def test_those_who_have_met_are_patient(place, monkeypatch):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from subprocess import PIPE, run
 
 import pytest
-from process_group import ROOT, find_port, run_processes, start_processes
+from process_group import ROOT, find_port, run_script
 
 from ssg_hub.cli import main
 from ssg_hub.commands import processes
@@ -33,12 +33,12 @@ say("left")
 """
 
 
-def script(work: str = "pass") -> list[str]:
-    return [sys.executable, "-c", SCRIPT.format(work=work)]
+def script(work: str = "pass") -> str:
+    return SCRIPT.format(work=work)
 
 
-def test_counts_are_summed_over_all_processes():
-    ended = run_processes(script(), world=3)
+def test_counts_are_summed_over_all_processes(tmp_path):
+    ended = run_script(script(), tmp_path, world=3)
     assert [code for code, _ in ended] == [0, 0, 0], ended
     assert ended[0][1].split("\n")[:2] == ["totals [6, 30]", "left"]
 
@@ -47,8 +47,8 @@ def test_counts_are_summed_over_all_processes():
 def test_under_a_launcher_that_ends_the_others_when_one_fails():
     """What the first has to say after the count is said, though another fails at once when it is released."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    launch += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", "--no-python", *script()]
-    launch[-1] += "sys.exit(rank)"
+    launch += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", "--no-python"]
+    launch += [sys.executable, "-c", script() + "sys.exit(rank)"]
     done = run(launch, cwd=ROOT, stderr=PIPE, text=True, timeout=120)
     assert done.returncode == 1 and "totals [3, 10]" in done.stderr, done.stderr
 
@@ -59,27 +59,25 @@ def test_one_process_needs_no_store():
 
 
 @pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_an_error_of_one_ends_the_other_with_a_sentence(failing):
-    ended = run_processes(script(f"if rank == {failing}: raise SSGError('mine')"))
+def test_an_error_of_one_ends_the_other_with_a_sentence(failing, tmp_path):
+    ended = run_script(script(f"if rank == {failing}: raise SSGError('mine')"), tmp_path)
     assert [code for code, _ in ended] == [2, 2], ended
     assert "error: mine" in ended[failing][1]
     other = ended[1 - failing][1]
     assert "so this one ends too; its own message says why" in other and "Traceback" not in other
 
 
-def test_the_first_is_killed():
-    ended = run_processes(script("if rank == 0: time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)"))
+def test_the_first_is_killed(tmp_path):
+    ended = run_script(script("if rank == 0: time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)"), tmp_path)
     assert [code for code, _ in ended] == [-9, 2], ended
     assert "the first process of this batch has ended, so this one ends too" in ended[1][1]
 
 
-def test_another_is_killed_and_the_first_says_what_it_waits_for():
-    first, other = start_processes(script("if rank == 1: os.kill(os.getpid(), signal.SIGKILL)"))
-    try:
-        assert "process 0 is done; 1 of 2 still work. If one was killed" in first.stderr.readline()
-    finally:
-        first.kill()
-        first.communicate(), other.communicate()
+def test_another_is_killed_and_the_first_says_what_it_waits_for(tmp_path):
+    killed = "if rank == 1: os.kill(os.getpid(), signal.SIGKILL)"
+    until_it_speaks = "processes.say = lambda line: (say(line), os._exit(0))"
+    (code, said), _ = run_script(script(f"{killed}\n        {until_it_speaks}"), tmp_path)
+    assert code == 0 and "process 0 is done; 1 of 2 still work. If one was killed" in said
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -127,7 +127,9 @@ def test_two_processes_with_half_the_batch_equal_one(data, tmp_path):
     one.mkdir(), two.mkdir(), half.mkdir()
     options = ("--adversarial_steps", "3")
     train_here(write_config(one, data), *options)
-    train(write_config(two, data, batch=1, target_batch=1), *options, processes=2)
+    processes = start(write_config(two, data, batch=1, target_batch=1), *options, processes=2)
+    printed = [process.communicate(timeout=600)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed[0][-3000:]
     train_here(write_config(half, data, batch=1, target_batch=1), *options)
     last = CHECKPOINT.format(3)
     # measured: 1e-6 between one and two, 2e-4 from half; gradients 1e-5 and 0.04 of their size

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ pytest.importorskip("cv2")
 import av
 import torch
 from made_clips import Recipe, decode, make_clip, probe
+from process_group import nursery
 from small_files import files_up_to
 from standins import ColorGuide, Repeat, make_model
 
@@ -31,7 +30,6 @@ from ssg_hub.video.joining import join
 from ssg_hub.video.parts import Parts, Segment
 from ssg_hub.video.upscale_video import upscale_video
 
-ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 22
 SIZE = (192, 128)
 SEGMENT = 6
@@ -365,33 +363,27 @@ def test_a_source_that_was_cut_off_gives_what_is_there(source, tmp_path, model):
     assert any("could be read to" in note for note in result.report["notes"])
 
 
-WORKER = """
-import sys, time
-sys.path[:0] = [{root!r}, {tests!r}]
-from standins import Repeat, make_model
-from ssg_hub.video import upscale_video as module
-module.SEGMENT = 6
-def report(done, total):
-    print(done, flush=True)
-    time.sleep(0.02)
-module.upscale_video(make_model(Repeat(2)), *sys.argv[1:], outscale=2, on_progress=report)
-"""
+def work(source: Path, target: Path, done: Synchronized) -> None:
+    """In a process of its own: upscale, slowly, and say how many frames are done."""
+
+    def report(count: int, total: int) -> None:
+        done.value = count
+        time.sleep(0.02)
+
+    module.SEGMENT = SEGMENT
+    upscale_video(make_model(Repeat(2)), source, target, outscale=2, on_progress=report)
 
 
-def work(source: Path, target: Path) -> subprocess.Popen:
-    """Upscale, slowly, in a process of its own, which tells each frame."""
-    code = WORKER.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    return subprocess.Popen([sys.executable, "-c", code, source, target], stdout=subprocess.PIPE, text=True)
-
-
-def kill_at(source: Path, target: Path, frame: int) -> None:
-    """Run until a frame is done, then kill without warning."""
-    process = work(source, target)
-    for line in process.stdout:
-        if int(line) >= frame:
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+def kill_at(source: Path, target: Path, frame: int, delay: float = 0.0) -> None:
+    """Run until a frame is done, then kill without warning, some seconds later."""
+    done = nursery().Value("i", 0)
+    process = nursery().Process(target=work, args=(source, target, done))
+    process.start()
+    while process.is_alive() and done.value < frame:
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.kill()
+    process.join()
 
 
 def test_a_killed_process_leaves_what_the_next_goes_on_with(source, tmp_path, model):
@@ -424,11 +416,7 @@ def test_ten_kills_at_any_moment_change_no_frame(source, tmp_path, model):
     random = np.random.default_rng(0)
     for attempt in range(10):
         target = tmp_path / f"out{attempt}.mkv"
-        process = work(source, target)
-        process.stdout.readline()  # it has begun
-        time.sleep(random.uniform(0, 1))
-        process.kill()
-        process.communicate()
+        kill_at(source, target, 1, random.uniform(0, 1))
         if not target.exists():
             upscale_video(model, source, target, outscale=2)
         assert same_clip(whole.path, target)
