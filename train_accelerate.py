@@ -20,9 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 from ssg_hub.data.crops import LabeledCrops
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
-from ssg_hub.ending import end_plainly
 from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.perceptual import find_vgg16
+from ssg_hub.processes.ending import end_plainly
 from ssg_hub.training.adversary import View, choose_view, first_discriminator, join, save_discriminator
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.batches import adversarial_crops, degrade_some, source_crops, source_pair

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
-from ..meeting import read_place
+from ..processes.meeting import read_place
 from ..upscaling.options import DTYPES, ENGINES, Options
 from . import clips
 from .bar import Bar

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
-from ..meeting import read_place
+from ..processes.meeting import read_place
 from ..video.names import (
     CODECS,
     COMPANIONS,

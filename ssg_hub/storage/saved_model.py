@@ -14,11 +14,11 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
-from .errors import CheckpointError, ConfigError, SSGError
-from .networks import int8
-from .networks.building import ONE_AT_A_TIME, as_usual, check_finite
-from .storage import checkpoint, hub
-from .storage.card import Pictures, build_card, name_folder, save_pictures
+from ..errors import CheckpointError, ConfigError, SSGError
+from ..networks import int8
+from ..networks.building import ONE_AT_A_TIME, as_usual, check_finite
+from . import checkpoint, hub
+from .card import Pictures, build_card, name_folder, save_pictures
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offload_folder", "offload_state_dict"}
