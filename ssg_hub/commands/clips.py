@@ -21,8 +21,8 @@ from ..video.names import (
 )
 from .bar import counting
 from .common import load_model, say, wanted_companions
+from .group import Group
 from .jobs import FILE_ENDING
-from .processes import Group
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
