@@ -229,10 +229,12 @@ def heads(tmp_path_factory):
     return random_heads(tmp_path_factory.mktemp("heads"))
 
 
-@pytest.mark.parametrize("term", ["l1", "perceptual", "lpips", "dists", "ldl", "guide_feature", "adversarial"])
+TERMS = ("l1", "perceptual", "lpips", "dists", "ldl", "mesh", "guide_feature", "adversarial")
+
+
+@pytest.mark.parametrize("term", TERMS)
 def test_every_term_on_source_moves_the_generator_by_itself(watch, heads, term):
-    names = ("l1", "perceptual", "lpips", "dists", "ldl", "guide_feature", "adversarial")
-    chosen = {f"{name}_weight": float(name == term) for name in names}
+    chosen = {f"{name}_weight": float(name == term) for name in TERMS}
     seen = watch(adversarial_steps=1, guide_weight=0, consistency_weight=0, **chosen, **heads)
     assert seen.updates[0][:3] == ("generator", True, {"generator"})
     assert [owner for owner, *_ in seen.updates[1:]] == (["discriminator"] if term == "adversarial" else [])
