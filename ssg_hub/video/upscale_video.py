@@ -31,7 +31,6 @@ from .sequences import PictureSequence
 from .steady import Steady
 from .stills import Stills, can_reuse
 
-SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; at most so much is lost by a kill
 OnProgress = Callable[[int, int], None]
 
 
@@ -144,7 +143,7 @@ class Run:
         """Make the next segment; False when there was nothing left for it."""
         reused = self.stills.reused if self.stills else 0.0
         with explained(self.parts.folder), contextlib.ExitStack() as open_streams:
-            frames = islice(self._frames, self.job.request.segment or SEGMENT)
+            frames = islice(self._frames, self.job.request.frames_at_once)
             first = next(frames, None)
             if first is None:
                 return False
@@ -266,7 +265,7 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
         "input": {"width": facts.size[0], "height": facts.size[1], "fps": facts.rate and round(float(facts.rate), 3)},
         "output": dict(zip(("width", "height"), output_size(facts.size, request.picture.outscale), strict=True)),
         "frames": frames,
-        "outscale": float(request.picture.outscale),
+        "outscale": request.picture.outscale,
         "temporal": request.temporal,
         "reused": round(sum(segment.facts["reused"] for segment in parts.segments) / frames, 4),
         "codec": job.outputs[0].encoding.codec if job.outputs[0].encoding else request.target.suffix.lstrip("."),
