@@ -22,10 +22,10 @@ from ..upscaling.setup import HONESTY, Networks
 from ..upscaling.upscale import upscale
 from .clip import Clip
 from .encoding import StreamWriter
-from .frames import Frame
+from .frames import Frame, are_even
 from .job import Job, Request, describe_job, plan_job
 from .joining import join
-from .names import name_picture
+from .names import is_pattern, name_picture
 from .parts import Parts, Segment, explained
 from .sequences import PictureSequence
 from .steady import Steady
@@ -155,15 +155,16 @@ class Run:
                 for output in self.job.outputs
                 if output.encoding
             }
-            pictures = []
+            pictures, shown = [], []
             for count, frame in enumerate(chain([first], frames), start=1):
                 pictures.append(self._number(frame, count))
+                shown.append(frame.pts)
                 self._write_frame(frame, pictures[-1], writers)
                 self._tell(count)
         stamps = {track: writer.stamps for track, writer in writers.items()}
         facts = {"reused": self.stills.reused - reused if self.stills else 0.0}
         end = frame.pts + frame.duration
-        self.parts.commit(Segment(number, count, end, stamps, facts, pictures), self._state())
+        self.parts.commit(Segment(number, count, end, stamps, facts, pictures, shown), self._state())
         return True
 
     def check(self) -> None:
@@ -259,6 +260,12 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
     end = float(parts.segments[-1].end * facts.time_base)
     if facts.announced and end < 0.9 * facts.announced:
         notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.announced:.2f} s.")
+    shown = [stamp for segment in parts.segments for stamp in segment.shown]
+    if is_pattern(request.target) and isinstance(job.source, Clip) and not are_even(shown, facts.time_base):
+        notes.append(
+            "The clip's frames do not follow each other at one rate, and numbered pictures do not say when each is "
+            "shown. A file keeps their times, such as one ending in .mkv with the codec ffv1, which loses nothing."
+        )
     if before:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
