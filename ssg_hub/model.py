@@ -259,11 +259,9 @@ class SSGModel(Upscaler, SavedModel):
     def _check_networks(self) -> None:
         with building.as_usual():
             drawn = self.sketch(self.config)
-        own, wanted = ({name: x.shape for name, x in model.state_dict().items()} for model in (self, drawn))
-        if own != wanted:
-            first = min(set(own.items()) ^ set(wanted.items()))[0]
+        if odd := building.first_odd(self.state_dict(), drawn.state_dict()):
             raise ConfigError(
-                f"the networks are not those of the model's config, first in {first:.100}, so that they could not be "
+                f"the networks are not those of the model's config, first in {odd:.100}, so that they could not be "
                 "loaded again. Exchange them by from_components, load_generator or set_denoise_weights, and compile "
                 "them in place (model.generator.compile())."
             )

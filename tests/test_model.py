@@ -1,5 +1,6 @@
 """SSGModel: round trips, config, saving in one go, input checks, and an error of its own for every bad checkpoint."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.loading import load_networks
@@ -38,8 +40,8 @@ SEGFORMER = {
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def make(guide: dict | None = SEGFORMER, **options) -> SSGModel:
-    torch.manual_seed(0)
+def make(guide: dict | None = SEGFORMER, seed: int = 0, **options) -> SSGModel:
+    torch.manual_seed(seed)
     return SSGModel(generator_type="rrdb", generator_config={**RRDB, **options}, guide_config=guide).eval()
 
 
@@ -398,8 +400,33 @@ def test_saving_over_a_file(tmp_path):
 
 
 def test_saving_with_an_unknown_option(tmp_path):
-    with pytest.raises(ConfigError, match="varient="):
-        make(guide=None).save_pretrained(tmp_path / "model", varient="fp16")
+    for option, told in (({"varient": "fp16"}, "unknown option varient"), ({"private": True}, "only push_to_hub=True")):
+        with pytest.raises(ConfigError, match=told):
+            make(guide=None).save_pretrained(tmp_path / "model", **option)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_saving_gathered_weights_as_scripts_for_accelerate_do(variant, tmp_path):
+    """Where each process has a part of the model, its own weights are no longer those of the config."""
+    model, whole = make(), make(seed=1).state_dict()
+    model.describe(data="made here")
+    parted = copy.deepcopy(model)
+    parted.generator = nn.Identity()
+    options = {"is_main_process": True, "save_function": torch.save, "state_dict": whole, "variant": variant}
+    parted.save_pretrained(tmp_path, **options)
+    again = SSGModel.from_pretrained(tmp_path, variant=variant, torch_dtype=model.dtype)
+    model.load_state_dict(whole)
+    assert same_weights(again, model.half().float() if variant else model)
+    assert again.config.trained_on["data"] == "made here" and "made here" in (tmp_path / "README.md").read_text()
+
+
+def test_a_part_of_the_weights_or_another_models_are_not_saved(tmp_path):
+    model = make(guide=None)
+    part = dict(list(model.state_dict().items())[1:])
+    for weights in (part, make(guide=None, features=12).state_dict(), model.state_dict() | {"more": torch.ones(1)}):
+        with pytest.raises(ConfigError, match="state_dict has not the weights of the model's config, first in "):
+            model.save_pretrained(tmp_path / "model", state_dict=weights)
     assert not (tmp_path / "model").exists()
 
 

@@ -27,6 +27,12 @@ def as_path(place: str | os.PathLike) -> Path:
     return Path(expand_home(place) if isinstance(place, str) else place)
 
 
+def settle_name(name: str | Path) -> str:
+    """The one form of a name that may be written in several: the full path of what is on this machine, else itself."""
+    own = isinstance(name, str) and name in BUILT_IN
+    return str(name) if own or (path := find_path(name)) is None else str(path.resolve())
+
+
 def public_name(name: str | Path) -> str:
     """What the card calls a model: the last part of a path on this machine, which is nobody else's; else its name."""
     return str(name) if (path := find_path(name)) is None else path.absolute().name
