@@ -73,11 +73,26 @@ def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
             f"generator_weights {config.generator_weights} enlarges {start.scale} times, but scale is {config.scale}. "
             f"Set scale to {start.scale}, or use other weights."
         )
+    _note_architecture(start, config)
     model = SSGModel.from_components(start.config.generator_type, guide, start.config.generator_config)
     model.generator = start.generator
     known = start.config.trained_on
     terms = {key: known.get(key) for key in ("data", "license_note")}  # the weights carry them on
     return model.describe(generator_weights=public_name(config.generator_weights), **terms)
+
+
+def _note_architecture(start: SSGModel, config: TrainConfig) -> None:
+    """Say where the configuration asks for another architecture than that of `generator_weights`, which is taken."""
+    own = {"generator_type": start.config.generator_type, **start.config.generator_config}
+    stated = {"generator_type": config.generator_type} if "generator_type" in config.model_fields_set else {}
+    stated |= config.generator_config
+    if others := [f"{key} {value}" for key, value in stated.items() if own.get(key, value) != value]:
+        log.warning(
+            "generator_weights are of a generator %s with %s, which is trained; these have no effect: %s.",
+            start.config.generator_type,
+            ", ".join(f"{key} {value}" for key, value in start.config.generator_config.items()),
+            ", ".join(others),
+        )
 
 
 def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
