@@ -17,7 +17,7 @@ from huggingface_hub import CommitInfo
 from .errors import CheckpointError, ConfigError, SSGError
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite
-from .storage import checkpoint, hub
+from .storage import as_path, checkpoint, hub
 from .storage.card import Pictures, build_card, name_folder, save_pictures
 from .upscaling.engines.choice import best_device
 
@@ -161,9 +161,7 @@ class SavedModel(ModelMixin, ConfigMixin):
             raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
         if not is_main_process:
             return
-        if not str(save_directory):
-            raise CheckpointError("the folder to save the model in has an empty name. Name one.")
-        folder = Path(save_directory).expanduser()
+        folder = as_path(save_directory).expanduser()
         self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size)
         if push_to_hub:
             self.push_to_hub(

@@ -128,6 +128,13 @@ def test_the_result_follows_the_weights(cache):
 
 
 @needs_openvino
+def test_a_conversion_leaves_the_callers_random_numbers_alone(cache):
+    model, state = make_model(lively(features=8, convs=1), light_guide()), torch.get_rng_state()
+    upscale(model, PHOTO[:20, :20], engine="openvino")
+    assert list((cache / "openvino").iterdir()) and torch.equal(torch.get_rng_state(), state)
+
+
+@needs_openvino
 def test_a_network_is_converted_once_for_all_processes(cache, monkeypatch):
     model = make_model(lively(features=8, convs=1), light_guide())
     expected = upscale(model, PHOTO, engine="openvino")

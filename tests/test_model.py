@@ -408,13 +408,6 @@ def test_saving_replaces_nothing_that_is_not_a_models(name, content, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == content
 
 
-def test_saving_into_a_folder_without_a_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match="empty name"):
-        make(guide=None).save_pretrained("")
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("variant", ["", "a/b", 16])
 def test_what_is_no_variant_is_refused(variant, saved, tmp_path):
     for use in (make(guide=None).save_pretrained, SSGModel.from_pretrained, load_networks):

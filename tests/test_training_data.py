@@ -407,7 +407,7 @@ def test_lists_of_names_as_people_write_them(text, encoding, count, tmp_path):
     if count:
         assert len(load_pictures(["d#list.txt"], tmp_path)) == count
         return
-    with pytest.raises(ConfigError, match="no pictures" if count == 0 else "UTF-8"):
+    with pytest.raises(ConfigError, match="lists no picture of d" if count == 0 else "UTF-8"):
         load_pictures(["d#list.txt"], tmp_path)
 
 

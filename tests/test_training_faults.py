@@ -420,6 +420,7 @@ def test_a_generator_that_was_not_trained_is_neither_saved_nor_pushed(minutes, d
     with caplog.at_level(logging.INFO, "train"):
         train_here(config, "--max_minutes", "1")
     assert "was not trained in this run, so there is no model to save" in caplog.text
+    assert ("run/guide, for guide_model" in caplog.text) == ("guide_steps" in stages)
     assert (tmp_path / "run/checkpoints").is_dir() and not (tmp_path / "run/model").exists()
 
 

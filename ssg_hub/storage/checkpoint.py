@@ -253,10 +253,12 @@ def _find_folder(name: str | Path | None) -> Path | None:
     if path is not None:
         raise CheckpointError(
             f"{name} is a file; a folder or a Hub id is needed. "
-            "Weights in a file go into ssg_hub.load_model(…), or into load_generator(…) of a model."
+            "Weights in a file (.pth, .pt, .ckpt, .safetensors) go into ssg_hub.load_model(…), or into a model's "
+            "load_generator(…)."
         )
     if isinstance(name, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
-        raise CheckpointError(f"there is no folder {name}. Give a folder that save_pretrained wrote, or a Hub id.")
+        place = name or "with an empty name"
+        raise CheckpointError(f"there is no folder {place}. Give a folder that save_pretrained wrote, or a Hub id.")
     return None
 
 

@@ -88,7 +88,7 @@ def _note_architecture(start: SSGModel, config: TrainConfig) -> None:
     stated |= config.generator_config
     if others := [f"{key} {value}" for key, value in stated.items() if own.get(key, value) != value]:
         log.warning(
-            "generator_weights are of a generator %s with %s, which is trained; these have no effect: %s.",
+            "generator_weights are of a generator %s with %s; these keys of the configuration have no effect: %s.",
             start.config.generator_type,
             ", ".join(f"{key} {value}" for key, value in start.config.generator_config.items()),
             ", ".join(others),
@@ -154,6 +154,8 @@ def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
     trained = "warmup" in made or made.get("adversarial", 0) > config.discriminator_warmup_steps
     if not trained and config.generator_weights is None:
         log.warning("the generator is new and was not trained in this run, so there is no model to save.")
+        if guides := [str(config.output_dir / stage) for stage in ("guide", "teacher") if stage in made]:
+            log.info("saved before: %s, for guide_model", " and ".join(guides))
         return
     facts = {"data": _training_data(model, config), "license_note": config.license_note, "metrics": scores}
     steps = {f"{stage}_steps": count for stage, count in made.items()}
