@@ -20,9 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 from ssg_hub.data.crops import LabeledCrops
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation import load_degradation
-from ssg_hub.ending import end_plainly
 from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.perceptual import find_vgg16
+from ssg_hub.processes.ending import end_plainly
 from ssg_hub.training.adversary import View, choose_view, first_discriminator, join, save_discriminator
 from ssg_hub.training.balance import GradientBalance
 from ssg_hub.training.batches import adversarial_crops, degrade_some, source_crops, source_pair
@@ -34,13 +34,14 @@ from ssg_hub.training.losses import (
     SourceLosses,
     SourcePair,
     class_weights,
+    lovasz_loss,
     low_pass_consistency,
     pseudo_labels,
     random_view,
     real_fake_loss,
     segmentation_loss,
 )
-from ssg_hub.training.models import export, first_guide, first_model, in_memory_format, start_generator
+from ssg_hub.training.models import export, first_guide, first_model, in_memory_format, new_ema, start_generator
 from ssg_hub.training.run import Run
 from ssg_hub.training.stage import Stage
 from ssg_hub.training.validation import DevSet, score_guide
@@ -58,21 +59,26 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
     weights = class_weights(pictures, len(guide.labels), config.void_id, config.guide_balance).to(accelerator.device)
     degradation = load_degradation(config.degradation)
     guide = in_memory_format(guide.train().requires_grad_(True), config)
+    ema = new_ema(guide, run)
     optimizer = torch.optim.AdamW(guide.parameters(), lr=config.guide_lr, weight_decay=0.01)
     (learner,) = prepare(accelerator, (guide, optimizer))
-    stage = Stage(run, name, steps)
+    stage = Stage(run, name, steps, states=(ema,))
     for batch in stage.batches({"hr": (crops, config.guide_batch)}):
         hr, label, seed = (batch["hr"][key] for key in ("hr", "label", "seed"))
         with accelerator.accumulate(learner.network):
             picture = degrade_some(hr, seed, degraded, degradation, config.scale)
-            loss = segmentation_loss(learner.network(picture), label, config.void_id, weights, accelerator)
-            accelerator.backward(loss)
+            logits = learner.network(picture)
+            losses = {"cross_entropy": segmentation_loss(logits, label, config.void_id, weights, accelerator)}
+            if config.guide_lovasz:
+                losses["lovasz"] = config.guide_lovasz * lovasz_loss(logits, label, config.void_id)
+            accelerator.backward(sum(losses.values()))
             if stage.update(learner):
                 average_norms(learner.bare, accelerator)
-        stage.losses = {"cross_entropy": loss.detach()}
+                ema.update_parameters(learner.bare)
+        stage.losses = {name: value.detach() for name, value in losses.items()}
         if stage.validation_due():
-            stage.record_scores(score_guide(learner.bare, config))
-    guide = learner.bare.eval().requires_grad_(False)
+            stage.record_scores(score_guide(ema.module, config))
+    guide = ema.module.eval()
     if accelerator.is_main_process:
         guide.save_pretrained(config.output_dir / name)
     accelerator.free_memory()
@@ -93,7 +99,7 @@ def warm_up(
         pair = source_pair(batch["source"], degradation, config)
         with accelerator.accumulate(learner.network):
             with accelerator.autocast():
-                sr = learner.network(pair.lr)
+                sr = pair.shown(learner.network(pair.lr))
                 losses = {"l1": config.l1_weight * F.l1_loss(sr, pair.wanted)}
                 if perceptual:
                     losses["perceptual"] = config.warmup_perceptual_weight * perceptual(sr, pair.wanted)
@@ -152,7 +158,7 @@ def adversarial(
         with run.accelerator.accumulate(*players.networks):
             if stage.step < config.discriminator_warmup_steps:  # the generator makes pictures, and stays as it is
                 with torch.no_grad():
-                    sr, sr_t, losses = players.generator.network(pair.lr), None, {}
+                    sr, sr_t, losses = pair.shown(players.generator.network(pair.lr)), None, {}
             else:
                 sr, sr_t, losses = train_generator(run, stage, players, pair, target)
             if config.adversarial_weight:
@@ -202,7 +208,7 @@ def train_generator(
     if guide is not None:
         guide.requires_grad_(False)
     with run.accelerator.autocast():
-        sr = generator.network(pair.lr)
+        sr = pair.shown(generator.network(pair.lr))
         sr_t = generator.network(target["lr"]) if target else None
         losses = players.objective(sr, pair, lambda sr: critic(*players.view(sr, pair.hr)), players.ema, guide)
         logged = {}

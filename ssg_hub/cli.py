@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from .ending import end_plainly
+from .processes.ending import end_plainly
 
 # name -> (module with add_parser(subparsers), line in the help). Only the chosen module is imported: most need torch.
 COMMANDS = {

@@ -11,17 +11,17 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from .calibration import Calibration
 from .errors import CheckpointError, ConfigError, ImageError
 from .networks import building
 from .networks.assembly import build_generators, build_guide, check_denoise_set
 from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
 from .networks.registry import build_generator
-from .saved_model import SavedModel
 from .storage import checkpoint
 from .storage.card import check_facts, plain_facts
-from .upscaler import Upscaler
+from .storage.saved_model import SavedModel
+from .upscaling.calibration import Calibration
+from .upscaling.upscaler import Upscaler
 
 
 @dataclass

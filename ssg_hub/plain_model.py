@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from .calibration import Calibration
 from .errors import CheckpointError, SSGError
 from .networks import int8
 from .networks.assembly import build_generators, build_guide
@@ -18,7 +17,8 @@ from .networks.published import read_generator
 from .networks.registry import Generator, build_generator
 from .storage import BUILT_IN, EMBEDDED, checkpoint
 from .storage.card import check_facts
-from .upscaler import Upscaler
+from .upscaling.calibration import Calibration
+from .upscaling.upscaler import Upscaler
 
 
 class PlainModel(Upscaler):

@@ -321,8 +321,8 @@ def test_what_a_guide_does_not_know_is_said_with_what_it_knows():
 
 
 def test_the_map_of_a_calibrated_model_comes_with_its_number(tiny_model):
-    from ssg_hub.calibration import Calibration
     from ssg_hub.demo.results import what_may_be_invented
+    from ssg_hub.upscaling.calibration import Calibration
 
     lr, classes = Image.new("RGB", (16, 12)), (0.0,) * len(tiny_model.labels)
     assert what_may_be_invented(tiny_model.upscale(lr), "en") == "", "plain drift has words of its own"

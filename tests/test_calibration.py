@@ -17,9 +17,9 @@ from benchmarks.calibration.calibrating import (
     risk_curves,
 )
 from ssg_hub import SSGModel
-from ssg_hub.calibration import Calibration, measure_features
 from ssg_hub.errors import CheckpointError, ConfigError, SSGError
 from ssg_hub.plain_model import read_model
+from ssg_hub.upscaling.calibration import Calibration, measure_features
 from ssg_hub.upscaling.streaming import upscale_file
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8))

@@ -353,7 +353,7 @@ def test_memory_does_not_grow_with_every_size_of_picture(cache):
     import resource
 
     from ssg_hub import SSGModel
-    from ssg_hub.memory import give_memory_back
+    from ssg_hub.processes.memory import give_memory_back
 
     def upscale_some(numbers: range) -> int:
         for number in numbers:  # about as many pixels each, so that the networks' own need stays the same

@@ -8,8 +8,8 @@ import torch
 
 from ssg_hub.cli import main
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
-from ssg_hub.exporting import export_onnx
 from ssg_hub.model import SSGModel
+from ssg_hub.networks.exporting import export_onnx
 
 onnx = pytest.importorskip("onnx", reason="needs the packages of ssg-hub[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the packages of ssg-hub[export]")

@@ -20,9 +20,9 @@ from test_hub import load
 from tiny_run import train_here, weights, write_config
 
 from ssg_hub.cli import main
-from ssg_hub.ending import end_plainly
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError, VideoError
 from ssg_hub.loading import load_networks
+from ssg_hub.processes.ending import end_plainly
 from ssg_hub.training.adversary import save_discriminator
 from ssg_hub.training.checkpoints import list_checkpoints, read_record
 from ssg_hub.video.upscale_video import upscale_video

@@ -50,7 +50,7 @@ def test_clips(home):
 def test_an_export(home, tiny_model):
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed (pip install 'ssg-hub[export]')")
-    from ssg_hub.exporting import export_onnx
+    from ssg_hub.networks.exporting import export_onnx
 
     (home / "a.onnx").touch()
     with pytest.raises(ImageError, match="a.onnx exists and is kept"):

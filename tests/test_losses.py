@@ -17,6 +17,7 @@ from ssg_hub.training.losses import (
     class_weights,
     deceive_loss,
     guide_feature_loss,
+    lovasz_loss,
     low_pass_consistency,
     pseudo_labels,
     random_view,
@@ -41,6 +42,38 @@ def test_segmentation_loss_by_hand():
 def test_segmentation_loss_of_void_alone_is_zero_with_a_gradient():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = segmentation_loss(logits, torch.full((1, 8, 8), 255), 255)
+    loss.backward()
+    assert loss.item() == 0 and logits.grad.abs().sum() == 0
+
+
+def test_lovasz_loss_of_hard_answers_is_what_the_classes_lack_of_an_iou_of_1():
+    """It is the Jaccard loss there, over the classes that the labels hold; void pixels and odd ones do not count."""
+    generator = torch.Generator().manual_seed(0)
+    labels, answers = (torch.randint(0, 3, (2, 16, 16), generator=generator) for _ in range(2))
+    labels[:, :4] = 9
+    seen, said = labels[:, ::2, ::2], answers[:, ::2, ::2]
+    counted = seen != 9
+    ious = [((said == k) & (seen == k)).sum() / (counted & ((said == k) | (seen == k))).sum() for k in range(3)]
+    hard, right = (1000 * F.one_hot(ids, 10).movedim(-1, 1).float() for ids in (said, seen))
+    assert lovasz_loss(hard, labels, 9).item() == pytest.approx(1 - sum(ious).item() / 3, rel=1e-5)
+    assert lovasz_loss(right, labels, 9).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_lovasz_loss_by_hand():
+    """Four pixels, the second of class 1; the errors of both classes are 0.7, 0.4, 0.2, 0.1, sorted already.
+
+    With each further pixel taken as wrong, class 1 lacks 1/2, 1, 1, 1 of its IoU and class 0 1/3, 1/2, 3/4, 1.
+    """
+    shares = torch.tensor([0.7, 0.6, 0.2, 0.1])
+    logits = torch.stack((torch.zeros(4), (shares / (1 - shares)).log())).view(1, 2, 4, 1)
+    labels = torch.tensor([0, 1, 0, 0]).repeat_interleave(2).view(1, 8, 1)
+    by_hand = (0.7 / 2 + 0.4 / 2) + (0.7 / 3 + 0.4 / 6 + 0.2 / 4 + 0.1 / 4)
+    assert lovasz_loss(logits, labels, 9).item() == pytest.approx(by_hand / 2, rel=1e-6)
+
+
+def test_lovasz_loss_of_void_alone_is_zero_with_a_gradient():
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = lovasz_loss(logits, torch.full((1, 8, 8), 255), 255)
     loss.backward()
     assert loss.item() == 0 and logits.grad.abs().sum() == 0
 

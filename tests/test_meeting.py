@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from process_group import ROOT, find_port, run_processes, run_script
 
-from ssg_hub import meeting
 from ssg_hub.errors import ConfigError
+from ssg_hub.processes import meeting
 
 SHORT = timedelta(seconds=1)
 
@@ -64,7 +64,7 @@ def meet_late(folder: Path, late: str, seconds: int = 300) -> list[str]:
 import os, sys, time
 from datetime import timedelta
 from torch import distributed
-from ssg_hub import meeting
+from ssg_hub.processes import meeting
 
 def connect(timeout):
     distributed.init_process_group("gloo", timeout=timeout)
@@ -113,7 +113,7 @@ def test_no_thread_of_the_group_outlives_it():
 import sys
 from pathlib import Path
 from accelerate import PartialState
-from ssg_hub.meeting import meet
+from ssg_hub.processes.meeting import meet
 
 state = meet(lambda timeout: PartialState(cpu=True, timeout=timeout))
 import torch.distributed.nn.functional  # as transformers does: each default argument is the group of that moment
@@ -151,7 +151,7 @@ def test_one_that_lost_another_ends_though_a_thread_would_keep_it(world, fault, 
     """As gloo's threads keep the interpreter from its end, on some machines once in thirty times."""
     script = f"""
 import sys, threading
-from ssg_hub.meeting import ending_with_the_others
+from ssg_hub.processes.meeting import ending_with_the_others
 
 try:
     with ending_with_the_others("ssg adapt", "Go on."):

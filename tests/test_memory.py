@@ -10,7 +10,7 @@ FREED = """
 import sys
 from pathlib import Path
 import numpy as np
-from ssg_hub.memory import give_memory_back, return_large_blocks
+from ssg_hub.processes.memory import give_memory_back, return_large_blocks
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20

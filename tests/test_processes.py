@@ -10,7 +10,7 @@ from process_group import ROOT, find_port, run_script
 from ssg_hub.cli import main
 from ssg_hub.commands import processes
 from ssg_hub.errors import ConfigError
-from ssg_hub.meeting import read_place
+from ssg_hub.processes.meeting import read_place
 
 SCRIPT = """
 import os, signal, sys, time

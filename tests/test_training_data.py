@@ -105,6 +105,8 @@ def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
         ({"guide_crop": 98, "teacher_steps": 1, **GUIDE}, "guide_crop 98 does not divide by scale 4"),
         ({"guide_crop": 98, "guide_steps": 1, "guide_degraded": 0.5, **GUIDE}, "guide_crop 98 does not divide"),
         ({"guide_crop": 32, "guide_batch": 1, "guide_steps": 1, **GUIDE}, "guide_crop 32 .* guide_batch 1"),
+        ({"hr_crop": 16, "grid_shift": 8}, "grid_shift 8 leaves less than 16 pixels of hr_crop 16"),
+        ({"grid_shift": 4}, "grid_shift"),
         ({"license": "Apache-2.0"}, "'Apache-2.0' is no Hub identifier"),
     ],
 )

@@ -25,8 +25,8 @@ from ssg_hub.data.crops import SourceCrops, make_loader
 from ssg_hub.data.tables import load_pictures
 from ssg_hub.degradation.bank import DegradationBank
 from ssg_hub.degradation.noise import white_noise
-from ssg_hub.ending import end_plainly
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
+from ssg_hub.processes.ending import end_plainly
 from ssg_hub.training.checkpoints import DamagedCheckpoint, list_checkpoints, prune_checkpoints, read_record
 from ssg_hub.training.checks import check_inputs
 from ssg_hub.training.config import TrainConfig, parse_config

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from small_files import files_up_to
 from tiny_run import largest_difference, start, train, train_here, wait_for_path, weights, write_config
 
-from ssg_hub.ending import end_plainly
 from ssg_hub.errors import ConfigError
 from ssg_hub.model import SSGModel
+from ssg_hub.processes.ending import end_plainly
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"

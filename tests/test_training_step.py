@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -194,6 +195,23 @@ def test_the_guide_has_its_norms_averaged_after_each_update(data, tmp_path, monk
     assert seen == [Guide, Guide]
 
 
+def test_the_guide_that_is_saved_is_the_average(data, tmp_path, monkeypatch):
+    """Statistics of batch norms included. The second of two updates counts 9/11: a short run is not held back."""
+    seen = []
+    monkeypatch.setattr(
+        train_accelerate, "average_norms", lambda network, _: seen.append(deepcopy(network.state_dict()))
+    )
+    stages = {"guide_model": None, "guide_width": 8, "guide_steps": 2, "adversarial_steps": 0, "target": []}
+    train_here(write_config(tmp_path, data, guide_lr=0.01, guide_lovasz=0.5, **stages))
+    first, second = seen
+    saved = Guide.from_pretrained(tmp_path / "run/guide").state_dict()
+    for name, tensor in saved.items():
+        if tensor.is_floating_point():
+            assert not torch.equal(first[name], second[name])
+            wanted = first[name] + 9 / 11 * (second[name] - first[name])
+            assert torch.allclose(tensor, wanted, atol=1e-6), name
+
+
 def test_the_guide_loss_alone_moves_the_generator(watch):
     others = dict.fromkeys(("l1_weight", "perceptual_weight", "adversarial_weight", "consistency_weight"), 0.0)
     seen = watch(adversarial_steps=1, guide_weight=1.0, **others)
@@ -286,7 +304,29 @@ def test_the_grain_that_is_kept_is_in_the_target_of_source_pairs(data):
 
 def test_a_sharpened_target_is_not_what_the_discriminator_takes_for_real(data):
     source = {"hr": torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), "lr": torch.zeros(1)}
-    source["judged"] = torch.ones(1)
+    source |= {"judged": torch.ones(1), "seed": torch.tensor([1])}
     config = TrainConfig(output_dir="out", source=["hr"], source_lr="lr", sharpen=0.5)
     pair = source_pair(source, None, config)
     assert pair.hr is source["hr"] and not torch.equal(pair.wanted, pair.hr)
+
+
+def test_sr_and_hr_are_shown_without_edges_of_random_widths(data):
+    """Each sample's by its seed alone, so that no mesh can hide between the generator's grid and that of VGG16."""
+    hr = torch.rand(32, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    source = {"hr": hr, "lr": torch.zeros(32, 3, 12, 12), "judged": torch.ones(32), "seed": torch.arange(32)}
+    config = TrainConfig(output_dir="out", source=["hr"], source_lr="lr", hr_crop=48, grid_shift=8, sharpen=0.5)
+    pair = source_pair(source, None, config)
+    assert pair.hr.shape == pair.wanted.shape == (32, 3, 40, 40) and pair.lr is source["lr"]
+    assert torch.equal(pair.shown(hr), pair.hr) and not torch.equal(pair.wanted, pair.hr)
+    for picture, shown, (down, right) in zip(hr, pair.hr, pair.corners.tolist(), strict=True):
+        assert torch.equal(shown, picture[:, down : down + 40, right : right + 40])
+    assert set(pair.corners.flatten().tolist()) == set(range(9))
+    alone = source_pair({name: value[5:6] for name, value in source.items()}, None, config)
+    assert torch.equal(alone.corners[0], pair.corners[5])
+
+
+def test_the_whole_step_takes_shifted_views(watch, heads):
+    seen = watch(adversarial_steps=2, grid_shift=8, ldl_weight=1.0, lpips_weight=1.0, **heads)
+    assert [(owner, changed) for owner, _, changed, _ in seen.updates] == [
+        (name, {name}) for name in ("generator", "discriminator")
+    ] * 2

@@ -19,10 +19,10 @@ from process_group import nursery
 from small_files import files_up_to
 from standins import ColorGuide, Repeat, make_model
 
-from ssg_hub.calibration import Calibration
 from ssg_hub.errors import VideoError
 from ssg_hub.networks.compact import SRVGGNetCompact
 from ssg_hub.networks.int8 import Int8, Layer, hash_weights
+from ssg_hub.upscaling.calibration import Calibration
 from ssg_hub.upscaling.engines import compiled
 from ssg_hub.video import upscale_video as module
 from ssg_hub.video.job import Request, describe_job, plan_job

@@ -22,7 +22,6 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip ins
 pytest.importorskip("onnx", reason="onnx is not installed (pip install 'ssg-hub[export]')")
 
 from benchmarks.site_visits import SiteServer, download, make_pictures, psnr, visit
-from ssg_hub.calibration import Calibration
 from ssg_hub.cli import main
 from ssg_hub.demo import views
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
@@ -31,6 +30,7 @@ from ssg_hub.images.resampling import COLOR_RADIUS, COLOR_SIGMA, fill_transparen
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.guide import Guide
 from ssg_hub.upscaling import tiling
+from ssg_hub.upscaling.calibration import Calibration
 from ssg_hub.upscaling.soft_masks import MaskSheet
 from ssg_hub.web import runtime, site, weights
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ssg_hub.calibration import LEVELS
+from ssg_hub.upscaling.calibration import LEVELS
 
 SMALLEST = 0.01  # share of a picture's pixels below which a trusted region counts as this large
 BINS = 15

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..errors import SSGError
-from ..meeting import check_met, meet, read_place
+from ..processes.meeting import check_met, meet, read_place
 from ..upscaling.engines.choice import training_device
 
 PATIENCE = timedelta(hours=12)  # the others wait while one learns the camera

@@ -9,15 +9,15 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
-from ..meeting import read_place
+from ..processes.meeting import read_place
 from ..upscaling.options import DTYPES, ENGINES, Options
 from . import clips
 from .bar import Bar
 from .common import ended_in_order, load_model, picture_options, say, wanted_companions, whole_number
+from .group import Group
 from .jobs import FORMATS, Job, Plan, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
-from .processes import Group
 
 
 def add_parser(subparsers) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError, VideoError
-from ..meeting import read_place
+from ..processes.meeting import read_place
 from ..video.names import (
     CODECS,
     COMPANIONS,
@@ -21,8 +21,8 @@ from ..video.names import (
 )
 from .bar import counting
 from .common import load_model, say, wanted_companions
+from .group import Group
 from .jobs import FILE_ENDING
-from .processes import Group
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

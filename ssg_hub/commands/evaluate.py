@@ -19,7 +19,7 @@ from ..evaluation.methods import FromFolder, FromModel, Method, bicubic
 from ..evaluation.picture_sheet import draw_sheet
 from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate_folder, pair_files
 from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
-from ..meeting import check_met, meet
+from ..processes.meeting import check_met, meet
 from ..storage.whole_file import whole_file
 from ..upscaling.engines.choice import best_device, choose_device
 from .bar import counting

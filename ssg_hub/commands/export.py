@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export_onnx(args: argparse.Namespace) -> int:
-    from ..exporting import export_onnx
+    from ..networks.exporting import export_onnx
 
     if args.runtime:
         raise ConfigError("--runtime is for a site, and -o names an ONNX file. Leave it out.")

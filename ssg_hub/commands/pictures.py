@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, SSGError
-from ..memory import return_large_blocks
+from ..processes.memory import return_large_blocks
 from .bar import Bar
 from .jobs import Job, check_job
 from .manifest import Manifest

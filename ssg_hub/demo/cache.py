@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..memory import give_memory_back
+from ..processes.memory import give_memory_back
 from .refusals import Refused
 
 log = logging.getLogger("ssg_hub.demo")

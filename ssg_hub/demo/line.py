@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from ..memory import give_memory_back
+from ..processes.memory import give_memory_back
 from ..upscaling.progress import Progress
 from .refusals import Cancelled, Refused
 

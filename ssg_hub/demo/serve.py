@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from ..errors import ConfigError
 from ..loading import load_model
-from ..memory import return_large_blocks
+from ..processes.memory import return_large_blocks
 from ..upscaling.engines.choice import choose_device
 from . import decoding, viewer
 from .archive import archive_route

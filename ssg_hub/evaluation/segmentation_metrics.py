@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..calibration import LEVELS
 from ..errors import ConfigError
+from ..upscaling.calibration import LEVELS
 
 BOUNDARY_TOLERANCE = 0.0075  # of the picture's diagonal: 4.5 px at 480x360
 MARKED_AT_ONCE = 2**21  # pixels that a growing mask marks in one operation: some 100 MB, whatever the mask

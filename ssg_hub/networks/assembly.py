@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..denoise import check_denoise
 from ..errors import ConfigError
+from .denoise import check_denoise
 from .guide import Guide
 from .registry import Generator, build_generator
 

@@ -51,6 +51,19 @@ def as_usual() -> Iterator[None]:
             torch.set_default_dtype(default)
 
 
+@contextmanager
+def evaluating(*modules: nn.Module | None) -> Iterator[None]:
+    """Evaluation mode inside, and outside again what each submodule was in."""
+    training = [part for module in modules if module is not None for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
 def is_of_transformers(hook: Callable) -> bool:
     """Whether transformers put this hook into a network itself, at the first pass, to give its hidden states."""
     return getattr(hook, "__module__", "").startswith("transformers.")

@@ -1,4 +1,4 @@
-"""Where models live: the saved folder, the Hub, and the card."""
+"""Where models live: the saved folder, the Hub, and the card; and the user's cache."""
 
 import os
 from pathlib import Path

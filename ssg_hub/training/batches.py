@@ -9,7 +9,7 @@ from ..data.streams import load_stream
 from ..data.tables import load_pairs, load_pictures, read_list
 from ..networks.guide import Guide
 from .config import TrainConfig
-from .losses import SourcePair, sharpened, with_grain
+from .losses import SourcePair, cut_out, sharpened, with_grain
 
 Crops = SourceCrops | PairedCrops | TargetCrops | LabeledCrops
 
@@ -42,15 +42,25 @@ def adversarial_crops(config: TrainConfig, guide: Guide | None) -> dict[str, tup
 
 @torch.no_grad()
 def source_pair(source: dict[str, Tensor], degradation, config: TrainConfig) -> SourcePair:
-    """LR of a source batch, which came with it or is made; HR; and what SR is compared with."""
+    """LR of a source batch, which came with it or is made; HR; and what SR is compared with.
+
+    With `grid_shift` HR and SR are shown without some pixels at their edges, a random number of them at each. The
+    networks that judge SR pool 2, 4, 8 pixels into one, and the generator makes 4x4 pixels of one: where both grids
+    always meet alike, a mesh between them goes unseen.
+    """
     hr = source["hr"]
     wanted = sharpened(hr, config.sharpen)
     if "lr" in source:
-        return SourcePair(source["lr"], hr, wanted, source["judged"])
-    lr, grain = degradation.degrade_with_grain(hr, config.scale, sample_generators(source["seed"]))
-    # grain last: it is not to be sharpened, and the discriminator must not take it for a fault
-    hr, wanted = (with_grain(picture, grain, config.keep_grain) for picture in (hr, wanted))
-    return SourcePair(lr, hr, wanted, hr.new_ones(len(hr)))
+        lr, judged = source["lr"], source["judged"]
+    else:
+        lr, grain = degradation.degrade_with_grain(hr, config.scale, sample_generators(source["seed"]))
+        # grain last: it is not to be sharpened, and the discriminator must not take it for a fault
+        hr, wanted = (with_grain(picture, grain, config.keep_grain) for picture in (hr, wanted))
+        judged = hr.new_ones(len(hr))
+    shift, side = config.grid_shift, hr.shape[-1] - config.grid_shift
+    draws = [torch.randint(shift + 1, (2,), generator=generator) for generator in sample_generators(source["seed"])]
+    corners = torch.stack(draws)
+    return SourcePair(lr, cut_out(hr, corners, side), cut_out(wanted, corners, side), judged, corners)
 
 
 def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation, scale: int) -> Tensor:

@@ -68,6 +68,9 @@ class TrainConfig(BaseModel):
     degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
     keep_grain: float = Field(default=0.0, ge=0, le=1, description="share of the noise of LR that SR is to keep")
     hr_crop: int = Field(default=192, ge=16, description="side of source HR crops, pixels")
+    grid_shift: int = Field(
+        default=0, ge=0, multiple_of=8, description="SR and HR lose this many pixels a side, cut off at random places"
+    )
     flat_share: float = Field(default=0.0, ge=0, le=1, description="share of source crops that are one flat colour")
     guide_data: list[str] = Field(default_factory=list, description="HR pictures with labels, for the guide stage")
     guide_crop: int = Field(default=320, ge=32, description="side of the guide stage's crops, pixels")
@@ -89,6 +92,7 @@ class TrainConfig(BaseModel):
     guide_balance: float = Field(
         default=1.0, ge=0, le=1, description="exponent of the weights by which rare classes count more; 0: all alike"
     )
+    guide_lovasz: float = Field(default=0.0, ge=0, description="weight of the Lovász loss beside the cross-entropy")
     guide_degraded: float = Field(default=0.0, ge=0, le=1, description="share of degraded pictures")
     teacher_steps: int = Field(default=0, ge=0, description="fine-tuning of the guide into a pseudo-label teacher")
     warmup_steps: int = Field(default=0, ge=0, description="the generator alone, by L1, on source")
@@ -96,7 +100,9 @@ class TrainConfig(BaseModel):
     batch: int = Field(default=8, gt=0, description="source pictures per process and step")
     target_batch: int = Field(default=4, gt=0, description="target pictures per process and step")
     lr: float = Field(default=1e-4, gt=0, description="peak learning rate of the generator")
-    ema_decay: float = Field(default=0.999, gt=0, lt=1, description="of the generator's average, which is the result")
+    ema_decay: float = Field(
+        default=0.999, gt=0, lt=1, description="of the average of the generator, or of the guide, which is the result"
+    )
 
     # --- the objective; each switch of the ablation is one of these
     warmup_perceptual_weight: float = Field(default=0.0, ge=0, description="VGG16 features in the warm-up; 0: plain L1")
@@ -239,6 +245,8 @@ class TrainConfig(BaseModel):
         for name, side in reduced.items():
             if side % self.scale:
                 raise ValueError(f"{name} {side} does not divide by scale {self.scale}")
+        if self.hr_crop - self.grid_shift < 16:
+            raise ValueError(f"grid_shift {self.grid_shift} leaves less than 16 pixels of hr_crop {self.hr_crop}")
         judged = self.adversarial_steps and self.adversarial_weight and self.discriminator in ("unet", "features")
         if judged and self.hr_crop % 8:
             raise ValueError(

@@ -22,6 +22,7 @@ LDL_WINDOW = 7  # side of the neighbourhood whose variance counts, odd
 SHARPEN_RADIUS = 25  # half the width of the unsharp mask's Gaussian, in pixels
 SHARPEN_THRESHOLD = 10 / 255  # detail below it is left as it is
 VIEW_SHIFT = 8  # of a view against its picture, at most; in pixels
+LOVASZ_STRIDE = 2  # between the pixels that the Lovász loss counts: it sorts them all, once for each class
 
 
 @dataclass
@@ -33,12 +34,18 @@ class SourcePair:
         hr: the discriminator's real pictures.
         wanted: what pixels and features of SR are compared with: HR, sharpened where the config says so.
         judged: (B,), 1 for a picture that the discriminator reads, 0 for one without an adversarial term.
+        corners: (B, 2), where in a picture of LR's whole extent `hr` and `wanted` begin, (down, right) in pixels.
     """
 
     lr: Tensor
     hr: Tensor
     wanted: Tensor
     judged: Tensor
+    corners: Tensor
+
+    def shown(self, sr: Tensor) -> Tensor:
+        """The part of SR of `lr` that belongs to `hr`."""
+        return cut_out(sr, self.corners, self.hr.shape[-1])
 
 
 class SourceLosses:
@@ -77,7 +84,7 @@ class SourceLosses:
         """The terms by name, each with its weight.
 
         Args:
-            sr: of `pair.lr`, with its graph.
+            sr: of `pair.lr`, as `pair.shown` gives it, with its graph.
             pair: see `SourcePair`.
             critic: the discriminator's logits for SR, its own weights frozen.
             average: the generator's moving average.
@@ -88,7 +95,7 @@ class SourceLosses:
             "perceptual": lambda: self.networks["perceptual"](sr, pair.wanted),
             "lpips": lambda: self.networks["lpips"](sr, pair.wanted).mean(),
             "dists": lambda: self.networks["dists"](sr, pair.wanted).mean(),
-            "ldl": lambda: artifact_loss(sr, pair.wanted, average(pair.lr).detach()),
+            "ldl": lambda: artifact_loss(sr, pair.wanted, pair.shown(average(pair.lr)).detach()),
             "guide_feature": lambda: guide_feature_loss(guide, sr, pair.wanted),
             "adversarial": lambda: deceive_loss(critic(sr), pair.judged),
         }
@@ -227,6 +234,29 @@ def segmentation_loss(
     return total / count.clamp(min=1)
 
 
+def lovasz_loss(logits: Tensor, labels: Tensor, void_id: int) -> Tensor:
+    """A smooth 1 - IoU, averaged over the classes that the labels hold (Berman et al., CVPR 2018, eq. 11 and 12).
+
+    Cross-entropy counts pixels; this counts a pole as much as a road, and what is taken for a pole against it.
+
+    Args:
+        logits: (B, K, h, w); enlarged bilinearly. labels: (B, H, W) int64 class ids; every second pixel counts.
+        void_id: id that does not count.
+    """
+    labels = labels[:, ::LOVASZ_STRIDE, ::LOVASZ_STRIDE]
+    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    counted = labels != void_id
+    shares, ids = logits.softmax(1).movedim(1, -1)[counted], labels[counted]
+    losses = []
+    for index in ids.unique().tolist():
+        inside = (ids == index).float()
+        errors, order = (inside - shares[:, index]).abs().sort(descending=True)
+        hits, misses = inside[order].cumsum(0), (1 - inside[order]).cumsum(0)
+        jaccard = 1 - (inside.sum() - hits) / (inside.sum() + misses)
+        losses.append((errors * jaccard.diff(prepend=jaccard.new_zeros(1))).sum())
+    return torch.stack(losses).mean() if losses else logits.sum() * 0
+
+
 def low_pass_consistency(sr: Tensor, lr: Tensor) -> Tensor:
     """L1 between SR and LR where both are blurred until neither noise nor detail is left: keeps colour, blocks drift.
 
@@ -235,6 +265,20 @@ def low_pass_consistency(sr: Tensor, lr: Tensor) -> Tensor:
     """
     side = 4
     return F.l1_loss(F.avg_pool2d(sr, side * sr.shape[-1] // lr.shape[-1]), F.avg_pool2d(lr, side))
+
+
+def cut_out(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
+    """A square of each picture.
+
+    Args:
+        pictures: (B, C, H, H).
+        corners: (B, 2), where each square begins, (down, right).
+        side: of the squares.
+    """
+    if pictures.shape[-1] == side:
+        return pictures
+    places = zip(pictures, corners.tolist(), strict=True)
+    return torch.stack([picture[:, down : down + side, right : right + side] for picture, (down, right) in places])
 
 
 def random_view(sr: Tensor, labels: Tensor, seeds: Tensor, void_id: int) -> tuple[Tensor, Tensor]:

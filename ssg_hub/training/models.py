@@ -95,15 +95,15 @@ def _note_architecture(start: SSGModel, config: TrainConfig) -> None:
         )
 
 
-def new_ema(generator: nn.Module, run: Run) -> AveragedModel:
-    """The exponential moving average of the generator, which is what gets saved as the model."""
+def new_ema(network: nn.Module, run: Run) -> AveragedModel:
+    """The exponential moving average of a network, its batch norms' statistics included: what a stage results in."""
 
     def average(averages, currents, updates) -> None:
         # a short run must not be held back by its start: the decay grows with the number of updates
         decay = min(run.config.ema_decay, (1 + int(updates)) / (10 + int(updates)))
         get_ema_multi_avg_fn(decay)(averages, currents, updates)
 
-    ema = AveragedModel(generator, multi_avg_fn=average)
+    ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
     return ema.to(run.accelerator.device).requires_grad_(False)
 
 

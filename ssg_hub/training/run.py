@@ -20,7 +20,7 @@ from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broad
 from PIL import Image
 
 from ..errors import ConfigError, explain_disk
-from ..meeting import check_met, meet
+from ..processes.meeting import check_met, meet
 from ..storage.whole_file import whole_file
 from ..upscaling.engines.choice import training_device
 from .checks import check_inputs, check_request

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from ..denoise import check_denoise
 from ..errors import ConfigError
+from ..networks.denoise import check_denoise
 
 if TYPE_CHECKING:
     import torch

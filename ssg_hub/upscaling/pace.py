@@ -4,8 +4,8 @@ import contextlib
 import json
 import threading
 
+from ..storage.user_cache import user_cache
 from ..storage.whole_file import whole_file
-from ..user_cache import user_cache
 
 FILE = "pace.json"
 KEPT = 100  # ways of computing; those learned longest ago are dropped first

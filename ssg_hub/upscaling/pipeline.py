@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..calibration import Calibration
 from ..images.canvas import Canvas
 from ..images.levels import LUMA
 from ..images.picture import Picture
 from ..images.resampling import fill_transparent, pull_colors, resize_bicubic, resize_lanczos, to_floats
+from .calibration import Calibration
 from .engines.base import CELL, Engine
 from .progress import Tracker
 from .result import ColorSheet

@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..calibration import Calibration
 from ..errors import SSGError
 from ..images.metadata import metadata_of
 from ..images.picture import Picture, from_pil
 from ..images.resampling import resize_bicubic
 from ..images.writing import write_picture
+from .calibration import Calibration
 from .overlays import draw_overlay
 
 

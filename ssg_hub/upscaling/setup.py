@@ -6,11 +6,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..calibration import Calibration
 from ..errors import ConfigError
 from ..images.picture import Picture
 from ..networks.guide import Guide
 from ..networks.registry import Generator
+from .calibration import Calibration
 from .engines.base import Engine
 from .engines.choice import open_engine
 from .options import Options, output_size
@@ -26,7 +26,7 @@ NOTES = {
 
 
 class Networks(Protocol):
-    """What is asked of a model, whatever its class; `ssg_hub.upscaler.Upscaler` has it."""
+    """What is asked of a model, whatever its class; `ssg_hub.upscaling.upscaler.Upscaler` has it."""
 
     @property
     def generator(self) -> Generator:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..user_cache import user_cache
+from ..storage.user_cache import user_cache
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 ARCHIVE = f"{PACKAGE}-{VERSION}.tgz"

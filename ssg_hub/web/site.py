@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from ..demo import views
 from ..errors import CheckpointError, ImageError
-from ..exporting import export_onnx
 from ..images.levels import LUMA
 from ..images.resampling import COLOR_RADIUS, COLOR_SIGMA
+from ..networks.exporting import export_onnx
 from ..storage import as_path
 from ..upscaling import tiling
 from ..upscaling.engines.base import CELL, SMALLEST_SEEN

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import CheckpointError, SSGError
-from ...networks.building import on_cpu
+from ...networks.building import evaluating, on_cpu
 from ...networks.guide import Guide
 from ...networks.registry import Generator
 from ..options import SMALLEST_TILE
@@ -223,16 +223,3 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return any(words in text for words in ("out of memory", "can't allocate memory", "bad_alloc", "bad allocation"))
-
-
-@contextlib.contextmanager
-def evaluating(*modules: nn.Module | None) -> Iterator[None]:
-    """Evaluation mode inside, and outside again what each submodule was in."""
-    training = [part for module in modules if module is not None for part in module.modules() if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True

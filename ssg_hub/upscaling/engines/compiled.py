@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ...networks.building import is_of_transformers
 from ...networks.int8 import LEVELS, MOST, Int8Compact, Layer
-from ...user_cache import user_cache
+from ...storage.user_cache import user_cache
 
 KEPT_IN_MEMORY = 6  # networks: generators and guides of a few models
 KEPT_ON_DISK = 16

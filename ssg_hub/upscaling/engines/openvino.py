@@ -5,10 +5,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ...forking import is_forked
 from ...networks.guide import Guide
 from ...networks.int8 import Int8, Int8Compact
 from ...networks.registry import Generator
+from ...processes.forking import is_forked
 from . import compiled
 from .base import SMALLEST_SEEN, Engine, Finish
 from .torch import TorchEngine

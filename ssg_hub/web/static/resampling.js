@@ -125,7 +125,7 @@ export function totalVariation(before, after) {
   return drift;
 }
 
-/** The probability that the likeliest class is wrong, from soft labels and their drift, as ssg_hub/calibration.py. */
+/** The probability that the likeliest class is wrong, from soft labels and their drift, as upscaling/calibration.py. */
 export function calibrate({ weights, classes }, labels, drift) {
   const area = drift.data.length, { channels, data } = labels, chance = new Block(1, drift.height, drift.width);
   for (let place = 0; place < area; place++) {

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import CheckpointError, ConfigError, ImageError
-from .images.formats import check_target
-from .storage import as_path
-from .upscaling.engines.base import evaluating
+from ..errors import CheckpointError, ConfigError, ImageError
+from ..images.formats import check_target
+from ..storage import as_path
+from .building import evaluating
 
 if TYPE_CHECKING:
-    from .model import SSGModel
+    from ..model import SSGModel
 
 PARTS = ("generator", "guide", "both")
 OPSETS = range(11, 24)  # before, enlargement is another one; after, torch 2.13 has none. What it lacks it prints whole
@@ -156,7 +156,7 @@ def _describe(model: "SSGModel", part: str, opset: int, draft: Path) -> dict[str
     """Write into the file what it is, and check that it is valid ONNX."""
     import onnx
 
-    from . import __version__
+    from .. import __version__
 
     graph = onnx.load(draft)
     graph.producer_name, graph.producer_version = "ssg-hub", __version__

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, SSGError
+from ..errors import ConfigError, SSGError
 
 FEATURES = ("drift", "entropy", "log_odds")
 MOST_LOG_ODDS = 8.0  # of the likeliest class; beyond it a float16 network says nothing more

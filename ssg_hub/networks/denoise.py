@@ -3,7 +3,7 @@
 from numbers import Real
 from typing import Any
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 
 def check_denoise(denoise: Any, name: str = "denoise") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, SSGError
+from ..errors import ConfigError, SSGError
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -49,7 +49,7 @@ class UpscaleExamples:
         keep_going: bool = False,
         **options: Any,
     ):
-        from .upscaling.options import Options
+        from .options import Options
 
         also = ("model", "image", "into", "mask", "keep_going", "watch", "max_pixels")
         Options.gather("UpscaleExamples", options, also, segment=mask is not None)  # refuses what is wrong at once
@@ -96,7 +96,7 @@ class UpscaleExamples:
 
     def _load(self) -> "Upscaler":
         if self._model is None:
-            from .loading import load_networks
+            from ..loading import load_networks
 
             self._model = load_networks(str(self._given))
         return self._model

@@ -5,9 +5,9 @@ import re
 import sys
 from collections.abc import Callable
 
-from .errors import SSGError, explain_disk
+from ..errors import SSGError, explain_disk
+from ..storage.endpoint import explain_endpoint
 from .meeting import disconnect, ending_with_the_others
-from .storage.endpoint import explain_endpoint
 
 AGAIN = "Start all of them again; a training continues with --resume latest."
 MEMORY = (
