@@ -182,6 +182,13 @@ def refuse(config, error: type[SSGError], words: str, *options: str) -> None:
     assert not (config.parent / "run/checkpoints").exists()
 
 
+def test_a_readme_in_the_place_of_the_model_is_refused_before_the_first_step(data, tmp_path):
+    (tmp_path / "run/model").mkdir(parents=True)
+    (tmp_path / "run/model/README.md").write_text("# My notes")
+    with pytest.raises(CheckpointError, match="README.md that is not of an SSGModel"):
+        train_here(write_config(tmp_path, data))
+
+
 def test_a_run_without_a_step_is_refused(data, tmp_path):
     refuse(write_config(tmp_path, data, adversarial_steps=0), ConfigError, "nothing would be trained")
 

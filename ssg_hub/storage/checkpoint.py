@@ -199,10 +199,10 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
     """
     if folder.is_file():
         raise CheckpointError(f"{folder} is a file; a folder is needed to save a model. Choose another name.")
-    _check_ours(folder)
     existed, stage = folder.exists(), None
     left = "what was there before is untouched" if existed else "nothing was left behind"
     try:
+        check_replaceable(folder)
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
         yield stage
@@ -227,8 +227,12 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _check_ours(folder: Path) -> None:
-    """Refuse to replace what no model of ours has written: another library's config, a README of the user's."""
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder where a save would replace another library's config, or a README of the user's.
+
+    Raises:
+        CheckpointError: it holds one of them.
+    """
     for name, sign in ((CONFIG, b"generator_type"), (CARD, b"ssg_hub")):
         path = folder / name
         if path.is_file() and sign not in path.read_bytes():

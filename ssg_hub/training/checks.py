@@ -26,6 +26,7 @@ from ..degradation import load_degradation
 from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
 from ..networks.perceptual import read_tensors
+from ..storage.checkpoint import check_replaceable
 from .config import TrainConfig
 
 FOLDERS = ("output_dir", "data_root")
@@ -34,11 +35,13 @@ log = logging.getLogger("train")
 
 
 def check_request(config: TrainConfig) -> None:
-    """Refuse a run that would train nothing, or whose logs would go nowhere.
+    """Refuse a run that would train nothing, or whose logs or model would go nowhere.
 
     Raises:
         ConfigError: every stage has 0 steps, or the tracker is not installed.
+        CheckpointError: the model's folder holds a README or a config that is not a model's.
     """
+    check_replaceable(config.output_dir / "model")
     if not (config.guide_steps or config.teacher_steps or config.warmup_steps or config.adversarial_steps):
         raise ConfigError(
             "nothing would be trained: guide_steps, teacher_steps, warmup_steps and adversarial_steps are all 0. "
