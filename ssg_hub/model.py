@@ -100,13 +100,18 @@ class SSGModel(Upscaler, SavedModel):
             lr: (B, 3, H, W), RGB in [0, 1], in the model's dtype and on its device.
 
         Raises:
-            ImageError: another shape or dtype.
+            ImageError: no tensor, or another shape or dtype.
         """
         self._check_input(lr)
         sr = self.generator(lr)
         return SSGOutput(sample=sr, logits=None if self.guide is None else self.guide(sr))
 
     def _check_input(self, lr: Tensor) -> None:
+        if not isinstance(lr, Tensor):
+            raise ImageError(
+                f"the model got a {type(lr).__name__}; it needs a tensor (B, 3, H, W), RGB in [0, 1]. "
+                "For a picture of any other kind use model.upscale(picture)."
+            )
         if lr.ndim != 4 or lr.shape[1] != 3 or 0 in lr.shape:
             raise ImageError(
                 f"the model got a tensor of shape {tuple(lr.shape)}; it needs (B, 3, H, W), RGB. "

@@ -163,6 +163,7 @@ def test_forward_returns_sr_and_logits():
         (torch.rand(1, 4, 8, 8), r"shape \(1, 4, 8, 8\)"),
         (torch.rand(1, 3, 0, 8), r"shape \(1, 3, 0, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"torch.uint8; it needs floats"),
+        (np.zeros((1, 3, 8, 8), np.float32), r"ndarray; it needs a tensor"),
         (torch.rand(1, 3, 8, 8).half(), r"torch.float16 but its weights are torch.float32"),
     ],
 )
@@ -399,6 +400,29 @@ def test_saving_over_a_file(tmp_path):
         make(guide=None).save_pretrained(tmp_path / "taken")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("README.md", "# My project"), ("config.json", '{"model_type": "segformer"}')]
+)
+def test_saving_replaces_nothing_that_is_not_a_models(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=f"{name} that is not of an SSGModel"):
+        make(guide=None).save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == content
+
+
+@pytest.mark.parametrize("variant", ["", "a/b", 16])
+def test_what_is_no_variant_is_refused(variant, saved, tmp_path):
+    for use in (make(guide=None).save_pretrained, SSGModel.from_pretrained, load_networks):
+        with pytest.raises(ConfigError, match="letters and digits"):
+            use(saved, variant=variant)
+
+
+def test_a_device_map_that_would_spread_the_model_is_the_best_device(saved, monkeypatch):
+    monkeypatch.setattr("ssg_hub.storage.saved_model.best_device", lambda: "cpu")
+    model = SSGModel.from_pretrained(saved, device_map="auto", torch_dtype=torch.float16)
+    assert (model.device.type, model.dtype) == ("cpu", torch.float16)
+
+
 def test_saving_with_an_unknown_option(tmp_path):
     for option, told in (({"varient": "fp16"}, "unknown option varient"), ({"private": True}, "only push_to_hub=True")):
         with pytest.raises(ConfigError, match=told):
@@ -580,10 +604,13 @@ def test_arrays_are_told_as_lists(tmp_path):
 def test_pictures_that_the_card_cannot_show_are_named(tmp_path):
     from PIL import Image
 
-    for picture, told in ((tmp_path / "gone.png", "No such file"), (Image.new("CMYK", (4, 4)), "mode CMYK")):
+    pictures = (tmp_path / "gone.png", Image.new("CMYK", (4, 4)), np.zeros((4, 4, 3), np.uint8))
+    for picture, told in zip(pictures, ("No such file", "mode CMYK", "ndarray"), strict=True):
         with pytest.raises(ConfigError, match=f"the card's picture 'Before' cannot be used .*{told}"):
             make(guide=None).save_pretrained(tmp_path / "model", pictures={"Before": picture})
         assert not (tmp_path / "model").exists()
+    with pytest.raises(ConfigError, match="pictures is a list; give a dict"):
+        make(guide=None).save_pretrained(tmp_path / "model", pictures=[Image.new("RGB", (4, 4))])
 
 
 def test_licence_that_the_hub_would_not_take(tmp_path):

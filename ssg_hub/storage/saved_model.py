@@ -17,11 +17,13 @@ from huggingface_hub import CommitInfo
 from ..errors import CheckpointError, ConfigError, SSGError
 from ..networks import int8
 from ..networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
-from . import checkpoint, hub
+from ..upscaling.engines.choice import best_device
+from . import as_path, checkpoint, hub
 from .card import Pictures, build_card, name_folder, save_pictures
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PUSH_OPTIONS = {"private", "revision", "commit_message", "token", "create_pr"}
+SPREADING = ("auto", "balanced", "balanced_low_0", "sequential")  # device maps that spread a model over its machine
 LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offload_folder", "offload_state_dict"}
 
 
@@ -73,7 +75,8 @@ class SavedModel(ModelMixin, ConfigMixin):
             token: Hub access token.
             local_files_only: look in the cache only.
             cache_dir, force_download: as elsewhere on the Hub.
-            kwargs: `device_map`, `max_memory`, `low_cpu_mem_usage`, …, as diffusers takes them (`LOAD_OPTIONS`).
+            kwargs: `device_map`, `max_memory`, `low_cpu_mem_usage`, …, as diffusers takes them (`LOAD_OPTIONS`). These
+                models are small: `device_map="auto"` is the first of cuda, mps and cpu that this machine has.
 
         Raises:
             CheckpointError: no model there, damaged, a pickle, another library's, or from a newer release.
@@ -101,6 +104,8 @@ class SavedModel(ModelMixin, ConfigMixin):
         except SSGError as error:
             raise CheckpointError(f"the config of {name} cannot be used: {error}") from error
         checkpoint.check_weights(folder, variant, drawn.state_dict(), name)
+        if kwargs.get("device_map") in SPREADING:
+            kwargs["device_map"] = best_device()
         # Cast afterwards: diffusers makes torch_dtype that of every new tensor of the process, in other threads too.
         kwargs |= {"torch_dtype": torch_dtype if kwargs.get("device_map") else torch.float32}
         try:
@@ -149,9 +154,10 @@ class SavedModel(ModelMixin, ConfigMixin):
             push_options: for `push_to_hub`.
 
         Raises:
-            CheckpointError: the folder cannot be written.
-            ConfigError: an unknown option, a licence that the Hub does not know, or networks that were exchanged by
-                hand, so that they, or the weights in `state_dict`, are not those of the config.
+            CheckpointError: the folder cannot be written, or holds a README or a config of something else, which would
+                be replaced.
+            ConfigError: an unknown option, an impossible value, a licence that the Hub does not know, or networks that
+                were exchanged by hand, so that they, or the weights in `state_dict`, are not those of the config.
         """
         if not safe_serialization:
             raise CheckpointError(
@@ -165,7 +171,7 @@ class SavedModel(ModelMixin, ConfigMixin):
             raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
         if not is_main_process:
             return
-        folder = Path(save_directory).expanduser()
+        folder = as_path(save_directory).expanduser()
         self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size, state_dict)
         if push_to_hub:
             self.push_to_hub(
@@ -239,6 +245,7 @@ class SavedModel(ModelMixin, ConfigMixin):
     ) -> None:
         model = self if weights is None else self._with_weights(weights)
         model._check_networks()
+        checkpoint.check_variant(variant)
         dtype = VARIANT_DTYPES.get(variant, model.dtype)
         cast = model if dtype == model.dtype else copy.deepcopy(model).to(dtype)
         with checkpoint.replacing(folder, variant) as stage:
