@@ -159,10 +159,9 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     size = output_size(facts.size, request.picture.outscale)
     if is_pattern(request.target):
         check_size(size, choose_format(request.target))
-        lost = (
-            [] if facts.aspect == 1 else [f"The pixels are {facts.aspect} as wide as high, and pictures do not say so."]
-        )
-        return Job(request, setup, source, [Output(*name) for name in names.items()], {}, source.notes + lost)
+        shape = f"The pixels are {facts.aspect} as wide as high, and pictures do not say so."
+        notes = source.notes + ([] if facts.aspect == 1 else [shape])
+        return Job(request, setup, source, [Output(*name) for name in names.items()], {}, notes)
     codec, muxer = choose_codec(request.codec, request.target)
     outputs = []
     for track, path in names.items():
