@@ -12,11 +12,11 @@ from .loading import load_model
 from .upscaling.mapping import UpscaleExamples
 
 if TYPE_CHECKING:
-    from .adapting.adapt import adapt
+    from .adapting.adapt import adapt as adapt
     from .model import SSGModel
 
 __version__ = "0.1.0"
-__all__ = [
+__all__ = [  # without `adapt`: `from ssg_hub import *` needs no more than the package itself
     "CheckpointError",
     "ConfigError",
     "HubError",
@@ -24,9 +24,12 @@ __all__ = [
     "SSGError",
     "SSGModel",
     "UpscaleExamples",
-    "adapt",
     "load_model",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})  # SSGModel too, before its first use
 
 
 def __getattr__(name: str):

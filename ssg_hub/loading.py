@@ -38,18 +38,22 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
     Args:
         name: "embedded" (fast), "large" (best quality, some sixteen times the time), a folder, a Hub id, or a file
             with a published generator's weights, which becomes a model without a guide.
-        hub_options: `revision`, `token`, `local_files_only`, … as `SSGModel.from_pretrained` takes them.
+        hub_options: `revision`, `token`, `local_files_only`, … as `SSGModel.from_pretrained` takes them; for a file
+            with weights those of the Hub alone, which have no effect.
 
     Raises:
         CheckpointError: there is no model of this name, or it is damaged, unsafe, or of another kind.
+        ConfigError: an unknown option.
         HubError: the Hub refused or is out of reach.
 
     >>> load_model("embedded").scale
     4
     """
     from .model import SSGModel
+    from .storage.checkpoint import check_hub_options
 
     if is_weights_file(name):
+        check_hub_options("load_model", hub_options)
         smallest = SSGModel.from_components("compact", generator_config={"features": 1, "convs": 0})
         return smallest.float().load_generator(name)
     return SSGModel.from_pretrained(name, **hub_options)
@@ -59,16 +63,18 @@ def load_networks(name: str | Path = EMBEDDED, **hub_options: Any) -> "PlainMode
     """Load a model for inference only, in a fraction of the time: no saving, no training, no diffusers.
 
     Args:
-        name, hub_options: as for `load_model`.
+        name, hub_options: as for `load_model`; those of the Hub alone, without `torch_dtype` and `device_map`.
 
     Raises:
-        CheckpointError, HubError: as `load_model`.
+        CheckpointError, ConfigError, HubError: as `load_model`.
 
     >>> load_networks("embedded").scale
     4
     """
     from .plain_model import read_model, read_weights_file
+    from .storage.checkpoint import check_hub_options
 
+    check_hub_options("load_networks", hub_options)
     return read_weights_file(name) if is_weights_file(name) else read_model(name, **hub_options)
 
 

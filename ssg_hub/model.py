@@ -100,13 +100,18 @@ class SSGModel(Upscaler, SavedModel):
             lr: (B, 3, H, W), RGB in [0, 1], in the model's dtype and on its device.
 
         Raises:
-            ImageError: another shape or dtype.
+            ImageError: no tensor, or another shape or dtype.
         """
         self._check_input(lr)
         sr = self.generator(lr)
         return SSGOutput(sample=sr, logits=None if self.guide is None else self.guide(sr))
 
     def _check_input(self, lr: Tensor) -> None:
+        if not isinstance(lr, Tensor):
+            raise ImageError(
+                f"the model got a {type(lr).__name__}; it needs a tensor (B, 3, H, W), RGB in [0, 1]. "
+                "For a picture of any other kind use model.upscale(picture)."
+            )
         if lr.ndim != 4 or lr.shape[1] != 3 or 0 in lr.shape:
             raise ImageError(
                 f"the model got a tensor of shape {tuple(lr.shape)}; it needs (B, 3, H, W), RGB. "
@@ -259,11 +264,9 @@ class SSGModel(Upscaler, SavedModel):
     def _check_networks(self) -> None:
         with building.as_usual():
             drawn = self.sketch(self.config)
-        own, wanted = ({name: x.shape for name, x in model.state_dict().items()} for model in (self, drawn))
-        if own != wanted:
-            first = min(set(own.items()) ^ set(wanted.items()))[0]
+        if odd := building.first_odd(self.state_dict(), drawn.state_dict()):
             raise ConfigError(
-                f"the networks are not those of the model's config, first in {first:.100}, so that they could not be "
+                f"the networks are not those of the model's config, first in {odd:.100}, so that they could not be "
                 "loaded again. Exchange them by from_components, load_generator or set_denoise_weights, and compile "
                 "them in place (model.generator.compile())."
             )

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,6 +190,22 @@ def test_a_folder_that_no_adaptation_made_is_never_taken_for_its_work(tmp_path):
     assert read_plan(folder, request) is None  # a preparation that was killed half-way
     assert not (begin(folder) / "target").exists()
     assert write_plan(folder, request, {"seconds": 1}) == read_plan(folder, request)
+
+
+def test_a_place_may_be_written_in_any_way(tmp_path, monkeypatch):
+    request = make_request(tmp_path / "photos")
+    (tmp_path / "sharp").mkdir()
+    (tmp_path / "nice").symlink_to(tmp_path / "sharp")
+    (tmp_path / "large").mkdir()  # not what the name means, which is in the package
+    monkeypatch.chdir(tmp_path)
+    short = replace(request, pictures="photos", model="large", hr="nice", guide="nvidia/some-guide")
+    begin(tmp_path / "camera")
+    plan = write_plan(tmp_path / "camera", short, {})
+    monkeypatch.chdir(tmp_path / "sharp")
+    assert read_plan(tmp_path / "camera", replace(short, pictures="../photos/", hr=str(tmp_path / "sharp"))) == plan
+    for other in ({"hr": "nice"}, {"model": str(tmp_path / "large")}, {"guide": None}):
+        with pytest.raises(ConfigError, match=rf"another request \({next(iter(other))} differ"):
+            read_plan(tmp_path / "camera", replace(short, **{"pictures": "../photos", "hr": "../nice", **other}))
 
 
 def test_pictures_in_the_work_of_an_adaptation_are_not_deleted(tmp_path):

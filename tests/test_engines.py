@@ -16,6 +16,7 @@ from ssg_hub.networks import registry
 from ssg_hub.networks.compact import SRVGGNetCompact
 from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.registry import build_generator
+from ssg_hub.storage.user_cache import user_cache
 from ssg_hub.upscaling.engines import compiled
 from ssg_hub.upscaling.engines.choice import open_engine
 from ssg_hub.upscaling.engines.openvino import OpenVINOEngine
@@ -128,6 +129,13 @@ def test_the_result_follows_the_weights(cache):
 
 
 @needs_openvino
+def test_a_conversion_leaves_the_callers_random_numbers_alone(cache):
+    model, state = make_model(lively(features=8, convs=1), light_guide()), torch.get_rng_state()
+    upscale(model, PHOTO[:20, :20], engine="openvino")
+    assert list((cache / "openvino").iterdir()) and torch.equal(torch.get_rng_state(), state)
+
+
+@needs_openvino
 def test_a_network_is_converted_once_for_all_processes(cache, monkeypatch):
     model = make_model(lively(features=8, convs=1), light_guide())
     expected = upscale(model, PHOTO, engine="openvino")
@@ -156,6 +164,19 @@ def test_a_network_is_converted_once_for_all_processes(cache, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_done_without(cache, monkeypatch):
     cache.write_text("a file where the folder should be")
     assert_alike(make_model(lively(features=8, convs=1)), PHOTO)
+
+
+@needs_openvino
+def test_a_user_without_a_home_has_no_cache_and_gets_pictures(cache, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SSG_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert not user_cache().exists()
+    result = upscale(make_model(lively(features=8, convs=1)), PHOTO, engine="openvino")
+    assert result.report["engine"] == "openvino" and not user_cache().exists()
 
 
 @needs_openvino

@@ -1,4 +1,4 @@
-"""A `~` at the beginning of a path is the user's folder, wherever Python hands on a text."""
+"""A `~` at the beginning of a path is the user's folder, and an empty path is none, wherever Python hands on a text."""
 
 from pathlib import Path
 
@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 from standins import make_model
 
-from ssg_hub.errors import ImageError
+from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.evaluation.methods import FromFolder
 from ssg_hub.evaluation.scoring import pair_files
 from ssg_hub.images.reading import read_labels, read_picture, read_size
+from ssg_hub.loading import load_networks
 from ssg_hub.upscaling.streaming import upscale_file
 from ssg_hub.upscaling.upscale import upscale
 
@@ -66,3 +67,29 @@ def test_a_path_is_what_it_says(home, monkeypatch):
         read_picture("~nobody-at-all/b.png")
     with pytest.raises(ImageError, match="null"):
         read_picture("~\0")
+
+
+def test_an_empty_path_is_not_the_current_folder(home, tiny_model, monkeypatch):
+    monkeypatch.chdir(home)
+    before = sorted(home.iterdir())
+    for use in (
+        lambda: tiny_model.save_pretrained(""),
+        lambda: upscale_file(make_model(), "", "b.png"),
+        lambda: upscale_file(make_model(), "a.png", ""),
+        lambda: upscale(make_model(), "a.png").save(""),
+        lambda: pair_files(""),
+    ):
+        with pytest.raises(ConfigError, match="a path is empty"):
+            use()
+    with pytest.raises(CheckpointError, match="with an empty name"):
+        load_networks("")
+    with pytest.raises(ImageError, match="is empty"):
+        read_picture("")
+    assert sorted(home.iterdir()) == before
+
+
+def test_clips_of_an_empty_path(home):
+    pytest.importorskip("av", reason="PyAV is not installed (pip install 'ssg-hub[video]')")
+    for source, target in (("", "b.mp4"), ("a.mp4", "")):
+        with pytest.raises(ConfigError, match="a path is empty"):
+            make_model().upscale_video(source, target)

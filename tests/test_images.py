@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from made_pictures import png_chunk
 from PIL import Image, ImageCms
 
-from ssg_hub.errors import ImageError
+from ssg_hub.errors import ConfigError, ImageError
 from ssg_hub.images import writing as image_files
 from ssg_hub.images.formats import AVIF
 from ssg_hub.images.reading import Picture, read_picture, write_picture
@@ -331,6 +332,35 @@ def test_what_is_no_picture_is_named(source, words):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("seeks", [True, False])
+def test_an_open_file_is_read_from_its_beginning(seeks, tmp_path):
+    data = encode(Image.fromarray(COLORS), "PNG")
+    stream = io.BytesIO(data)
+    stream.read(10)
+    source = stream if seeks else SimpleNamespace(read=lambda: data)
+    for _ in range(2):
+        assert np.array_equal(read_picture(source).values, COLORS)
+    (tmp_path / "photo.png").write_bytes(data)
+    with open(tmp_path / "photo.png", "rb") as file:
+        assert np.array_equal(read_picture(file).values, COLORS)
+    with pytest.raises(ImageError, match="Open it as binary, and do not close it"):
+        read_picture(file)
+    with open(tmp_path / "photo.png", encoding="latin-1") as text, pytest.raises(ImageError, match="bytes are needed"):
+        read_picture(text)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_an_image_that_was_closed_before_it_was_decoded_is_not_called_damaged(format, tmp_path):
+    (tmp_path / "photo").write_bytes(encode(Image.fromarray(COLORS), format))
+    with open(tmp_path / "photo", "rb") as file:
+        behind_a_closed_file = Image.open(file)
+    with Image.open(tmp_path / "photo") as closed:
+        pass
+    for image in (behind_a_closed_file, closed):
+        with pytest.raises(ImageError, match="closed before it was decoded"):
+            read_picture(image)
+
+
 # ---------------------------------------------------------------- bad files
 
 
@@ -403,6 +433,8 @@ def test_missing_file_and_folder(tmp_path):
         read_picture(tmp_path / "gone.png")
     with pytest.raises(ImageError, match="is a folder"):
         read_picture(tmp_path)
+    with pytest.raises(ImageError, match="is empty"):
+        read_picture("")
 
 
 def test_pixel_limit_is_checked_before_decoding_and_can_be_raised():
@@ -523,6 +555,9 @@ def test_quality_is_for_jpeg_and_webp(tmp_path):
         write_picture(smooth, tmp_path / f"small{suffix}", quality=20)
         assert (tmp_path / f"small{suffix}").stat().st_size < (tmp_path / f"best{suffix}").stat().st_size
     assert np.array_equal(read_picture(tmp_path / "best.webp").values, smooth.values)
+    for quality in (0, 101, 50.5, "high", True):
+        with pytest.raises(ConfigError, match="from 1 to 100"):
+            write_picture(smooth, tmp_path / "new.jpg", quality=quality)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import ssg_hub
 import ssg_hub.cli
 from ssg_hub.errors import CheckpointError, ConfigError, HubError, SSGError
-from ssg_hub.loading import load_guide, load_model
+from ssg_hub.loading import load_guide, load_model, load_networks
 from ssg_hub.model import SSGModel
 from ssg_hub.storage import public_name
 
@@ -104,6 +104,16 @@ def test_guides_load_from_a_model_and_from_transformers(saved, tiny_model, tmp_p
         load_guide(tmp_path / "blind")
 
 
+@pytest.mark.parametrize("option", [{"torch_dtype": torch.float16}, {"device": "cuda"}])
+def test_an_option_that_would_do_nothing_is_refused(option, saved, tiny_model, tmp_path):
+    save_file(tiny_model.generator.state_dict(), tmp_path / "weights.safetensors")
+    loads = [(load_networks, saved), (load_networks, "embedded"), (load_model, tmp_path / "weights.safetensors")]
+    for load, name in loads:
+        with pytest.raises(ConfigError, match=f"{load.__name__} got '{next(iter(option))}'.*token"):
+            load(name, **option)
+    assert load_model(tmp_path / "weights.safetensors", token="hf_none", local_files_only=True).scale == 4
+
+
 def test_training_starts_from_any_name(saved, tiny_model):
     from ssg_hub.training.config import TrainConfig
     from ssg_hub.training.models import first_model
@@ -114,6 +124,17 @@ def test_training_starts_from_any_name(saved, tiny_model):
     assert model.config.trained_on == {"generator_weights": "model"} and model.config.license is None
     state = tiny_model.generator.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.generator.state_dict().items())
+
+
+def test_an_architecture_that_the_weights_do_not_have_is_said_to_have_no_effect(saved, caplog):
+    from ssg_hub.training.config import TrainConfig
+    from ssg_hub.training.models import first_model
+
+    start = {"output_dir": "out", "source": ["hr"], "generator_weights": str(saved)}
+    first_model(TrainConfig(**start, generator_type="rrdb", generator_config={"features": 8}), None)
+    assert not caplog.records
+    first_model(TrainConfig(**start, generator_type="compact", generator_config={"features": 32}), None)
+    assert "generator rrdb with" in caplog.text and "no effect: generator_type compact, features 32." in caplog.text
 
 
 def test_a_card_names_a_model_without_the_folders_on_this_machine(tmp_path, monkeypatch):

@@ -104,6 +104,8 @@ def test_what_is_impossible_is_refused_at_once():
         UpscaleExamples("embedded", mask="image")
     with pytest.raises(ConfigError, match="no column 'photo'; this example has image"):
         UpscaleExamples(Model(), image="photo")({"image": PHOTOS[0]})
+    with pytest.raises(ConfigError, match="Leave out `input_columns`"):
+        photos().map(UpscaleExamples(Model()), input_columns="image")
 
 
 def test_a_model_by_name_is_loaded_where_it_runs():

@@ -1,5 +1,6 @@
 """SSGModel: round trips, config, saving in one go, input checks, and an error of its own for every bad checkpoint."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.loading import load_networks
@@ -38,8 +40,8 @@ SEGFORMER = {
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def make(guide: dict | None = SEGFORMER, **options) -> SSGModel:
-    torch.manual_seed(0)
+def make(guide: dict | None = SEGFORMER, seed: int = 0, **options) -> SSGModel:
+    torch.manual_seed(seed)
     return SSGModel(generator_type="rrdb", generator_config={**RRDB, **options}, guide_config=guide).eval()
 
 
@@ -161,6 +163,7 @@ def test_forward_returns_sr_and_logits():
         (torch.rand(1, 4, 8, 8), r"shape \(1, 4, 8, 8\)"),
         (torch.rand(1, 3, 0, 8), r"shape \(1, 3, 0, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"torch.uint8; it needs floats"),
+        (np.zeros((1, 3, 8, 8), np.float32), r"ndarray; it needs a tensor"),
         (torch.rand(1, 3, 8, 8).half(), r"torch.float16 but its weights are torch.float32"),
     ],
 )
@@ -397,9 +400,57 @@ def test_saving_over_a_file(tmp_path):
         make(guide=None).save_pretrained(tmp_path / "taken")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("README.md", "# My project"), ("config.json", '{"model_type": "segformer"}')]
+)
+def test_saving_replaces_nothing_that_is_not_a_models(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=f"{name} that is not of an SSGModel"):
+        make(guide=None).save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == content
+
+
+@pytest.mark.parametrize("variant", ["", "a/b", 16])
+def test_what_is_no_variant_is_refused(variant, saved, tmp_path):
+    for use in (make(guide=None).save_pretrained, SSGModel.from_pretrained, load_networks):
+        with pytest.raises(ConfigError, match="letters and digits"):
+            use(saved, variant=variant)
+
+
+def test_a_device_map_that_would_spread_the_model_is_the_best_device(saved, monkeypatch):
+    monkeypatch.setattr("ssg_hub.storage.saved_model.best_device", lambda: "cpu")
+    model = SSGModel.from_pretrained(saved, device_map="auto", torch_dtype=torch.float16)
+    assert (model.device.type, model.dtype) == ("cpu", torch.float16)
+
+
 def test_saving_with_an_unknown_option(tmp_path):
-    with pytest.raises(ConfigError, match="varient="):
-        make(guide=None).save_pretrained(tmp_path / "model", varient="fp16")
+    for option, told in (({"varient": "fp16"}, "unknown option varient"), ({"private": True}, "only push_to_hub=True")):
+        with pytest.raises(ConfigError, match=told):
+            make(guide=None).save_pretrained(tmp_path / "model", **option)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_saving_gathered_weights_as_scripts_for_accelerate_do(variant, tmp_path):
+    """Where each process has a part of the model, its own weights are no longer those of the config."""
+    model, whole = make(), make(seed=1).state_dict()
+    model.describe(data="made here")
+    parted = copy.deepcopy(model)
+    parted.generator = nn.Identity()
+    options = {"is_main_process": True, "save_function": torch.save, "state_dict": whole, "variant": variant}
+    parted.save_pretrained(tmp_path, **options)
+    again = SSGModel.from_pretrained(tmp_path, variant=variant, torch_dtype=model.dtype)
+    model.load_state_dict(whole)
+    assert same_weights(again, model.half().float() if variant else model)
+    assert again.config.trained_on["data"] == "made here" and "made here" in (tmp_path / "README.md").read_text()
+
+
+def test_a_part_of_the_weights_or_another_models_are_not_saved(tmp_path):
+    model = make(guide=None)
+    part = dict(list(model.state_dict().items())[1:])
+    for weights in (part, make(guide=None, features=12).state_dict(), model.state_dict() | {"more": torch.ones(1)}):
+        with pytest.raises(ConfigError, match="state_dict has not the weights of the model's config, first in "):
+            model.save_pretrained(tmp_path / "model", state_dict=weights)
     assert not (tmp_path / "model").exists()
 
 
@@ -553,10 +604,13 @@ def test_arrays_are_told_as_lists(tmp_path):
 def test_pictures_that_the_card_cannot_show_are_named(tmp_path):
     from PIL import Image
 
-    for picture, told in ((tmp_path / "gone.png", "No such file"), (Image.new("CMYK", (4, 4)), "mode CMYK")):
+    pictures = (tmp_path / "gone.png", Image.new("CMYK", (4, 4)), np.zeros((4, 4, 3), np.uint8))
+    for picture, told in zip(pictures, ("No such file", "mode CMYK", "ndarray"), strict=True):
         with pytest.raises(ConfigError, match=f"the card's picture 'Before' cannot be used .*{told}"):
             make(guide=None).save_pretrained(tmp_path / "model", pictures={"Before": picture})
         assert not (tmp_path / "model").exists()
+    with pytest.raises(ConfigError, match="pictures is a list; give a dict"):
+        make(guide=None).save_pretrained(tmp_path / "model", pictures=[Image.new("RGB", (4, 4))])
 
 
 def test_licence_that_the_hub_would_not_take(tmp_path):

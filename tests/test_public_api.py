@@ -11,6 +11,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 import ssg_hub
 from ssg_hub import cli, errors, loading
 from ssg_hub.degradation import load_degradation
@@ -37,8 +39,17 @@ def test_the_public_api_is_what_it_was():
     assert found == RECORD.read_text(), "see the head of this file"
 
 
+def test_all_names_can_be_imported_where_training_is_not_installed(monkeypatch):
+    monkeypatch.setattr("ssg_hub.training.script.NEEDED", ("a_package_that_is_not_installed",))
+    names: dict = {}
+    exec("from ssg_hub import *", names)
+    assert names["SSGModel"] is SSGModel and "SSGModel" in dir(ssg_hub)
+    with pytest.raises(errors.ConfigError, match="pip install"):
+        _ = ssg_hub.adapt
+
+
 def describe() -> list[str]:
-    lines = [f"ssg_hub.{name}" for name in sorted(ssg_hub.__all__)]
+    lines = [f"ssg_hub.{name}" for name in sorted([*ssg_hub.__all__, "adapt"])]
     lines += [f"{name}({', '.join(base.__name__ for base in kind.__bases__)})" for name, kind in own_errors()]
     lines += [f"{function.__name__}{signature(function)}" for function in FUNCTIONS]
     for kind in CLASSES:

@@ -171,6 +171,21 @@ def test_where_there_is_nothing_to_do_it_is_said_and_a_run_in_progress_goes_on(b
     assert list(page) == ["status"] and 'role="alert"' in page["status"]
 
 
+def test_a_second_press_is_refused_and_the_first_run_goes_on_and_can_be_cancelled(bench):
+    async def visit() -> list[list[dict]]:
+        run = await begun(bench.run(first), first)
+        refused = await told(bench.run(second))
+        assert not first.ticket.stopped() and second.ticket is None
+        bench.room.cancel(VISITOR)
+        assert first.ticket.stopped(), "the run could no longer be cancelled"
+        return [refused, await run]
+
+    first, second = bench.work(), bench.work()
+    (page,), run = asyncio.run(visit())
+    assert list(page) == ["status"] and "in progress" in page["status"] and 'role="alert"' in page["status"]
+    assert run[-1] == ended("Cancelled.") and bench.is_free()
+
+
 def test_a_run_that_is_cancelled_says_so_while_its_work_goes_on(bench):
     async def visit() -> list[dict]:
         run = await begun(bench.run(work), work)

@@ -24,6 +24,7 @@ from ssg_hub.data.crops import (
 from ssg_hub.data.tables import fingerprint, load_by_place, load_pairs, load_pictures
 from ssg_hub.errors import ConfigError
 from ssg_hub.training.batches import source_crops
+from ssg_hub.training.checks import check_inputs
 from ssg_hub.training.config import TrainConfig, parse_config
 
 
@@ -311,8 +312,16 @@ def test_pairs_on_a_list_are_not_judged(tmp_path):
     crops = source_crops(TrainConfig(**options, unjudged="list.txt"))
     assert all(crops[position]["judged"] == crops[position]["hr"].mean() for position in range(4))
     assert all(source_crops(TrainConfig(**options))[position]["judged"] == 1 for position in range(4))
-    with pytest.raises(ConfigError, match="no list of pictures at .*absent"):
-        source_crops(TrainConfig(**options, unjudged="absent.txt"))
+    check_inputs(TrainConfig(**options, unjudged="list.txt"))
+    (tmp_path / "list.txt").write_text("other\nCalm.png\n")
+    with pytest.raises(ConfigError, match="names none of the 2 pictures"):
+        check_inputs(TrainConfig(**options, unjudged="list.txt"))
+    (tmp_path / "list.txt").write_text("other\ncalm.png\n")
+    check_inputs(TrainConfig(**options, unjudged="list.txt"))
+    crops = source_crops(TrainConfig(**options, unjudged="list.txt"))
+    assert all(crops[position]["judged"] == crops[position]["hr"].mean() for position in range(4))
+    with pytest.raises(ConfigError, match="unjudged: there is no file .*absent"):
+        check_inputs(TrainConfig(**options, unjudged="absent.txt"))
 
 
 def test_pairs_are_the_same_with_and_without_a_table(tmp_path):
@@ -400,7 +409,7 @@ def test_lists_of_names_as_people_write_them(text, encoding, count, tmp_path):
     if count:
         assert len(load_pictures(["d#list.txt"], tmp_path)) == count
         return
-    with pytest.raises(ConfigError, match="no pictures" if count == 0 else "UTF-8"):
+    with pytest.raises(ConfigError, match="lists no picture of d" if count == 0 else "UTF-8"):
         load_pictures(["d#list.txt"], tmp_path)
 
 
@@ -456,6 +465,9 @@ def test_a_list_chooses_from_a_table_too(data, tmp_path):
     pairs = [(Path(row["image"]["path"]).name, Path(row["label"]["path"]).name) for row in table]
     assert pairs == [("1.png", "1.png"), ("2.png", "0.png")]
     assert len(load_by_place(".#list.txt", tmp_path)) == 2
+    (tmp_path / "list.txt").write_text("3\n")
+    with pytest.raises(ConfigError, match="list.txt lists no picture of ."):
+        load_pictures([".#list.txt"], tmp_path)
     with pytest.raises(ConfigError, match="a list is for a folder"):
         load_pictures(["somebody/pictures#list.txt"], tmp_path)
 

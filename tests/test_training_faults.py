@@ -182,6 +182,13 @@ def refuse(config, error: type[SSGError], words: str, *options: str) -> None:
     assert not (config.parent / "run/checkpoints").exists()
 
 
+def test_a_readme_in_the_place_of_the_model_is_refused_before_the_first_step(data, tmp_path):
+    (tmp_path / "run/model").mkdir(parents=True)
+    (tmp_path / "run/model/README.md").write_text("# My notes")
+    with pytest.raises(CheckpointError, match="README.md that is not of an SSGModel"):
+        train_here(write_config(tmp_path, data))
+
+
 def test_a_run_without_a_step_is_refused(data, tmp_path):
     refuse(write_config(tmp_path, data, adversarial_steps=0), ConfigError, "nothing would be trained")
 
@@ -420,6 +427,7 @@ def test_a_generator_that_was_not_trained_is_neither_saved_nor_pushed(minutes, d
     with caplog.at_level(logging.INFO, "train"):
         train_here(config, "--max_minutes", "1")
     assert "was not trained in this run, so there is no model to save" in caplog.text
+    assert ("run/guide, for guide_model" in caplog.text) == ("guide_steps" in stages)
     assert (tmp_path / "run/checkpoints").is_dir() and not (tmp_path / "run/model").exists()
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from ssg_hub.errors import ConfigError, ImageError, SSGError
 from ssg_hub.images.reading import Picture, read_picture
 from ssg_hub.images.resampling import pull_colors
 from ssg_hub.networks.registry import build_generator
-from ssg_hub.upscaling.options import output_size
+from ssg_hub.upscaling.options import Options, output_size
 from ssg_hub.upscaling.pipeline import MARGIN
 from ssg_hub.upscaling.upscale import predict, upscale
 
@@ -416,6 +417,21 @@ def test_options_are_checked_without_torch():
         "try: Options(dtype='int8')\nexcept ConfigError: assert 'torch' not in sys.modules\nelse: sys.exit(1)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"dtype": torch.float16, "device": torch.device("cpu")}, {"dtype": "float16", "device": "cpu"}),
+        (
+            {"tile": np.int64(32), "outscale": np.float32(2), "strength": 1},
+            {"tile": 32, "outscale": 2, "strength": 1.0},
+        ),
+        ({"strength": {"sky": Fraction(1, 2)}, "denoise": 0}, {"strength": {"sky": 0.5}, "denoise": 0.0}),
+    ],
+)
+def test_equal_options_are_kept_in_one_form(one, other):
+    assert Options(**one) == Options(**other) and repr(Options(**one)) == repr(Options(**other))
 
 
 def test_a_tile_may_be_a_number_of_numpy():

@@ -169,9 +169,10 @@ def read_packets(path: Path) -> list[tuple[tuple[int, int], list[bytes]]]:
     return list(found.values())
 
 
-def test_covers_and_further_video_streams_are_copied(tmp_path, model):
-    source = tmp_path / "two.mp4"
-    with av.open(str(source), "w") as out:
+def make_covered(path: Path, **tags: str) -> Path:
+    """Write a clip of two video streams, with a cover picture and these tags."""
+    with av.open(str(path), "w") as out:
+        out.metadata.update(tags)
         streams = [out.add_stream("libx264", rate=25) for _ in range(2)]
         cover = out.add_mux_stream("png", width=8, height=8)
         cover.disposition, cover.time_base = 1 << 10, Fraction(1, 25)
@@ -187,11 +188,31 @@ def test_covers_and_further_video_streams_are_copied(tmp_path, model):
         packet = av.Packet(picture.getvalue())
         packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1, 25)
         out.mux(packet)
+    return path
+
+
+def test_covers_and_further_video_streams_are_copied(tmp_path, model):
+    source = make_covered(tmp_path / "two.mp4", title="A drive", location="+55.6761+012.5683/")
     result = upscale_video(model, source, tmp_path / "out.mp4", outscale=2)
     assert [size for size, _ in read_packets(result.path)] == [(96, 64), (48, 32), (8, 8)]
     assert [data for _, data in read_packets(result.path)[1:]] == [data for _, data in read_packets(source)[1:]]
     assert all(data for _, data in read_packets(source))
+    assert probe(result.path)["tags"]["location"] == "+55.6761+012.5683/"
     assert result.report["notes"] == []
+
+
+def test_of_a_cover_and_tags_it_is_said_what_finds_no_place_together(tmp_path, model):
+    source = make_covered(tmp_path / "two.mp4", title="A drive", composer="X100")
+    source.write_bytes(source.read_bytes().replace(b"\xa9wrt", b"\xa9mod"))  # the camera, which FFmpeg reads alone
+    assert probe(source)["tags"].items() >= {"title": "A drive", "model": "X100"}.items()
+    told = {}
+    for ending in ("mp4", "mov"):
+        result = upscale_video(model, source, tmp_path / f"out.{ending}", outscale=2)
+        tags = probe(result.path)["tags"]
+        told[ending] = len(read_packets(result.path)), tags.get("title"), tags.get("model"), result.report["notes"]
+    assert told["mov"] == (2, "A drive", "X100", ["Stream 2, video (png), cannot be kept in mov and was left out."])
+    (note,) = told["mp4"][-1]
+    assert told["mp4"][:-1] == (3, "A drive", None) and "left out: model. Matroska" in note
 
 
 def test_a_part_starts_at_its_first_frame_with_its_sound(clip, tmp_path, model):
@@ -315,6 +336,23 @@ def test_pixels_that_are_no_squares_stay_so(clip, tmp_path, model):
     result = upscale_video(model, tmp_path / "wide.mp4", tmp_path / "out.mp4", outscale=2)
     with av.open(str(result.path)) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
+    pictures = upscale_video(model, tmp_path / "wide.mp4", tmp_path / "out" / "%d.png", outscale=2)
+    assert pictures.report["notes"] == ["The pixels are 16/11 as wide as high, and pictures do not say so."]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "even"),
+    [
+        ({"name": "variable.mp4"}, False),
+        ({"name": "h264.mkv"}, False),
+        ({"name": "h264.mp4"}, True),
+        ({"name": "h264.flv", "unit": Fraction(1001, 24000), "times": range(9)}, True),  # milliseconds: 0, 42, 83, 125
+        ({"name": "h264.mp4", "times": (0,)}, True),
+    ],
+)
+def test_pictures_of_frames_without_one_rate_say_what_they_lose(recipe, even, clip, tmp_path, model):
+    notes = upscale_video(model, clip(**recipe), tmp_path / "%d.png", outscale=2, segment=4).report["notes"]
+    assert [note for note in notes if "at one rate" in note] == notes and (notes == []) == even
 
 
 def test_interlaced_fields_are_merged_and_said(tmp_path, model):

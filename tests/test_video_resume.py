@@ -1,8 +1,10 @@
 """Long clips: what an interruption, a full disk, a damaged source or a second process leave behind."""
 
+import json
 import os
 import shutil
 import time
+from fractions import Fraction
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
@@ -20,10 +22,13 @@ from small_files import files_up_to
 from standins import ColorGuide, Repeat, make_model
 
 from ssg_hub.errors import VideoError
+from ssg_hub.images.picture import Picture
+from ssg_hub.images.writing import write_picture
 from ssg_hub.networks.compact import SRVGGNetCompact
 from ssg_hub.networks.int8 import Int8, Layer, hash_weights
 from ssg_hub.upscaling.calibration import Calibration
 from ssg_hub.upscaling.engines import compiled
+from ssg_hub.video import job as job_module
 from ssg_hub.video import upscale_video as module
 from ssg_hub.video.job import Request, describe_job, plan_job
 from ssg_hub.video.joining import join
@@ -80,7 +85,7 @@ def model():
 
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch):
-    monkeypatch.setattr(module, "SEGMENT", SEGMENT)
+    monkeypatch.setattr(job_module, "SEGMENT", SEGMENT)
 
 
 def stop_at(frame: int):
@@ -194,10 +199,9 @@ def test_a_clip_that_failed_when_its_companions_were_there_goes_on(source, tmp_p
             raise VideoError("the disk is full")
         return join(output, *rest)
 
-    monkeypatch.setattr(module, "join", fail_for_the_clip)
-    with pytest.raises(VideoError, match="full"):
+    with monkeypatch.context() as full, pytest.raises(VideoError, match="full"):
+        full.setattr(module, "join", fail_for_the_clip)
         upscale_video(model, source, tmp_path / "out.mp4", outscale=2, duration=0.2, **COMPANIONS)
-    monkeypatch.undo()
     result = upscale_video(model, source, tmp_path / "out.mp4", outscale=2, duration=0.2, **COMPANIONS)
     assert "5 frames were there" in result.report["notes"][-1]
     names = {"in", "out.mp4", "out_mask.mkv", "out_drift.mkv", "out_overlay.mp4"}
@@ -222,13 +226,46 @@ def test_a_default_that_is_spelled_out_is_the_same_request(source, tmp_path, mod
     assert any("earlier run" in note for note in result.report["notes"])
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"strength": 1}, {"strength": 1.0}),
+        (
+            {"strength": 0.5},
+            {"strength": dict(zip(ColorGuide.labels, (Fraction(1, 2), np.float32(0.5), 0.5), strict=True))},
+        ),
+        ({"strength": {"red thing": 0}}, {"strength": {"green thing": 1, "red thing": 0.0}}),
+        ({"dtype": "float32", "device": "cpu"}, {"dtype": torch.float32, "device": torch.device("cpu")}),
+        ({}, {"dtype": "float32", "device": "cpu", "engine": "auto", "uncertain_below": Fraction(1, 2)}),
+        ({}, {"start": 0, "codec": "h264", "quality": 18, "preset": "medium", "segment": SEGMENT, "mask": None}),
+        ({"codec": "av1"}, {"codec": "av1", "quality": 28, "preset": 8}),
+        ({"tile": 32, "mask": True}, {"tile": np.int64(32), "mask": 1}),
+    ],
+)
+def test_two_ways_to_say_one_thing_are_the_same_request(one, other, source, tmp_path):
+    model = make_model(Repeat(2), ColorGuide())
+
+    def describe(options: dict) -> dict:
+        job = plan_job(model, Request.gather(source, tmp_path / "out.mkv", outscale=2, **options))
+        return json.loads(json.dumps(describe_job(job)))
+
+    assert describe(one) == describe(other)
+
+
+def test_the_usual_rate_of_pictures_may_be_spelled_out(tmp_path, model):
+    write_picture(Picture(draw(1, (32, 32))), tmp_path / "1.png")
+    requests = [Request.gather(tmp_path, tmp_path / "out.mkv", outscale=2, **fps) for fps in ({}, {"fps": 25})]
+    one, other = (describe_job(plan_job(model, request)) for request in requests)
+    assert one == other and one["fps"] == "25"
+
+
 def test_another_request_does_not_go_on_with_the_former_ones_frames(source, tmp_path, model):
     target = tmp_path / "out.mkv"
     with pytest.raises(Stop):
         upscale_video(model, source, target, outscale=2, on_progress=stop_at(8))
-    with pytest.raises(VideoError, match=r"another request \(encodings, quality differ\)"):
+    with pytest.raises(VideoError, match=r"another request \(quality differ\)"):
         upscale_video(model, source, target, outscale=2, quality=30)
-    with pytest.raises(VideoError, match=r"another request \(encodings, outscale, tile differ\)"):
+    with pytest.raises(VideoError, match=r"another request \(outscale, size, tile differ\)"):
         upscale_video(model, source, target, outscale=3, tile=32)
     other = make_model(Repeat(2))
     other.generator.gain.data += 0.1
@@ -370,8 +407,7 @@ def work(source: Path, target: Path, done: Synchronized) -> None:
         done.value = count
         time.sleep(0.02)
 
-    module.SEGMENT = SEGMENT
-    upscale_video(make_model(Repeat(2)), source, target, outscale=2, on_progress=report)
+    upscale_video(make_model(Repeat(2)), source, target, outscale=2, segment=SEGMENT, on_progress=report)
 
 
 def kill_at(source: Path, target: Path, frame: int, delay: float = 0.0) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..degradation import bank_files
 from ..errors import ConfigError, ImageError
 from ..images.formats import list_pictures
+from ..storage import settle_name
 from ..storage.whole_file import whole_file
 
 PLAN = "plan.json"
@@ -31,6 +32,12 @@ class Request:
     guide: str | None
     seed: int
     anyway: bool
+
+    def settled(self) -> dict:
+        """As JSON holds it, with one form for each place, so that equal requests are equal however they are written."""
+        names = {"model": self.model, "hr": self.hr, "guide": self.guide}
+        places = {"pictures": str(Path(self.pictures).resolve())}
+        return asdict(self) | places | {key: name and settle_name(name) for key, name in names.items()}
 
 
 def list_found(folder: Path) -> list:
@@ -68,7 +75,7 @@ def read_plan(folder: Path, request: Request) -> dict | None:
         return None
     try:
         plan = json.loads(path.read_text())
-        changed = [key for key, value in asdict(request).items() if plan["request"][key] != value]
+        changed = [key for key, value in request.settled().items() if plan["request"][key] != value]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is damaged ({error}). Give -o a new folder.") from None
     if changed:
@@ -92,7 +99,7 @@ def begin(folder: Path) -> Path:
 
 def write_plan(folder: Path, request: Request, facts: dict) -> dict:
     """Keep what the preparation came to; returns the plan as `read_plan` would."""
-    plan, work = {"request": asdict(request), **facts}, folder / "work"
+    plan, work = {"request": request.settled(), **facts}, folder / "work"
     with whole_file(work / PLAN) as file:
         file.write(json.dumps(plan, indent=1).encode())
     return plan

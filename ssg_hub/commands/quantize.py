@@ -132,6 +132,7 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     if args.output is None and (checkpoint.built_in_folder(args.model) or not folder.is_dir()):
         raise ConfigError(f"{args.model} is no folder of yours: say with -o where model and int8 are to be saved.")
     check_folder(folder)
+    checkpoint.check_replaceable(folder)
     if (folder / checkpoint.CONFIG).is_file():
         there = read_model(folder).generator
         if hash_weights(there) != hash_weights(model.generator):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ..errors import ConfigError, ImageError, SSGError
-from .tables import open_cell, open_label, picture_stem
+from .tables import open_cell, open_label, picture_names, picture_stem
 
 
 class Crops(Dataset):
@@ -86,7 +86,8 @@ class PairedCrops(Crops):
     Args:
         table: with the columns `image` and `lr`, from `tables.load_pairs`.
         scale: HR pixels per LR pixel, per side.
-        unjudged: stems of the pairs whose `judged`, their weight for the discriminator, is 0 instead of 1.
+        unjudged: names, with or without their ending, of the pairs whose `judged`, their weight for the discriminator,
+            is 0 instead of 1.
     """
 
     def __init__(self, table, crop: int, seed: int, scale: int, unjudged: Collection[str] = ()):
@@ -105,7 +106,7 @@ class PairedCrops(Crops):
             name: torch.rot90(_flip(_to_tensor(image), flip), int(turns), (-2, -1)).contiguous()
             for name, image in pair.items()
         }
-        return {**crops, "judged": torch.tensor(float(picture_stem(row["image"]) not in self.unjudged))}
+        return {**crops, "judged": torch.tensor(float(self.unjudged.isdisjoint(picture_names(row["image"]))))}
 
 
 class LabeledCrops(Crops):

@@ -152,6 +152,12 @@ def picture_stem(cell: dict) -> str:
     return Path(cell["path"] or "").stem or "(without a name)"
 
 
+def picture_names(cell: dict) -> set[str]:
+    """The names by which a list may call an undecoded picture, whatever folder it is in."""
+    path = Path(cell["path"] or "")
+    return {path.stem, path.name}
+
+
 def _source(cell: dict | Image.Image) -> Image.Image | bytes | str:
     if isinstance(cell, Image.Image):
         return cell
@@ -295,6 +301,9 @@ def _read_text(path: Path) -> str:
 
 def _check_columns(columns: dict[str, list[Path]], entry: str) -> None:
     if not columns["image"]:
+        folder, _, list_file = entry.partition("#")
+        if list_file:
+            raise ConfigError(f"{list_file} lists no picture of {folder}. Write a name a line.")
         raise ConfigError(f"{entry} holds no pictures ({name_endings()}).")
     for column, paths in columns.items():
         if missing := [path for path in paths if not path.is_file()]:

@@ -118,6 +118,9 @@ class Room:
     ) -> AsyncGenerator[tuple, None]:
         """Work on what is chosen; yields the values of the outputs as they come.
 
+        A visitor has one run at a time: the page rests its button meanwhile, and a press that comes all the same, such
+        as a program's or a message that the network sent twice, is refused, so that it costs nobody the run.
+
         Args:
             begin: makes the job, of the paths and the visitor's language; Refused where there is nothing to do.
         """
@@ -127,6 +130,8 @@ class Room:
             return
         try:
             job = begin(paths, lang)
+            if session in self._tickets:
+                raise Refused("running")
         except Refused as refusal:
             yield self.fill(status=viewer.status_line(sentence_for(refusal, None, lang), alarm=True))
             return

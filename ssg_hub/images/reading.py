@@ -9,11 +9,11 @@ import re
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from numbers import Real
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -50,8 +50,9 @@ def read_picture(source: Any, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture of any common kind, turned upright, at its own depth.
 
     Args:
-        source: a path; a file's bytes; a Pillow image; a NumPy array (H, W) or (H, W, 1|3|4), uint8, uint16 or
-            float in [0, 1]; a float tensor (3, H, W) or (1, 3, H, W) in [0, 1]; or a `Picture`, returned as it is.
+        source: a path; a file's bytes; a file opened as binary, which is read from its beginning; a Pillow image; a
+            NumPy array (H, W) or (H, W, 1|3|4), uint8, uint16 or float in [0, 1]; a float tensor (3, H, W) or
+            (1, 3, H, W) in [0, 1]; or a `Picture`, returned as it is.
         max_pixels: width x height above which the picture is refused before it is decoded.
 
     Returns:
@@ -169,8 +170,11 @@ class Opened:
         return self.stored[::-1] if self.orientation >= 5 else self.stored
 
 
-def open_picture(source: str | os.PathLike | bytes | bytearray | memoryview) -> Opened:
+def open_picture(source: str | os.PathLike | bytes | bytearray | memoryview | IO[bytes]) -> Opened:
     """Open a file of one of the formats that are read, whatever its name says; no other decoder is ever tried.
+
+    Args:
+        source: a path, a file's bytes, or a file opened as binary.
 
     Raises:
         ImageError: no such file, another kind of data, or a header that cannot be read.
@@ -179,9 +183,12 @@ def open_picture(source: str | os.PathLike | bytes | bytearray | memoryview) -> 
         data, name = bytes(source), f"the picture of {len(source)} bytes"
     elif isinstance(source, (str, os.PathLike)):
         data, name = _read_file(source), str(source)
+    elif callable(getattr(source, "read", None)):
+        data, name = _read_stream(source), "the picture of an open file"
     else:
         raise ImageError(
-            f"got a {type(source).__name__}; a picture is a path, bytes, a Pillow image, a NumPy array or a tensor."
+            f"got a {type(source).__name__}; a picture is a path, bytes, an open file, a Pillow image, a NumPy array "
+            "or a tensor."
         )
     if not data:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
@@ -210,7 +217,22 @@ def _check_ids(ids: np.ndarray, name: str) -> np.ndarray:
     return ids.astype(np.uint8) if ids.dtype == bool else ids
 
 
+def _read_stream(stream: IO[bytes]) -> bytes:
+    """All that an open file holds, also where some of it has been read already."""
+    with suppress(AttributeError, OSError, ValueError):  # it cannot go back; what is closed shows below
+        stream.seek(0)
+    try:
+        data = stream.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or its bytes are no text
+        raise ImageError(f"an open file cannot be read: {error}. Open it as binary, and do not close it.") from error
+    if not isinstance(data, bytes):
+        raise ImageError(f"reading an open file gave a {type(data).__name__}; bytes are needed. Open it as binary.")
+    return data
+
+
 def _read_file(path: str | os.PathLike) -> bytes:
+    if path == "":
+        raise ImageError("the path of the picture is empty. Give its name.")
     try:
         return as_path(path).read_bytes()
     except FileNotFoundError:
@@ -306,12 +328,23 @@ def _read_image(image: Image.Image, max_pixels: int) -> Picture:
     check_limit(image.size, name, max_pixels)
     with naming(name, size=image.size):
         key = png.transparent_gray(image)
-        image.load()  # a TIFF turns itself upright here
+        _load(image)  # a TIFF turns itself upright here
         found = _found_in(image)
         notes = count_frames(found, image.tell())
         metadata, orientation = clean(found)
         values, alpha = _decode_image(image, metadata, notes, key)
         return _finish(values, alpha, metadata, orientation, [*notes, *found.notes])
+
+
+def _load(image: Image.Image) -> None:
+    """Decode a Pillow image that was only opened until now."""
+    try:
+        image.load()
+    except Exception as error:
+        file = getattr(image, "fp", None)
+        if file is not None and not getattr(file, "closed", False):
+            raise
+        raise ImageError("it was closed before it was decoded. Call its load() while its file is open.") from error
 
 
 def count_frames(found: Found, used: int) -> list[str]:

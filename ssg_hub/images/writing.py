@@ -4,13 +4,14 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError
+from ..errors import ConfigError, ImageError
 from ..storage import as_path
 from . import jpeg, png
 from .formats import check_size, check_target, choose_format
@@ -47,6 +48,7 @@ def write_picture(
 
     Raises:
         ImageError: an unknown format, a file that exists, a picture too large for the format, or a failed write.
+        ConfigError: an impossible quality.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "white.webp"
@@ -55,6 +57,8 @@ def write_picture(
     >>> Image.open(path).getpixel((0, 0))
     (255, 255, 255)
     """
+    if not (quality is None or (isinstance(quality, Integral) and quality is not True and 1 <= quality <= 100)):
+        raise ConfigError(f"quality is {quality!r:.60}; it must be a whole number from 1 to 100.")
     path = as_path(path)
     format = choose_format(path, format)
     check_target(path, overwrite)

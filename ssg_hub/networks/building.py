@@ -1,7 +1,7 @@
 """Building networks from configurations that somebody else wrote: without memory, bounded, one at a time."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
@@ -67,6 +67,12 @@ def evaluating(*modules: nn.Module | None) -> Iterator[None]:
 def is_of_transformers(hook: Callable) -> bool:
     """Whether transformers put this hook into a network itself, at the first pass, to give its hidden states."""
     return getattr(hook, "__module__", "").startswith("transformers.")
+
+
+def first_odd(weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> str | None:
+    """The first name, by the alphabet, that only one of two state dicts has, or that has two shapes; None for none."""
+    shapes = ({(name, tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted))
+    return min(set.symmetric_difference(*shapes), default=(None, None))[0]
 
 
 def check_finite(module: nn.Module, name: str, prefix: str = "") -> None:

@@ -139,7 +139,7 @@ def _trace(network: nn.Module, draft: Path, inputs: list[str], outputs: list[str
             warnings.simplefilter("ignore")  # of sizes that tracing might take as constants: the comparison tells
             torch.onnx.export(
                 network,
-                (torch.rand(1, 3, *SIZES[0]),),
+                (torch.full((1, 3, *SIZES[0]), 0.5),),
                 str(draft),
                 input_names=inputs,
                 output_names=outputs,

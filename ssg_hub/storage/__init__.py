@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ..errors import ConfigError
+
 EMBEDDED, LARGE = "embedded", "large"
 # The checkpoints inside the package: what each is called wherever a model is named, and its folder in `pretrained`.
 BUILT_IN = {EMBEDDED: "", LARGE: "large"}
@@ -23,8 +25,20 @@ def expand_home(name: str) -> str:
 
 
 def as_path(place: str | os.PathLike) -> Path:
-    """The path that a user gave: in a text, a `~` at its beginning is the user's folder; a `Path` is what it says."""
+    """The path that a user gave: in a text, a `~` at its beginning is the user's folder; a `Path` is what it says.
+
+    Raises:
+        ConfigError: an empty text, which is no name, although it would be the current folder.
+    """
+    if place == "":
+        raise ConfigError("a path is empty. Give the name of a file or a folder; the current folder is '.'.")
     return Path(expand_home(place) if isinstance(place, str) else place)
+
+
+def settle_name(name: str | Path) -> str:
+    """The one form of a name that may be written in several: the full path of what is on this machine, else itself."""
+    own = isinstance(name, str) and name in BUILT_IN
+    return str(name) if own or (path := find_path(name)) is None else str(path.resolve())
 
 
 def public_name(name: str | Path) -> str:

@@ -140,8 +140,10 @@ def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
     """Put the card's pictures beside it; returns {caption: relative path}.
 
     Raises:
-        ConfigError: one that cannot be read, or has no PNG.
+        ConfigError: one that cannot be read, or has no PNG; or no captions.
     """
+    if not isinstance(pictures, Mapping):
+        raise ConfigError(f"pictures is a {type(pictures).__name__}; give a dict, caption to file or Pillow image.")
     places = {}
     for index, (caption, picture) in enumerate(pictures.items(), start=1):
         (folder / "pictures").mkdir(exist_ok=True)
@@ -152,8 +154,8 @@ def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
             else:
                 places[caption] = f"pictures/{index}.png"
                 picture.save(folder / places[caption])
-        except OSError as error:
-            if error.errno in FULL:  # of the folder, not of the picture
+        except (OSError, AttributeError, TypeError) as error:  # what is no Pillow image cannot be saved as one
+            if getattr(error, "errno", None) in FULL:  # of the folder, not of the picture
                 raise
             raise ConfigError(f"the card's picture {caption!r:.60} cannot be used ({error}). Give another.") from error
     return places

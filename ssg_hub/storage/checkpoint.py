@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from . import BUILT_IN, EMBEDDED, find_path
 
 FORMAT_VERSION = 1  # raised when an older release could no longer read what this one saves
@@ -22,6 +22,8 @@ INT8 = "generator_int8.safetensors"  # the generator in 8-bit integers, where a 
 LARGEST_CONFIG = 10 * 2**20  # bytes
 FLOATS, COUNTERS = {"F32", "F16", "BF16", "F64"}, {"I64", "I32", "U8", "I8", "I16", "BOOL"}
 SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")  # a name without a folder
+VARIANT = re.compile(r"\w+")
+HUB_OPTIONS = ("revision", "variant", "token", "cache_dir", "force_download", "local_files_only")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -40,7 +42,9 @@ def open_checkpoint(name: str | Path | None, variant: str | None, revision: str 
     Raises:
         CheckpointError: there is no model, or it is damaged, a pickle, another library's, or from a newer release.
         HubError: see `ssg_hub.storage.hub`.
+        ConfigError: a name that no variant can have.
     """
+    check_variant(variant)
     folder = _find_folder(name)
     if folder is not None:
         shown = f"the {name or EMBEDDED} checkpoint" if built_in_folder(name or EMBEDDED) else str(name)
@@ -50,6 +54,13 @@ def open_checkpoint(name: str | Path | None, variant: str | None, revision: str 
         shown = str(name)
         folder = _fetch(shown, variant, revision, options)
     return shown, folder
+
+
+def check_hub_options(caller: str, options: Iterable[str]) -> None:
+    """Raise ConfigError for an option of a function that loads a model, `caller`, that is none of HUB_OPTIONS."""
+    if unknown := sorted(set(options) - set(HUB_OPTIONS)):
+        known = ", ".join(HUB_OPTIONS)
+        raise ConfigError(f"{caller} got {unknown[0]!r}, which it does not take here; it takes {known}.")
 
 
 def built_in_folder(name: str | Path) -> Path | None:
@@ -97,6 +108,12 @@ def check_format(version: object, shown: str) -> None:
             f"{shown} has format version {version}, and this release of ssg-hub reads up to {FORMAT_VERSION}. "
             "Upgrade with `pip install -U ssg-hub`."
         )
+
+
+def check_variant(variant: object) -> None:
+    """Raise ConfigError unless this is None or can be a part of a file's name: "fp16"."""
+    if variant is not None and not (isinstance(variant, str) and VARIANT.fullmatch(variant)):
+        raise ConfigError(f"variant is {variant!r:.60}; it must be letters and digits, such as 'fp16', or None.")
 
 
 def weights_names(variant: str | None) -> tuple[str, str]:
@@ -177,13 +194,15 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
     variant go, and integers that were made from them.
 
     Raises:
-        CheckpointError: the folder cannot be written; the message says in what state it is.
+        CheckpointError: the folder cannot be written, the message says in what state it is; or it holds a config or a
+            README of something else.
     """
     if folder.is_file():
         raise CheckpointError(f"{folder} is a file; a folder is needed to save a model. Choose another name.")
     existed, stage = folder.exists(), None
     left = "what was there before is untouched" if existed else "nothing was left behind"
     try:
+        check_replaceable(folder)
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
         yield stage
@@ -208,6 +227,21 @@ def replacing(folder: Path, variant: str | None) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder where a save would replace another library's config, or a README of the user's.
+
+    Raises:
+        CheckpointError: it holds one of them.
+    """
+    for name, sign in ((CONFIG, b"generator_type"), (CARD, b"ssg_hub")):
+        path = folder / name
+        if path.is_file() and sign not in path.read_bytes():
+            raise CheckpointError(
+                f"{folder} has a {name} that is not of an SSGModel, and saving would replace it. Choose another "
+                f"folder, or move that file."
+            )
+
+
 def _find_folder(name: str | Path | None) -> Path | None:
     """The folder that a name means; None when it is a Hub id."""
     name = EMBEDDED if name is None else name
@@ -223,10 +257,12 @@ def _find_folder(name: str | Path | None) -> Path | None:
     if path is not None:
         raise CheckpointError(
             f"{name} is a file; a folder or a Hub id is needed. "
-            "Weights in a file go into ssg_hub.load_model(…), or into load_generator(…) of a model."
+            "Weights in a file (.pth, .pt, .ckpt, .safetensors) go into ssg_hub.load_model(…), or into a model's "
+            "load_generator(…)."
         )
     if isinstance(name, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
-        raise CheckpointError(f"there is no folder {name}. Give a folder that save_pretrained wrote, or a Hub id.")
+        place = name or "with an empty name"
+        raise CheckpointError(f"there is no folder {place}. Give a folder that save_pretrained wrote, or a Hub id.")
     return None
 
 

@@ -3,7 +3,7 @@
 import copy
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,11 +16,14 @@ from huggingface_hub import CommitInfo
 
 from ..errors import CheckpointError, ConfigError, SSGError
 from ..networks import int8
-from ..networks.building import ONE_AT_A_TIME, as_usual, check_finite
-from . import checkpoint, hub
+from ..networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
+from ..upscaling.engines.choice import best_device
+from . import as_path, checkpoint, hub
 from .card import Pictures, build_card, name_folder, save_pictures
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+PUSH_OPTIONS = {"private", "revision", "commit_message", "token", "create_pr"}
+SPREADING = ("auto", "balanced", "balanced_low_0", "sequential")  # device maps that spread a model over its machine
 LOAD_OPTIONS = {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "offload_folder", "offload_state_dict"}
 
 
@@ -72,7 +75,8 @@ class SavedModel(ModelMixin, ConfigMixin):
             token: Hub access token.
             local_files_only: look in the cache only.
             cache_dir, force_download: as elsewhere on the Hub.
-            kwargs: `device_map`, `max_memory`, `low_cpu_mem_usage`, …, as diffusers takes them (`LOAD_OPTIONS`).
+            kwargs: `device_map`, `max_memory`, `low_cpu_mem_usage`, …, as diffusers takes them (`LOAD_OPTIONS`). These
+                models are small: `device_map="auto"` is the first of cuda, mps and cpu that this machine has.
 
         Raises:
             CheckpointError: no model there, damaged, a pickle, another library's, or from a newer release.
@@ -100,6 +104,8 @@ class SavedModel(ModelMixin, ConfigMixin):
         except SSGError as error:
             raise CheckpointError(f"the config of {name} cannot be used: {error}") from error
         checkpoint.check_weights(folder, variant, drawn.state_dict(), name)
+        if kwargs.get("device_map") in SPREADING:
+            kwargs["device_map"] = best_device()
         # Cast afterwards: diffusers makes torch_dtype that of every new tensor of the process, in other threads too.
         kwargs |= {"torch_dtype": torch_dtype if kwargs.get("device_map") else torch.float32}
         try:
@@ -124,6 +130,8 @@ class SavedModel(ModelMixin, ConfigMixin):
         pictures: Pictures | None = None,
         max_shard_size: int | str = "10GB",
         is_main_process: bool = True,
+        state_dict: Mapping[str, torch.Tensor] | None = None,
+        save_function: Callable | None = None,
         safe_serialization: bool = True,
         repo_id: str | None = None,
         push_to_hub: bool = False,
@@ -137,32 +145,41 @@ class SavedModel(ModelMixin, ConfigMixin):
             pictures: {caption: file or PIL image} shown in the card and saved under `pictures/`.
             max_shard_size: weights beyond it are split into several files.
             is_main_process: False writes nothing.
+            state_dict: weights to save in place of the model's own, all of them, such as those that
+                `accelerator.get_state_dict(model)` gathers where each process has a part.
+            save_function: not used; taken because scripts for Accelerate give it.
             safe_serialization: False is refused: no pickles.
             repo_id: where the model is or will be on the Hub, for the card; default the folder.
             push_to_hub: push there as well.
             push_options: for `push_to_hub`.
 
         Raises:
-            CheckpointError: the folder cannot be written.
-            ConfigError: an unknown option, a licence that the Hub does not know, or networks that were exchanged by
-                hand, so that they are not those of the config.
+            CheckpointError: the folder cannot be written, or holds a README or a config of something else, which would
+                be replaced.
+            ConfigError: an unknown option, an impossible value, a licence that the Hub does not know, or networks that
+                were exchanged by hand, so that they, or the weights in `state_dict`, are not those of the config.
         """
         if not safe_serialization:
             raise CheckpointError(
                 "safe_serialization=False asks for a pickle, which is never written here. Leave it out."
             )
+        if unknown := sorted(set(push_options) - PUSH_OPTIONS):
+            raise ConfigError(
+                f"save_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
+            )
         if push_options and not push_to_hub:
             raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
         if not is_main_process:
             return
-        folder = Path(save_directory).expanduser()
-        self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size)
+        folder = as_path(save_directory).expanduser()
+        self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size, state_dict)
         if push_to_hub:
             self.push_to_hub(
                 repo_id or folder.resolve().name,
                 variant=variant,
                 pictures=pictures,
                 max_shard_size=max_shard_size,
+                state_dict=state_dict,
                 **push_options,
             )
 
@@ -178,6 +195,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         variant: str | None = None,
         pictures: Pictures | None = None,
         max_shard_size: int | str = "10GB",
+        state_dict: Mapping[str, torch.Tensor] | None = None,
     ) -> CommitInfo:
         """Push config, weights and our model card as one commit; the repository and the branch are made where missing.
 
@@ -188,17 +206,18 @@ class SavedModel(ModelMixin, ConfigMixin):
             commit_message: default "Upload SSGModel".
             token: access token with write permission; None for the saved one.
             create_pr: propose the commit instead of making it.
-            variant, pictures, max_shard_size: as for `save_pretrained`.
+            variant, pictures, max_shard_size, state_dict: as for `save_pretrained`.
 
         Returns:
             The commit: its URL as text, with `.oid` and `.repo_url`.
 
         Raises:
             HubError: the Hub refused or was out of reach.
+            ConfigError: as `save_pretrained`.
         """
         repo_id = hub.open_repo(repo_id, private=private, revision=None if create_pr else revision, token=token)
         with tempfile.TemporaryDirectory() as folder:
-            self._write(Path(folder), repo_id, variant, pictures, max_shard_size)
+            self._write(Path(folder), repo_id, variant, pictures, max_shard_size, state_dict)
             return hub.push_folder(
                 Path(folder),
                 repo_id,
@@ -215,16 +234,44 @@ class SavedModel(ModelMixin, ConfigMixin):
         config.pop("_name_or_path", None)
         return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
-    def _write(self, folder: Path, place: str, variant: str | None, pictures: Pictures | None, shard_size: int | str):
-        self._check_networks()
-        dtype = VARIANT_DTYPES.get(variant, self.dtype)
-        model = self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
+    def _write(
+        self,
+        folder: Path,
+        place: str,
+        variant: str | None,
+        pictures: Pictures | None,
+        shard_size: int | str,
+        weights: Mapping[str, torch.Tensor] | None,
+    ) -> None:
+        model = self if weights is None else self._with_weights(weights)
+        model._check_networks()
+        checkpoint.check_variant(variant)
+        dtype = VARIANT_DTYPES.get(variant, model.dtype)
+        cast = model if dtype == model.dtype else copy.deepcopy(model).to(dtype)
         with checkpoint.replacing(folder, variant) as stage:
-            super(SavedModel, model).save_pretrained(stage, variant=variant, max_shard_size=shard_size)
+            super(SavedModel, cast).save_pretrained(stage, variant=variant, max_shard_size=shard_size)
             card = build_card(self.config, place, save_pictures(pictures or {}, stage))
             (stage / checkpoint.CARD).write_text(card, encoding="utf-8")
-            if (packed := int8.pack_attached(self.generator)) is not None:
+            if (packed := int8.pack_attached(model.generator)) is not None:
                 (stage / checkpoint.INT8).write_bytes(packed)
+
+    def _with_weights(self, weights: Mapping[str, torch.Tensor]) -> "SavedModel":
+        """A model of the same config with other weights; this one may be in parts, on several machines.
+
+        Raises:
+            ConfigError: they are not those of the config's networks, or not all of them.
+        """
+        with as_usual():
+            model = self.sketch(self.config)
+        if odd := first_odd(weights, model.state_dict()):
+            raise ConfigError(
+                f"state_dict has not the weights of the model's config, first in {odd:.100}. It must have all weights "
+                "of the model, by their names in model.state_dict(), or be left out."
+            )
+        model.load_state_dict(weights, assign=True)
+        model.generator.int8 = getattr(self.generator, "int8", None)  # saved only if they are of these weights
+        model.register_to_config(**self.config)
+        return model
 
 
 @contextmanager

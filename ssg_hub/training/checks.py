@@ -11,23 +11,37 @@ from accelerate.tracking import get_available_trackers
 
 from ..data.crops import check_label, check_pair
 from ..data.streams import load_stream
-from ..data.tables import cell_size, fingerprint, load_pairs, load_pictures, open_cell, open_label, picture_stem
+from ..data.tables import (
+    cell_size,
+    fingerprint,
+    load_pairs,
+    load_pictures,
+    open_cell,
+    open_label,
+    picture_names,
+    picture_stem,
+    read_list,
+)
 from ..degradation import load_degradation
 from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
 from ..networks.perceptual import read_tensors
+from ..storage.checkpoint import check_replaceable
 from .config import TrainConfig
 
+FOLDERS = ("output_dir", "data_root")
 CHECKED = 200  # label maps, pairs or sizes of each table; the others are checked when they are read
 log = logging.getLogger("train")
 
 
 def check_request(config: TrainConfig) -> None:
-    """Refuse a run that would train nothing, or whose logs would go nowhere.
+    """Refuse a run that would train nothing, or whose logs or model would go nowhere.
 
     Raises:
         ConfigError: every stage has 0 steps, or the tracker is not installed.
+        CheckpointError: the model's folder holds a README or a config that is not a model's.
     """
+    check_replaceable(config.output_dir / "model")
     if not (config.guide_steps or config.teacher_steps or config.warmup_steps or config.adversarial_steps):
         raise ConfigError(
             "nothing would be trained: guide_steps, teacher_steps, warmup_steps and adversarial_steps are all 0. "
@@ -46,9 +60,12 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
         ConfigError: one that is missing or incomplete, before the first step instead of hours after it.
         CheckpointError: weights of a discriminator that are damaged.
     """
-    for name, value in config:
-        if isinstance(value, Path) and name not in ("output_dir", "data_root") and not value.is_file():
-            raise ConfigError(f"{name}: there is no file {value}. Correct the path, or leave the key out.")
+    places = {name: value for name, value in config if isinstance(value, Path) and name not in FOLDERS}
+    if config.unjudged:
+        places["unjudged"] = config.data_root / config.unjudged
+    for name, place in places.items():
+        if not place.is_file():
+            raise ConfigError(f"{name}: there is no file {place}. Correct the path, or leave the key out.")
     if config.discriminator_weights:
         read_tensors(config.discriminator_weights, "discriminator weights")
     degradation = load_degradation(config.degradation)
@@ -60,7 +77,10 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
     if config.target and config.target_labels:
         load_pictures(config.target, config.data_root, labels=config.target_labels)
     if config.source_lr:
-        _check_pairs(load_pairs(config.source, config.source_lr, config.data_root), config)
+        pairs = load_pairs(config.source, config.source_lr, config.data_root)
+        _check_pairs(pairs, config)
+        if config.unjudged:
+            _check_list(read_list(config.data_root / config.unjudged), pairs, config)
         entries.append(config.source_lr)
     if config.streaming:
         load_stream(config.source, config.data_root)
@@ -86,6 +106,15 @@ def _check_pairs(table: Any, config: TrainConfig) -> None:
         except ImageError:
             continue  # another takes its place
         check_pair(*sizes, config.scale, config.hr_crop // config.scale, picture_stem(row["image"]))
+
+
+def _check_list(listed: set[str], pairs: Any, config: TrainConfig) -> None:
+    """Refuse a list of pairs without an adversarial term that names none of them."""
+    if all(listed.isdisjoint(picture_names(cell)) for cell in pairs["image"]):
+        raise ConfigError(
+            f"unjudged: {config.unjudged} names none of the {len(pairs)} pictures of source. Write a name without "
+            "folders a line, or leave the key out."
+        )
 
 
 def _note_small(table: Any, crop: int) -> None:

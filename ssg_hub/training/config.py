@@ -63,7 +63,7 @@ class TrainConfig(BaseModel):
     source: list[str] = Field(min_length=1, description="clean HR pictures")
     source_lr: str | None = Field(default=None, description="folder of their true LR, STEM.png; else degradation")
     unjudged: Path | None = Field(
-        default=None, description="list of the stems of such pairs that have no adversarial term"
+        default=None, description="list of the names of such pairs that have no adversarial term; below data_root"
     )
     degradation: str = Field(default="generic", description="bicubic, generic, a bank; or some joined by +")
     keep_grain: float = Field(default=0.0, ge=0, le=1, description="share of the noise of LR that SR is to keep")

@@ -73,11 +73,26 @@ def first_model(config: TrainConfig, guide: Guide | None) -> SSGModel:
             f"generator_weights {config.generator_weights} enlarges {start.scale} times, but scale is {config.scale}. "
             f"Set scale to {start.scale}, or use other weights."
         )
+    _note_architecture(start, config)
     model = SSGModel.from_components(start.config.generator_type, guide, start.config.generator_config)
     model.generator = start.generator
     known = start.config.trained_on
     terms = {key: known.get(key) for key in ("data", "license_note")}  # the weights carry them on
     return model.describe(generator_weights=public_name(config.generator_weights), **terms)
+
+
+def _note_architecture(start: SSGModel, config: TrainConfig) -> None:
+    """Say where the configuration asks for another architecture than that of `generator_weights`, which is taken."""
+    own = {"generator_type": start.config.generator_type, **start.config.generator_config}
+    stated = {"generator_type": config.generator_type} if "generator_type" in config.model_fields_set else {}
+    stated |= config.generator_config
+    if others := [f"{key} {value}" for key, value in stated.items() if own.get(key, value) != value]:
+        log.warning(
+            "generator_weights are of a generator %s with %s; these keys of the configuration have no effect: %s.",
+            start.config.generator_type,
+            ", ".join(f"{key} {value}" for key, value in start.config.generator_config.items()),
+            ", ".join(others),
+        )
 
 
 def new_ema(network: nn.Module, run: Run) -> AveragedModel:
@@ -139,6 +154,8 @@ def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
     trained = "warmup" in made or made.get("adversarial", 0) > config.discriminator_warmup_steps
     if not trained and config.generator_weights is None:
         log.warning("the generator is new and was not trained in this run, so there is no model to save.")
+        if guides := [str(config.output_dir / stage) for stage in ("guide", "teacher") if stage in made]:
+            log.info("saved before: %s, for guide_model", " and ".join(guides))
         return
     facts = {"data": _training_data(model, config), "license_note": config.license_note, "metrics": scores}
     steps = {f"{stage}_steps": count for stage, count in made.items()}

@@ -64,9 +64,13 @@ class UpscaleExamples:
         """The new columns of an example, or, of a batch (`map(…, batched=True)`), a list for each.
 
         Raises:
-            ConfigError: no such column, or a mask is wanted of a model without a guide.
+            ConfigError: no example, no such column, or a mask is wanted of a model without a guide.
             SSGError: as `model.upscale`, unless `keep_going`.
         """
+        if not isinstance(example, Mapping):
+            raise ConfigError(
+                f"got a {type(example).__name__}; an example is a dict of columns. Leave out `input_columns` of map."
+            )
         if self.image not in example:
             raise ConfigError(f"there is no column {self.image!r}; this example has {', '.join(example)}.")
         if self.mask and not self._load().labels:

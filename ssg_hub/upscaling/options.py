@@ -22,6 +22,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 class Options:
     """How a picture is upscaled: the keyword arguments of all that upscales, as in `model.upscale(image, outscale=2)`.
 
+    Numbers are kept as Python's own, a dtype and a device by their names, so that equal options compare equal.
+
     Args:
         outscale: how many times larger, 1 to 16; a scale other than the generator's uses a final Lanczos resize.
         tile: side of the tiles in input pixels, 16 or more; "auto" fits the device; None is the whole picture at once.
@@ -71,7 +73,22 @@ class Options:
         if not isinstance(self.segment, bool):
             raise ConfigError(f"segment is {self.segment!r:.60}; it must be True (make mask and drift) or False.")
         choose_engine(self.engine)
-        dtype_name(self.dtype)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Give each value the one form in which it is kept."""
+        strength, device = self.strength, self.device
+        forms = {
+            "outscale": float(self.outscale),
+            "tile": int(self.tile) if isinstance(self.tile, Integral) else self.tile,
+            "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
+            "denoise": None if self.denoise is None else float(self.denoise),
+            "uncertain_below": float(self.uncertain_below),
+            "device": device if device is None or isinstance(device, int) else str(device),
+            "dtype": dtype_name(self.dtype),
+        }
+        for name, value in forms.items():
+            object.__setattr__(self, name, value)  # the way to set a field of a frozen class
 
     @classmethod
     def gather(cls, caller: str, given: Mapping[str, Any], also: Collection[str] = (), **fixed: Any) -> "Options":

@@ -94,14 +94,13 @@ class Setup:
         if options.segment and guide is None:
             notes.append("The model has no guide, so there is no mask and no drift.")
         notes += [NOTES[event].format(times=times) for event, times in sorted(engine.fallbacks.items())]
-        strength = options.strength
         report = {
             "input": {"width": job.picture.size[0], "height": job.picture.size[1], "mode": job.picture.mode},
             "output": {"width": job.size[0], "height": job.size[1]},
-            "outscale": float(options.outscale),
+            "outscale": options.outscale,
             "scale": engine.scale,
-            "strength": {k: float(v) for k, v in strength.items()} if isinstance(strength, dict) else float(strength),
-            "denoise": float(options.denoise),
+            "strength": options.strength,
+            "denoise": options.denoise,
             "color_fix": options.color_fix,
             "tile": longest_side(job.grid),
             "tiles": len(job.grid),
@@ -114,7 +113,7 @@ class Setup:
             report |= {
                 "classes": outcome.mask.describe(guide.labels, guide.palette),
                 "uncertain_id": outcome.mask.classes,
-                "uncertain_below": float(options.uncertain_below),
+                "uncertain_below": options.uncertain_below,
                 "calibrated": job.calibration is not None,
                 "drift_mean": float(outcome.drift.values.mean() / 255),
             }
@@ -135,6 +134,8 @@ def prepare(model: Networks, options: Options) -> Setup:
     guide = model.guide if options.segment or isinstance(options.strength, dict) else None
     labels = [] if guide is None else list(guide.labels)
     strength = parse_strength(options.strength, labels)
+    if isinstance(strength, float) and not options.segment:  # the same for all classes
+        guide = None
     segments = options.segment and guide is not None
     if segments and len(labels) > 255:
         raise ConfigError(f"the guide has {len(labels)} classes; a mask holds 255. Use segment=False or another guide.")

@@ -7,9 +7,10 @@ from fractions import Fraction
 from typing import cast
 
 import av
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from .clip import Clip
+from .tags import kept_tags, place_tags
 
 CARRIERS = {"matroska": "vp8", "webm": "vp8"}  # a codec that the container takes as it is, to try others beside it
 CONVERTED = {"matroska": "flac", "webm": "libopus"}  # what becomes of sound that a container cannot hold; else AAC
@@ -20,10 +21,6 @@ IN_TRANSPORT_STREAMS = {
     *("dvb_subtitle", "dvb_teletext", "klv", "scte_35", "timed_id3", "h264", "hevc", "mpeg2video", "mpeg1video"),
 }
 PREROLL = Fraction(1, 10)  # seconds that decoders of sound may need before what is heard; Opus asks for .08
-STALE = (
-    *("encoder", "duration", "rotate", "vendor_id", "bps", "number_of_", "_statistics", "source_id", "major_brand"),
-    *("minor_version", "compatible_brands", "creation_time_", "handler_vendor"),
-)
 
 
 def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str]]:
@@ -55,7 +52,18 @@ def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str
             else:
                 name = f"{stream.type} ({_name(stream)})"
                 notes.append(f"Stream {stream.index}, {name}, cannot be kept in {muxer} and was left out.")
+        covered = any(is_cover(source.streams[index]) for index in kept)
+        if lost := place_tags(source.metadata, muxer, covered)[1]:
+            notes.append(
+                f"Beside a cover picture MP4 has a place for the usual tags only; left out: {', '.join(lost)}. "
+                "Matroska (.mkv) keeps all tags, without the cover."
+            )
     return kept, notes
+
+
+def is_cover(stream) -> bool:
+    """Whether a stream is a cover picture."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def copied(source, clip: Clip, copies: dict[int, str | None], streams: dict) -> Iterator[av.Packet]:
@@ -161,11 +169,6 @@ def _encoded_rate(encoder: str, rate: int) -> int:
     return min((taken for taken in rates if taken >= rate), default=max(rates))
 
 
-def kept_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """Metadata without what describes the former file rather than the recording."""
-    return {key: value for key, value in metadata.items() if not key.lower().startswith(STALE)}
-
-
 def kept_chapters(source, clip: Clip) -> list[dict]:
     """The chapters within the clip's part, from its origin on."""
     found = []
@@ -190,6 +193,8 @@ def _fits(stream, muxer: str, encoder: str | None = None) -> bool:
     if muxer == "mpegts" and (encoder or _name(stream)) not in IN_TRANSPORT_STREAMS:
         return False
     if stream.type == "attachment" and muxer != "matroska":
+        return False
+    if is_cover(stream) and muxer == "mov":  # taken, and then not written
         return False
     try:
         trial = av.open(io.BytesIO(), "w", format=muxer)

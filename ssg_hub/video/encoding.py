@@ -85,7 +85,7 @@ class Encoding:
         size: (width, height) of the frames as they come; the stream's sides are made even where the codec needs it.
         time_base, rate, colors, aspect: as in `Facts`; the colours are those of `Colors.encoded`.
         deep: whether frames come with 16 bits and the codec is to keep more than 8.
-        quality, preset: None for the codec's default.
+        quality, preset: given as None, they become the codec's default; a preset that is a number becomes its text.
     """
 
     codec: str
@@ -97,6 +97,12 @@ class Encoding:
     deep: bool = False
     quality: int | None = None
     preset: str | int | None = None
+
+    def __post_init__(self):
+        kind = WAYS[self.codec]
+        preset = kind.preset if self.preset is None else str(self.preset)
+        object.__setattr__(self, "quality", kind.quality if self.quality is None else self.quality)
+        object.__setattr__(self, "preset", preset)
 
     @property
     def pixels(self) -> str:
@@ -205,9 +211,9 @@ class StreamWriter:
         encoding, kind = self.encoding, WAYS[self.encoding.codec]
         options = dict(kind.options)
         if kind.quality is not None:
-            options["crf"] = str(kind.quality if encoding.quality is None else encoding.quality)
+            options["crf"] = str(encoding.quality)
         if kind.preset is not None:
-            options["preset"] = kind.preset if encoding.preset is None else str(encoding.preset)
+            options["preset"] = str(encoding.preset)
         stream = self._container.add_stream(kind.encoder, rate=encoding.rate or Fraction(USUAL_RATE), options=options)
         assert isinstance(stream, av.VideoStream)  # all of WAYS encode pictures
         context, (right, below) = stream.codec_context, encoding.padding

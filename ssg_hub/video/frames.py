@@ -10,6 +10,7 @@ from ..errors import ConfigError
 from .colors import Colors
 
 UNITY = 1 << 16  # one, in the fixed-point numbers of a display matrix
+SLACK = Fraction(1, 1000)  # seconds by which a frame may be off an even row: some clocks are no finer
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,17 @@ class Damage:
 def exactly(seconds: float) -> Fraction:
     """Seconds as they were written: 0.4 is two fifths, and not the binary fraction beside it, which is later."""
     return Fraction(float(seconds)).limit_denominator(10**6)
+
+
+def are_even(shown: list[int], time_base: Fraction) -> bool:
+    """Whether frames follow each other at one rate, but for a millisecond or a unit of their clock.
+
+    Args:
+        shown: their time stamps, in order.
+        time_base: seconds to one unit of these.
+    """
+    even = np.linspace(shown[0], shown[-1], len(shown))
+    return bool(np.abs(even - shown).max() <= max(1.0, float(SLACK / time_base)))
 
 
 def check_span(start: float | None, duration: float | None) -> None:

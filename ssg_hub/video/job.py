@@ -39,7 +39,8 @@ from .names import (
 from .parts import read_request
 from .sequences import PictureSequence
 
-FORMAT = 5  # of the parts folder and of what decides the frames; another number starts again
+SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; at most so much is lost by a kill
+FORMAT = 6  # of the parts folder and of what decides the frames; another number starts again
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Request:
         mask, drift, overlay: also write TARGET_mask.mkv (the classes' colours, exact), TARGET_drift.mkv (gray, exact),
             TARGET_overlay beside the target; every frame is then computed whole.
         max_pixels: largest frame.
-        segment: frames in a segment; None is 48.
+        segment: frames in a segment; None is `SEGMENT`.
     """
 
     source: Path
@@ -97,6 +98,11 @@ class Request:
     def companions(self) -> list[str]:
         """Which further outputs are wanted."""
         return [kind for kind in COMPANIONS if getattr(self, kind)]
+
+    @property
+    def frames_at_once(self) -> int:
+        """Frames in a segment."""
+        return self.segment or SEGMENT
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,9 @@ def plan_job(model: Networks, request: Request, overwrite: bool = False) -> Job:
     size = output_size(facts.size, request.picture.outscale)
     if is_pattern(request.target):
         check_size(size, choose_format(request.target))
-        return Job(request, setup, source, [Output(*name) for name in names.items()], {}, list(source.notes))
+        shape = f"The pixels are {facts.aspect} as wide as high, and pictures do not say so."
+        notes = source.notes + ([] if facts.aspect == 1 else [shape])
+        return Job(request, setup, source, [Output(*name) for name in names.items()], {}, notes)
     codec, muxer = choose_codec(request.codec, request.target)
     outputs = []
     for track, path in names.items():
@@ -188,14 +196,11 @@ def open_source(
 
 
 def describe_job(job: Job) -> dict:
-    """What decides the frames, as JSON holds it: a run continues only what the same request began."""
+    """What decides the frames, as JSON holds it: a run continues only what the same request began.
+
+    Everything is told as it is applied, so that a default that is spelled out is the same request.
+    """
     request, engine, calibration = job.request, job.setup.engine, job.setup.calibration
-    picture = {key: str(value) for key, value in vars(job.setup.options).items()}
-    asked = {
-        key: value
-        for key, value in request.__dict__.items()
-        if key not in ("source", "target", "picture", "max_pixels")
-    }
     return {
         "format": FORMAT,
         "libraries": f"av {av.__version__}, opencv {cv2.__version__}, torch {torch.__version__}",
@@ -203,11 +208,28 @@ def describe_job(job: Job) -> dict:
         "model": _fingerprint(engine),
         "computed": f"by {engine.name} in {engine.precision} on {engine.device.type}",
         "calibration": calibration and [*calibration.weights, *calibration.classes],
-        **picture,
-        "outscale": float(request.picture.outscale),
-        **asked,
-        "encodings": [repr(output.encoding) for output in job.outputs],
+        **_describe_picture(job.setup),
+        "start": request.start or 0,
+        "duration": request.duration,
+        "fps": str(job.source.facts.rate),
+        "temporal": request.temporal,
+        "segment": request.frames_at_once,
+        **{kind: kind in request.companions for kind in COMPANIONS},
+        **_describe_encoding(job.outputs[0].encoding),
     }
+
+
+def _describe_picture(setup: Setup) -> dict:
+    """The options of a frame, but those that `computed` and the companions tell of."""
+    told = ("segment", "engine", "device", "dtype")
+    strength = setup.strength.tolist() if isinstance(setup.strength, torch.Tensor) else setup.strength
+    return {key: value for key, value in vars(setup.options).items() if key not in told} | {"strength": strength}
+
+
+def _describe_encoding(encoding: Encoding | None) -> dict:
+    """How the clip itself is encoded, which settles it for its companions; its clock follows from the source."""
+    clock = ("time_base", "rate")
+    return {} if encoding is None else {key: str(value) for key, value in vars(encoding).items() if key not in clock}
 
 
 def _plain(value: Any) -> Any:

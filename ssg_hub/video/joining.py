@@ -6,22 +6,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.stream import Disposition
 
 from ..errors import VideoError
 from ..storage.whole_file import whole_file
 from .clip import Clip
-from .copying import add_copy, copied, kept_chapters, kept_tags
+from .copying import add_copy, copied, is_cover, kept_chapters
 from .decoding import USUAL_RATE
 from .encoding import Encoding
 from .job import Output
 from .parts import Parts, explained
+from .tags import kept_tags, place_tags
 
-# What MP4's own list of tags has a place for; others need QuickTime's.
-USUAL_TAGS = {
-    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping"),
-    *("lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "creation_time"),
-}
 USUAL_CLOCK, FASTEST_CLOCK = 48000, 200000  # units a second of an MP4's own clock
 
 
@@ -46,7 +41,7 @@ def join(output: Output, parts: Parts, clip: Clip | None, copies: dict[int, str 
     stamps = [stamp for segment in parts.segments for stamp in segment.stamps[output.track]]
     with explained(output.path), whole_file(output.path) as file:
         # A second handle: MP4 with its index in front is written by reading back what was written.
-        options = _mp4_options(encoding, clip, copies) if output.muxer in ("mp4", "mov") else {}
+        options = _mp4_options(output.muxer, encoding, clip, copies) if output.muxer in ("mp4", "mov") else {}
         out = av.open(file.name, "w", format=output.muxer, options=options)
         with av.open(str(files[0])) as first:
             video = out.add_stream_from_template(first.streams.video[0], opaque=True)
@@ -139,16 +134,16 @@ def _moment(packet: av.Packet) -> Fraction:
     return Fraction(-1) if stamp is None else stamp * packet.time_base
 
 
-def _mp4_options(encoding: Encoding, clip: Clip | None, copies: dict[int, str | None]) -> dict[str, str]:
-    """The index in front, the clock, and where tags go: beside a cover picture MP4 has room for the usual ones only."""
-    flags, sounds = "+faststart", []
+def _mp4_options(muxer: str, encoding: Encoding, clip: Clip | None, copies: dict[int, str | None]) -> dict[str, str]:
+    """The index in front, the clock, and where tags go."""
+    flags, sounds = ["faststart"], []
     if clip is not None:
         sounds = clip.sample_rates
         with clip.open() as source:
-            covered = any(source.streams[index].disposition & Disposition.attached_pic for index in copies)
-            if not covered and any(key.lower() not in USUAL_TAGS for key in kept_tags(source.metadata)):
-                flags += "+use_metadata_tags"
-    return {"movflags": flags, "movie_timescale": str(_movie_clock(encoding.time_base, sounds))}
+            covered = any(is_cover(source.streams[index]) for index in copies)
+            flags.append(place_tags(source.metadata, muxer, covered)[0])
+    clock = _movie_clock(encoding.time_base, sounds)
+    return {"movflags": "+".join(filter(None, flags)), "movie_timescale": str(clock)}
 
 
 def _movie_clock(unit: Fraction, sounds: list[int]) -> int:

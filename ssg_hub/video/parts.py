@@ -39,6 +39,7 @@ class Segment:
         stamps: for each track the time stamps of the packets in the order in which they are stored.
         facts: what else was counted; added up for the report.
         pictures: the numbers of the frames that were written as pictures.
+        shown: the time stamps of the frames in the order in which they are shown.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Segment:
     stamps: dict[str, list[int]]
     facts: dict[str, float]
     pictures: list[int] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
 
 
 class Parts:

@@ -22,16 +22,15 @@ from ..upscaling.setup import HONESTY, Networks
 from ..upscaling.upscale import upscale
 from .clip import Clip
 from .encoding import StreamWriter
-from .frames import Frame
+from .frames import Frame, are_even
 from .job import Job, Request, describe_job, plan_job
 from .joining import join
-from .names import name_picture
+from .names import is_pattern, name_picture
 from .parts import Parts, Segment, explained
 from .sequences import PictureSequence
 from .steady import Steady
 from .stills import Stills, can_reuse
 
-SEGMENT = 48  # frames: about two seconds, each a group of pictures of its own; at most so much is lost by a kill
 OnProgress = Callable[[int, int], None]
 
 
@@ -144,7 +143,7 @@ class Run:
         """Make the next segment; False when there was nothing left for it."""
         reused = self.stills.reused if self.stills else 0.0
         with explained(self.parts.folder), contextlib.ExitStack() as open_streams:
-            frames = islice(self._frames, self.job.request.segment or SEGMENT)
+            frames = islice(self._frames, self.job.request.frames_at_once)
             first = next(frames, None)
             if first is None:
                 return False
@@ -156,15 +155,16 @@ class Run:
                 for output in self.job.outputs
                 if output.encoding
             }
-            pictures = []
+            pictures, shown = [], []
             for count, frame in enumerate(chain([first], frames), start=1):
                 pictures.append(self._number(frame, count))
+                shown.append(frame.pts)
                 self._write_frame(frame, pictures[-1], writers)
                 self._tell(count)
         stamps = {track: writer.stamps for track, writer in writers.items()}
         facts = {"reused": self.stills.reused - reused if self.stills else 0.0}
         end = frame.pts + frame.duration
-        self.parts.commit(Segment(number, count, end, stamps, facts, pictures), self._state())
+        self.parts.commit(Segment(number, count, end, stamps, facts, pictures, shown), self._state())
         return True
 
     def check(self) -> None:
@@ -260,13 +260,19 @@ def _report(job: Job, parts: Parts, before: int, seconds: float) -> dict:
     end = float(parts.segments[-1].end * facts.time_base)
     if facts.announced and end < 0.9 * facts.announced:
         notes.append(f"The video could be read to {end:.2f} s; the source announces {facts.announced:.2f} s.")
+    shown = [stamp for segment in parts.segments for stamp in segment.shown]
+    if is_pattern(request.target) and isinstance(job.source, Clip) and not are_even(shown, facts.time_base):
+        notes.append(
+            "The clip's frames do not follow each other at one rate, and numbered pictures do not say when each is "
+            "shown. A file keeps their times, such as one ending in .mkv with the codec ffv1, which loses nothing."
+        )
     if before:
         notes.append(f"{before} frames were there from an earlier run.")
     return {
         "input": {"width": facts.size[0], "height": facts.size[1], "fps": facts.rate and round(float(facts.rate), 3)},
         "output": dict(zip(("width", "height"), output_size(facts.size, request.picture.outscale), strict=True)),
         "frames": frames,
-        "outscale": float(request.picture.outscale),
+        "outscale": request.picture.outscale,
         "temporal": request.temporal,
         "reused": round(sum(segment.facts["reused"] for segment in parts.segments) / frames, 4),
         "codec": job.outputs[0].encoding.codec if job.outputs[0].encoding else request.target.suffix.lstrip("."),

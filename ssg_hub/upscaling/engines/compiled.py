@@ -193,7 +193,7 @@ def _convert(module: nn.Module, size: tuple[int, int]):
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    example = torch.rand(1, 3, *size)
+    example = torch.full((1, 3, *size), 0.5)  # not random: the caller's random numbers are not ours to draw
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes that tracing might take as constants: the comparison tells
         traced = torch.jit.trace(module, example, check_trace=False)
