@@ -1,6 +1,9 @@
-"""Choose between generators: LPIPS and PSNR-Y on dev frames, and on photographs that part 10 did not see.
+"""Choose between generators: LPIPS, PSNR-Y and mesh on dev frames, and on photographs that part 10 did not see.
 
     python -m benchmarks.candidates embedded runs/embedded-10/model embedded+runs/embedded-10/model@2
+
+Mesh is the median of `ssg_hub.training.losses.unevenness`, in percent: how unevenly detail lies on the grid of 4x4
+pixels that one LR pixel becomes. HR's stands in the first row.
 
 A candidate is whatever `load_model` takes, or the mean of several joined by +, each with its share after @. The frames
 are every second pair of CamVid's dev set; the photographs the last 20 of BSDS500 and the last 4 of Sun & Hays by name,
@@ -25,6 +28,7 @@ from ssg_hub.evaluation.methods import index_pictures, to_pixels
 from ssg_hub.evaluation.metrics import LPIPS, psnr_y
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_model
+from ssg_hub.training.losses import unevenness
 
 HELD_OUT = {"bsds": 20, "sunhays": 4}
 SIDE = 480
@@ -39,13 +43,13 @@ def main() -> None:
     options, shared = parser.parse_args(), find_shared()
     lpips = LPIPS.from_files(shared / "weights/alexnet_features.safetensors").eval()
     sets = {name: list(pairs)[:: options.every] for name, pairs in all_sets(shared).items()}
-    print("| LPIPS, PSNR-Y |", " | ".join(sets), "|\n|" + "---|" * (1 + len(sets)))
+    print("| LPIPS, PSNR-Y, mesh |", " | ".join(sets), "|\n|" + "---|" * (1 + len(sets)))
+    print("| HR |", " | ".join(f"{np.mean([mesh(hr) for _, hr in pairs]):.1f}" for pairs in sets.values()), "|")
     for candidate in options.candidates:
         generator = load_mean(candidate)
         scores = (score(generator, pairs, lpips) for pairs in sets.values())
-        print(
-            f"| {candidate} |", " | ".join(f"{distance:.4f}, {psnr:.2f}" for distance, psnr in scores), "|", flush=True
-        )
+        cells = (f"{distance:.4f}, {psnr:.2f}, {uneven:.1f}" for distance, psnr, uneven in scores)
+        print(f"| {candidate} |", " | ".join(cells), "|", flush=True)
 
 
 def all_sets(shared: Path) -> dict[str, Iterator[Pair]]:
@@ -89,14 +93,17 @@ def load_mean(candidate: str) -> nn.Module:
 
 
 @torch.inference_mode()
-def score(generator: nn.Module, pairs: list[Pair], lpips: LPIPS) -> tuple[float, float]:
-    """Mean LPIPS and PSNR-Y over the pairs, of 8-bit pictures."""
+def score(generator: nn.Module, pairs: list[Pair], lpips: LPIPS) -> list[float]:
+    """Mean LPIPS, PSNR-Y and mesh over the pairs, of 8-bit pictures."""
     found = []
     for lr, hr in pairs:
         sr = (generator(lr).clamp(0, 1) * 255).round() / 255
-        found.append((lpips(sr, hr).item(), psnr_y(sr, hr).item()))
-    distance, psnr = np.mean(found, 0)
-    return float(distance), float(psnr)
+        found.append((lpips(sr, hr).item(), psnr_y(sr, hr).item(), mesh(sr)))
+    return np.mean(found, 0).tolist()
+
+
+def mesh(picture: Tensor) -> float:
+    return 100 * unevenness(picture, SCALE).median().item()
 
 
 if __name__ == "__main__":

@@ -89,13 +89,19 @@ def noise():
 def test_a_mesh_is_unevenness_wherever_the_grid_begins(noise, moved):
     """A pixel in sixteen with twice the contrast; and rows that have it, which people see as dashes."""
     plain = unevenness(noise, 4)
-    assert 0 < plain.mean() < 1 / 64  # as in photographs, here with detail that is less uneven than theirs
     for pattern in ((slice(None, None, 4), slice(None, None, 4)), (slice(None, None, 4), slice(None))):
         meshed = noise.clone()
         meshed[..., pattern[0], pattern[1]] = 0.5 + 2 * (meshed[..., pattern[0], pattern[1]] - 0.5)
         meshed = meshed[..., moved:, moved:]
         assert unevenness(meshed, 4).mean() > 2 * plain.mean()
         assert mesh_loss(meshed, noise[..., moved:, moved:], 4) > 0.5 * plain.mean()
+
+
+def test_a_checkerboard_is_a_mesh_though_its_detail_has_one_size(noise):
+    board = 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(65, 65)
+    weak, colors = 0.5 + 0.2 * (noise - 0.5), torch.tensor([2.0, -1.0, -1.0]).view(3, 1, 1)
+    for mesh in (board, board * colors):  # the second has no gray
+        assert unevenness(weak + mesh, 4).mean() > 10 * unevenness(weak, 4).mean()
 
 
 def test_the_mesh_loss_wants_no_less_than_hr_has(noise):

@@ -137,21 +137,24 @@ def mesh_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
 
 
 def unevenness(pictures: Tensor, scale: int) -> Tensor:
-    """Variance of a picture's detail, |Laplacian| of its gray, over the places in blocks of `scale` pixels a side.
+    """Variance of a picture's detail over the places in blocks of `scale` pixels a side.
+
+    Detail is the Laplacian of each channel, by its size, and with its sign as well: a checkerboard has one size
+    everywhere, and one in colours none in gray.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1], H and W at least scale + 2.
 
     Returns:
-        (B, h, w), for overlapping windows, relative to the square of the mean. Photographs have about 1/64.
+        (3B, h, w), for overlapping windows, relative to the square of the mean size.
     """
-    gray = pictures.float().mean(1, keepdim=True)
-    beside = gray[..., :-2, 1:-1] + gray[..., 2:, 1:-1] + gray[..., 1:-1, :-2] + gray[..., 1:-1, 2:]
-    detail = (4 * gray[..., 1:-1, 1:-1] - beside).abs()
+    x = pictures.float().flatten(0, 1).unsqueeze(1)
+    detail = 4 * x[..., 1:-1, 1:-1] - x[..., :-2, 1:-1] - x[..., 2:, 1:-1] - x[..., 1:-1, :-2] - x[..., 1:-1, 2:]
     height, width = (side // scale * scale for side in detail.shape[-2:])
     places = F.pixel_unshuffle(detail[..., :height, :width], scale)
-    means = F.avg_pool2d(places, min(MESH_WINDOW, *places.shape[-2:]), stride=MESH_WINDOW // 2)
-    return means.var(1, correction=0) / (means.mean(1).square() + 1e-5)
+    window = min(MESH_WINDOW, *places.shape[-2:])
+    size, signed = (F.avg_pool2d(values, window, stride=MESH_WINDOW // 2) for values in (places.abs(), places))
+    return (size.var(1, correction=0) + signed.var(1, correction=0)) / (size.mean(1).square() + 1e-5)
 
 
 def guide_feature_loss(guide: Guide, sr: Tensor, hr: Tensor) -> Tensor:
