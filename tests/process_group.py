@@ -20,35 +20,44 @@ def run_processes(command: list[str], world: int = 2) -> list[tuple[int, str]]:
 
 
 def nursery() -> multiprocessing.context.BaseContext:
-    """Of `multiprocessing`: its processes begin at once, forked from one that has torch and has done nothing yet."""
+    """Of `multiprocessing`: its processes begin at once, forked from one that has done nothing but import all of it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch.distributed.nn"])
+    context.set_forkserver_preload(["train_accelerate", "ssg_hub.networks.lite_transformers"])
     return context
 
 
-def run_script(script: str, folder: Path, world: int = 2) -> list[tuple[int, str]]:
-    """As `run_processes` with a script in Python, in processes of the `nursery`.
+class Script:
+    """A script in Python that runs in a process of the `nursery`.
 
     Args:
-        folder: for files with what they say.
+        place: environment variables.
+        said: file for what it says on stderr.
     """
-    files = [folder / f"{rank}.txt" for rank in range(world)]
-    places = zip(find_places(world), files, strict=True)
-    processes = [nursery().Process(target=_become, args=(script, place, file)) for place, file in places]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        process.kill()  # one that still runs
-        process.join()
-    return [(process.exitcode, file.read_text()) for process, file in zip(processes, files, strict=True)]
+
+    def __init__(self, script: str, place: dict[str, str], said: Path):
+        self.process, self.said = nursery().Process(target=_become, args=(script, place, said)), said
+        self.process.start()
+
+    def end(self, seconds: float = 120) -> tuple[int, str]:
+        """Wait for its end, but kill it after a time; gives its exit code and what it said."""
+        self.process.join(seconds)
+        self.process.kill()
+        self.process.join()
+        return self.process.exitcode, self.said.read_text()
 
 
-def _become(script: str, place: dict[str, str], file: Path) -> None:
-    """Run a script in this process, in its place among others, with stderr into a file."""
+def run_script(script: str, folder: Path, world: int = 2) -> list[tuple[int, str]]:
+    """As `run_processes`, with a script in Python; `folder` is for what its processes say."""
+    scripts = [Script(script, place, folder / f"{place['RANK']}.txt") for place in find_places(world)]
+    return [each.end() for each in scripts]
+
+
+def _become(script: str, place: dict[str, str], said: Path) -> None:
+    """Run a script in this process, in its place among others."""
     os.environ.update(place)
-    with open(file, "w") as said:
-        os.dup2(said.fileno(), 2)
+    with open(os.devnull, "w") as nothing, open(said, "w") as file:
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     exec(script, {"__name__": "__main__"})
 
 

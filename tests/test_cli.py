@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from process_group import run_processes
+from process_group import Script, run_script
 from safetensors.torch import save_file
 
 from ssg_hub.cli import COMMANDS, build_parser, main
@@ -436,32 +437,35 @@ def write_slowly(job, result, overwrite):
     with whole_picture(job.image, overwrite) as file:
         file.write(b"half a picture")
         file.flush()
-        print("begun", flush=True)
+        print("begun", file=sys.stderr, flush=True)
         time.sleep(1)
 
 pictures.write_result = write_slowly
-sys.exit(cli.main(["upscale", *sys.argv[1:]]))
+sys.exit(cli.main({words}))
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 @pytest.mark.parametrize("number", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)])
 def test_a_signal_that_ends_a_batch_leaves_no_half_file(number, photos, saved, tmp_path):
-    out = tmp_path / "out"
-    command = [sys.executable, "-c", ENDED, str(photos), "-o", str(out), "--model", str(saved)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "begun\n"
-        process.send_signal(getattr(signal, number))
-        _, said = process.communicate()
-    assert process.returncode == 130 and said.strip().endswith("ssg upscale: interrupted")
+    out, said = tmp_path / "out", tmp_path / "said.txt"
+    words = ["upscale", str(photos), "-o", str(out), "--model", str(saved)]
+    script = Script(ENDED.format(words=words), {}, said)
+    while not said.is_file() or "begun" not in said.read_text():
+        assert script.process.is_alive(), said.read_text()
+        time.sleep(0.01)
+    os.kill(script.process.pid, getattr(signal, number))
+    code, told = script.end()
+    assert code == 130 and told.strip().endswith("ssg upscale: interrupted")
     assert not list(out.glob(".*.tmp"))
 
 
 def test_two_processes_share_a_batch_and_both_tell_of_a_failure(photos, saved, tmp_path):
     (photos / "broken.png").write_bytes(b"this is text")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "ssg_hub", "upscale", str(photos), "-o", str(out), "--model", saved]
-    (code, first), (other_code, other) = run_processes(command)
+    words = ["ssg", "upscale", str(photos), "-o", str(out), "--model", str(saved)]
+    script = f"import runpy, sys; sys.argv = {words}; runpy.run_module('ssg_hub', run_name='__main__')"
+    (code, first), (other_code, other) = run_script(script, tmp_path)
     assert [code, other_code] == [1, 1], (first, other)
     assert files_in(out) == {"a.png", "b.png", "below/c.png"}
     assert "3 upscaled, 0 skipped, 1 failed" in first and "upscaled" not in other

@@ -13,6 +13,7 @@ from standins import ColorGuide, Repeat, make_model, small_generators
 
 from ssg_hub.errors import ConfigError
 from ssg_hub.networks import registry
+from ssg_hub.networks.building import HOOKED
 from ssg_hub.networks.compact import SRVGGNetCompact
 from ssg_hub.networks.guide import Guide
 from ssg_hub.networks.registry import build_generator
@@ -133,6 +134,27 @@ def test_a_conversion_leaves_the_callers_random_numbers_alone(cache):
     model, state = make_model(lively(features=8, convs=1), light_guide()), torch.get_rng_state()
     upscale(model, PHOTO[:20, :20], engine="openvino")
     assert list((cache / "openvino").iterdir()) and torch.equal(torch.get_rng_state(), state)
+
+
+@needs_openvino
+def test_the_key_follows_the_configuration_of_a_guide_which_is_written_once(tiny_model, monkeypatch):
+    """All its parts hold it."""
+    config, written = tiny_model.guide.network.config, []
+    write = type(config).to_json_string
+    monkeypatch.setattr(type(config), "to_json_string", lambda self: written.append(self) or write(self))
+    before = compiled.fingerprint(tiny_model.guide)
+    assert written == [config]
+    config.reshape_last_stage = not config.reshape_last_stage
+    assert compiled.fingerprint(tiny_model.guide) != before
+
+
+@needs_openvino
+def test_a_guide_that_has_read_is_the_same_network(tiny_model):
+    """Transformers notes in it that it has put its hooks into it; it was converted a second time for that."""
+    before = compiled.fingerprint(tiny_model.guide)
+    tiny_model.guide(torch.rand(1, 3, 32, 32))
+    assert any(HOOKED in vars(part) for part in tiny_model.guide.modules())
+    assert compiled.fingerprint(tiny_model.guide) == before
 
 
 @needs_openvino

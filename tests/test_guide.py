@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ssg_hub.errors import ConfigError
-from ssg_hub.networks.guide import Guide, default_palette
+from ssg_hub.networks.building import sketch
+from ssg_hub.networks.guide import Guide, check_reading, default_palette
 
 LITE = {"model_type": "ssg_lite_segmentation", "width": 16, "id2label": {"0": "sky", "1": "road"}}
 
@@ -103,6 +104,25 @@ def test_a_guide_that_reads_blue_before_red_is_refused(tiny_guide_config, tmp_pa
 def test_impossible_configurations_are_refused(changes, words):
     with pytest.raises(ConfigError, match=words):
         Guide({**LITE, **changes})
+
+
+def test_a_configuration_is_tried_until_its_guide_could_read(config, monkeypatch):
+    read, reads = Guide.forward, []
+
+    def count(guide: Guide, image: torch.Tensor) -> torch.Tensor:
+        reads.append(guide.labels)
+        if len(reads) == 1:
+            raise RuntimeError("no")
+        return read(guide, image)
+
+    monkeypatch.setattr(Guide, "forward", count)
+    monkeypatch.setattr("ssg_hub.networks.guide._tried", set())
+    one, other = (sketch(lambda c=changed: Guide(c)) for changed in (config, {**config, "input_scale": 0.5}))
+    with pytest.raises(ConfigError, match=r"cannot read a picture of 64x64 pixels \(RuntimeError: no\)"):
+        check_reading(one)
+    for guide in (one, one, other, one, other):
+        check_reading(guide)
+    assert len(reads) == 3
 
 
 def test_default_palette_has_distinct_colours():

@@ -9,12 +9,12 @@ prints how often and where a run was killed. A run is killed by SIGKILL, all of 
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from process_group import Script
 from tiny_run import largest_difference, start, train, weights, write_config
 
 from ssg_hub.training.checkpoints import list_checkpoints, read_record
@@ -37,18 +37,15 @@ def test_killed_again_and_again(processes, data, tmp_path):
     while counted.total() < kills:
         moment = MOMENTS[counted.total() % len(MOMENTS)]
         running = start(config, *options, *resumption(killed), processes=processes)
-        try:
-            wait_until(moment, killed / "run/checkpoints", running, chance)
-            alone = chance.random() < 0.5
-            victims = [chance.choice(running)] if alone else running
-            ended_before = any(process.poll() is not None for process in running)
-            for victim in victims:
-                victim.kill()
-            told = [process.communicate(timeout=PATIENCE)[1] for process in running]
-        finally:
-            for process in running:
-                process.kill()
-        check_survivors(running, victims, told, ended_before)
+        wait_until(moment, killed / "run/checkpoints", running, chance)
+        alone = chance.random() < 0.5
+        victims = [chance.choice(running)] if alone else running
+        ended_before = any(not script.process.is_alive() for script in running)
+        for victim in victims:
+            victim.process.kill()
+        ended = [script.end(PATIENCE) for script in running]
+        if not ended_before:
+            check_survivors([end for script, end in zip(running, ended, strict=True) if script not in victims])
         check_left(killed / "run")
         if ended_before:  # it was quicker than its killer
             break
@@ -65,7 +62,7 @@ def resumption(folder: Path) -> tuple[str, ...]:
     return ("--resume", "latest") if (folder / "run/checkpoints").is_dir() else ()
 
 
-def wait_until(moment: str, checkpoints: Path, running: list[subprocess.Popen], chance: random.Random) -> None:
+def wait_until(moment: str, checkpoints: Path, running: list[Script], chance: random.Random) -> None:
     """Wait for the moment to kill, or until the run has ended."""
     before, deadline = names(checkpoints), time.monotonic() + PATIENCE
     if moment == MOMENTS[0]:
@@ -78,7 +75,7 @@ def wait_until(moment: str, checkpoints: Path, running: list[subprocess.Popen], 
             return any(name.endswith(".part") for name in now)
         return any(not name.startswith(".") for name in now)
 
-    while not has_come() and running[0].poll() is None and time.monotonic() < deadline:
+    while not has_come() and running[0].process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.001)
     if moment == MOMENTS[1]:
         time.sleep(chance.uniform(0, 0.5))
@@ -90,12 +87,11 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def check_survivors(running: list, victims: list, told: list[str], ended_before: bool) -> None:
+def check_survivors(ended: list[tuple[int, str]]) -> None:
     """A process whose peer was killed ends by itself, with a sentence."""
-    for process, said in zip(running, told, strict=True):
-        if process not in victims and not ended_before:
-            assert process.returncode not in (None, -signal.SIGKILL), "it waited for a process that was gone"
-            assert "Traceback" not in said, said[-3000:]
+    for code, said in ended:
+        assert code != -signal.SIGKILL, "it waited for a process that was gone"
+        assert "Traceback" not in said, said[-3000:]
 
 
 def check_left(run: Path) -> None:

@@ -43,11 +43,11 @@ def start_and_signal(folder, config, after: int, delay: float, how: int, *option
     started = start(config, *options, processes=processes)
     wait_for_path(folder / CHECKPOINT.format(after), started[0])
     time.sleep(delay)
-    for process in started:
-        process.send_signal(how)
-    printed = [process.communicate(timeout=120)[1] for process in started]
+    for script in started:
+        os.kill(script.process.pid, how)
+    codes, printed = zip(*(script.end() for script in started), strict=True)
     assert list((folder / "run/checkpoints").glob("adversarial-*")), printed[0][-3000:]
-    return [process.returncode for process in started], printed[0]
+    return list(codes), printed[0]
 
 
 def check_killed_run_equals(whole, folder, config, seed: int, *options, processes=1):
@@ -127,9 +127,9 @@ def test_two_processes_with_half_the_batch_equal_one(data, tmp_path):
     one.mkdir(), two.mkdir(), half.mkdir()
     options = ("--adversarial_steps", "3")
     train_here(write_config(one, data), *options)
-    processes = start(write_config(two, data, batch=1, target_batch=1), *options, processes=2)
-    printed = [process.communicate(timeout=600)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], printed[0][-3000:]
+    scripts = start(write_config(two, data, batch=1, target_batch=1), *options, processes=2)
+    ended = [script.end(600) for script in scripts]
+    assert [code for code, _ in ended] == [0, 0], ended[0][1][-3000:]
     train_here(write_config(half, data, batch=1, target_batch=1), *options)
     last = CHECKPOINT.format(3)
     # measured: 1e-6 between one and two, 2e-4 from half; gradients 1e-5 and 0.04 of their size
@@ -165,17 +165,12 @@ def test_sigterm_saves_and_says_how_to_go_on(data, tmp_path, caplog):
 
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_with_a_sentence(data, tmp_path):
-    processes = start(write_config(tmp_path, data), "--adversarial_steps", "2000", processes=2)
-    try:
-        wait_for_path(tmp_path / CHECKPOINT.format(2), processes[0])
-        processes[1].kill()
-        _, printed = processes[0].communicate(timeout=120)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert processes[1].returncode == -signal.SIGKILL, "the process to be killed had ended before"
-    assert processes[0].returncode == 1 and "Traceback" not in printed, printed[-3000:]
+    first, second = start(write_config(tmp_path, data), "--adversarial_steps", "2000", processes=2)
+    wait_for_path(tmp_path / CHECKPOINT.format(2), first)
+    second.process.kill()
+    code, printed = first.end()
+    assert second.end()[0] == -signal.SIGKILL, "the process to be killed had ended before"
+    assert code == 1 and "Traceback" not in printed, printed[-3000:]
     assert printed.rstrip().splitlines()[-1].startswith("train_accelerate.py: another process of this run has ended")
 
 

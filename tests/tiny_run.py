@@ -1,7 +1,6 @@
 """A training run small enough for tests: made-up pictures, a tiny configuration, and the real script in a process."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,9 +12,9 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from process_group import ROOT, Script, find_places
 from safetensors.torch import load_file, save_file
 
-ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ["sky", "road", "car"]
 VOID = 11
 
@@ -146,29 +145,16 @@ def train(
     return done
 
 
-def start(config: Path, *options: str, processes: int = 1) -> list[subprocess.Popen]:
+def start(config: Path, *options: str, processes: int = 1) -> list[Script]:
     """Start the real script, to be signalled; several processes without a launcher.
 
     A launcher gives its processes sessions of their own: a signal to its group does not reach them. And it prints
     tracebacks of its own.
     """
-    shared = environment()
-    if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        shared |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        shared |= {"ACCELERATE_USE_CPU": "true"}
-    return [
-        subprocess.Popen(
-            command(config, *options),
-            env=shared | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
+    words = [str(ROOT / "train_accelerate.py"), "--config", str(config), *options]
+    script = f"import runpy, sys; sys.argv = {words}; runpy.run_path(sys.argv[0], run_name='__main__')"
+    places = [{**place, "ACCELERATE_USE_CPU": "true"} for place in find_places(processes)] if processes > 1 else [{}]
+    return [Script(script, place, config.with_name(f"said_{rank}.txt")) for rank, place in enumerate(places)]
 
 
 def train_here(config: Path, *options: str) -> None:
@@ -206,10 +192,10 @@ def signalled_at(path: Path, number: int):
         watcher.join()
 
 
-def wait_for_path(path: Path, process: subprocess.Popen) -> None:
+def wait_for_path(path: Path, script: Script) -> None:
     """Wait until a checkpoint is there, or its process has ended without it."""
     deadline = time.monotonic() + 240
-    while not path.is_dir() and process.poll() is None and time.monotonic() < deadline:
+    while not path.is_dir() and script.process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

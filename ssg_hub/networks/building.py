@@ -14,6 +14,7 @@ from ..errors import CheckpointError, ConfigError
 # diffusers and transformers change torch for the whole process while they build or load a network (its initialisers,
 # how it registers parameters, its default dtype); two threads that load at once must not see each other's changes.
 ONE_AT_A_TIME = threading.RLock()
+HOOKED = "_output_capturing_hooks_installed"  # transformers' note in a network that it has put its hooks into
 MOST_LAYERS = 10_000  # parameters and submodules; the largest guides have some thousands
 Networks = TypeVar("Networks")  # one, or a tuple of several
 

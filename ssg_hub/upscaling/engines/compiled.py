@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...networks.building import is_of_transformers
+from ...networks.building import HOOKED, is_of_transformers
 from ...networks.int8 import LEVELS, MOST, Int8Compact, Layer
 from ...storage.user_cache import user_cache
 
@@ -33,6 +33,7 @@ INT8_TOLERANCE = 3e-2  # the same in int8, root mean square: sums in another ord
 SHAPES = 64  # pieces of code, each for one layer and one shape of tile, that a compiled network keeps
 WAIT = 100  # milliseconds between two ticks
 PLAIN = (bool, int, float, str, tuple, type(None))
+PASSING = ("training", HOOKED)  # plain values of a module that do not change what it computes
 
 
 class Refused(Exception):
@@ -148,14 +149,15 @@ def fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha256(f"{_openvino().__version__} {torch.__version__}".encode())
     sources, configs = set(), {}
     for name, part in module.named_modules():
-        plain = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key != "training"}
+        plain = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key not in PASSING}
         digest.update(f"{name} {type(part).__qualname__} {part.extra_repr()} {sorted(plain.items())}\n".encode())
         if not type(part).__module__.startswith("torch."):
             file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
             if file is None:
                 raise Refused(f"the class {type(part).__name__} is in no file, so changes to it would go unnoticed")
             sources.add((file, os.stat(file).st_mtime_ns))
-        if hasattr(config := getattr(part, "config", None), "to_json_string"):
+        config = getattr(part, "config", None)  # the parts of a transformers network share one
+        if id(config) not in configs and hasattr(config, "to_json_string"):
             configs[id(config)] = config.to_json_string()
     digest.update(f"{sorted(sources)} {list(configs.values())}".encode())
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
