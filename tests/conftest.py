@@ -15,6 +15,7 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the pictures are small, and workers share the cores
+gc.disable()  # until all is imported: looking for garbage takes a third of that time
 
 import pytest
 
@@ -99,6 +100,7 @@ def pytest_collection_finish() -> None:
     """What the tests' files have imported stays: later collections of garbage need not look through it."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

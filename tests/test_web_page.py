@@ -122,6 +122,18 @@ def test_what_the_graphics_card_fails_at_is_computed_without_it(open_page, pictu
     assert "WebAssembly" in page.inner_text("#machine") and errors == []
 
 
+def test_pictures_that_are_chosen_before_the_page_knows_its_model_are_taken(open_page, pictures):
+    page, errors = open_page()
+    held = []
+    page.route("**/model.json", held.append)
+    with page.expect_request("**/model.json"):
+        page.reload(wait_until="commit")
+    page.set_input_files("#files", pictures("a.png"))
+    held.pop().continue_()
+    page.wait_for_selector("#run:not([disabled])")
+    assert "a.png" in page.inner_text(".headline") and errors == []
+
+
 def test_networks_that_did_not_start_are_started_again_with_the_next_click(open_page, pictures, folder):
     (folder / "broken").touch()
     page, _ = open_page()

@@ -62,10 +62,11 @@ const measure = async item => {
   }
   refresh();
 };
-input.addEventListener("change", () => {
+const takeChosen = () => {
   take(input.files);
   input.value = "";
-});
+};
+input.addEventListener("change", takeChosen);
 const bringsFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
 addEventListener("dragover", event => {
   if (bringsFiles(event)) event.preventDefault();
@@ -256,6 +257,7 @@ $("denoise").addEventListener("input", showDenoise);
 for (const id of ["denoise", "segment"]) $(id).addEventListener("change", refresh);
 showDenoise();
 refresh();
+takeChosen(); // before model.json had arrived
 
 // Without a network: the service worker keeps the page; it also gives the page threads where the host does not.
 const service = navigator.serviceWorker, controlled = Boolean(service?.controller);
