@@ -15,9 +15,10 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the pictures are small, and workers share the cores
-gc.disable()  # until all is imported: looking for garbage takes a third of that time
 
 import pytest
+
+gc.disable()  # until all is imported: looking for garbage takes a third of that time
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = os.environ.get("SSG_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
