@@ -2,8 +2,8 @@
 
     python -m benchmarks.candidates embedded runs/embedded-10/model embedded+runs/embedded-10/model@2
 
-Mesh tells how unevenly detail lies on the grid of 4x4 pixels that one LR pixel becomes, in percent (see `unevenness`).
-HR's stands in the first row.
+Mesh is the median of `ssg_hub.training.losses.unevenness`, in percent: how unevenly detail lies on the grid of 4x4
+pixels that one LR pixel becomes. HR's stands in the first row.
 
 A candidate is whatever `load_model` takes, or the mean of several joined by +, each with its share after @. The frames
 are every second pair of CamVid's dev set; the photographs the last 20 of BSDS500 and the last 4 of Sun & Hays by name,
@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -29,12 +28,11 @@ from ssg_hub.evaluation.methods import index_pictures, to_pixels
 from ssg_hub.evaluation.metrics import LPIPS, psnr_y
 from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import load_model
+from ssg_hub.training.losses import unevenness
 
 HELD_OUT = {"bsds": 20, "sunhays": 4}
 SIDE = 480
 QUALITIES = (30, 40, 55, 70)
-MESH_WINDOW = 8
-NO_DETAIL = 1e-5  # square of the detail that nobody sees, about a level
 Pair = tuple[Tensor, Tensor]  # LR and HR, (1, 3, H, W) in [0, 1]
 
 
@@ -105,28 +103,7 @@ def score(generator: nn.Module, pairs: list[Pair], lpips: LPIPS) -> list[float]:
 
 
 def mesh(picture: Tensor) -> float:
-    return 100 * unevenness(picture).median().item()
-
-
-def unevenness(pictures: Tensor) -> Tensor:
-    """How much detail varies over the 16 places in blocks of 4x4 pixels, relative to its mean size squared.
-
-    A network that ends in a pixel shuffle makes 4x4 pixels of one; where some of them always have more detail than
-    others, people see dashes and dots, which LPIPS hardly counts. Detail is the Laplacian of each channel, by its size,
-    and with its sign as well: a checkerboard has one size everywhere, and one in colours none in gray.
-
-    Args:
-        pictures: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (3B, h, w), for overlapping windows of `MESH_WINDOW` blocks a side.
-    """
-    x = pictures.flatten(0, 1).unsqueeze(1)
-    detail = 4 * x[..., 1:-1, 1:-1] - x[..., :-2, 1:-1] - x[..., 2:, 1:-1] - x[..., 1:-1, :-2] - x[..., 1:-1, 2:]
-    height, width = (side // SCALE * SCALE for side in detail.shape[-2:])
-    places = F.pixel_unshuffle(detail[..., :height, :width], SCALE)
-    size, signed = (F.avg_pool2d(values, MESH_WINDOW, stride=MESH_WINDOW // 2) for values in (places.abs(), places))
-    return (size.var(1) + signed.var(1)) / (size.mean(1).square() + NO_DETAIL)
+    return 100 * unevenness(picture, SCALE).median().item()
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from ssg_hub.training.losses import (
     guide_feature_loss,
     lovasz_loss,
     low_pass_consistency,
+    mesh_loss,
     pseudo_labels,
     random_view,
     real_fake_loss,
     segmentation_loss,
     sharpened,
+    unevenness,
     with_grain,
 )
 
@@ -76,6 +78,45 @@ def test_lovasz_loss_of_void_alone_is_zero_with_a_gradient():
     loss = lovasz_loss(logits, torch.full((1, 8, 8), 255), 255)
     loss.backward()
     assert loss.item() == 0 and logits.grad.abs().sum() == 0
+
+
+@pytest.fixture
+def noise():
+    return torch.rand(1, 3, 130, 130, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("moved", [0, 1, 3])
+def test_a_mesh_is_unevenness_wherever_the_grid_begins(noise, moved):
+    """A pixel in sixteen with twice the contrast; and rows that have it, which people see as dashes."""
+    plain = unevenness(noise, 4)
+    for pattern in ((slice(None, None, 4), slice(None, None, 4)), (slice(None, None, 4), slice(None))):
+        meshed = noise.clone()
+        meshed[..., pattern[0], pattern[1]] = 0.5 + 2 * (meshed[..., pattern[0], pattern[1]] - 0.5)
+        meshed = meshed[..., moved:, moved:]
+        assert unevenness(meshed, 4).mean() > 2 * plain.mean()
+        assert mesh_loss(meshed, noise[..., moved:, moved:], 4) > 0.5 * plain.mean()
+
+
+def test_a_checkerboard_is_a_mesh_though_its_detail_has_one_size(noise):
+    board = 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(65, 65)
+    weak, colors = 0.5 + 0.2 * (noise - 0.5), torch.tensor([2.0, -1.0, -1.0]).view(3, 1, 1)
+    for mesh in (board, board * colors):  # the second has no gray
+        assert unevenness(weak + mesh, 4).mean() > 10 * unevenness(weak, 4).mean()
+
+
+def test_the_mesh_loss_wants_no_less_than_hr_has(noise):
+    plain = noise.mean((-2, -1), keepdim=True).expand_as(noise)
+    assert mesh_loss(noise, noise, 4) == 0 and mesh_loss(plain, noise, 4) == 0
+    assert mesh_loss(noise, noise.flip(-1), 1) == 0  # without enlarging there is no grid
+    assert torch.isfinite(mesh_loss(noise[..., :16, :16], noise[..., 16:32, :16], 4))
+
+
+def test_the_mesh_loss_takes_a_mesh_away(noise):
+    sr = (0.5 + 0.02 * (noise - 0.5) + torch.tensor([0.05, 0.0, 0.0, 0.0]).repeat(33)[:130]).requires_grad_(True)
+    before = mesh_loss(sr, noise, 4)
+    (gradient,) = torch.autograd.grad(before, sr)
+    after = mesh_loss(sr - 0.5 * before / gradient.square().sum() * gradient, noise, 4)
+    assert after < before
 
 
 def test_low_pass_consistency_ignores_detail_but_not_colour():

@@ -229,7 +229,7 @@ def heads(tmp_path_factory):
     return random_heads(tmp_path_factory.mktemp("heads"))
 
 
-TERMS = ("l1", "perceptual", "lpips", "dists", "ldl", "guide_feature", "adversarial")
+TERMS = ("l1", "perceptual", "lpips", "dists", "ldl", "mesh", "guide_feature", "adversarial")
 
 
 @pytest.mark.parametrize("term", TERMS)

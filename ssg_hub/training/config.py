@@ -111,6 +111,7 @@ class TrainConfig(BaseModel):
     lpips_weight: float = Field(default=0.0, ge=0, description="LPIPS of VGG16")
     dists_weight: float = Field(default=0.0, ge=0, description="DISTS")
     ldl_weight: float = Field(default=0.0, ge=0, description="L1 on what looks like artifacts; 1 in its paper")
+    mesh_weight: float = Field(default=0.0, ge=0, description="detail that lies on the generator's grid, beyond HR's")
     guide_feature_weight: float = Field(default=0.0, ge=0, description="distance of the guide's features of SR and HR")
     sharpen: float = Field(
         default=0.0, ge=0, description="unsharp mask on the HR that SR is compared with; 0.5 is usual"
@@ -260,7 +261,7 @@ class TrainConfig(BaseModel):
 
     def _check_objective(self) -> None:
         """The generator must have something to learn from, and a balanced guide something to be balanced with."""
-        names = ("l1", "perceptual", "lpips", "dists", "ldl", "guide_feature", "adversarial")
+        names = ("l1", "perceptual", "lpips", "dists", "ldl", "mesh", "guide_feature", "adversarial")
         on_source = any(getattr(self, f"{name}_weight") for name in names)
         if not on_source and not self.guided and not (self.target and self.consistency_weight):
             raise ValueError("every weight of the objective is 0; the generator would learn nothing")

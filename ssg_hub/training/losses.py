@@ -22,6 +22,7 @@ LDL_WINDOW = 7  # side of the neighbourhood whose variance counts, odd
 SHARPEN_RADIUS = 25  # half the width of the unsharp mask's Gaussian, in pixels
 SHARPEN_THRESHOLD = 10 / 255  # detail below it is left as it is
 VIEW_SHIFT = 8  # of a view against its picture, at most; in pixels
+MESH_WINDOW = 8  # side of the windows in which a mesh is looked for, in LR pixels
 LOVASZ_STRIDE = 2  # between the pixels that the Lovász loss counts: it sorts them all, once for each class
 
 
@@ -96,6 +97,7 @@ class SourceLosses:
             "lpips": lambda: self.networks["lpips"](sr, pair.wanted).mean(),
             "dists": lambda: self.networks["dists"](sr, pair.wanted).mean(),
             "ldl": lambda: artifact_loss(sr, pair.wanted, pair.shown(average(pair.lr)).detach()),
+            "mesh": lambda: mesh_loss(sr, pair.wanted, self.config.scale),
             "guide_feature": lambda: guide_feature_loss(guide, sr, pair.wanted),
             "adversarial": lambda: deceive_loss(critic(sr), pair.judged),
         }
@@ -120,6 +122,39 @@ def artifact_loss(sr: Tensor, hr: Tensor, average: Tensor) -> Tensor:
     weight = error.var((1, 2, 3), keepdim=True) ** 0.2 * local
     weight = torch.where(error < steady_error, 0.0, weight)
     return (weight * (sr - hr).abs()).mean()
+
+
+def mesh_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """How much more unevenly the detail of SR lies on the generator's grid than that of HR, which knows no such grid.
+
+    A network that ends in a pixel shuffle makes `scale` x `scale` pixels of one; where some of them always have more
+    detail than others, people see a mesh, and VGG16 hardly does (see `unevenness`).
+
+    Args:
+        sr, hr: (B, 3, H, W) in [0, 1].
+    """
+    return (unevenness(sr, scale) - unevenness(hr, scale)).clamp(min=0).mean()
+
+
+def unevenness(pictures: Tensor, scale: int) -> Tensor:
+    """Variance of a picture's detail over the places in blocks of `scale` pixels a side.
+
+    Detail is the Laplacian of each channel, by its size, and with its sign as well: a checkerboard has one size
+    everywhere, and one in colours none in gray.
+
+    Args:
+        pictures: (B, 3, H, W) in [0, 1], H and W at least scale + 2.
+
+    Returns:
+        (3B, h, w), for overlapping windows, relative to the square of the mean size.
+    """
+    x = pictures.float().flatten(0, 1).unsqueeze(1)
+    detail = 4 * x[..., 1:-1, 1:-1] - x[..., :-2, 1:-1] - x[..., 2:, 1:-1] - x[..., 1:-1, :-2] - x[..., 1:-1, 2:]
+    height, width = (side // scale * scale for side in detail.shape[-2:])
+    places = F.pixel_unshuffle(detail[..., :height, :width], scale)
+    window = min(MESH_WINDOW, *places.shape[-2:])
+    size, signed = (F.avg_pool2d(values, window, stride=MESH_WINDOW // 2) for values in (places.abs(), places))
+    return (size.var(1, correction=0) + signed.var(1, correction=0)) / (size.mean(1).square() + 1e-5)
 
 
 def guide_feature_loss(guide: Guide, sr: Tensor, hr: Tensor) -> Tensor:

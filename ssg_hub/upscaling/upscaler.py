@@ -110,7 +110,7 @@ class Upscaler:
             return self.generator
         if self.grain_generator is None:
             raise ConfigError(
-                f"denoise is {denoise}, but this model has one set of weights, and so the strength 1 only. "
+                f"denoise is {denoise:g}, but this model has one set of weights, and so the strength 1 only. "
                 "Leave denoise out, or use a model with a second set."
             )
         if denoise == 0:
