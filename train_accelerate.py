@@ -78,7 +78,8 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
         stage.losses = {name: value.detach() for name, value in losses.items()}
         if stage.validation_due():
             stage.record_scores(score_guide(ema.module, config))
-    guide = ema.module.eval()
+    guide = learner.bare.eval().requires_grad_(False)
+    guide.load_state_dict(ema.module.state_dict())  # into the network that the model has, too
     if accelerator.is_main_process:
         guide.save_pretrained(config.output_dir / name)
     accelerator.free_memory()

@@ -8,19 +8,19 @@ import pytest
 from process_group import ROOT, find_port, run_script
 
 from ssg_hub.cli import main
-from ssg_hub.commands import processes
+from ssg_hub.commands import group as groups
 from ssg_hub.errors import ConfigError
 from ssg_hub.processes.meeting import read_place
 
 SCRIPT = """
 import os, signal, sys, time
-from ssg_hub.commands import processes
+from ssg_hub.commands import group as groups
 from ssg_hub.commands.common import say
 from ssg_hub.errors import SSGError
-processes.FIRST_WORD = 0.5
+groups.FIRST_WORD = 0.5
 rank = int(os.environ["RANK"])
 try:
-    with processes.Group(rank, int(os.environ["WORLD_SIZE"])) as group:
+    with groups.Group(rank, int(os.environ["WORLD_SIZE"])) as group:
         {work}
         totals = group.add_up(rank + 1, 10 * rank)
         if rank == 0:
@@ -54,7 +54,7 @@ def test_under_a_launcher_that_ends_the_others_when_one_fails():
 
 
 def test_one_process_needs_no_store():
-    with processes.Group(0, 1) as group:
+    with groups.Group(0, 1) as group:
         assert group.add_up(3, 0) == [3, 0]
 
 
@@ -75,24 +75,24 @@ def test_the_first_is_killed(tmp_path):
 
 def test_another_is_killed_and_the_first_says_what_it_waits_for(tmp_path):
     killed = "if rank == 1: os.kill(os.getpid(), signal.SIGKILL)"
-    until_it_speaks = "processes.say = lambda line: (say(line), os._exit(0))"
+    until_it_speaks = "groups.say = lambda line: (say(line), os._exit(0))"
     (code, said), _ = run_script(script(f"{killed}\n        {until_it_speaks}"), tmp_path)
     assert code == 0 and "process 0 is done; 1 of 2 still work. If one was killed" in said
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_others_that_do_not_appear(rank, monkeypatch):
-    monkeypatch.setattr(processes, "TO_APPEAR", timedelta(seconds=1))
+    monkeypatch.setattr(groups, "TO_APPEAR", timedelta(seconds=1))
     for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", find_port()), ("WORLD_SIZE", 2), ("RANK", rank)):
         monkeypatch.setenv(name, str(value))
     with pytest.raises(ConfigError, match=r"did not meet the other 1 within 0:00:01: .*Start all of them"):
-        processes.Group(rank, 2).__enter__()
+        groups.Group(rank, 2).__enter__()
 
 
 def test_an_environment_that_says_too_little(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigError, match="variable RANK expected, but not set. Start all"):
-        processes.Group(1, 2).__enter__()
+        groups.Group(1, 2).__enter__()
 
 
 @pytest.mark.parametrize("said", [{"RANK": "1"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"WORLD_SIZE": "two"}])
