@@ -125,7 +125,7 @@ def test_what_the_graphics_card_fails_at_is_computed_without_it(open_page, pictu
 def test_pictures_that_are_chosen_before_the_page_knows_its_model_are_taken(open_page, pictures):
     page, errors = open_page()
     held = []
-    page.route("**/model.json", held.append)
+    page.route("**/model.json", lambda route: held.append(route))
     with page.expect_request("**/model.json"):
         page.reload(wait_until="commit")
     page.set_input_files("#files", pictures("a.png"))
