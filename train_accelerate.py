@@ -54,7 +54,7 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
     config, accelerator = run.config, run.accelerator
     pictures = load_pictures(config.guide_data, config.data_root, labels=True)
     known = {*range(len(guide.labels)), config.void_id}
-    changes = {"jitter": config.guide_jitter, "recolor": config.guide_recolor}
+    changes = {"jitter": config.guide_jitter, "recolor": config.guide_recolor, "paste": config.guide_paste}
     crops = LabeledCrops(pictures, config.guide_crop, config.seed, known_ids=known, **changes)
     weights = class_weights(pictures, len(guide.labels), config.void_id, config.guide_balance).to(accelerator.device)
     degradation = load_degradation(config.degradation)

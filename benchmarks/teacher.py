@@ -9,11 +9,12 @@ Each kind is degraded crops, and what stands in the place of HR:
     taught   photographs by the generic prior and by JPEG; what the teacher makes of them, in the colours of HR
     kept     all pictures by the banks and by bicubic; what the pupil itself makes of them, so that it can do it still
     streets  CamVid's frames by the banks; what the teacher makes of them, in the colours of HR
+    streets-hr  the same; HR
     clean    photographs by bicubic; HR
     taught-clean  the same; what the teacher makes of them
 
 A teacher is written as for `benchmarks.candidates`. The pairs lie in `hr` and `lr`, for the keys `source` and
-`source_lr`; a second run makes those that are missing. Five hundred of the teacher's take ten minutes on one core.
+`source_lr`; a second run makes those that are missing; `--first N` makes fewer. Five hundred of the teacher's take ten minutes on one core.
 """
 
 import argparse
@@ -55,6 +56,7 @@ KINDS = {
     "taught": Kind(PHOTOGRAPHS, "generic+generic+generic+banks/jpeg", "teacher", 71, range(0, 1000, 2)),
     "kept": Kind(2 * STREETS + PHOTOGRAPHS, "banks/noisy+banks/phone+bicubic", "pupil", 71, range(500)),
     "streets": Kind(STREETS, "banks/noisy+banks/phone", "teacher", 72, range(500)),
+    "streets-hr": Kind(STREETS, "banks/noisy+banks/phone", "hr", 72, range(500)),
     "clean": Kind(PHOTOGRAPHS, "bicubic", "hr", 73, range(120)),
     "taught-clean": Kind(PHOTOGRAPHS, "bicubic", "teacher", 73, range(240)),
 }
@@ -65,20 +67,21 @@ def main() -> None:
     parser.add_argument("teacher", metavar="MODEL[@SHARE][+…]")
     parser.add_argument("kinds", nargs="+", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--pupil", default="embedded", metavar="MODEL[@SHARE][+…]")
+    parser.add_argument("--first", type=int, metavar="N", help="pairs of each kind; all of them unless given")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     for name in options.kinds:
         target = KINDS[name].target
         network = None if target == "hr" else load_mean(options.teacher if target == "teacher" else options.pupil)
-        make_pairs(name, network, options.output)
+        make_pairs(name, network, options.output, options.first)
 
 
 @torch.inference_mode()
-def make_pairs(name: str, network: Callable[[Tensor], Tensor] | None, output: Path) -> None:
-    """Write the pairs of one kind; without a network the target is HR."""
+def make_pairs(name: str, network: Callable[[Tensor], Tensor] | None, output: Path, first: int | None) -> None:
+    """Write the pairs of one kind, or the first of them; without a network the target is HR."""
     kind = KINDS[name]
     pictures, degradation = SourceCrops(learnable(kind.folders), CROP, kind.seed), load_degradation(kind.degradation)
-    for number in tqdm(kind.numbers, desc=name, unit="pair", disable=None):
+    for number in tqdm(list(kind.numbers)[:first], desc=name, unit="pair", disable=None):
         place = output / "hr" / f"{name}-{number:04d}.png"
         if place.exists():
             continue

@@ -104,6 +104,19 @@ def test_a_checkerboard_is_a_mesh_though_its_detail_has_one_size(noise):
         assert unevenness(weak + mesh, 4).mean() > 10 * unevenness(weak, 4).mean()
 
 
+def test_the_mesh_loss_can_only_take_detail_away(noise):
+    """A term that is lower where detail is added everywhere would be paid with a lattice."""
+    meshed = noise.clone()
+    meshed[..., ::4, ::4] = 0.5 + 2 * (meshed[..., ::4, ::4] - 0.5)
+    meshed.requires_grad_(True)
+    mesh_loss(meshed, noise * 0 + 0.5, 4).backward()
+    detail = (meshed - 0.5).detach()
+    step = meshed.grad * detail  # > 0: descent weakens the contrast there
+    assert step[..., ::4, ::4].mean() > 0 and step.mean() > 0
+    shrunk = [mesh_loss(0.5 + factor * detail, noise * 0 + 0.5, 4) for factor in (1, 2)]
+    assert shrunk[0] == pytest.approx(float(shrunk[1]), rel=0.05)  # the measure itself knows no contrast
+
+
 def test_the_mesh_loss_wants_no_less_than_hr_has(noise):
     plain = noise.mean((-2, -1), keepdim=True).expand_as(noise)
     assert mesh_loss(noise, noise, 4) == 0 and mesh_loss(plain, noise, 4) == 0

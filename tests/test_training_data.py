@@ -19,6 +19,7 @@ from ssg_hub.data.crops import (
     SourceCrops,
     TargetCrops,
     make_loader,
+    paste_classes,
     recolor_class,
 )
 from ssg_hub.data.tables import fingerprint, load_by_place, load_pairs, load_pictures
@@ -280,6 +281,34 @@ def test_recolouring_leaves_labels_and_other_crops_as_they_are(tmp_path):
     changed = [not torch.equal(plain[position]["hr"], some[position]["hr"]) for position in range(20)]
     assert 0 < sum(changed) < 20
     assert all(torch.equal(plain[position]["label"], some[position]["label"]) for position in range(20))
+
+
+def test_pasted_classes_bring_their_labels_along():
+    """Every pixel has the colour of its own picture and that picture's class."""
+    label, other = np.zeros((40, 40), np.uint8), np.ones((40, 40), np.uint8)
+    other[:, 10:20], other[:, 20:30], other[:, 30:] = 2, 3, 4
+    pictures = [Image.fromarray(np.repeat(20 * ids[..., None], 3, -1)) for ids in (label, other)]
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        image, ids = paste_classes(pictures[0], Image.fromarray(label), pictures[1], Image.fromarray(other), rng)
+        found = np.asarray(ids)
+        assert (np.asarray(image) == 20 * found[..., None]).all()
+        assert np.isin(found, other).sum() == 800 and len(np.unique(found)) == 3  # two of the four, and the ground
+
+
+def test_pasting_changes_some_crops_and_no_others(tmp_path):
+    for number in range(3):
+        for kind, mode in (("images", "RGB"), ("labels", "L")):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            shade = number if mode == "L" else (60 * number,) * 3
+            Image.new(mode, (32, 32), shade).save(tmp_path / kind / f"{number}.png")
+    table = load_pictures(["."], tmp_path, labels=True)
+    plain, some = (LabeledCrops(table, 32, seed=0, paste=share) for share in (0.0, 0.5))
+    changed = [not torch.equal(plain[position]["hr"], some[position]["hr"]) for position in range(30)]
+    assert 0 < sum(changed) < 30
+    for position in range(30):
+        crop = some[position]
+        assert torch.equal(crop["label"] * 60, (crop["hr"][0] * 255).round().long())
 
 
 def test_pairs_and_labels_below_folders_belong_together_by_their_place(tmp_path):

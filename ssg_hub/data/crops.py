@@ -116,6 +116,7 @@ class LabeledCrops(Crops):
         zoom: range of the factor by which a picture is resized before the crop.
         jitter: brightness, contrast and saturation each change by a factor of up to 1 ± jitter.
         recolor: share of the crops in which one class gets another colour (`recolor_class`).
+        paste: share of the crops into which half of the classes of another picture are pasted (`paste_classes`).
         known_ids: the ids that a label map may hold; None: any.
     """
 
@@ -127,25 +128,30 @@ class LabeledCrops(Crops):
         zoom: tuple[float, float] = (0.8, 1.6),
         jitter: float = 0.0,
         recolor: float = 0.0,
+        paste: float = 0.0,
         known_ids: set[int] | None = None,
     ):
         super().__init__(table, crop, seed)
-        self.zoom, self.jitter, self.recolor, self.known_ids = zoom, jitter, recolor, known_ids
+        self.zoom, self.jitter, self.recolor, self.paste, self.known_ids = zoom, jitter, recolor, paste, known_ids
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
+        image, label = self._cut(row, rng)
+        flip = rng.integers(2)
+        if self.recolor and rng.random() < self.recolor:
+            image = recolor_class(image, label, rng)
+        image = _jitter(image, self.jitter, rng)
+        if self.paste and rng.random() < self.paste:
+            other = self._cut(self.table[int(rng.integers(len(self)))], rng)
+            image, label = paste_classes(image, label, *other, rng)
+        return {"hr": _flip(_to_tensor(image), flip), "label": _flip(_to_ids(label), flip)}
+
+    def _cut(self, row: dict, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
+        """A random square of a picture and of its label map, resized to the crop's side."""
         image, label = open_cell(row["image"]), open_label(row["label"])
         check_label(label, image.size, self.known_ids, picture_stem(row["image"]))
         side = min(self.crop / rng.uniform(*self.zoom), *image.size)
-        box = _random_box(image.size, side, rng)
-        size, flip = (self.crop, self.crop), rng.integers(2)
-        image = image.resize(size, Image.Resampling.BICUBIC, box)
-        label = label.resize(size, Image.Resampling.NEAREST, box)
-        if self.recolor and rng.random() < self.recolor:
-            image = recolor_class(image, label, rng)
-        return {
-            "hr": _flip(_to_tensor(_jitter(image, self.jitter, rng)), flip),
-            "label": _flip(_to_ids(label), flip),
-        }
+        box, size = _random_box(image.size, side, rng), (self.crop, self.crop)
+        return image.resize(size, Image.Resampling.BICUBIC, box), label.resize(size, Image.Resampling.NEAREST, box)
 
 
 class TargetCrops(Crops):
@@ -277,6 +283,21 @@ def recolor_class(image: Image.Image, label: Image.Image, rng: np.random.Generat
     soft = Image.fromarray(np.uint8(255) * chosen).filter(ImageFilter.GaussianBlur(1))  # no edge that gives it away
     share = np.asarray(soft, np.float32)[..., None] / 255
     return Image.fromarray((pixels * (1 + share * (gain - 1))).clip(0, 255).round().astype(np.uint8))
+
+
+def paste_classes(
+    image: Image.Image, label: Image.Image, other: Image.Image, other_label: Image.Image, rng: np.random.Generator
+) -> tuple[Image.Image, Image.Image]:
+    """Lay half of the classes of another picture, chosen at random, over a picture and its label map.
+
+    So that rare classes meet more surroundings than those of a few hundred frames (ClassMix, Olsson et al., WACV 2021,
+    here with true labels). All four have one size.
+    """
+    ids = np.asarray(other_label)
+    present = np.unique(ids)
+    chosen = rng.choice(present, -(-len(present) // 2), replace=False)
+    mask = Image.fromarray(np.uint8(255) * np.isin(ids, chosen))
+    return Image.composite(other, image, mask), Image.composite(other_label, label, mask)
 
 
 def check_label(
