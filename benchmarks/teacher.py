@@ -14,7 +14,8 @@ Each kind is degraded crops, and what stands in the place of HR:
     taught-clean  the same; what the teacher makes of them
 
 A teacher is written as for `benchmarks.candidates`. The pairs lie in `hr` and `lr`, for the keys `source` and
-`source_lr`; a second run makes those that are missing; `--first N` makes fewer. Five hundred of the teacher's take ten minutes on one core.
+`source_lr`; a second run makes those that are missing; `--first N` makes fewer. Five hundred of the teacher's take
+twenty minutes of one core.
 """
 
 import argparse
