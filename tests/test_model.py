@@ -418,7 +418,7 @@ def test_what_is_no_variant_is_refused(variant, saved, tmp_path):
 
 
 def test_a_device_map_that_would_spread_the_model_is_the_best_device(saved, monkeypatch):
-    monkeypatch.setattr("ssg_hub.storage.saved_model.best_device", lambda: "cpu")
+    monkeypatch.setattr("ssg_hub.saved_model.best_device", lambda: "cpu")
     model = SSGModel.from_pretrained(saved, device_map="auto", torch_dtype=torch.float16)
     assert (model.device.type, model.dtype) == ("cpu", torch.float16)
 
