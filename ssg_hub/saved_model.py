@@ -143,7 +143,7 @@ class SavedModel(ModelMixin, ConfigMixin):
             save_directory: a folder, made where missing; a model already in it is replaced.
             variant: names the weights' file; "fp16" and "bf16" also save them in that precision.
             pictures: {caption: file or PIL image} shown in the card and saved under `pictures/`.
-            max_shard_size: weights beyond it are split into several files.
+            max_shard_size: bytes, or a text such as "2GB"; weights beyond it are split into several files.
             is_main_process: False writes nothing.
             state_dict: weights to save in place of the model's own, all of them, such as those that
                 `accelerator.get_state_dict(model)` gathers where each process has a part.
@@ -246,6 +246,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         model = self if weights is None else self._with_weights(weights)
         model._check_networks()
         checkpoint.check_variant(variant)
+        checkpoint.check_shard_size(shard_size)
         dtype = VARIANT_DTYPES.get(variant, model.dtype)
         cast = model if dtype == model.dtype else copy.deepcopy(model).to(dtype)
         with checkpoint.replacing(folder, variant) as stage:
