@@ -17,9 +17,9 @@ from .networks.assembly import build_generators, build_guide, check_denoise_set
 from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
 from .networks.registry import build_generator
+from .saved_model import SavedModel
 from .storage import checkpoint
 from .storage.card import check_facts, plain_facts
-from .storage.saved_model import SavedModel
 from .upscaling.calibration import Calibration
 from .upscaling.upscaler import Upscaler
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .errors import CheckpointError, SSGError
+from .errors import CheckpointError, ConfigError, SSGError
 from .networks import int8
 from .networks.assembly import build_generators, build_guide
 from .networks.building import as_usual, check_finite, sketch
@@ -18,6 +18,7 @@ from .networks.registry import Generator, build_generator
 from .storage import BUILT_IN, EMBEDDED, checkpoint
 from .storage.card import check_facts
 from .upscaling.calibration import Calibration
+from .upscaling.engines.choice import choose_device
 from .upscaling.upscaler import Upscaler
 
 
@@ -52,11 +53,20 @@ class PlainModel(Upscaler):
         return super().labels if named is None else read_labels(named)
 
     def to(self, device: str | torch.device) -> "PlainModel":
-        """Move the networks."""
-        self._device = torch.device(device)
+        """Move the networks; they stay in float32, see `dtype` of `upscale` for another precision.
+
+        Raises:
+            ConfigError: no device, or one that this machine lacks.
+        """
+        if isinstance(device, torch.dtype):
+            raise ConfigError(
+                f"PlainModel.to got {device}; it takes a device only. For another precision use "
+                f"model.upscale(picture, dtype={str(device).removeprefix('torch.')!r}), or a model of load_model."
+            )
+        self._device = choose_device(self._device, device)
         for network in (self.generator, self.grain_generator, vars(self).get("guide")):
             if network is not None:
-                network.to(device)
+                network.to(self._device)
         return self
 
 

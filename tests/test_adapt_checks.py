@@ -208,6 +208,22 @@ def test_a_place_may_be_written_in_any_way(tmp_path, monkeypatch):
             read_plan(tmp_path / "camera", replace(short, **{"pictures": "../photos", "hr": "../nice", **other}))
 
 
+def test_a_place_with_a_list_may_be_written_in_any_way(tmp_path, monkeypatch):
+    request = make_request(tmp_path / "photos")
+    (tmp_path / "sharp").mkdir()
+    (tmp_path / "best.txt").touch()
+    (tmp_path / "worst.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    begin(tmp_path / "camera")
+    plan = write_plan(tmp_path / "camera", replace(request, hr="sharp#best.txt"), {})
+    monkeypatch.chdir(tmp_path / "sharp")
+    full = f"{tmp_path}/sharp#{tmp_path}/best.txt"
+    assert read_plan(tmp_path / "camera", replace(request, hr=full)) == plan
+    for other in ("../sharp#../worst.txt", "../sharp"):
+        with pytest.raises(ConfigError, match=r"another request \(hr differ"):
+            read_plan(tmp_path / "camera", replace(request, hr=other))
+
+
 def test_pictures_in_the_work_of_an_adaptation_are_not_deleted(tmp_path):
     begin(tmp_path)
     request = make_request(tmp_path / "work/photos")

@@ -40,6 +40,11 @@ def test_every_kind_of_name_loads(saved, tiny_model, tmp_path):
     assert ssg_hub.load_model is load_model
 
 
+def test_what_stores_models_does_not_know_what_runs_them():
+    for path in (Path(ssg_hub.__file__).parent / "storage").glob("*.py"):
+        assert set(re.findall(r"from \.\.(\w+)", path.read_text())) <= {"errors"}, path.name
+
+
 def test_embedded_has_one_name_everywhere(capsys):
     from ssg_hub.cli import build_parser, main
     from ssg_hub.demo.settings import Settings

@@ -417,8 +417,15 @@ def test_what_is_no_variant_is_refused(variant, saved, tmp_path):
             use(saved, variant=variant)
 
 
+@pytest.mark.parametrize("size", [0, -1, "0GB", "2 gigabytes", None, True])
+def test_what_is_no_size_of_shards_is_refused(size, tmp_path):
+    with pytest.raises(ConfigError, match="max_shard_size is .*; it must be a number of bytes above 0"):
+        make(guide=None).save_pretrained(tmp_path / "model", max_shard_size=size)
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_device_map_that_would_spread_the_model_is_the_best_device(saved, monkeypatch):
-    monkeypatch.setattr("ssg_hub.storage.saved_model.best_device", lambda: "cpu")
+    monkeypatch.setattr("ssg_hub.saved_model.best_device", lambda: "cpu")
     model = SSGModel.from_pretrained(saved, device_map="auto", torch_dtype=torch.float16)
     assert (model.device.type, model.dtype) == ("cpu", torch.float16)
 

@@ -106,6 +106,15 @@ def last_weight(model) -> torch.Tensor:
     return model.guide.network.state_dict()["decode_head.classifier.weight"]
 
 
+def test_it_is_moved_to_devices_alone():
+    plain = load_networks()
+    with pytest.raises(ConfigError, match=r"got torch.float16; it takes a device only.*dtype='float16'"):
+        plain.to(torch.float16)
+    with pytest.raises(ConfigError, match="device 'gpu' cannot be used here"):
+        plain.to("gpu")
+    assert plain.to("cpu") is plain
+
+
 def test_a_file_of_published_weights(tiny_model, tmp_path):
     torch.save({"params_ema": tiny_model.generator.state_dict()}, tmp_path / "x4.pth")
     plain = load_networks(tmp_path / "x4.pth")

@@ -15,7 +15,7 @@ from tiny_run import random_heads, train_here, write_config
 
 import train_accelerate
 from ssg_hub.degradation import load_degradation
-from ssg_hub.errors import SSGError
+from ssg_hub.errors import ConfigError, SSGError
 from ssg_hub.networks.guide import Guide
 from ssg_hub.training.batches import source_pair
 from ssg_hub.training.config import TrainConfig
@@ -260,6 +260,18 @@ def test_mixed_precision_leaves_the_generator_out_unless_asked(watch, precision,
     assert [(owner, changed) for owner, _, changed, _ in seen.updates] == [
         (name, {name}) for name in ("generator", "discriminator")
     ]
+
+
+def test_another_precision_than_an_earlier_runs_needs_a_new_process(data, tmp_path):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        Accelerator(cpu=True, mixed_precision="bf16")
+        values = yaml.safe_load(write_config(tmp_path, data).read_text())
+        Run(TrainConfig(**values, mixed_precision="bf16"))
+        with pytest.raises(ConfigError, match=r"mixed_precision is no, .* here it is bf16.*new process"):
+            Run(TrainConfig(**values, mixed_precision="no"))
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_the_discriminator_warms_up_alone(watch):

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..data.tables import settle_entry
 from ..degradation import bank_files
 from ..errors import ConfigError, ImageError
 from ..images.formats import list_pictures
@@ -35,9 +36,13 @@ class Request:
 
     def settled(self) -> dict:
         """As JSON holds it, with one form for each place, so that equal requests are equal however they are written."""
-        names = {"model": self.model, "hr": self.hr, "guide": self.guide}
-        places = {"pictures": str(Path(self.pictures).resolve())}
-        return asdict(self) | places | {key: name and settle_name(name) for key, name in names.items()}
+        places = {
+            "pictures": str(Path(self.pictures).resolve()),
+            "model": settle_name(self.model),
+            "hr": self.hr and settle_entry(self.hr),
+            "guide": self.guide and settle_name(self.guide),
+        }
+        return asdict(self) | places
 
 
 def list_found(folder: Path) -> list:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ConfigError, SSGError, VideoError
+from ..errors import ConfigError, VideoError
 from ..processes.meeting import read_place
 from ..video.names import (
     CODECS,
@@ -20,7 +20,7 @@ from ..video.names import (
     name_result,
 )
 from .bar import counting
-from .common import load_model, say, wanted_companions
+from .common import OF_ONE_FILE, describe_failure, load_model, say, wanted_companions
 from .group import Group
 from .jobs import FILE_ENDING
 
@@ -181,11 +181,8 @@ def _upscale_one(model, source: Path, target: Path, options: dict, args: argpars
             result = model.upscale_video(source, target, overwrite=args.overwrite, on_progress=report, **options)
         except ConfigError:
             raise  # an option is wrong, for this clip and for every other
-        except SSGError as error:
-            say(f"failed {source}: {error}")
-            return False
-        except (OSError, RuntimeError, MemoryError, ValueError) as error:
-            say(f"failed {source}: {type(error).__name__}: {error}")
+        except OF_ONE_FILE as error:
+            say(f"failed {source}: {describe_failure(error)}")
             return False
         except KeyboardInterrupt:
             say(f"what is finished of {target} is kept beside it; the same command goes on with it")

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SSGError
 from ..loading import load_networks, seek_model
 from ..upscaling.options import Options
 from ..video.names import COMPANIONS
+
+OF_ONE_FILE = (SSGError, OSError, RuntimeError, MemoryError, ValueError)  # errors after which the other files go on
 
 
 def say(text: str) -> None:
@@ -21,6 +23,11 @@ def say(text: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(text, file=sys.stderr)
+
+
+def describe_failure(error: BaseException) -> str:
+    """What a command says of a file that failed: the sentence of an SSGError; of another, its kind too."""
+    return str(error) if isinstance(error, SSGError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

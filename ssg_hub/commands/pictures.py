@@ -7,16 +7,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError, SSGError
+from ..errors import ConfigError
 from ..processes.memory import return_large_blocks
 from .bar import Bar
+from .common import OF_ONE_FILE, describe_failure
 from .jobs import Job, check_job
 from .manifest import Manifest
 
 AHEAD = 2  # pictures that are read before their turn
 WAITING = 2**26  # pixels of results that may wait to be written; beyond it the network waits
 STREAM_FROM = 2**26  # pixels of a result from which it is written while it is made
-EXPECTED = (SSGError, OSError, RuntimeError, MemoryError, ValueError)  # an error in one file: the others continue
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Loop:
                     del picture  # a large one is not held while it is written
                 except ConfigError:
                     raise
-                except EXPECTED as error:
+                except OF_ONE_FILE as error:
                     failed += self._fail(job, error, time.monotonic() - began)
                     continue
                 seconds = time.monotonic() - began
@@ -120,14 +120,14 @@ class Loop:
         began = time.monotonic()
         try:
             notes = write_result(job, result, self.overwrite)
-        except EXPECTED as error:
+        except OF_ONE_FILE as error:
             return self._fail(job, error, seconds + time.monotonic() - began)
         self._say_notes(job, [*result.report["notes"], *notes])
         self.manifest.add(job, "done", seconds + time.monotonic() - began, size=result.content.size)
         return 0
 
     def _fail(self, job: Job, error: BaseException, seconds: float) -> int:
-        text = str(error) if isinstance(error, SSGError) else f"{type(error).__name__}: {error}"
+        text = describe_failure(error)
         self.say(f"failed {job.source}: {text}")
         self.manifest.add(job, "failed", seconds, error=text)
         return 1

@@ -23,6 +23,7 @@ LARGEST_CONFIG = 10 * 2**20  # bytes
 FLOATS, COUNTERS = {"F32", "F16", "BF16", "F64"}, {"I64", "I32", "U8", "I8", "I16", "BOOL"}
 SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")  # a name without a folder
 VARIANT = re.compile(r"\w+")
+SHARD_SIZE = re.compile(r"\s*(\d*\.?\d+)\s*[KMGT]B\s*", re.IGNORECASE)  # what huggingface_hub takes
 HUB_OPTIONS = ("revision", "variant", "token", "cache_dir", "force_download", "local_files_only")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -114,6 +115,16 @@ def check_variant(variant: object) -> None:
     """Raise ConfigError unless this is None or can be a part of a file's name: "fp16"."""
     if variant is not None and not (isinstance(variant, str) and VARIANT.fullmatch(variant)):
         raise ConfigError(f"variant is {variant!r:.60}; it must be letters and digits, such as 'fp16', or None.")
+
+
+def check_shard_size(size: object) -> None:
+    """Raise ConfigError unless this is a number of bytes above 0, or a text such as "2GB"."""
+    match = SHARD_SIZE.fullmatch(size) if isinstance(size, str) else None
+    amount = float(match[1]) if match else size
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount > 0:
+        raise ConfigError(
+            f"max_shard_size is {size!r:.60}; it must be a number of bytes above 0, or a text such as '500MB' or '2GB'."
+        )
 
 
 def weights_names(variant: str | None) -> tuple[str, str]:

@@ -65,9 +65,7 @@ def fetch_file(
         HubError: it is not available, or is not what the Hub announced.
         RemoteEntryNotFoundError: the repository has no such file at this revision (huggingface_hub's own error).
     """
-    with hub_errors(repo_id, revision, token):
-        check_reach(repo_id, name, revision, **options)
-        path = Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
+    path = _download(repo_id, name, revision, token, options)
     _check_hash(path, repo_id)
     return path
 
@@ -88,9 +86,7 @@ def fetch_extra(repo_id: str, name: str, *, revision: str, token: str | bool | N
     if known is _CACHED_NO_EXIST:
         return
     try:
-        with hub_errors(repo_id, revision, token):
-            check_reach(repo_id, name, revision, **options)
-            path = Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
+        path = _download(repo_id, name, revision, token, options)
     except (RemoteEntryNotFoundError, HubError):
         return
     _check_hash(path, repo_id)
@@ -202,6 +198,13 @@ def hub_errors(repo_id: str, revision: str | None = None, token: str | bool | No
         raise
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise HubError(_describe(_root_cause(error), repo_id, revision, token, writing)) from None
+
+
+def _download(repo_id: str, name: str, revision: str | None, token: str | bool | None, options: dict) -> Path:
+    """A file's path in the cache, its content not checked yet; arguments and errors as for `fetch_file`."""
+    with hub_errors(repo_id, revision, token):
+        check_reach(repo_id, name, revision, **options)
+        return Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
 
 
 def _describe(error: BaseException, repo_id: str, revision: str | None, token: str | bool | None, writing: bool) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import get_available_trackers
 
 from ..data.crops import check_label, check_pair
@@ -35,10 +36,11 @@ log = logging.getLogger("train")
 
 
 def check_request(config: TrainConfig) -> None:
-    """Refuse a run that would train nothing, or whose logs or model would go nowhere.
+    """Refuse a run that would train nothing, that this process cannot make, or whose logs or model would go nowhere.
 
     Raises:
-        ConfigError: every stage has 0 steps, or the tracker is not installed.
+        ConfigError: every stage has 0 steps, the tracker is not installed, or this process is bound to another
+            precision.
         CheckpointError: the model's folder holds a README or a config that is not a model's.
     """
     check_replaceable(config.output_dir / "model")
@@ -50,6 +52,11 @@ def check_request(config: TrainConfig) -> None:
     if config.tracker not in {"none", *(tracker.value for tracker in get_available_trackers())}:
         raise ConfigError(
             f"tracker is {config.tracker}, which is not installed: pip install {config.tracker}, or set tracker: none."
+        )
+    if is_initialized() and (bound := AcceleratorState().mixed_precision) != config.mixed_precision:
+        raise ConfigError(
+            f"mixed_precision is {config.mixed_precision}, but Accelerate keeps one precision for each process, and "
+            f"here it is {bound}, of an earlier run. Start this run in a new process, or with mixed_precision: {bound}."
         )
 
 

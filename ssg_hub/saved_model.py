@@ -14,12 +14,12 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
-from ..errors import CheckpointError, ConfigError, SSGError
-from ..networks import int8
-from ..networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
-from ..upscaling.engines.choice import best_device
-from . import as_path, checkpoint, hub
-from .card import Pictures, build_card, name_folder, save_pictures
+from .errors import CheckpointError, ConfigError, SSGError
+from .networks import int8
+from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
+from .storage import as_path, checkpoint, hub
+from .storage.card import Pictures, build_card, name_folder, save_pictures
+from .upscaling.engines.choice import best_device
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PUSH_OPTIONS = {"private", "revision", "commit_message", "token", "create_pr"}
@@ -143,7 +143,7 @@ class SavedModel(ModelMixin, ConfigMixin):
             save_directory: a folder, made where missing; a model already in it is replaced.
             variant: names the weights' file; "fp16" and "bf16" also save them in that precision.
             pictures: {caption: file or PIL image} shown in the card and saved under `pictures/`.
-            max_shard_size: weights beyond it are split into several files.
+            max_shard_size: bytes, or a text such as "2GB"; weights beyond it are split into several files.
             is_main_process: False writes nothing.
             state_dict: weights to save in place of the model's own, all of them, such as those that
                 `accelerator.get_state_dict(model)` gathers where each process has a part.
@@ -246,6 +246,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         model = self if weights is None else self._with_weights(weights)
         model._check_networks()
         checkpoint.check_variant(variant)
+        checkpoint.check_shard_size(shard_size)
         dtype = VARIANT_DTYPES.get(variant, model.dtype)
         cast = model if dtype == model.dtype else copy.deepcopy(model).to(dtype)
         with checkpoint.replacing(folder, variant) as stage:
