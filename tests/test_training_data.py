@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, Value
 from PIL import Image
 from tiny_run import VOID
 
+from ssg_hub.data.augmentation import paste_classes, recolor_class
 from ssg_hub.data.crops import (
     LabeledCrops,
     PairedCrops,
@@ -19,8 +20,6 @@ from ssg_hub.data.crops import (
     SourceCrops,
     TargetCrops,
     make_loader,
-    paste_classes,
-    recolor_class,
 )
 from ssg_hub.data.tables import fingerprint, load_by_place, load_pairs, load_pictures
 from ssg_hub.errors import ConfigError

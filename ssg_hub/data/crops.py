@@ -4,16 +4,16 @@ Every sample is a pure function of (seed, position): `position` counts the sampl
 run that is stopped and resumed sees the same crops, flips and degradations, and so do two processes that share a batch.
 """
 
-import colorsys
 from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import torch
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ..errors import ConfigError, ImageError, SSGError
+from .augmentation import jitter_colors, paste_classes, recolor_class
 from .tables import open_cell, open_label, picture_names, picture_stem
 
 
@@ -139,7 +139,7 @@ class LabeledCrops(Crops):
         flip = rng.integers(2)
         if self.recolor and rng.random() < self.recolor:
             image = recolor_class(image, label, rng)
-        image = _jitter(image, self.jitter, rng)
+        image = jitter_colors(image, self.jitter, rng)
         if self.paste and rng.random() < self.paste:
             other = self._cut(self.table[int(rng.integers(len(self)))], rng)
             image, label = paste_classes(image, label, *other, rng)
@@ -262,42 +262,6 @@ def _random_color(rng: np.random.Generator) -> Tensor:
 def _random_box(size: tuple[int, int], side: float, rng: np.random.Generator) -> tuple[float, float, float, float]:
     left, top = (int(rng.integers(int(length - side) + 1)) for length in size)
     return left, top, left + side, top + side
-
-
-def _jitter(image: Image.Image, amount: float, rng: np.random.Generator) -> Image.Image:
-    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        image = enhance(image).enhance(rng.uniform(1 - amount, 1 + amount))
-    return image
-
-
-def recolor_class(image: Image.Image, label: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Draw one class of a picture towards a random colour, its texture kept: the class at a pixel chosen at random.
-
-    So that a class is not known by its colour alone. Where all skies in the data are white, a guide takes a blue one
-    for a wall.
-    """
-    ids, pixels = np.asarray(label), np.asarray(image, np.float32)
-    chosen = ids == rng.choice(ids.ravel())
-    color = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.8), rng.uniform(0.2, 1))
-    gain = ((255 * np.array(color) + 8) / (pixels[chosen].mean(0) + 8)) ** rng.random()
-    soft = Image.fromarray(np.uint8(255) * chosen).filter(ImageFilter.GaussianBlur(1))  # no edge that gives it away
-    share = np.asarray(soft, np.float32)[..., None] / 255
-    return Image.fromarray((pixels * (1 + share * (gain - 1))).clip(0, 255).round().astype(np.uint8))
-
-
-def paste_classes(
-    image: Image.Image, label: Image.Image, other: Image.Image, other_label: Image.Image, rng: np.random.Generator
-) -> tuple[Image.Image, Image.Image]:
-    """Lay half of the classes of another picture, chosen at random, over a picture and its label map.
-
-    So that rare classes meet more surroundings than those of a few hundred frames (ClassMix, Olsson et al., WACV 2021,
-    here with true labels). All four have one size.
-    """
-    ids = np.asarray(other_label)
-    present = np.unique(ids)
-    chosen = rng.choice(present, -(-len(present) // 2), replace=False)
-    mask = Image.fromarray(np.uint8(255) * np.isin(ids, chosen))
-    return Image.composite(other, image, mask), Image.composite(other_label, label, mask)
 
 
 def check_label(

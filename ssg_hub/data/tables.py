@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..images.formats import list_pictures, name_endings
 from ..images.levels import to_8_bit
 from ..images.reading import read_labels, read_rgb, read_size
-from ..storage import find_path
+from ..storage import settle_path
 
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**62)  # of one training picture: what Pillow itself opens
 
@@ -113,7 +113,7 @@ def list_places(entry: str, root: Path) -> list[Path]:
 
 def settle_entry(entry: str) -> str:
     """The one form of an entry that may be written in several: full paths of a folder and a list on this machine."""
-    return "#".join(str(path.resolve()) if (path := find_path(part)) else part for part in entry.split("#", 1))
+    return "#".join(settle_path(part) for part in entry.split("#", 1))
 
 
 def fingerprint(entry: str, root: Path = Path()) -> dict:

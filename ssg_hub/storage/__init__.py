@@ -35,10 +35,14 @@ def as_path(place: str | os.PathLike) -> Path:
     return Path(expand_home(place) if isinstance(place, str) else place)
 
 
-def settle_name(name: str | Path) -> str:
+def settle_path(name: str | Path) -> str:
     """The one form of a name that may be written in several: the full path of what is on this machine, else itself."""
-    own = isinstance(name, str) and name in BUILT_IN
-    return str(name) if own or (path := find_path(name)) is None else str(path.resolve())
+    return str(name) if (path := find_path(name)) is None else str(path.resolve())
+
+
+def settle_name(name: str | Path) -> str:
+    """The one form of a model's name: as `settle_path`, but for the models in the package, whose names are no paths."""
+    return name if isinstance(name, str) and name in BUILT_IN else settle_path(name)
 
 
 def public_name(name: str | Path) -> str:
