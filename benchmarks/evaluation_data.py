@@ -22,6 +22,7 @@ from ssg_hub.images.levels import to_8_bit
 from ssg_hub.images.reading import read_picture
 
 SCALE, VOID = 4, 11
+JUDGE = ROOT / "benchmarks/judge"  # a segmenter that took part in no training of a generator or guide
 CAMERAS = ("noisy", "phone")
 HR_PARTS = {"dev": "train", "val": "val"}  # the frames of dev are among CamVid's training frames
 MADE = ROOT / "runs/sets"  # made LR, the same at every call; git ignores it

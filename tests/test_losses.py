@@ -104,7 +104,7 @@ def test_a_checkerboard_is_a_mesh_though_its_detail_has_one_size(noise):
         assert unevenness(weak + mesh, 4).mean() > 10 * unevenness(weak, 4).mean()
 
 
-def test_the_mesh_loss_can_only_take_detail_away(noise):
+def test_the_mesh_loss_is_not_paid_with_detail_that_is_added_everywhere(noise):
     """A term that is lower where detail is added everywhere would be paid with a lattice."""
     meshed = noise.clone()
     meshed[..., ::4, ::4] = 0.5 + 2 * (meshed[..., ::4, ::4] - 0.5)

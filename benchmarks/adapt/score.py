@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.adapt.places import ALL, RUNS, add_cameras, held_out, model, truth
 from benchmarks.document import ROOT, describe_machine, markdown_table, save_picture, write_section
-from benchmarks.evaluation_data import SCALE, VOID, find_shared
+from benchmarks.evaluation_data import JUDGE, SCALE, VOID, find_shared
 from ssg_hub.evaluation.distances import find_distances
 from ssg_hub.evaluation.figures import HEADINGS, format_figure
 from ssg_hub.evaluation.methods import FromModel, bicubic
@@ -29,14 +29,14 @@ COLUMNS = ("psnr_y", "lpips", "dists", "miou")
 def add_options(parser) -> None:
     add_cameras(parser)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth frame, for a quick look")
-    parser.add_argument("--judge", help="segmentation model that no training saw; without it there is no mIoU")
+    parser.add_argument("--judge", default=str(JUDGE), help="segmentation model that no training saw")
 
 
 def run(options) -> None:
-    judge = load_guide(options.judge) if options.judge else None
+    judge = load_guide(options.judge)
     distances = find_distances(str(find_shared() / "weights"))
-    measures = Measures(SCALE, None, distances, judge, judge.labels if judge else [], VOID)
-    whole = judge is not None and options.every == 1
+    measures = Measures(SCALE, None, distances, judge, judge.labels, VOID)
+    whole = options.every == 1
     scores = {}
     for camera in options.cameras:
         scores[camera], sheet = score(camera, options.every, measures)
@@ -63,7 +63,7 @@ def score(camera: str, every: int, measures: Measures) -> tuple[dict[str, dict],
     """The figures of bicubic and of the camera's models, and where they differ most, as a picture."""
     models = {name: FromModel(model, segment=False) for name, model in load_models(camera).items()}
     methods = {"bicubic": bicubic} | models
-    images, labels = truth(camera) / "images", truth(camera) / "labels" if measures.judge else None
+    images, labels = truth(camera) / "images", truth(camera) / "labels"
     evaluation = evaluate_folder(thin(held_out(camera), every), methods, images, labels, measures, crops=4)
     return {name: evaluation.scores[name] for name in methods}, draw_sheet(evaluation.crops)
 

@@ -9,7 +9,6 @@ RESULTS = ROOT / "benchmarks" / "experiment" / "results"
 CONFIGS = Path("configs/experiment")
 BASE = CONFIGS / "base.yaml"
 DATA = Path("../shared/data/camvid")
-JUDGE = Path("runs/judge/guide")
 
 STEPS = 1200  # adversarial steps of a row
 CAMERAS = ("phone", "noisy")

@@ -27,12 +27,11 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.curves import read_scalars
-from benchmarks.evaluation_data import VOID
+from benchmarks.evaluation_data import JUDGE, VOID
 from benchmarks.experiment.jobs import START, Job, claim, row_jobs
 from benchmarks.experiment.protocol import (
     CAMERAS,
     DATA,
-    JUDGE,
     ROOT,
     RUNS,
     STEPS,
@@ -87,9 +86,7 @@ def run(options: argparse.Namespace) -> None:
         sys.exit(
             f"{len(missing)} of {len(jobs)} rows are missing; `val` is read once. Train them, or end with --partial."
         )
-    if not (ROOT / JUDGE).is_dir():
-        sys.exit(f"no judge at {JUDGE}. Train it: python train_accelerate.py --config configs/experiment/judge.yaml")
-    judge, distances = load_guide(str(ROOT / JUDGE)), find_distances(str(ROOT / "../shared/weights"))
+    judge, distances = load_guide(str(JUDGE)), find_distances(str(ROOT / "../shared/weights"))
     measures = Measures(scale=4, distances={"lpips": distances["lpips"]}, judge=judge, labels=judge.labels, void=VOID)
     scorer = Scorer(measures, distances["dists"], options.part, options.limit)
     for camera in options.cameras:

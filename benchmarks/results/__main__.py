@@ -14,10 +14,10 @@ import argparse
 import sys
 
 from benchmarks.document import describe_machine, write_section
-from benchmarks.evaluation_data import CAMERAS, find_shared
+from benchmarks.evaluation_data import CAMERAS, JUDGE, find_shared
 from benchmarks.peers import PEERS
 from benchmarks.results.aims import tell_aims
-from benchmarks.results.measuring import JUDGE, SHOWN_PEERS, Measurements
+from benchmarks.results.measuring import SHOWN_PEERS, Measurements
 from benchmarks.results.tables import tell_camvid, tell_colors, tell_guides, tell_kodak, tell_models, tell_times
 from ssg_hub.loading import EMBEDDED, LARGE, load_model
 

@@ -25,7 +25,6 @@ from ssg_hub.loading import load_guide, load_model
 from ssg_hub.networks.int8 import hash_weights
 from ssg_hub.upscaling.options import Options
 
-JUDGE = ROOT / "runs/judge/guide"
 CANDIDATES = ROOT / "runs/candidates"
 YARDSTICK = "x4plus"
 SHOWN_PEERS = ["general-x4v3", "general-wdn-x4v3", YARDSTICK]
@@ -54,14 +53,14 @@ class Measurements:
         peers: names of `benchmarks.peers`.
         part: "dev" or "val", of CamVid.
         cameras: of CamVid's cameras, those that are measured.
-        judge: where the segmenter is; the default place may be empty, and then nothing is judged.
+        judge: the segmenter that reads SR where there are label maps.
         shared: the folder of data and weights.
     """
 
     def __init__(self, models: Models, peers: list[str], part: str, cameras: list[str], judge: str, shared: Path):
         self.models, self.peers, self.part, self.cameras, self.shared = models, peers, part, cameras, shared
         self.distances = find_distances(str(shared / "weights"))
-        self.judge = load_guide(judge) if Path(judge).is_dir() or judge != str(JUDGE) else None
+        self.judge = load_guide(judge)
         self.score = cache(self._score)
         self.deviations, self.seconds = cache(self._deviations), cache(self._seconds)
         self.guide_miou = cache(self._guide_miou)
@@ -77,11 +76,9 @@ class Measurements:
         return {peer: load_model(str(weights_file(peer, self.shared))) for peer in self.peers} | self.models
 
     def _score(self, pictures: PictureSet) -> Evaluation:
-        judged = pictures.labels is not None and self.judge is not None
-        measures = Measures(SCALE, distances=self.distances)
-        if judged:
+        labels, measures = pictures.labels, Measures(SCALE, distances=self.distances)
+        if labels is not None:
             measures = Measures(SCALE, None, self.distances, self.judge, self.judge.labels, VOID)
-        labels = pictures.labels if judged else None
         methods = self._methods(pictures)
 
         def score(rows: list[str]) -> dict[str, Scores]:
@@ -92,7 +89,7 @@ class Measurements:
 
         given = [folder for folder in (pictures.lr, pictures.hr, labels) if folder is not None]
         folders = {row: [*given, *made_in(method)] for row, method in methods.items()}
-        if judged:
+        if labels is not None:
             folders[REFERENCE] = given
         scores = complete(folders, measures, score)
         summaries = {row: summarize(list(by_stem.values()), measures.labels) for row, by_stem in scores.items()}

@@ -24,7 +24,7 @@ def tell_models(found: Measurements) -> str:
 
 
 def tell_camvid(found: Measurements) -> str:
-    figures = FIGURES + (JUDGED if found.judge is not None else [])
+    figures = FIGURES + JUDGED
     texts = [f"{pictures.title}:\n\n{table_of(found.score(pictures), figures)}" for pictures in found.camvid_sets()]
     return "\n\n".join([*texts, table_of_ratios(found, found.camvid_sets())])
 

@@ -128,8 +128,8 @@ def mesh_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     """How much more unevenly the detail of SR lies on the generator's grid than that of HR, which knows no such grid.
 
     A network that ends in a pixel shuffle makes `scale` x `scale` pixels of one; where some of them always have more
-    detail than others, people see a mesh, and VGG16 hardly does (see `unevenness`). Its gradient does
-    not pay for detail that is added everywhere.
+    detail than others, people see a mesh, and VGG16 hardly does (see `unevenness`). Its gradient
+    moves detail from place to place; it neither pays for more of it nor for less.
 
     Args:
         sr, hr: (B, 3, H, W) in [0, 1].
@@ -141,8 +141,8 @@ def unevenness(pictures: Tensor, scale: int) -> Tensor:
     """Variance of a picture's detail over the places in blocks of `scale` pixels a side.
 
     Detail is the Laplacian of each channel, by its size, and with its sign as well: a checkerboard has one size
-    everywhere, and one in colours none in gray. The gradient of the sizes is that of places above the mean, and lowers
-    them; none raises the others.
+    everywhere, and one in colours none in gray. The mean size has no gradient: detail that is moved from one place to
+    another counts, detail that is added or taken away everywhere does not.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1], H and W at least scale + 2.
@@ -156,11 +156,8 @@ def unevenness(pictures: Tensor, scale: int) -> Tensor:
     places = F.pixel_unshuffle(detail[..., :height, :width], scale)
     window = min(MESH_WINDOW, *places.shape[-2:])
     size, signed = (F.avg_pool2d(values, window, stride=MESH_WINDOW // 2) for values in (places.abs(), places))
-    mean = size.mean(1, keepdim=True).detach()
-    excess = size - mean
-    excess = torch.where(excess > 0, excess, excess.detach())
-    variance = excess.square().mean(1) + signed.var(1, correction=0)
-    return variance / (mean.squeeze(1).square() + 1e-5)
+    variance = size.var(1, correction=0) + signed.var(1, correction=0)
+    return variance / (size.mean(1).detach().square() + 1e-5)
 
 
 def guide_feature_loss(guide: Guide, sr: Tensor, hr: Tensor) -> Tensor:
