@@ -14,12 +14,12 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
+from .devices import best_device
 from .errors import CheckpointError, ConfigError, SSGError
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
 from .storage import as_path, checkpoint, hub
 from .storage.card import Pictures, build_card, name_folder, save_pictures
-from .upscaling.engines.choice import best_device
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PUSH_OPTIONS = {"private", "revision", "commit_message", "token", "create_pr"}
