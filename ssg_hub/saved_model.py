@@ -1,6 +1,7 @@
 """A model that is kept in a folder or on the Hub: loading and saving for `SSGModel`."""
 
 import copy
+import inspect
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
 from .devices import best_device
-from .errors import CheckpointError, ConfigError, SSGError
+from .errors import CheckpointError, ConfigError, SSGError, refuse_unknown
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
 from .storage import as_path, checkpoint, hub
@@ -80,6 +81,7 @@ class SavedModel(ModelMixin, ConfigMixin):
 
         Raises:
             CheckpointError: no model there, damaged, a pickle, another library's, or from a newer release.
+            ConfigError: an unknown option, or one with an impossible value.
             HubError: the Hub refused, was out of reach, or sent something else than announced.
 
         >>> from ssg_hub import SSGModel
@@ -87,10 +89,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         >>> model.scale, len(model.labels)
         (4, 11)
         """
-        if unknown := sorted(set(kwargs) - LOAD_OPTIONS):
-            raise ConfigError(
-                f"from_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
-            )
+        refuse_unknown("from_pretrained", kwargs, _keywords(cls.from_pretrained) | LOAD_OPTIONS)
         torch_dtype = kwargs.pop("dtype", torch_dtype) or torch.float32
         if not (isinstance(torch_dtype, torch.dtype) and torch_dtype.is_floating_point):
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; it needs a torch dtype such as torch.float16.")
@@ -163,10 +162,7 @@ class SavedModel(ModelMixin, ConfigMixin):
             raise CheckpointError(
                 "safe_serialization=False asks for a pickle, which is never written here. Leave it out."
             )
-        if unknown := sorted(set(push_options) - PUSH_OPTIONS):
-            raise ConfigError(
-                f"save_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
-            )
+        refuse_unknown("save_pretrained", push_options, _keywords(self.save_pretrained) | PUSH_OPTIONS)
         if push_options and not push_to_hub:
             raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
         if not is_main_process:
@@ -273,6 +269,12 @@ class SavedModel(ModelMixin, ConfigMixin):
         model.generator.int8 = getattr(self.generator, "int8", None)  # saved only if they are of these weights
         model.register_to_config(**self.config)
         return model
+
+
+def _keywords(function: Callable) -> set[str]:
+    """The options that a function takes by name alone."""
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 @contextmanager
