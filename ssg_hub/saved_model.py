@@ -20,7 +20,7 @@ from .errors import CheckpointError, ConfigError, SSGError, refuse_unknown
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
 from .storage import as_path, checkpoint, hub
-from .storage.card import Pictures, build_card, name_folder, save_pictures
+from .storage.card import Pictures, check_license, name_folder, save_pictures, write_card
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PUSH_OPTIONS = {"private", "revision", "commit_message", "token", "create_pr"}
@@ -157,6 +157,7 @@ class SavedModel(ModelMixin, ConfigMixin):
                 be replaced.
             ConfigError: an unknown option, an impossible value, a licence that the Hub does not know, or networks that
                 were exchanged by hand, so that they, or the weights in `state_dict`, are not those of the config.
+            HubError: as `push_to_hub`, where that is asked for; the folder is written by then.
         """
         if not safe_serialization:
             raise CheckpointError(
@@ -168,7 +169,10 @@ class SavedModel(ModelMixin, ConfigMixin):
         if not is_main_process:
             return
         folder = as_path(save_directory).expanduser()
-        self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size, state_dict)
+        model = self._to_save(variant, max_shard_size, state_dict)
+        with checkpoint.replacing(folder, variant) as stage:
+            shown = model._write(stage, variant, pictures, max_shard_size)
+            write_card(stage, self.config, repo_id or name_folder(folder), shown)
         if push_to_hub:
             self.push_to_hub(
                 repo_id or folder.resolve().name,
@@ -195,6 +199,8 @@ class SavedModel(ModelMixin, ConfigMixin):
     ) -> CommitInfo:
         """Push config, weights and our model card as one commit; the repository and the branch are made where missing.
 
+        They are made only when all files are written, so that no empty repository is left of what cannot be saved.
+
         Args:
             repo_id: "owner/name", or a name in one's own namespace.
             private: visibility of a repository that is created now; None leaves it to the account's default.
@@ -209,11 +215,17 @@ class SavedModel(ModelMixin, ConfigMixin):
 
         Raises:
             HubError: the Hub refused or was out of reach.
-            ConfigError: as `save_pretrained`.
+            ConfigError: as `save_pretrained`, or a name that no repository can have.
+            CheckpointError: the folder for temporary files is full.
         """
-        repo_id = hub.open_repo(repo_id, private=private, revision=None if create_pr else revision, token=token)
+        hub.check_id(repo_id)
+        model = self._to_save(variant, max_shard_size, state_dict)
         with tempfile.TemporaryDirectory() as folder:
-            self._write(Path(folder), repo_id, variant, pictures, max_shard_size, state_dict)
+            with checkpoint.replacing(Path(folder), variant) as stage:
+                shown = model._write(stage, variant, pictures, max_shard_size)
+                branch = None if create_pr else revision
+                repo_id = hub.open_repo(repo_id, private=private, revision=branch, token=token)
+                write_card(stage, self.config, repo_id, shown)
             return hub.push_folder(
                 Path(folder),
                 repo_id,
@@ -230,27 +242,28 @@ class SavedModel(ModelMixin, ConfigMixin):
         config.pop("_name_or_path", None)
         return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
-    def _write(
-        self,
-        folder: Path,
-        place: str,
-        variant: str | None,
-        pictures: Pictures | None,
-        shard_size: int | str,
-        weights: Mapping[str, torch.Tensor] | None,
-    ) -> None:
-        model = self if weights is None else self._with_weights(weights)
-        model._check_networks()
+    def _to_save(
+        self, variant: str | None, shard_size: int | str, weights: Mapping[str, torch.Tensor] | None
+    ) -> "SavedModel":
+        """This model, with other weights where they are given; raises ConfigError unless it can be saved so."""
         checkpoint.check_variant(variant)
         checkpoint.check_shard_size(shard_size)
-        dtype = VARIANT_DTYPES.get(variant, model.dtype)
-        cast = model if dtype == model.dtype else copy.deepcopy(model).to(dtype)
-        with checkpoint.replacing(folder, variant) as stage:
-            super(SavedModel, cast).save_pretrained(stage, variant=variant, max_shard_size=shard_size)
-            card = build_card(self.config, place, save_pictures(pictures or {}, stage))
-            (stage / checkpoint.CARD).write_text(card, encoding="utf-8")
-            if (packed := int8.pack_attached(model.generator)) is not None:
-                (stage / checkpoint.INT8).write_bytes(packed)
+        check_license(self.config.license)
+        model = self if weights is None else self._with_weights(weights)
+        model._check_networks()
+        return model
+
+    def _write(
+        self, folder: Path, variant: str | None, pictures: Pictures | None, shard_size: int | str
+    ) -> dict[str, str]:
+        """Write all but the card into an empty folder; returns the card's pictures, {caption: path in the folder}."""
+        shown = save_pictures(pictures or {}, folder)
+        dtype = VARIANT_DTYPES.get(variant, self.dtype)
+        cast = self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
+        super(SavedModel, cast).save_pretrained(folder, variant=variant, max_shard_size=shard_size)
+        if (packed := int8.pack_attached(self.generator)) is not None:
+            (folder / checkpoint.INT8).write_bytes(packed)
+        return shown
 
     def _with_weights(self, weights: Mapping[str, torch.Tensor]) -> "SavedModel":
         """A model of the same config with other weights; this one may be in parts, on several machines.

@@ -234,13 +234,19 @@ def push_bank(
     revision: str | None,
     token: str | bool | None,
 ) -> CommitInfo:
-    """Add a bank to a repository as one commit, with a card where there is none. Raises HubError."""
-    repo_id = hub.open_repo(repo_id, private=private, revision=revision, token=token)
+    """Add a bank to a repository as one commit, with a card where there is none.
+
+    Raises:
+        HubError: the Hub refused or was out of reach.
+        ConfigError: a name that no repository can have, or the folder for temporary files is full.
+    """
+    hub.check_id(repo_id)
     with tempfile.TemporaryDirectory() as folder:
-        write_bank(Path(folder), config, tensors)
+        write_bank(Path(folder), config, tensors)  # first: no repository is made for what cannot be saved
+        repo_id = hub.open_repo(repo_id, private=private, revision=revision, token=token)
         if "README.md" not in hub.list_files(repo_id, revision, token):
             (Path(folder) / "README.md").write_text(
-                CARD.format(repo_id=repo_id, scale=config["scale"], description=description)
+                CARD.format(repo_id=repo_id, scale=config["scale"], description=description), encoding="utf-8"
             )
         return hub.push_folder(
             Path(folder), repo_id, token=token, revision=revision, commit_message="Upload degradation bank"
