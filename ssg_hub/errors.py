@@ -1,6 +1,7 @@
 """The errors that ssg-hub raises on purpose: one line that says what arrived, what is needed, and what to do next."""
 
 import errno
+from collections.abc import Iterable
 
 
 class SSGError(Exception):
@@ -25,6 +26,22 @@ class ConfigError(SSGError, ValueError):
 
 class HubError(SSGError):
     """The Hub refused, was out of reach, or sent something other than what was asked for."""
+
+
+def refuse_unknown(caller: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse what was given by a name that nobody asked for.
+
+    Args:
+        caller: what takes the options, for the message.
+        options: the names that were given.
+        known: those that it takes.
+
+    Raises:
+        ConfigError: one of the names is not among the known ones, which the message lists.
+    """
+    known = set(known)
+    if unknown := sorted(map(str, set(options) - known)):
+        raise ConfigError(f"{caller} got unknown option {unknown[0]!r:.60}; known are {', '.join(sorted(known))}.")
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}  # what a disk answers, whatever is written

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError
+from .errors import ConfigError, refuse_unknown
 from .storage import BUILT_IN, EMBEDDED, LARGE, find_path, is_folder
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
     4
     """
     from .model import SSGModel
-    from .storage.checkpoint import check_hub_options
+    from .storage.checkpoint import HUB_OPTIONS
 
     if is_weights_file(name):
-        check_hub_options("load_model", hub_options)
+        refuse_unknown("load_model of a file with weights", hub_options, HUB_OPTIONS)
         smallest = SSGModel.from_components("compact", generator_config={"features": 1, "convs": 0})
         return smallest.float().load_generator(name)
     return SSGModel.from_pretrained(name, **hub_options)
@@ -72,9 +72,9 @@ def load_networks(name: str | Path = EMBEDDED, **hub_options: Any) -> "PlainMode
     4
     """
     from .plain_model import read_model, read_weights_file
-    from .storage.checkpoint import check_hub_options
+    from .storage.checkpoint import HUB_OPTIONS
 
-    check_hub_options("load_networks", hub_options)
+    refuse_unknown("load_networks", hub_options, HUB_OPTIONS)
     return read_weights_file(name) if is_weights_file(name) else read_model(name, **hub_options)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .devices import choose_device
 from .errors import CheckpointError, ConfigError, SSGError
 from .networks import int8
 from .networks.assembly import build_generators, build_guide
@@ -18,7 +19,6 @@ from .networks.registry import Generator, build_generator
 from .storage import BUILT_IN, EMBEDDED, checkpoint
 from .storage.card import check_facts
 from .upscaling.calibration import Calibration
-from .upscaling.engines.choice import choose_device
 from .upscaling.upscaler import Upscaler
 
 

@@ -1,6 +1,7 @@
 """A model that is kept in a folder or on the Hub: loading and saving for `SSGModel`."""
 
 import copy
+import inspect
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +15,12 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
-from .errors import CheckpointError, ConfigError, SSGError
+from .devices import best_device
+from .errors import CheckpointError, ConfigError, SSGError, refuse_unknown
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
 from .storage import as_path, checkpoint, hub
-from .storage.card import Pictures, build_card, name_folder, save_pictures
-from .upscaling.engines.choice import best_device
+from .storage.card import Pictures, check_license, name_folder, save_pictures, write_card
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PUSH_OPTIONS = {"private", "revision", "commit_message", "token", "create_pr"}
@@ -80,6 +81,7 @@ class SavedModel(ModelMixin, ConfigMixin):
 
         Raises:
             CheckpointError: no model there, damaged, a pickle, another library's, or from a newer release.
+            ConfigError: an unknown option, or one with an impossible value.
             HubError: the Hub refused, was out of reach, or sent something else than announced.
 
         >>> from ssg_hub import SSGModel
@@ -87,10 +89,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         >>> model.scale, len(model.labels)
         (4, 11)
         """
-        if unknown := sorted(set(kwargs) - LOAD_OPTIONS):
-            raise ConfigError(
-                f"from_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
-            )
+        refuse_unknown("from_pretrained", kwargs, _keywords(cls.from_pretrained) | LOAD_OPTIONS)
         torch_dtype = kwargs.pop("dtype", torch_dtype) or torch.float32
         if not (isinstance(torch_dtype, torch.dtype) and torch_dtype.is_floating_point):
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; it needs a torch dtype such as torch.float16.")
@@ -158,21 +157,22 @@ class SavedModel(ModelMixin, ConfigMixin):
                 be replaced.
             ConfigError: an unknown option, an impossible value, a licence that the Hub does not know, or networks that
                 were exchanged by hand, so that they, or the weights in `state_dict`, are not those of the config.
+            HubError: as `push_to_hub`, where that is asked for; the folder is written by then.
         """
         if not safe_serialization:
             raise CheckpointError(
                 "safe_serialization=False asks for a pickle, which is never written here. Leave it out."
             )
-        if unknown := sorted(set(push_options) - PUSH_OPTIONS):
-            raise ConfigError(
-                f"save_pretrained got unknown option {unknown[0]}. See its documentation for those it takes."
-            )
+        refuse_unknown("save_pretrained", push_options, _keywords(self.save_pretrained) | PUSH_OPTIONS)
         if push_options and not push_to_hub:
             raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
         if not is_main_process:
             return
         folder = as_path(save_directory).expanduser()
-        self._write(folder, repo_id or name_folder(folder), variant, pictures, max_shard_size, state_dict)
+        model = self._to_save(variant, max_shard_size, state_dict)
+        with checkpoint.replacing(folder, variant) as stage:
+            shown = model._write(stage, variant, pictures, max_shard_size)
+            write_card(stage, self.config, repo_id or name_folder(folder), shown)
         if push_to_hub:
             self.push_to_hub(
                 repo_id or folder.resolve().name,
@@ -199,6 +199,8 @@ class SavedModel(ModelMixin, ConfigMixin):
     ) -> CommitInfo:
         """Push config, weights and our model card as one commit; the repository and the branch are made where missing.
 
+        They are made only when all files are written, so that no empty repository is left of what cannot be saved.
+
         Args:
             repo_id: "owner/name", or a name in one's own namespace.
             private: visibility of a repository that is created now; None leaves it to the account's default.
@@ -213,11 +215,17 @@ class SavedModel(ModelMixin, ConfigMixin):
 
         Raises:
             HubError: the Hub refused or was out of reach.
-            ConfigError: as `save_pretrained`.
+            ConfigError: as `save_pretrained`, or a name that no repository can have.
+            CheckpointError: the folder for temporary files is full.
         """
-        repo_id = hub.open_repo(repo_id, private=private, revision=None if create_pr else revision, token=token)
+        hub.check_id(repo_id)
+        model = self._to_save(variant, max_shard_size, state_dict)
         with tempfile.TemporaryDirectory() as folder:
-            self._write(Path(folder), repo_id, variant, pictures, max_shard_size, state_dict)
+            with checkpoint.replacing(Path(folder), variant) as stage:
+                shown = model._write(stage, variant, pictures, max_shard_size)
+                branch = None if create_pr else revision
+                repo_id = hub.open_repo(repo_id, private=private, revision=branch, token=token)
+                write_card(stage, self.config, repo_id, shown)
             return hub.push_folder(
                 Path(folder),
                 repo_id,
@@ -234,27 +242,28 @@ class SavedModel(ModelMixin, ConfigMixin):
         config.pop("_name_or_path", None)
         return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
-    def _write(
-        self,
-        folder: Path,
-        place: str,
-        variant: str | None,
-        pictures: Pictures | None,
-        shard_size: int | str,
-        weights: Mapping[str, torch.Tensor] | None,
-    ) -> None:
-        model = self if weights is None else self._with_weights(weights)
-        model._check_networks()
+    def _to_save(
+        self, variant: str | None, shard_size: int | str, weights: Mapping[str, torch.Tensor] | None
+    ) -> "SavedModel":
+        """This model, with other weights where they are given; raises ConfigError unless it can be saved so."""
         checkpoint.check_variant(variant)
         checkpoint.check_shard_size(shard_size)
-        dtype = VARIANT_DTYPES.get(variant, model.dtype)
-        cast = model if dtype == model.dtype else copy.deepcopy(model).to(dtype)
-        with checkpoint.replacing(folder, variant) as stage:
-            super(SavedModel, cast).save_pretrained(stage, variant=variant, max_shard_size=shard_size)
-            card = build_card(self.config, place, save_pictures(pictures or {}, stage))
-            (stage / checkpoint.CARD).write_text(card, encoding="utf-8")
-            if (packed := int8.pack_attached(model.generator)) is not None:
-                (stage / checkpoint.INT8).write_bytes(packed)
+        check_license(self.config.license)
+        model = self if weights is None else self._with_weights(weights)
+        model._check_networks()
+        return model
+
+    def _write(
+        self, folder: Path, variant: str | None, pictures: Pictures | None, shard_size: int | str
+    ) -> dict[str, str]:
+        """Write all but the card into an empty folder; returns the card's pictures, {caption: path in the folder}."""
+        shown = save_pictures(pictures or {}, folder)
+        dtype = VARIANT_DTYPES.get(variant, self.dtype)
+        cast = self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
+        super(SavedModel, cast).save_pretrained(folder, variant=variant, max_shard_size=shard_size)
+        if (packed := int8.pack_attached(self.generator)) is not None:
+            (folder / checkpoint.INT8).write_bytes(packed)
+        return shown
 
     def _with_weights(self, weights: Mapping[str, torch.Tensor]) -> "SavedModel":
         """A model of the same config with other weights; this one may be in parts, on several machines.
@@ -273,6 +282,12 @@ class SavedModel(ModelMixin, ConfigMixin):
         model.generator.int8 = getattr(self.generator, "int8", None)  # saved only if they are of these weights
         model.register_to_config(**self.config)
         return model
+
+
+def _keywords(function: Callable) -> set[str]:
+    """The options that a function takes by name alone."""
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 @contextmanager

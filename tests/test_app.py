@@ -291,7 +291,7 @@ def test_a_device_can_be_chosen_where_the_operator_left_a_choice(tiny_model, cli
     shop = Workshop(two, tiny_model, None)
     assert [shop.device(name) for name in ("cpu", "meta", "cuda:7", None)] == [None, "meta", None, None]
     assert Request(device="meta").options([])["device"] == "meta" and Request().options([])["device"] is None
-    monkeypatch.setattr("ssg_hub.upscaling.engines.choice.best_device", lambda: "cuda")
+    monkeypatch.setattr("ssg_hub.devices.best_device", lambda: "cuda")
     monkeypatch.delenv("SSG_DEVICE", raising=False)
     assert (from_environment().device, from_environment().other_devices) == ("cuda", ("cpu",))
     monkeypatch.setenv("SSG_DEVICE", "cuda")

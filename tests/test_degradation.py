@@ -255,13 +255,24 @@ def test_names_of_degradations():
     assert len(load_degradation("bicubic + generic").parts) == 2
     with pytest.raises(ConfigError, match="no/such/bank is no degradation bank.*ssg degradation estimate"):
         load_degradation("no/such/bank")
+    for name, shown in (("", "an empty name"), ("generic+", "an empty name"), ("n" * 5000, "nnn"), ("a\0b", "a\0b")):
+        with pytest.raises(ConfigError, match=f"^{shown}.* is no degradation bank"):
+            load_degradation(name)
+
+
+def test_a_bank_may_have_a_plus_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_bank().save(tmp_path / "day+night")
+    for name in (str(tmp_path / "day+night"), "~/day+night"):
+        assert load_degradation(name).scale == 4
 
 
 def test_what_a_bank_cannot_do_is_said():
     with pytest.raises(ConfigError, match="estimated for scale 4, degrade got 2"):
         make_bank().degrade(torch.rand(1, 3, 32, 32), 2, generators(0))
-    with pytest.raises(ConfigError, match="30x32; both sides must divide by 4"):
-        make_bank().degrade(torch.rand(1, 3, 32, 30), 4, generators(0))
+    for degradation in EVERY.values():
+        with pytest.raises(ConfigError, match="30x32; both sides must divide by 4"):
+            degradation.degrade(torch.rand(1, 3, 32, 30), 4, generators(0))
     with pytest.raises(ConfigError, match="the scale must be 1, 2 or 4"):
         GenericPrior().degrade(torch.rand(1, 3, 33, 33), 3, generators(0))
 

@@ -430,6 +430,9 @@ def test_sixteen_bits_gray_and_alpha_are_read(tmp_path):
 def test_impossible_requests(camera, tmp_path):
     with pytest.raises(ConfigError, match="unknown kernel estimator 'magic'; choose one of parametric, kernelgan"):
         learn_bank(camera, method="magic")
+    for share in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match=f"generic_share is {share}; it must be a number from 0 to 1"):
+            learn_bank(camera, generic_share=share)
     with pytest.raises(ConfigError, match="scale 3"):
         learn_bank(camera, scale=3)
     with pytest.raises(ConfigError, match="scale 1 reduces nothing. Use method parametric"):

@@ -80,6 +80,21 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(tiny_model, tmp_
         export_onnx(alone, tmp_path / "c.onnx")
 
 
+@pytest.mark.parametrize("place", ["onnxruntime.InferenceSession", "onnx.checker.check_model", "torch.onnx.export"])
+def test_what_the_installed_libraries_refuse_is_one_sentence(place, tmp_path, monkeypatch):
+    class OfTheirOwn(Exception):
+        """Neither library derives its errors from Python's."""
+
+    def refuse(*args, **options):
+        raise OfTheirOwn("opset 17 is\nnot known here")
+
+    monkeypatch.setattr(place, refuse)
+    model = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
+    with pytest.raises(CheckpointError, match=r"with opset 17 \(opset 17 is not known here\). Try another opset"):
+        export_onnx(model, tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command(tiny_model, tmp_path, capsys):
     tiny_model.save_pretrained(tmp_path / "model")
     out = tmp_path / "model.onnx"

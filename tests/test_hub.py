@@ -49,14 +49,14 @@ def repo(hub, saved) -> str:
 # What runs in the client process. Arguments and results are JSON.
 
 
-def build(seed: int = 0, guide: bool = False):
+def build(seed: int = 0, guide: bool = False, license: str = "other"):
     import torch
 
     from ssg_hub.model import SSGModel
 
     torch.manual_seed(seed)
     model = SSGModel(generator_type="rrdb", generator_config=RRDB, guide_config=LIGHT if guide else None)
-    return model.describe(license="other", data="random numbers", metrics={"dev": {"LPIPS": 0.5}})
+    return model.describe(license=license, data="random numbers", metrics={"dev": {"LPIPS": 0.5}})
 
 
 def save(folder: str, **options) -> dict:
@@ -64,8 +64,8 @@ def save(folder: str, **options) -> dict:
     return {}
 
 
-def push(repo_id: str, seed: int = 0, guide: bool = False, **options) -> dict:
-    model = build(seed, guide)
+def push(repo_id: str, seed: int = 0, guide: bool = False, license: str = "other", **options) -> dict:
+    model = build(seed, guide, license)
     commit = model.push_to_hub(repo_id, **options)
     return {"url": str(commit), "oid": commit.oid, "digest": digest(model), "config": config_of(model)}
 
@@ -338,6 +338,25 @@ def test_pushes_that_are_refused(hub, client, repo):
     foreign = client.run(push, repo_id=repo, token=OTHER)
     assert_error(foreign, "HubError", f"does not let this token write to {repo}")
     assert "ann/new" not in hub.repos
+
+
+def test_no_repository_is_made_for_what_cannot_be_saved(hub, client):
+    for options, told in (
+        ({"variant": "fp 16"}, "variant is 'fp 16'"),
+        ({"max_shard_size": "2 gigabytes"}, "max_shard_size is '2 gigabytes'"),
+        ({"pictures": {"Before": "no/where.png"}}, "the card's picture 'Before' cannot be used"),
+        ({"license": "Apache License"}, "'Apache License' is no Hub identifier"),
+        ({"repo_id": "https://hub/ann/unmade"}, "cannot be the id of a Hub repository"),
+    ):
+        answer = client.run(push, **{"repo_id": "ann/unmade", "token": TOKEN, **options})
+        assert_error(answer, "ConfigError", told)
+    assert hub.requests == [] and "ann/unmade" not in hub.repos
+
+
+def test_a_name_without_an_owner_is_ones_own(hub, client):
+    pushed = client.run(push, repo_id="short", token=TOKEN)
+    assert pushed["url"] == f"{hub.url}/ann/short/commit/{pushed['oid']}"
+    assert b'from_pretrained("ann/short")' in hub.files("ann/short")["README.md"]
 
 
 def test_upload_that_breaks_off_commits_nothing(hub, client, tmp_path):

@@ -45,6 +45,12 @@ def test_what_stores_models_does_not_know_what_runs_them():
         assert set(re.findall(r"from \.\.(\w+)", path.read_text())) <= {"errors"}, path.name
 
 
+@pytest.mark.parametrize("folder", ["networks", "degradation", "data", "training"])
+def test_what_makes_and_trains_networks_does_not_know_what_upscales(folder):
+    for path in (Path(ssg_hub.__file__).parent / folder).rglob("*.py"):
+        assert not re.search(r"from \.+upscaling", path.read_text()), path.name
+
+
 def test_embedded_has_one_name_everywhere(capsys):
     from ssg_hub.cli import build_parser, main
     from ssg_hub.demo.settings import Settings
@@ -114,7 +120,7 @@ def test_an_option_that_would_do_nothing_is_refused(option, saved, tiny_model, t
     save_file(tiny_model.generator.state_dict(), tmp_path / "weights.safetensors")
     loads = [(load_networks, saved), (load_networks, "embedded"), (load_model, tmp_path / "weights.safetensors")]
     for load, name in loads:
-        with pytest.raises(ConfigError, match=f"{load.__name__} got '{next(iter(option))}'.*token"):
+        with pytest.raises(ConfigError, match=f"{load.__name__}.* got unknown option '{next(iter(option))}'; .*token"):
             load(name, **option)
     assert load_model(tmp_path / "weights.safetensors", token="hf_none", local_files_only=True).scale == 4
 

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from tiny_run import random_heads
 
 from ssg_hub.errors import CheckpointError, ImageError
-from ssg_hub.networks.perceptual import DISTS, LPIPSVGG, L2Pool, VGG16Features, read_tensors
+from ssg_hub.networks.perceptual import DISTS, LPIPSVGG, L2Pool, VGG16Features
+from ssg_hub.networks.tensor_files import read_tensors
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,10 @@ def test_weights_that_do_not_serve_are_refused(files, tmp_path, pair):
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(CheckpointError, match="not a readable file of DISTS heads"):
         read_tensors(tmp_path / "text.pt", "DISTS heads")
+    for odd in (torch.zeros(2, 2).to_sparse(), torch.zeros(1).expand(10**9), torch.zeros(2, device="meta")):
+        torch.save({"alpha": odd}, tmp_path / "odd.pt")
+        with pytest.raises(CheckpointError, match="odd.pt is not a readable file of DISTS heads"):
+            read_tensors(tmp_path / "odd.pt", "DISTS heads")
     with pytest.raises(ImageError, match="at least 16"):
         DISTS(files["dists_heads"], files["perceptual_weights"])(pair[0][..., :8], pair[1][..., :8])
 

@@ -63,7 +63,8 @@ def describe() -> list[str]:
 
 
 def own_errors() -> list[tuple[str, type]]:
-    return sorted((name, kind) for name, kind in vars(errors).items() if inspect.isclass(kind))
+    classes = ((name, kind) for name, kind in vars(errors).items() if inspect.isclass(kind))
+    return sorted((name, kind) for name, kind in classes if kind.__module__ == errors.__name__)
 
 
 def signature(function) -> str:

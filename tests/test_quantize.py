@@ -152,6 +152,10 @@ def test_what_is_stored_comes_back(generator, pictures, fitted, tmp_path):
     save_file(load_file(tmp_path / INT8), tmp_path / INT8, {"source": "", "levels": "[]", "facts": "{}"})
     with pytest.raises(CheckpointError, match="damaged"):
         read_int8(tmp_path / INT8, generator)
+    for levels in ('{"1": [1.0, Infinity]}', '{"1": [1e999, 0]}', "[" * 10**5):
+        save_file(load_file(tmp_path / INT8), tmp_path / INT8, {"source": "", "levels": levels, "facts": "{}"})
+        with pytest.raises(CheckpointError, match="damaged or of another model"):
+            read_int8(tmp_path / INT8, generator)
     spoilt = replace(fitted, layers=[replace(layer, bias=layer.bias * float("nan")) for layer in fitted.layers])
     (tmp_path / INT8).write_bytes(pack(spoilt))
     with pytest.raises(CheckpointError, match="layer 0 holds values that are not finite"):

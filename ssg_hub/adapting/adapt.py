@@ -14,6 +14,7 @@ import torch
 from ..degradation.bank import DegradationBank
 from ..degradation.learning.estimate import learn_from
 from ..degradation.learning.pictures import read_pictures
+from ..devices import training_device
 from ..errors import ConfigError, ImageError
 from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
@@ -22,7 +23,6 @@ from ..networks.registry import Generator
 from ..storage import expand_home, public_name
 from ..storage.hub import check_id
 from ..training.script import load_script
-from ..upscaling.engines.choice import training_device
 from .exam import FIGURES, Exam, find_measures, tell_refusal
 from .inspection import look, too_few
 from .materials import Materials, cut_own, cut_sharp, find_sharp

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
+from ..devices import gpu_has_bf16, training_device
 from ..errors import ConfigError
 from ..training.config import Scale, TrainConfig
-from ..upscaling.engines.choice import gpu_has_bf16, training_device
 from .materials import Materials
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from ..devices import training_device
 from ..errors import SSGError
 from ..processes.meeting import check_met, meet, read_place
-from ..upscaling.engines.choice import training_device
 
 PATIENCE = timedelta(hours=12)  # the others wait while one learns the camera
 

@@ -85,7 +85,7 @@ def load_model(args: argparse.Namespace) -> Any:
     seek_model(args.model)
     import torch
 
-    from ..upscaling.engines.choice import best_device, choose_device
+    from ..devices import best_device, choose_device
 
     device = best_device() if args.device is None else args.device
     if device == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():

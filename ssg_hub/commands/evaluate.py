@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..devices import best_device, choose_device
 from ..errors import ConfigError
 from ..evaluation.distances import DISTANCES, VARIABLE, explain_missing, find_distances
 from ..evaluation.figures import format_scores
@@ -21,7 +22,6 @@ from ..evaluation.scoring import REFERENCE, Case, Evaluation, Measures, evaluate
 from ..loading import EMBEDDED, is_weights_file, load_guide, load_model
 from ..processes.meeting import check_met, meet
 from ..storage.whole_file import whole_file
-from ..upscaling.engines.choice import best_device, choose_device
 from .bar import counting
 from .common import check_folder, whole_number
 

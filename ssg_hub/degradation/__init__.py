@@ -1,7 +1,6 @@
 """Making LR from HR as a real camera would: the degradation bank (estimated) and the generic prior (assumed)."""
 
-from pathlib import Path
-
+from ..storage import is_folder
 from .bicubic import BicubicDegradation
 from .generic import GenericPrior
 from .mixture import Mixture
@@ -24,7 +23,7 @@ def load_degradation(name: str):
         ConfigError: no such bank, or a damaged one.
         HubError: the Hub refused or was out of reach.
     """
-    if "+" in name and not Path(name).is_dir():
+    if "+" in name and not is_folder(name):
         names = [part.strip() for part in name.split("+")]
         parts = {part: load_degradation(part) for part in dict.fromkeys(names)}
         return Mixture([parts[part] for part in names])

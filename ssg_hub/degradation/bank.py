@@ -13,7 +13,7 @@ from ..storage import as_path
 from . import bank_files
 from .generic import GenericPrior
 from .noise import NoiseModel
-from .ops import Generators, compress_with, rand, reduce_with
+from .ops import Generators, check_sides, compress_with, rand, reduce_with
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -72,10 +72,7 @@ class DegradationBank:
             raise ConfigError(
                 f"this bank was estimated for scale {self.scale}, degrade got {scale}. Estimate another bank."
             )
-        if hr.shape[-2] % scale or hr.shape[-1] % scale:
-            raise ConfigError(
-                f"degrade got pictures of {hr.shape[-1]}x{hr.shape[-2]}; both sides must divide by {scale}. Crop them."
-            )
+        check_sides(hr, scale)
         draws = rand((len(hr), 2), generator)
         records = (draws[:, 0] * len(self.kernels)).long()
         clean = reduce_with(hr, self.kernels[records], scale).clamp(0, 1)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import ConfigError, HubError
-from ..storage import expand_home, hub
+from ..storage import find_path, hub, is_folder
 
 FORMAT_VERSION = 1
 SCALES = (1, 2, 4)
@@ -107,14 +107,20 @@ def find_bank(name: str | Path, revision: str | None, token: str | bool | None) 
         ConfigError: neither a folder with a bank nor a repository with one.
         HubError: the Hub refused or was out of reach.
     """
-    folder = Path(expand_home(str(name)))
-    if folder.is_dir() or isinstance(name, Path) or not HUB_ID.fullmatch(name):
-        if not (folder / CONFIG).is_file() or not (folder / TENSORS).is_file():
-            raise ConfigError(
-                f"{name} is no degradation bank: there must be a folder with {CONFIG} and {TENSORS}. Make one with "
-                "`ssg degradation estimate PICTURES -o FOLDER`, or give the id of a Hub repository that has one."
-            )
-        return folder
+    if isinstance(name, str) and HUB_ID.fullmatch(name) and not is_folder(name):
+        return _fetch_bank(name, revision, token)
+    folder = find_path(name)
+    if folder is None or not all((folder / part).is_file() for part in (CONFIG, TENSORS)):
+        raise ConfigError(
+            f"{str(name) or 'an empty name':.200} is no degradation bank: there must be a folder with {CONFIG} and "
+            f"{TENSORS}. Make one with `ssg degradation estimate PICTURES -o FOLDER`, or give the id of a Hub "
+            "repository that has one."
+        )
+    return folder
+
+
+def _fetch_bank(name: str, revision: str | None, token: str | bool | None) -> Path:
+    """The folder to which the files of a repository were downloaded; errors as of `find_bank`."""
     try:
         folder = hub.fetch_file(name, CONFIG, revision=revision, token=token).parent
         hub.fetch_file(name, TENSORS, revision=folder.name, token=token)  # of the same commit
@@ -142,8 +148,10 @@ def read_bank(folder: Path, shown: str) -> tuple[dict, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in parts}
     except (SafetensorError, OSError) as error:
         raise ConfigError(f"the degradation bank {shown} is damaged ({error}). {GET_ANOTHER}") from None
+    # in float32 before they are compared: half precision takes a bound beyond its range for infinity
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     _check_values(tensors, shown)
-    return config, {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return config, tensors
 
 
 def _read_config(path: Path, shown: str) -> dict:
@@ -211,7 +219,7 @@ def _check_values(tensors: dict[str, Tensor], shown: str) -> None:
                 f"{name} of the degradation bank {shown} holds values that are not finite, or not from {low:g} to "
                 f"{high:g}. {GET_ANOTHER}"
             )
-    if (tensors["kernels"].float().sum((1, 2)) - 1).abs().max() > 0.01:
+    if (tensors["kernels"].sum((1, 2)) - 1).abs().max() > 0.01:
         raise ConfigError(f"a kernel of the degradation bank {shown} does not sum to 1. {GET_ANOTHER}")
 
 
@@ -234,13 +242,19 @@ def push_bank(
     revision: str | None,
     token: str | bool | None,
 ) -> CommitInfo:
-    """Add a bank to a repository as one commit, with a card where there is none. Raises HubError."""
-    repo_id = hub.open_repo(repo_id, private=private, revision=revision, token=token)
+    """Add a bank to a repository as one commit, with a card where there is none.
+
+    Raises:
+        HubError: the Hub refused or was out of reach.
+        ConfigError: a name that no repository can have, or the folder for temporary files is full.
+    """
+    hub.check_id(repo_id)
     with tempfile.TemporaryDirectory() as folder:
-        write_bank(Path(folder), config, tensors)
+        write_bank(Path(folder), config, tensors)  # first: no repository is made for what cannot be saved
+        repo_id = hub.open_repo(repo_id, private=private, revision=revision, token=token)
         if "README.md" not in hub.list_files(repo_id, revision, token):
             (Path(folder) / "README.md").write_text(
-                CARD.format(repo_id=repo_id, scale=config["scale"], description=description)
+                CARD.format(repo_id=repo_id, scale=config["scale"], description=description), encoding="utf-8"
             )
         return hub.push_folder(
             Path(folder), repo_id, token=token, revision=revision, commit_message="Upload degradation bank"

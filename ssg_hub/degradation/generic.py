@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .ops import Generators, blur, compress, downsample, gaussian_kernels, randn, uniform
+from .ops import Generators, blur, check_sides, compress, downsample, gaussian_kernels, randn, uniform
 
 
 @dataclass
@@ -58,11 +58,9 @@ class GenericPrior:
             LR as `degrade` makes it, and its grain, both (B, 3, H/scale, W/scale).
         """
         factors = {1: (1, 1), 2: (2, 1), 4: (2, 2)}.get(scale)
-        if factors is None or hr.shape[-2] % scale or hr.shape[-1] % scale:
-            raise ConfigError(
-                f"degrade got pictures of {hr.shape[-1]}x{hr.shape[-2]} and scale {scale}; "
-                "the scale must be 1, 2 or 4 and divide both sides. Crop the pictures first."
-            )
+        if factors is None:
+            raise ConfigError(f"the generic prior got scale {scale}; the scale must be 1, 2 or 4.")
+        check_sides(hr, scale)
         x, grain = hr, None
         for factor, ranges in zip(factors, ROUNDS, strict=True):
             x, grain = _one_round(x, grain, factor, ranges, generator)

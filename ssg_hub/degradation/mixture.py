@@ -16,7 +16,11 @@ class Mixture:
         self.parts = parts
 
     def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
-        """HR (B, 3, H, W) in [0, 1] to LR (B, 3, H/scale, W/scale); `generator` is one, or one per sample."""
+        """HR (B, 3, H, W) in [0, 1] to LR (B, 3, H/scale, W/scale); `generator` is one, or one per sample.
+
+        Raises:
+            ConfigError: a size that does not divide by the scale, or a scale that one of the parts cannot make.
+        """
         return self.degrade_with_grain(hr, scale, generator)[0]
 
     def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:

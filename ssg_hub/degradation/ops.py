@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..images.levels import LUMA
 
 Generators = torch.Generator | list[torch.Generator]
+
+# by which B - Y and R - Y become the chroma of JPEG, Cb and Cr, of the same range (JFIF 1.02)
+CB, CR = 0.564334, 0.713267
 
 # ITU T.81, annex K: the tables that libjpeg scales by quality
 LUMA_TABLE = [
@@ -31,6 +35,13 @@ CHROMA_TABLE = [
     [24, 26, 56, 99, 99, 99, 99, 99],
     [47, 66, 99, 99, 99, 99, 99, 99],
 ] + [[99] * 8] * 4
+
+
+def check_sides(hr: Tensor, scale: int) -> None:
+    """Raise ConfigError unless both sides of pictures (B, 3, H, W) divide by the scale of their reduction."""
+    height, width = hr.shape[-2:]
+    if height % scale or width % scale:
+        raise ConfigError(f"degrade got pictures of {width}x{height}; both sides must divide by {scale}. Crop them.")
 
 
 def uniform(low: float, high: float, count: int, generator: Generators) -> Tensor:
@@ -169,11 +180,11 @@ def dct_basis(device: torch.device | None = None, size: int = 8) -> Tensor:
 def _to_ycc(rgb: Tensor) -> Tensor:
     r, g, b = rgb.unbind(1)
     y = LUMA[0] * r + LUMA[1] * g + LUMA[2] * b
-    return torch.stack((y, (b - y) * 0.564334 + 128, (r - y) * 0.713267 + 128), dim=1)
+    return torch.stack((y, (b - y) * CB + 128, (r - y) * CR + 128), dim=1)
 
 
 def _to_rgb(ycc: Tensor) -> Tensor:
     y, cb, cr = ycc.unbind(1)
-    cb, cr = (cb - 128) / 0.564334, (cr - 128) / 0.713267
+    cb, cr = (cb - 128) / CB, (cr - 128) / CR
     r, b = y + cr, y + cb
     return torch.stack((r, (y - LUMA[0] * r - LUMA[2] * b) / LUMA[1], b), dim=1)

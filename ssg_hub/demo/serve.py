@@ -20,10 +20,10 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from ..devices import choose_device
 from ..errors import ConfigError
 from ..loading import load_model
 from ..processes.memory import return_large_blocks
-from ..upscaling.engines.choice import choose_device
 from . import decoding, viewer
 from .archive import archive_route
 from .cache import swept

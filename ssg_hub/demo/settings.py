@@ -66,7 +66,7 @@ def from_environment() -> Settings:
     Raises:
         ConfigError: an invalid number or size, two models of one name, or a precision that this machine lacks.
     """
-    from ..upscaling.engines.choice import best_device
+    from ..devices import best_device
 
     default = Settings()
     device = os.environ.get("SSG_DEVICE") or best_device()
@@ -128,8 +128,8 @@ def parse_models(text: str) -> dict[str, str]:
 
 def why_not_bfloat16(device: str) -> str | None:
     """Why bfloat16 would gain nothing on this machine's device, in words; None where it does."""
+    from ..devices import gpu_has_bf16
     from ..upscaling.engines import compiled
-    from ..upscaling.engines.choice import gpu_has_bf16
     from ..upscaling.options import choose_engine
 
     if device.startswith("cuda"):

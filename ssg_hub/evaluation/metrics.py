@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import ImageError
 from ..images.levels import LUMA
-from ..networks.perceptual import HEADS, pick, read_tensors
+from ..networks.perceptual import HEADS
+from ..networks.tensor_files import pick, read_tensors
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 D65_WHITE = (0.95047, 1.0, 1.08883)

@@ -6,6 +6,8 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, ImageError
+from ..errors import CheckpointError, ConfigError, ImageError, SSGError
 from ..images.formats import check_target
 from ..storage import as_path
 from .building import evaluating
@@ -80,9 +82,10 @@ def export_onnx(
     try:
         with evaluating(network), tempfile.TemporaryDirectory(prefix=".ssg-export-", dir=path.parent) as folder:
             draft = Path(folder) / path.name
-            _trace(network, draft, inputs, outputs, opset)
-            metadata = _describe(model, part, opset, draft)
-            difference = _compare(network, draft, outputs)
+            with _refusals(opset):
+                _trace(network, draft, inputs, outputs, opset)
+                metadata = _describe(model, part, opset, draft)
+                difference = _compare(network, draft, outputs)
             os.replace(draft, path)
     except OSError as error:
         raise ImageError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
@@ -132,24 +135,34 @@ def _network(model: "SSGModel", part: str, denoise: float) -> tuple[nn.Module, l
     return network, inputs, outputs
 
 
+@contextmanager
+def _refusals(opset: int) -> Iterator[None]:
+    """What torch, onnx and ONNX Runtime refuse inside is a CheckpointError: their own errors share no base."""
+    try:
+        yield
+    except (SSGError, OSError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"this model cannot be exported with opset {opset} ({reason}). Try another opset."
+        ) from error
+
+
 def _trace(network: nn.Module, draft: Path, inputs: list[str], outputs: list[str], opset: int) -> None:
     axes = {name: {0: "batch", 2: f"{name}_height", 3: f"{name}_width"} for name in (*inputs, *outputs)}
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes that tracing might take as constants: the comparison tells
-            torch.onnx.export(
-                network,
-                (torch.full((1, 3, *SIZES[0]), 0.5),),
-                str(draft),
-                input_names=inputs,
-                output_names=outputs,
-                dynamic_axes=axes,
-                opset_version=opset,
-                dynamo=False,
-            )
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"this model cannot be exported with opset {opset} ({reason}). Try another.") from error
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that tracing might take as constants: the comparison tells
+        torch.onnx.export(
+            network,
+            (torch.full((1, 3, *SIZES[0]), 0.5),),
+            str(draft),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=opset,
+            dynamo=False,
+        )
 
 
 def _describe(model: "SSGModel", part: str, opset: int, draft: Path) -> dict[str, str]:

@@ -74,7 +74,8 @@ class Guide(nn.Module):
             CheckpointError: its weights are missing, damaged or incomplete.
             HubError: the Hub refused or is out of reach.
         """
-        from ..storage.hub import REACH_OPTIONS, check_cached, check_reach, hub_errors
+        from ..storage.hub import REACH_OPTIONS, check_cached, check_reach
+        from ..storage.hub_errors import hub_errors
 
         if is_folder(name):
             return cls._load(expand_home(str(name)), hub_options)

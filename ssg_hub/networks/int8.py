@@ -20,8 +20,9 @@ from ..storage.checkpoint import INT8
 from .compact import SRVGGNetCompact
 from .registry import Generator
 
-LEVELS, MOST = 256, 127
-KEYS = ("weight", "bias", "step")
+LEVELS, MOST = 256, 127  # levels of an input; the largest step of a weight, to each side of 0
+# what is raised where the file, or the JSON in its header, is not as `pack` makes it: Infinity is no whole number
+DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,10 @@ class Layer:
     zero: int = 0
 
     def quantise_input(self, x: Tensor) -> Tensor:
-        """The input on its levels."""
-        return (
-            x
-            if self.step is None
-            else x.div(self.scale).round_().add_(self.zero).clamp_(0, LEVELS - 1).sub_(self.zero).mul_(self.scale)
-        )
+        """The input (B, in, h, w) on its levels; as it is where the layer computes in float32."""
+        if self.step is None:
+            return x
+        return x.div(self.scale).round_().add_(self.zero).clamp_(0, LEVELS - 1).sub_(self.zero).mul_(self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +139,8 @@ def read_int8(path: Path, generator: nn.Module) -> Int8:
             for number, shape in enumerate(shapes):
                 weight, bias = file.get_tensor(f"{number}.weight"), file.get_tensor(f"{number}.bias").float()
                 step = file.get_tensor(f"{number}.step").float() if str(number) in levels else None
-                if (
-                    tuple(weight.shape) != shape
-                    or bias.shape != shape[:1]
-                    or (step is not None and step.shape != shape[:1])
-                ):
+                widths = [bias.shape] if step is None else [bias.shape, step.shape]
+                if tuple(weight.shape) != shape or any(width != shape[:1] for width in widths):
                     raise ValueError(f"layer {number} has other shapes")
                 weight = weight.float() if step is None else weight.float() * step.view(-1, 1, 1, 1)
                 scale, zero = levels.get(str(number), (1.0, 0))
@@ -154,7 +150,7 @@ def read_int8(path: Path, generator: nn.Module) -> Int8:
                     raise ValueError(f"layer {number} holds values that are not finite")
                 layers.append(Layer(weight, bias, step, float(scale), int(zero)))
             return Int8(metadata["source"], layers, json.loads(metadata["facts"]))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise CheckpointError(
             f"{path} is damaged or of another model ({error}). Make it again with `ssg quantize`."
         ) from None

@@ -5,7 +5,6 @@ pictures; the gradient flows to `sr` alone. Their heads are in the package, VGG1
 AlexNet's, is in `evaluation.metrics` and never a loss.
 """
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, HubError, ImageError
+from ..errors import HubError, ImageError
 from .guide import IMAGENET_MEAN, IMAGENET_STD
+from .tensor_files import pick, read_tensors
 
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # pooled between
 VGG16_REPOSITORY = "timm/vgg16.tv_in1k"
@@ -220,54 +220,11 @@ def find_vgg16(given: str | Path | None) -> Path:
         raise HubError(f"{error} perceptual_weights takes VGG16 from a file.") from error
 
 
-def read_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
-    """Read a file of plain tensors as float32: `.safetensors`, or else PyTorch's format, never unpickled further.
-
-    Args:
-        path: of the file.
-        what: the file's content, for messages.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or holds values that are not finite.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no {what} at {path}. Give the path of a .safetensors or .pt file.")
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        tensors = {name: tensor.detach().float() for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    except (
-        SafetensorError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise CheckpointError(f"{path} is not a readable file of {what} ({error}). Download it again.") from error
-    if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
-        raise CheckpointError(f"{path}: {broken[0]} holds values that are not finite. Download it again.")
-    return tensors
-
-
 def _load_vgg16(features: nn.Sequential, path: Path) -> None:
     state = {name.removeprefix("features."): tensor for name, tensor in read_tensors(path, "VGG16 weights").items()}
     needed = features.state_dict()
     wanted = "torchvision's VGG16 features"
     features.load_state_dict({name: pick(state, name, tuple(x.shape), path, wanted) for name, x in needed.items()})
-
-
-def pick(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str | Path, wanted: str) -> Tensor:
-    """One tensor of a file, of the shape that is needed. Raises CheckpointError, which says what is `wanted`."""
-    if name not in tensors:
-        raise CheckpointError(f"{path} has no layer {name}; {wanted} are needed.")
-    if tensors[name].shape != shape:
-        raise CheckpointError(f"{path}: {name} is {tuple(tensors[name].shape)}, not {shape}; {wanted} are needed.")
-    return tensors[name]
 
 
 def _check_pair(sr: Tensor, hr: Tensor) -> None:

@@ -1,19 +1,16 @@
-"""Published weights: read the files in which trainers leave a generator, without running what they may contain."""
+"""Published weights: finds a generator in the files in which trainers leave one."""
 
-import pickle
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError
 from ..storage import expand_home
 from .registry import build_generator, generators
+from .tensor_files import check_plain, read_content
 
 # Where trainers put the weights: the key of a dict inside the file, the best first; then a prefix of their names.
 NESTING = (
@@ -32,7 +29,6 @@ NESTING = (
     "weights",
 )
 PREFIXES = ("module.", "_orig_mod.", "generator.", "net_g.", "netG.", "model.", "network.", "net.")
-PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 DEEPEST = 4  # wrappers around wrappers
 
 
@@ -50,57 +46,17 @@ def read_generator(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Ten
         CheckpointError: the file is missing, damaged or unsafe, or holds no weights of a generator known here.
     """
     path = Path(expand_home(str(path)))
-    content = _read_file(path)
+    content = read_content(path)
     try:
         found = _recognise(content)
         if found is None:
             raise CheckpointError(_say_what_it_is(content))
         generator_type, config, state = found
         _check_fits(generator_type, config, state)
-        _check_numbers(state, path.stat().st_size)
+        check_plain(state, path.stat().st_size)
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path.name} cannot be used: {error}") from None
     return generator_type, config, {name: tensor.float() for name, tensor in state.items()}
-
-
-def _read_file(path: Path) -> Mapping:
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}. Give the path of a .pth or .safetensors file.")
-    try:
-        if path.suffix.lower() == ".safetensors":
-            return load_file(path)
-        _refuse_packed(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path.name} is not a whole safetensors file ({error}). Download it again.") from error
-    except pickle.UnpicklingError as error:
-        # torch says "Weights only load failed" for what it refuses, and other words for what is no pickle at all
-        if "weights only" in str(error).lower():
-            raise CheckpointError(
-                f"{path.name} is a pickle that holds more than tensors; loading it could run code, so it was refused. "
-                "Ask its author for safetensors, or convert it in a sandbox that you trust."
-            ) from error
-        raise CheckpointError(f"{path.name} is not a PyTorch checkpoint. Download it again.") from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # a reader of foreign bytes: it fails in every way there is
-        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path.name} holds weights that are damaged ({detail}). Download it again.") from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path.name} holds a {type(content).__name__}; a state dict of tensors is needed.")
-    return content
-
-
-def _refuse_packed(path: Path) -> None:
-    """PyTorch stores tensors as they are; a packed file can fill the memory with what it expands to."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > 2 * path.stat().st_size + 2**20:
-            raise CheckpointError(
-                f"{path.name} is packed and would expand to {size / 2**30:.1f} GiB of weights. "
-                "Load it where you trust it, and save it again with torch.save."
-            )
 
 
 def _recognise(content: Mapping) -> tuple[str, dict[str, Any], dict[str, Tensor]] | None:
@@ -149,18 +105,3 @@ def _check_fits(generator_type: str, config: dict[str, Any], state: dict[str, Te
             f"it looks like {generator_type} {config} but {len(wrong)} of its tensors do not fit, "
             f"for instance {wrong[0]}. It is a variant of the network that cannot be used here."
         )
-
-
-def _check_numbers(state: dict[str, Tensor], file_size: int) -> None:
-    """Refuse what is no plain array of finite floats, or is larger than the file that it came from."""
-    for name, tensor in state.items():
-        if tensor.dtype not in PLAIN or tensor.layout != torch.strided or tensor.is_meta:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise CheckpointError(f"{name} is {kind}, {tensor.layout}; plain floating-point weights are needed.")
-    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > 2 * file_size:
-        raise CheckpointError("its tensors are larger than the file itself. Download it again.")
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{name} holds values that are not finite; its training failed. Use another checkpoint."
-            )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, refuse_unknown
 from .building import ONE_AT_A_TIME
 
 APART = {"lite_transformers"}  # a module of this package that has no generator, and imports transformers
@@ -130,11 +130,7 @@ def check_options(generator_type: str, options: Mapping[str, Any]) -> type[Gener
     if not isinstance(generator_type, str) or generator_type not in known:
         raise ConfigError(f"unknown generator type {generator_type!r}; known are {', '.join(known)}.")
     cls = known[generator_type]
-    if unknown := sorted(map(str, set(options) - set(cls.OPTIONS))):
-        raise ConfigError(
-            f"generator {generator_type!r} got unknown option {', '.join(unknown)}; "
-            f"it takes {', '.join(sorted(cls.OPTIONS))}."
-        )
+    refuse_unknown(f"generator {generator_type!r}", options, cls.OPTIONS)
     _check_values(cls, options)
     return cls
 

@@ -33,6 +33,9 @@ def fit_int8(generator: SRVGGNetCompact, pictures: list[Tensor], in_float: set[i
         generator: float32 on the CPU.
         pictures: LR (1, 3, h, w) to fit to; about 100,000 pixels in all are enough. They should reach black and white.
         in_float: numbers of the convolutions that stay in float32, from 0.
+
+    Returns:
+        The layers in order, their channels equalised, with the hash of the generator's weights.
     """
     with torch.inference_mode():
         slopes = [part.weight for part in generator.body if isinstance(part, nn.PReLU)]
@@ -58,7 +61,15 @@ def fit_int8(generator: SRVGGNetCompact, pictures: list[Tensor], in_float: set[i
 def equalise(
     generator: SRVGGNetCompact, pictures: list[Tensor]
 ) -> tuple[list[tuple[Tensor, Tensor]], list[float], list[float]]:
-    """The same network with equalised channels: (weight, bias) of each convolution; its inputs' lowest and highest."""
+    """The same network with equalised channels (step 1 above).
+
+    Args:
+        generator, pictures: as `fit_int8` takes them.
+
+    Returns:
+        (weight, bias) of each convolution, (out, in, 3, 3) and (out,); then the lowest and the highest value of the
+        input of each.
+    """
     convs = [part for part in generator.body if isinstance(part, nn.Conv2d)]
     low, high = _channel_ranges(generator, pictures)
     weights, biases = [conv.weight.clone() for conv in convs], [conv.bias.clone() for conv in convs]

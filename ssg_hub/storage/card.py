@@ -68,8 +68,8 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
     """
     facts = dict(config.get("trained_on") or {})
     guided = config.get("guide_config") is not None
+    check_license(config.get("license"))
     license_id = config.get("license") or "other"
-    check_license(license_id)
     base_model = facts.get("base_model", "")
     fields = {
         "license": license_id,
@@ -94,6 +94,11 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
     return _fill(_read_template(), fields)
 
 
+def write_card(folder: Path, config: Mapping, place: str, pictures: Mapping[str, str]) -> None:
+    """Write a model's card into its folder; the arguments are those of `build_card`."""
+    (folder / checkpoint.CARD).write_text(build_card(config, place, pictures), encoding="utf-8")
+
+
 GUIDE_LIMIT = """- The mask knows only the classes above. Pixels that the guide is unsure of are marked *uncertain*;
   where the masks of the input and of the result disagree (semantic drift), trust the result least."""
 
@@ -108,9 +113,9 @@ def name_folder(folder: Path) -> str:
     return SOMEWHERE + end
 
 
-def check_license(identifier: str) -> None:
-    """Raise a ConfigError for a licence that is not written as the Hub writes them."""
-    if not LICENSE_ID.fullmatch(identifier):
+def check_license(identifier: str | None) -> None:
+    """Raise a ConfigError for a licence that is not written as the Hub writes them; None is none at all."""
+    if identifier and not LICENSE_ID.fullmatch(identifier):
         raise ConfigError(f"the licence {identifier!r} is no Hub identifier. Use one such as apache-2.0, or other.")
 
 

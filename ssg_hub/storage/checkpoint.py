@@ -57,13 +57,6 @@ def open_checkpoint(name: str | Path | None, variant: str | None, revision: str 
     return shown, folder
 
 
-def check_hub_options(caller: str, options: Iterable[str]) -> None:
-    """Raise ConfigError for an option of a function that loads a model, `caller`, that is none of HUB_OPTIONS."""
-    if unknown := sorted(set(options) - set(HUB_OPTIONS)):
-        known = ", ".join(HUB_OPTIONS)
-        raise ConfigError(f"{caller} got {unknown[0]!r}, which it does not take here; it takes {known}.")
-
-
 def built_in_folder(name: str | Path) -> Path | None:
     """Where a checkpoint inside the package lies, whether it is there or not; None for another name."""
     return PRETRAINED / BUILT_IN[name] if isinstance(name, str) and name in BUILT_IN else None

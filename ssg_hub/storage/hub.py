@@ -1,15 +1,12 @@
-"""Transport to and from the Hub: fetch a model's files into the cache and check them, push a folder.
+"""Transport to and from the Hub: fetch files into the cache and check them, push a folder.
 
-Every network or Hub error becomes a `HubError` that says what to do next. Nothing here knows what a
-model is.
+Every network or Hub error becomes a `HubError` that says what to do next. Nothing here knows what a model is.
 """
 
 import hashlib
 import os
 import re
 import socket
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,27 +16,15 @@ from huggingface_hub import (
     CommitInfo,
     HfApi,
     constants,
-    get_token,
     hf_hub_download,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import (
-    FileMetadataError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from ..errors import ConfigError, HubError, SSGError
+from ..errors import ConfigError, HubError
 from .endpoint import PORTS, explain_endpoint
+from .hub_errors import explain_out_of_reach, hub_errors
 
 REACH_TIMEOUT = 3  # seconds, for a connection to be made
 REACH_OPTIONS = {"revision", "cache_dir", "force_download", "local_files_only"}
@@ -134,7 +119,7 @@ def check_reach(
     try:
         socket.create_connection((hub.hostname or "", hub.port or PORTS[hub.scheme]), REACH_TIMEOUT).close()
     except OSError:
-        raise HubError(_explain_out_of_reach(repo_id)) from None
+        raise HubError(explain_out_of_reach(repo_id)) from None
 
 
 def check_endpoint() -> None:
@@ -186,136 +171,11 @@ def push_folder(folder: Path, repo_id: str, *, token: str | bool | None = None, 
         return HfApi(token=token).upload_folder(repo_id=repo_id, folder_path=folder, **options)
 
 
-@contextmanager
-def hub_errors(repo_id: str, revision: str | None = None, token: str | bool | None = None, writing: bool = False):
-    """Turn what `huggingface_hub` and the network raise inside the block into a `HubError`.
-
-    A file that the repository does not have stays a `RemoteEntryNotFoundError`: the caller decides what it means.
-    """
-    try:
-        yield
-    except (SSGError, RemoteEntryNotFoundError):
-        raise
-    except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise HubError(_describe(_root_cause(error), repo_id, revision, token, writing)) from None
-
-
 def _download(repo_id: str, name: str, revision: str | None, token: str | bool | None, options: dict) -> Path:
     """A file's path in the cache, its content not checked yet; arguments and errors as for `fetch_file`."""
     with hub_errors(repo_id, revision, token):
         check_reach(repo_id, name, revision, **options)
         return Path(hf_hub_download(repo_id, name, revision=revision, token=token, **options))
-
-
-def _describe(error: BaseException, repo_id: str, revision: str | None, token: str | bool | None, writing: bool) -> str:
-    """One line: what happened, what is needed, what to do."""
-    for kind, explain in EXPLANATIONS:
-        if isinstance(error, kind):
-            return explain(error, repo_id, revision, token, writing)
-    detail = " ".join(str(error).split()) or type(error).__name__
-    if (
-        isinstance(error, OSError)
-        and error.errno is not None
-        and not isinstance(error, (ConnectionError, TimeoutError))
-    ):
-        return f"files of {repo_id} could not be stored ({detail[:200]}). Make room, or choose another HF_HOME."
-    what = "the upload to" if writing else "the download from"
-    return (
-        f"{what} {repo_id} at {constants.ENDPOINT} broke off ({detail[:200]}). Check the connection and run it again; "
-        f"{'no commit was made' if writing else 'what was already downloaded is kept'}."
-    )
-
-
-def _explain_invalid_id(error, repo_id, revision, token, writing) -> str:
-    return f"{repo_id!r} is neither a folder nor the id of a Hub repository. Give a folder that exists, or owner/name."
-
-
-def _explain_no_file(error, repo_id, revision, token, writing) -> str:
-    return f"{repo_id} lacks a file that is needed ({error.server_message}). Check the id and the revision."
-
-
-def _explain_gated(error, repo_id, revision, token, writing) -> str:
-    return (
-        f"{repo_id} is gated: its owner wants its terms accepted first. Accept them at {constants.ENDPOINT}/{repo_id}, "
-        "then log in with `hf auth login` or pass token=."
-    )
-
-
-def _explain_no_repo(error, repo_id, revision, token, writing) -> str:
-    if _has_token(token):
-        return (
-            f"there is no model repository {repo_id} at {constants.ENDPOINT} that this token may read. "
-            "Check the spelling, or use a token of an account with access to it."
-        )
-    return (
-        f"there is no public model repository {repo_id} at {constants.ENDPOINT}. Check the spelling; if it is private, "
-        "log in with `hf auth login` or pass token=."
-    )
-
-
-def _explain_no_revision(error, repo_id, revision, token, writing) -> str:
-    return (
-        f"{repo_id} has no revision {revision or constants.DEFAULT_REVISION!r}. Give a branch, a tag or a commit that "
-        f"{constants.ENDPOINT}/{repo_id}/tree/main lists."
-    )
-
-
-def _explain_no_token(error, repo_id, revision, token, writing) -> str:
-    return "token=True asks for the saved login, but there is none. Run `hf auth login` or pass token= itself."
-
-
-def _explain_offline(error, repo_id, revision, token, writing) -> str:
-    return f"{repo_id} is needed, but HF_HUB_OFFLINE forbids the network. Unset it, or give a folder on this machine."
-
-
-def _explain_absent(error, repo_id, revision, token, writing) -> str:
-    """A file that is not cached and could not be asked for."""
-    reason = error.__cause__
-    if isinstance(reason, (HfHubHTTPError, OfflineModeIsEnabled)):
-        return _describe(reason, repo_id, revision, token, writing)
-    if isinstance(reason, FileMetadataError):
-        return f"{constants.ENDPOINT} did not answer as a Hub does ({reason}). Check HF_ENDPOINT and proxy settings."
-    if reason is None:
-        return f"{repo_id} is not in the cache. Load it once without local_files_only, or give a folder."
-    return _explain_out_of_reach(repo_id)
-
-
-def _explain_out_of_reach(repo_id: str) -> str:
-    return (
-        f"the Hub at {constants.ENDPOINT} is out of reach and {repo_id} is not in the cache. "
-        "Check the connection (and HF_ENDPOINT), or give a folder on this machine."
-    )
-
-
-def _explain_status(error, repo_id, revision, token, writing) -> str:
-    status, said = error.response.status_code, error.server_message or error.response.reason_phrase
-    do = f"{'write to' if writing else 'read'} {repo_id}"
-    if status == 401 and not writing and not _has_token(token):
-        return _explain_no_repo(error, repo_id, revision, token, writing)
-    if status == 401 and not _has_token(token):
-        return f"the Hub asks for a login to {do}. Run `hf auth login` or pass token=."
-    if status == 401:
-        return f"the Hub does not accept the token ({said}). Run `hf auth login` again or pass a valid token=."
-    if status == 403:
-        return f"the Hub does not let this token {do} ({said}). Use a token with permission for it."
-    if status == 429:
-        return f"the Hub limits the rate of requests and would not {do} now. Wait a few minutes, or log in."
-    if status >= 500:
-        return f"the Hub at {constants.ENDPOINT} answered {status} when asked to {do} ({said}). Try again later."
-    return f"the Hub at {constants.ENDPOINT} answered {status} when asked to {do} ({said})."
-
-
-EXPLANATIONS: list[tuple[type, Callable[..., str]]] = [
-    (HFValidationError, _explain_invalid_id),
-    (RemoteEntryNotFoundError, _explain_no_file),
-    (GatedRepoError, _explain_gated),
-    (RepositoryNotFoundError, _explain_no_repo),
-    (RevisionNotFoundError, _explain_no_revision),
-    (LocalTokenNotFoundError, _explain_no_token),
-    (OfflineModeIsEnabled, _explain_offline),
-    (LocalEntryNotFoundError, _explain_absent),
-    (HfHubHTTPError, _explain_status),
-]
 
 
 def _check_hash(path: Path, repo_id: str) -> None:
@@ -343,14 +203,3 @@ def _check_hash(path: Path, repo_id: str) -> None:
             f"{path.name} of {repo_id} does not have the content that the Hub announced (its hash is not "
             f"{expected[:12]}…). The damaged copy was removed; run it again to download a new copy."
         )
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """What happened, out of the plain errors in which the client and transformers wrap it."""
-    while type(error) in (RuntimeError, OSError, ValueError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _has_token(token: str | bool | None) -> bool:
-    return token is not False and bool(token or get_token())

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, ConfigError
 from ..networks.discriminators import build_discriminator
 from ..networks.guide import Guide
-from ..networks.perceptual import SharedFeatures, pick, read_tensors
+from ..networks.perceptual import SharedFeatures
+from ..networks.tensor_files import pick, read_tensors
 from ..storage.whole_file import whole_file
 from .config import TrainConfig
 

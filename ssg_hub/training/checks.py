@@ -26,7 +26,7 @@ from ..data.tables import (
 from ..degradation import load_degradation
 from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
-from ..networks.perceptual import read_tensors
+from ..networks.tensor_files import read_tensors
 from ..storage.checkpoint import check_replaceable
 from .config import TrainConfig
 

@@ -11,7 +11,7 @@ from ..errors import CheckpointError, ConfigError
 from ..loading import load_guide, load_model
 from ..model import SSGModel
 from ..networks.guide import Guide
-from ..networks.perceptual import read_tensors
+from ..networks.tensor_files import read_tensors
 from ..storage import public_name
 from .config import TrainConfig
 from .run import Run

@@ -19,10 +19,10 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, broadcast, set_seed
 from PIL import Image
 
+from ..devices import training_device
 from ..errors import ConfigError, explain_disk
 from ..processes.meeting import check_met, meet
 from ..storage.whole_file import whole_file
-from ..upscaling.engines.choice import training_device
 from .checks import check_inputs, check_request
 from .config import TrainConfig
 from .resume import check_resume, describe_new_data

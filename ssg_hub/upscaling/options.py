@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, refuse_unknown
 from ..networks.denoise import check_denoise
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ class Options:
             ConfigError: a name that is none of these, or an impossible value.
         """
         own = {field.name for field in fields(cls)} - set(fixed)
-        if unknown := sorted(set(given) - own - set(also)):
-            known = ", ".join(sorted(own.union(also)))
-            raise ConfigError(f"{caller} got unknown option {unknown[0]!r}; known are {known}.")
+        refuse_unknown(caller, given, own.union(also))
         return cls(**{name: value for name, value in given.items() if name in own}, **fixed)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import ConfigError, ImageError
 from ..bank import DegradationBank
+from ..bank_files import SCALES
 from ..kernels import check_kernel, kernel_size, render_kernels
 from ..noise import BINS, LUMA, NoiseModel
 from .compression import Compression, find_lattices, reliability
@@ -47,11 +48,13 @@ def learn_bank(
 
     Raises:
         ImageError: no readable picture, or none from which a kernel can be estimated.
-        ConfigError: an unknown method or scale, or KernelGAN at scale 1.
+        ConfigError: an unknown method or scale, a share outside of 0 to 1, or KernelGAN at scale 1.
     """
     if method not in METHODS:
         raise ConfigError(f"unknown kernel estimator {method!r}; choose one of {', '.join(METHODS)}.")
-    if scale not in (1, 2, 4):
+    if not 0 <= generic_share <= 1:
+        raise ConfigError(f"generic_share is {generic_share!r:.60}; it must be a number from 0 to 1.")
+    if scale not in SCALES:
         raise ConfigError(f"a bank for scale {scale} cannot be estimated; the scale must be 1, 2 or 4.")
     if method == "kernelgan" and scale == 1:
         raise ConfigError("KernelGAN learns a reduction by 2, and scale 1 reduces nothing. Use method parametric.")
@@ -232,8 +235,8 @@ def _parametric_kernels(
         if compressions[i]:
             believed[position] = reliability(pictures.pixels[i], compressions[i], spectra.fy, spectra.fx)
     fit = fit_parametric(spectra, noise_spectra(noise, spectra, large), scale, prior, on_progress, believed)
-    told = (fit.signal >= LEAST_SIGNAL) & (spectra.power.mean(1) > ROUNDING)
-    usable = told & is_like_the_others(fit.log_area, fit.stretch, told)
+    detailed = (fit.signal >= LEAST_SIGNAL) & (spectra.power.mean(1) > ROUNDING)
+    usable = detailed & is_like_the_others(fit.log_area, fit.stretch, detailed)
     size = kernel_size(scale)
     reasons = ["too small for the spectrum"] * len(floats)
     kernels = torch.zeros(len(floats), size, size)
@@ -241,7 +244,7 @@ def _parametric_kernels(
         area, stretch = spread_as_measured(fit.log_area, fit.stretch, fit.error, usable)
         kernels[large] = render_kernels(area, stretch, fit.motion, size).float()
     for position, i in enumerate(large):
-        if not told[position]:
+        if not detailed[position]:
             reasons[i] = "no detail above the noise"
         else:
             reasons[i] = check_kernel(kernels[i], scale) if usable[position] else "unlike the others"
@@ -249,13 +252,18 @@ def _parametric_kernels(
     return kernels, reasons, [f"{moving} of {len(large)} kernels are motion, the others anisotropic Gaussians."]
 
 
-def is_like_the_others(log_area: Tensor, stretch: Tensor, told: Tensor) -> Tensor:
-    """Which estimates (N,) are not outliers among those that are `told`; an outlier describes only its scene."""
+def is_like_the_others(log_area: Tensor, stretch: Tensor, detailed: Tensor) -> Tensor:
+    """Which estimates (N,) are no outliers among those of `detailed` pictures (N,); an outlier describes its scene.
+
+    Args:
+        log_area, stretch: (N,) and (N, 2) of the kernels; see `render_kernels`.
+        detailed: (N,) whether a picture has detail above its noise.
+    """
     values = torch.cat((log_area.view(-1, 1), stretch), dim=1)
-    if not told.any():
-        return told
-    middle = values[told].median(0).values
-    deviation = 1.4826 * (values[told] - middle).abs().median(0).values + LEAST_DEVIATION
+    if not detailed.any():
+        return detailed
+    middle = values[detailed].median(0).values
+    deviation = 1.4826 * (values[detailed] - middle).abs().median(0).values + LEAST_DEVIATION
     return ((values - middle).abs() < OUTLIER * deviation).all(1)
 
 
@@ -264,6 +272,14 @@ def spread_as_measured(log_area: Tensor, stretch: Tensor, error: Tensor, usable:
 
     Estimates spread by their errors too. Each parameter is scaled about its mean by the root of the share of its
     variance that the errors leave (constrained empirical Bayes: Louis, JASA 1984).
+
+    Args:
+        log_area, stretch: (N,) and (N, 2) of the kernels; see `render_kernels`.
+        error: (N, 3) standard deviations of all three.
+        usable: (N,) which pictures the mean and the spread are taken from.
+
+    Returns:
+        log_area (N,) and stretch (N, 2).
     """
     values = torch.cat((log_area.view(-1, 1), stretch), dim=1)
     chosen, variance = values[usable], error[usable].square()

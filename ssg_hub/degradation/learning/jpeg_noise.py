@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...images.levels import LUMA
 from ..noise import BINS, MIN_PATCHES, PATCH, NoiseModel, white_noise
-from ..ops import blur, dct_basis, gaussian_kernels
+from ..ops import CB, CR, blur, dct_basis, gaussian_kernels
 from .compression import Compression, luma_blocks, split_blocks
 from .noise_patches import fit_floor
 
@@ -222,7 +222,7 @@ def _chroma_blocks(pixels: np.ndarray, offset: tuple[int, int]) -> Tensor:
     """DCT coefficients (n, 8, 8) of Cb and Cr at half size."""
     x = torch.from_numpy(np.array(pixels)).float()
     y = x @ torch.tensor(LUMA)
-    planes = torch.stack(((x[..., 2] - y) * 0.564334, (x[..., 0] - y) * 0.713267))
+    planes = torch.stack(((x[..., 2] - y) * CB, (x[..., 0] - y) * CR))
     halved = torch.nn.functional.avg_pool2d(planes[:, offset[0] :, offset[1] :], 2)
     blocks = torch.cat([split_blocks(plane).reshape(-1, 8, 8) for plane in halved])
     return dct_basis() @ blocks @ dct_basis().T

@@ -113,7 +113,7 @@ def train_kernelgan(
     crop = 2 * (side - 1) + SIDE
     odds = _gradient_odds(luma)
     optimizers = [
-        torch.optim.Adam(net.parameters(), lr=LEARNING_RATE * 600 / steps, betas=(0.5, 0.999))
+        torch.optim.Adam(net.parameters(), lr=LEARNING_RATE * STEPS / steps, betas=(0.5, 0.999))
         for net in (generator, discriminator)
     ]
     regulariser = KernelRegulariser()

@@ -1,10 +1,10 @@
-"""Which engine runs a model here, and on which device."""
+"""Which engine runs a model here."""
 
 import importlib
 
 import torch
 
-from ...errors import ConfigError
+from ...devices import choose_device
 from ...networks.guide import Guide
 from ...networks.registry import Generator
 from ..options import ENGINES, choose_engine, dtype_name
@@ -54,39 +54,6 @@ def _find_engine(name: str) -> type[Engine]:
     """The engine in the module of that name, imported only now: its library may be heavy."""
     module = importlib.import_module(f".{name}", __package__)
     return next(kind for kind in vars(module).values() if getattr(kind, "name", None) == name)
-
-
-def best_device() -> str:
-    """cuda, mps or cpu: the first that this machine has."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def training_device() -> str:
-    """cuda or cpu. MPS is left out: neither `ssg train` nor `ssg adapt` was ever tried on it."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def gpu_has_bf16() -> bool:
-    """Whether the CUDA GPU computes in bfloat16 itself; emulated it would be slower than float32."""
-    return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def choose_device(current: torch.device, device: str | torch.device | None) -> torch.device:
-    """The device to compute on: the model's own unless another one is asked for.
-
-    Raises:
-        ConfigError: a name that torch does not know, a device that this machine lacks, or one without values (meta).
-    """
-    if device is None:
-        return current
-    try:
-        torch.zeros(1, device=device).item()
-        return torch.empty(0, device=device).device
-    except Exception as error:  # each of torch's backends refuses in its own way, some by a missing module
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}). Use device='cpu'.") from error
 
 
 def _choose_dtype(current: torch.dtype, dtype: torch.dtype | str | None) -> torch.dtype:
