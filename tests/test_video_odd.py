@@ -23,7 +23,7 @@ from ssg_hub.images.reading import Picture, read_picture, write_picture
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
 from ssg_hub.video.decoding import HELD, read_duration, with_stamps
-from ssg_hub.video.names import exists, is_pattern, numbered
+from ssg_hub.video.names import exists, is_pattern, name_picture, numbered
 from ssg_hub.video.sequences import PictureSequence
 from ssg_hub.video.upscale_video import upscale_video
 
@@ -62,6 +62,17 @@ def test_what_ends_as_a_clip_is_no_pattern_and_a_pattern_knows_its_files(tmp_pat
         (tmp_path / name).touch()
     assert [number for number, _ in numbered(tmp_path / "%05d.png")] == [7, 10, 123456]
     assert exists(tmp_path / "x%d.png") and not exists(tmp_path / "y%d.png") and not exists(tmp_path / "no" / "%d.png")
+
+
+@pytest.mark.parametrize("name", ["%d.png", "%0d.png", "%5d.png", "%05d.png", "a %3d b.png"])
+def test_a_pattern_finds_what_it_has_named(name, tmp_path):
+    for number in (3, 1234567):
+        name_picture(tmp_path / name, number).touch()
+    assert exists(tmp_path / name) and [number for number, _ in numbered(tmp_path / name)] == [3, 1234567]
+
+
+def test_a_number_that_no_name_holds_is_no_pattern():
+    assert not is_pattern(Path("%9999999999d.png")) and not is_pattern(Path("%1000d.png"))
 
 
 class Moment:
