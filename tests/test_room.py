@@ -1,6 +1,8 @@
 """What both rooms of the page do alike: which choice a run belongs to, who ends it, and what the page is told."""
 
 import asyncio
+import errno
+import os
 import threading
 from contextlib import aclosing, contextmanager
 from types import SimpleNamespace
@@ -216,12 +218,22 @@ def test_a_run_that_is_cancelled_while_it_waits_is_never_worked_on(bench):
     assert not work.began.is_set() and bench.is_free()
 
 
+def of_the_disk(number: int) -> SSGError:
+    """As the library has it: with the place where the server writes, and advice for its owner."""
+    error = SSGError("{path}.parts cannot be written: make room, and give the same command again.")
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (Refused("no_room"), "no room"),
         (SSGError("{path} is damaged."), "mine.png is damaged."),
         (ZeroDivisionError("{path}"), "Something went wrong"),
+        (of_the_disk(errno.ENOSPC), "no room"),
+        (of_the_disk(errno.EIO), "Something went wrong"),
+        (OSError(errno.ENOSPC, "No space left on device", "{path}"), "no room"),
     ],
 )
 def test_whatever_fails_is_a_sentence_and_the_button_is_back(bench, error, words):

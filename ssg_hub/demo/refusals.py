@@ -1,5 +1,6 @@
 """What a visitor is told when a request fails: one plain sentence, never a traceback or a path of the server."""
 
+import errno
 import html
 import logging
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from ..errors import SSGError
 from .texts import failure, text
 
 log = logging.getLogger("ssg_hub.demo")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Refused(Exception):
@@ -30,7 +32,7 @@ class Cancelled(Exception):
 
 
 def sentence_for(error: Exception, path: str | None, lang: str) -> str:
-    """What a visitor is told about an error; an internal error is logged and not shown.
+    """What a visitor is told about an error; an internal error, or one of the server's disk, is logged and not shown.
 
     Args:
         error: whatever a request raised.
@@ -41,10 +43,12 @@ def sentence_for(error: Exception, path: str | None, lang: str) -> str:
         return text("cancelled", lang)
     if isinstance(error, Refused):
         return text(error.key, lang, **error.values)
-    if isinstance(error, SSGError):
+    cause = error.__cause__ if isinstance(error, SSGError) else error
+    if isinstance(error, SSGError) and not isinstance(cause, OSError):
         return failure(str(error).replace(path, Path(path).name) if path else str(error), lang)
     log.error("a request failed", exc_info=error)
-    return text("failed", lang)
+    full = isinstance(cause, OSError) and cause.errno in FULL
+    return text("no_room" if full else "failed", lang)
 
 
 @contextmanager
