@@ -218,11 +218,16 @@ def test_a_run_that_is_cancelled_while_it_waits_is_never_worked_on(bench):
     assert not work.began.is_set() and bench.is_free()
 
 
+def caused(sentence: str, cause: Exception) -> SSGError:
+    error = SSGError(sentence)
+    error.__cause__ = cause
+    return error
+
+
 def of_the_disk(number: int) -> SSGError:
     """As the library has it: with the place where the server writes, and advice for its owner."""
-    error = SSGError("{path}.parts cannot be written: make room, and give the same command again.")
-    error.__cause__ = OSError(number, os.strerror(number))
-    return error
+    place = "{path}.parts cannot be written: make room, and give the same command again."
+    return caused(place, OSError(number, os.strerror(number)))
 
 
 @pytest.mark.parametrize(
@@ -230,6 +235,7 @@ def of_the_disk(number: int) -> SSGError:
     [
         (Refused("no_room"), "no room"),
         (SSGError("{path} is damaged."), "mine.png is damaged."),
+        (caused("{path} is damaged.", OSError("image file is truncated")), "mine.png is damaged."),
         (ZeroDivisionError("{path}"), "Something went wrong"),
         (of_the_disk(errno.ENOSPC), "no room"),
         (of_the_disk(errno.EIO), "Something went wrong"),

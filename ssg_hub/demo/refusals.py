@@ -43,12 +43,17 @@ def sentence_for(error: Exception, path: str | None, lang: str) -> str:
         return text("cancelled", lang)
     if isinstance(error, Refused):
         return text(error.key, lang, **error.values)
-    cause = error.__cause__ if isinstance(error, SSGError) else error
-    if isinstance(error, SSGError) and not isinstance(cause, OSError):
+    system = _system_error(error)
+    if isinstance(error, SSGError) and system is None:
         return failure(str(error).replace(path, Path(path).name) if path else str(error), lang)
     log.error("a request failed", exc_info=error)
-    full = isinstance(cause, OSError) and cause.errno in FULL
-    return text("no_room" if full else "failed", lang)
+    return text("no_room" if system in FULL else "failed", lang)
+
+
+def _system_error(error: Exception) -> int | None:
+    """The number of the operating system's error behind this one; None where it is no such, as of a damaged picture."""
+    cause = error.__cause__ if isinstance(error, SSGError) else error
+    return cause.errno if isinstance(cause, OSError) else None
 
 
 @contextmanager
