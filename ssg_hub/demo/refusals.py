@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SSGError
-from .texts import failure, text
+from .texts import text
+from .translations import failure
 
 log = logging.getLogger("ssg_hub.demo")
 FULL = (errno.ENOSPC, errno.EDQUOT)
