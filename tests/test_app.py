@@ -23,7 +23,7 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
-from ssg_hub.demo import texts, viewer  # noqa: E402
+from ssg_hub.demo import texts, translations, viewer  # noqa: E402
 from ssg_hub.demo.request import Request  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
 from ssg_hub.errors import ImageError, SSGError, VideoError  # noqa: E402
@@ -608,7 +608,7 @@ def test_the_commonest_errors_are_chinese_for_whoever_reads_chinese(photo, tmp_p
     ]
     chinese = [sentence_for(error, path, "zh") for path, error in errors]
     assert all(sentence.endswith("。") and str(tmp_path) not in sentence for sentence in chinese), chinese
-    assert len(set(chinese)) == len(chinese) == len(texts.ERRORS_ZH)
+    assert len(set(chinese)) == len(chinese) == len(translations.ERRORS_ZH)
     assert "night.png" in chinese[0] and sentence_for(errors[0][1], path, "en").startswith("night.png is damaged")
     assert sentence_for(SSGError("another"), None, "zh") == "another"
 
@@ -633,8 +633,8 @@ def test_the_commonest_notes_are_chinese_for_whoever_reads_chinese(photo, cache,
     pages = [Image.open(photo).convert("CMYK"), Image.open(photo)]
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
     english += [*read_picture(tmp_path / "pages.tif").notes, NOTES["tile_halved"].format(times=3)]
-    chinese += [texts.note(sentence, "zh") for sentence in english[len(chinese) :]]
-    assert len(english) == len(texts.NOTES_ZH) and len(set(chinese)) == len(chinese)
+    chinese += [translations.note(sentence, "zh") for sentence in english[len(chinese) :]]
+    assert len(english) == len(translations.NOTES_ZH) and len(set(chinese)) == len(chinese)
     assert all(sentence.endswith("。") for sentence in chinese), chinese
     assert any("Title" in sentence for sentence in chinese) and any("3" in sentence for sentence in chinese)
 

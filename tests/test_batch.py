@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+import weakref
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +111,26 @@ def test_results_that_wait_to_be_written_are_bounded(photos, tmp_path, monkeypat
     monkeypatch.setattr("ssg_hub.commands.pictures.WAITING", 0)
     assert loop_over(photos, tmp_path / "out")[0] == 0
     assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_a_picture_is_let_go_before_its_result_is_written(photos, tmp_path, monkeypatch):
+    for path in sorted(photos.iterdir())[1:]:
+        path.unlink()
+    read, held = [], []
+
+    def remembering(picture, **options):
+        read.append(weakref.ref(picture))
+        return fast(picture, **options)
+
+    def write(job, result, overwrite) -> list[str]:
+        deadline = time.monotonic() + 5  # the thread that has read it may be about to let go of it
+        while read[0]() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        held.append(read[0]() is not None)
+        return []
+
+    monkeypatch.setattr("ssg_hub.commands.pictures.write_result", write)
+    assert loop_over(photos, tmp_path / "out", remembering) == (0, []) and held == [False]
 
 
 def loop_slowly(*places: Path) -> None:

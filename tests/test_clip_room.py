@@ -1,6 +1,7 @@
 """The page's room for clips: what a program and a visitor get, what is refused, and who waits for whom."""
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 from made_clips import Recipe, decode, make_clip, probe  # noqa: E402
 
-from ssg_hub.demo import clip_reading, clip_work, decoding  # noqa: E402
+from ssg_hub.demo import clip_page, clip_reading, clip_work, decoding, viewer  # noqa: E402
 from ssg_hub.demo.cache import size_of, sweep  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
 from ssg_hub.demo.clips import ClipHandlers  # noqa: E402
@@ -123,6 +124,23 @@ def test_the_plan_refuses_what_is_beyond_the_limits(change, key):
     with pytest.raises(Refused) as refusal:
         plan(facts, wanted, Settings())
     assert refusal.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("script", "make"),
+    [
+        ("picker.js", lambda: clip_page._picker(Settings())),
+        ("picker.js", lambda: viewer.picker(Settings(), avif=True)),
+        ("clips.js", clip_page._player),
+        ("viewer.js", lambda: viewer.viewer({})),
+    ],
+    ids=["clips", "pictures", "player", "viewer"],
+)
+def test_a_script_has_every_sentence_that_it_says(script, make):
+    """The picker of clips had none for two of them, or for a folder, dropped at once."""
+    said = set(re.findall(r"\bt\.(\w+)", (viewer.ROOM / script).read_text(encoding="utf-8")))
+    for lang, texts in make().props["texts"].items():
+        assert said and said <= texts.keys(), (lang, said - texts.keys())
 
 
 def test_the_plan_cuts_by_seconds_and_by_frames():

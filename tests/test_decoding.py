@@ -1,5 +1,6 @@
 """Visitors' pictures are read in processes of their own: the same pixels, and an end to what takes too much."""
 
+import io
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ssg_hub.demo import decoding
+from ssg_hub.demo.views import PREVIEW_SIDE
 from ssg_hub.errors import ImageError
 from ssg_hub.images.reading import read_picture
 
@@ -99,14 +101,11 @@ def test_the_nursery_comes_back_when_it_has_died(large):
     assert decoding.picture_size(large, LIMIT) == (2000, 1500)
 
 
-def test_a_preview_is_small_and_upright():
-    import io
-
-    path = EXAMPLES / "coffee_turned.jpg"
-    preview = Image.open(io.BytesIO(decoding.preview(str(path), LIMIT, side=100)))
-    width, height = read_picture(path).size
-    assert preview.format == "WEBP" and max(preview.size) == 100
-    assert (preview.width > preview.height) == (width > height)
+def test_a_preview_is_small_and_upright(large):
+    turned = EXAMPLES / "coffee_turned.jpg"
+    preview = Image.open(io.BytesIO(decoding.preview(str(turned), LIMIT)))
+    assert preview.format == "WEBP" and preview.size == read_picture(turned).size != Image.open(turned).size
+    assert Image.open(io.BytesIO(decoding.preview(large, LIMIT))).size == (PREVIEW_SIDE, PREVIEW_SIDE * 3 // 4)
 
 
 def children_of(pid: int) -> list[int]:

@@ -20,8 +20,9 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed (pip install 
 
 import httpx  # noqa: E402
 
+from ssg_hub.demo import guard  # noqa: E402
 from ssg_hub.demo.cache import Ledger, size_of, sweep, swept  # noqa: E402
-from ssg_hub.demo.guard import RequestLimits, fetch_picture  # noqa: E402
+from ssg_hub.demo.guard import Fetcher, RequestLimits  # noqa: E402
 from ssg_hub.demo.refusals import Refused  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
 
@@ -293,12 +294,31 @@ def test_a_picture_of_another_space_is_fetched_and_one_of_our_own_cache_is_not(n
 
     def fetch(path: object) -> Path:
         url = f"{elsewhere}/gradio_api/file={quote(str(path))}"
-        return Path(asyncio.run(fetch_picture(url, 100_000, ledger)))
+        return Path(asyncio.run(Fetcher(100_000, ledger)(url)))
 
     assert fetch(mine) == mine and not checked, "a file of the cache needs no request"
     for path in ("/tmp/gradio/abc/cat.png", noise, "/etc/passwd", cache / ".." / noise.name, cache / "link.png", cache):
         got = fetch(path)
         assert got.is_relative_to(cache) and got.read_bytes() == b"theirs" and checked.pop() == "pictures.example"
+
+
+def test_only_a_few_are_fetched_at_once(tmp_path, monkeypatch):
+    now, most = 0, 0
+
+    async def slow(url: str, limit: int) -> tuple[str, bytes]:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+        return "a.png", b"picture"
+
+    async def fetch_many() -> list[str]:
+        fetch = Fetcher(100_000, Ledger(tmp_path, 10**6))
+        return await asyncio.gather(*(fetch(f"http://pictures.example/{number}") for number in range(12)))
+
+    monkeypatch.setattr(guard, "_fetch", slow)
+    assert len(set(asyncio.run(fetch_many()))) == 12 and most == guard.FETCHED_AT_ONCE
 
 
 def test_the_sweep_takes_what_is_old_and_nothing_else(tmp_path):

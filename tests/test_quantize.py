@@ -13,7 +13,7 @@ from standins import Difference
 from torch import nn
 
 from ssg_hub.cli import main
-from ssg_hub.commands.quantize import MEASURED, find_most, read_pictures, split
+from ssg_hub.commands.quantize import MEASURED, find_most, gather, read_pictures, split
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel
@@ -204,6 +204,17 @@ def test_each_folder_has_its_share_of_the_pictures_held_out():
     assert held_out == [*many[:600:50], *few[::5]]  # twelve of the many, every fifth of the few
     assert not set(fitted) & set(held_out) and len(fitted) <= 28
     assert split([few[:2], many[:2]]) == ([], [*few[:2], *many[:2]])  # too few to fit to
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1, 1, 1, 1), (1, 3)])
+def test_pictures_that_are_all_measured_on_are_counted_in_all_folders(counts, tmp_path):
+    folders = [tmp_path / str(number) for number in range(len(counts))]
+    for folder, count in zip(folders, counts, strict=True):
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number}.png").touch()
+    with pytest.raises(ImageError, match=rf"the {sum(counts)} pictures of {folders[0]}, .*leave none to fit to. Give"):
+        gather(folders)
 
 
 def test_layers_before_the_first_in_int8_stay_as_they_were(generator, pictures):

@@ -1,6 +1,8 @@
 """What both rooms of the page do alike: which choice a run belongs to, who ends it, and what the page is told."""
 
 import asyncio
+import errno
+import os
 import threading
 from contextlib import aclosing, contextmanager
 from types import SimpleNamespace
@@ -216,12 +218,28 @@ def test_a_run_that_is_cancelled_while_it_waits_is_never_worked_on(bench):
     assert not work.began.is_set() and bench.is_free()
 
 
+def caused(sentence: str, cause: Exception) -> SSGError:
+    error = SSGError(sentence)
+    error.__cause__ = cause
+    return error
+
+
+def of_the_disk(number: int) -> SSGError:
+    """As the library has it: with the place where the server writes, and advice for its owner."""
+    place = "{path}.parts cannot be written: make room, and give the same command again."
+    return caused(place, OSError(number, os.strerror(number)))
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (Refused("no_room"), "no room"),
         (SSGError("{path} is damaged."), "mine.png is damaged."),
+        (caused("{path} is damaged.", OSError("image file is truncated")), "mine.png is damaged."),
         (ZeroDivisionError("{path}"), "Something went wrong"),
+        (of_the_disk(errno.ENOSPC), "no room"),
+        (of_the_disk(errno.EIO), "Something went wrong"),
+        (OSError(errno.ENOSPC, "No space left on device", "{path}"), "no room"),
     ],
 )
 def test_whatever_fails_is_a_sentence_and_the_button_is_back(bench, error, words):

@@ -228,6 +228,15 @@ def test_many_pages_are_counted_quickly_and_up_to_a_bound():
     assert picture.values.tolist() == [[7]] and "more than 1000 frames" in picture.notes[0]
 
 
+@pytest.mark.parametrize("predictor", [0, 3, 34892])  # 3 is for floats; 34892 is Adobe's, over two columns
+def test_a_prediction_that_is_not_known_is_refused(predictor):
+    """Its differences would pass for the pixels."""
+    data = zlib.compress(GRAY8.tobytes())
+    assert np.array_equal(read_picture(made_tiff(data, (W, H), t258=8, t259=8, t262=1)).values, GRAY8)
+    with pytest.raises(ImageError, match=rf"with predictor {predictor} cannot be read. Save it without"):
+        read_picture(made_tiff(data, (W, H), t258=8, t259=8, t262=1, t317=predictor))
+
+
 def test_a_preview_is_not_taken_for_the_picture():
     """Raw files are TIFFs whose first page is reduced (tag 254) while the picture stands in a directory below (330)."""
     for tags in ({"t254": 1, "t330": 8}, {"t254": 1, "t330": [8, 8], "t50706": b"\1\4\0\0"}):

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 
 import av
-from made_clips import FRAMES, TICK, Recipe, decode, draw_frame, make_clip, probe
+from made_clips import BY_NAME, FRAMES, TICK, Recipe, decode, draw_frame, make_clip, probe
 from PIL import Image, ImageCms
 from standins import Repeat, make_model
 
@@ -21,8 +22,8 @@ from ssg_hub.images import reading
 from ssg_hub.images.reading import Picture, read_picture, write_picture
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
-from ssg_hub.video.decoding import HELD, with_stamps
-from ssg_hub.video.names import exists, is_pattern, numbered
+from ssg_hub.video.decoding import HELD, read_duration, with_stamps
+from ssg_hub.video.names import exists, is_pattern, name_picture, numbered
 from ssg_hub.video.sequences import PictureSequence
 from ssg_hub.video.upscale_video import upscale_video
 
@@ -61,6 +62,17 @@ def test_what_ends_as_a_clip_is_no_pattern_and_a_pattern_knows_its_files(tmp_pat
         (tmp_path / name).touch()
     assert [number for number, _ in numbered(tmp_path / "%05d.png")] == [7, 10, 123456]
     assert exists(tmp_path / "x%d.png") and not exists(tmp_path / "y%d.png") and not exists(tmp_path / "no" / "%d.png")
+
+
+@pytest.mark.parametrize("name", ["%d.png", "%0d.png", "%5d.png", "%05d.png", "a %3d b.png"])
+def test_a_pattern_finds_what_it_has_named(name, tmp_path):
+    for number in (3, 1234567):
+        name_picture(tmp_path / name, number).touch()
+    assert exists(tmp_path / name) and [number for number, _ in numbered(tmp_path / name)] == [3, 1234567]
+
+
+def test_a_number_that_no_name_holds_is_no_pattern():
+    assert not is_pattern(Path("%9999999999d.png")) and not is_pattern(Path("%1000d.png"))
 
 
 class Moment:
@@ -306,6 +318,25 @@ def test_a_stream_of_matroska_has_its_duration_in_a_tag(tmp_path):
     alone = make_clip(tmp_path, Recipe("alone.mkv", "libx264", times=(0, 1, 2)))
     alone.write_bytes(alone.read_bytes().replace(b"DURATION", b"DXRATION"))
     assert Clip(alone).facts.announced == pytest.approx(0.12, abs=TICK)
+
+
+@pytest.mark.parametrize("tag", ["9" * 5000 + ":00:00", "9" * 400 + ":00:00", "00:00:00." + "1" * 5000])
+def test_a_duration_that_no_clip_has_is_not_believed(tag):
+    container = SimpleNamespace(streams=[], format=SimpleNamespace(name="matroska,webm"))
+    assert read_duration(container, SimpleNamespace(metadata={"DURATION": tag}, duration=None)) is None
+
+
+@pytest.mark.parametrize("target", ["out.mp4", "out.mov", "out.mkv", "out.ts"])
+def test_sound_that_is_announced_and_not_there_is_left_out(target, tmp_path, model):
+    """As in a recording of a broadcast, whose programme table names a stream that sends nothing."""
+    source = make_clip(tmp_path, BY_NAME["h264.ts"])
+    packets = [source.read_bytes()[at : at + 188] for at in range(0, source.stat().st_size, 188)]
+    with av.open(str(source)) as container:
+        sound = container.streams.audio[0].id
+    source.write_bytes(b"".join(p for p in packets if int.from_bytes(p[1:3], "big") & 0x1FFF != sound))
+    result = upscale_video(model, source, tmp_path / target, outscale=2)
+    assert probe(result.path)["kinds"] == ["video"]
+    assert any("audio (aac), cannot be kept in" in note and "was left out" in note for note in result.report["notes"])
 
 
 def test_what_pictures_lose_on_their_way_is_said(tmp_path, model):

@@ -357,6 +357,40 @@ def test_a_segment_counts_only_when_all_of_it_is_there(tmp_path):
     parts.release()
 
 
+def test_what_was_finished_behind_a_segment_that_is_made_again_does_not_count(tmp_path):
+    """It is overwritten soon: a kill in the midst would leave half of it beside the word that all is there."""
+
+    def make(parts: Parts, *numbers: int) -> None:
+        for number in numbers:
+            parts.place(number, "main").write_bytes(b"video")
+            parts.commit(Segment(number, 4, 4 * number + 4, {"main": [1]}, {}), {"n": np.array(number)})
+
+    parts = Parts(tmp_path / "out.mp4", {})
+    make(parts, *range(5))
+    parts.place(1, "main").unlink()
+    parts.release()
+    parts = Parts(tmp_path / "out.mp4", {})
+    assert parts.segments == []
+    make(parts, 0, 1)
+    parts.place(2, "main").write_bytes(b"vi")
+    parts.release()
+    parts = Parts(tmp_path / "out.mp4", {})
+    assert [segment.number for segment in parts.segments] == [0, 1]
+    parts.release()
+
+
+def test_nobody_begins_in_a_folder_that_is_being_removed(tmp_path, monkeypatch):
+    def remove(folder: Path, **options) -> None:
+        with pytest.raises(VideoError, match="another process"):
+            Parts(tmp_path / "out.mp4", {})
+        removed(folder, **options)
+
+    removed = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    Parts(tmp_path / "out.mp4", {}).remove()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", [None, slow(b""), slow(b"PK\x03\x04"), slow(b"text"), 0.5])
 def test_a_segment_without_its_arrays_is_made_again_with_the_same_frames(content, whole, source, tmp_path, model):
     request = {"source": source, "target": tmp_path / "out.mkv", "outscale": 2, "codec": "ffv1"}

@@ -2,12 +2,11 @@
 
 import time
 from contextlib import suppress
-from datetime import timedelta
 
 from ..errors import ConfigError
+from ..processes.meeting import TO_APPEAR
 from .common import say
 
-TO_APPEAR = timedelta(minutes=10)  # for all processes to be there
 POLL, FIRST_WORD, NEXT_WORD = 0.2, 60.0, 600.0  # seconds
 
 

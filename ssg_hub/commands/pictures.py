@@ -57,7 +57,7 @@ class Loop:
                         self._stream(job, bar, began)
                         continue
                     result = self.model.upscale(picture, watch=bar.show, **self.options)
-                    del picture  # a large one is not held while it is written
+                    del picture, reading  # a large one is not held while its result is written
                 except ConfigError:
                     raise
                 except OF_ONE_FILE as error:

@@ -66,11 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(generator, SRVGGNetCompact):
         raise ConfigError(f"int8 is for SRVGGNetCompact so far; this generator is an {type(generator).__name__}.")
     folder = _find_target(args, model)
-    fitted, held_out = split([_find_pictures(place) for place in args.calibrate])
-    if not fitted:
-        raise ImageError(
-            f"{len(held_out)} pictures in {args.calibrate[0]} are too few; {HELD_OUT} at least are needed."
-        )
+    fitted, held_out = gather(args.calibrate)
     crops = _read_crops(fitted)
     pictures = read_pictures(held_out, args.references, generator.scale)
     print(
@@ -96,10 +92,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def gather(folders: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The pictures of folders as `split` gives them.
+
+    Raises:
+        ConfigError: a folder without pictures.
+        ImageError: none is left to fit to.
+    """
+    fitted, held_out = split([_find_pictures(folder) for folder in folders])
+    if not fitted:
+        places = ", ".join(map(str, folders))
+        raise ImageError(
+            f"the {len(held_out)} pictures of {places} are measured on, and leave none to fit to. Give a folder of "
+            f"{HELD_OUT} or more."
+        )
+    return fitted, held_out
+
+
 def split(folders: list[list[Path]]) -> tuple[list[Path], list[Path]]:
     """The pictures to fit to, and those to measure on: of each folder every fifth, so that each has its share.
 
-    Nothing is there to fit to where all folders together have fewer than five pictures.
+    Nothing is there to fit to where all folders together have fewer than five pictures, or each has but one.
     """
     if sum(map(len, folders)) < HELD_OUT:
         return [], [path for paths in folders for path in paths]

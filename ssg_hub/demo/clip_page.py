@@ -1,7 +1,6 @@
 """The room for clips on the page: its layout, which event calls what, and the choice between the rooms."""
 
 import importlib.util
-from functools import partial
 
 import gradio as gr
 
@@ -9,16 +8,24 @@ from . import viewer
 from .clip_work import mega
 from .clips import EMPTY, OUTPUTS, ClipHandlers
 from .gradio_fixes import file_input, fill_in_missing
-from .guard import fetch_picture
+from .guard import Fetcher
 from .settings import DEFAULT, LENT, Settings, to_bytes
-from .texts import file_size, label, page_texts, text
+from .texts import PICKER, TEXTS, file_size, label, page_texts, text
 
 SIZES = (2, 3, 4)
 PLAYER = (
     *("play", "pause", "position", "step_back", "step_on", "compare", "on_the_left", "get_clip", "get_report"),
     *("clip_empty", "clip_honesty"),
 )
-PICKER = ("choose_clip", "choose_other_clip", "drop_here", "clip_limits", "uploading", "file_too_large", "failed")
+# What the picker says otherwise of clips than of pictures.
+OF_CLIPS = {
+    "choose": "choose_clip",
+    "choose_others": "choose_other_clip",
+    "limits": "clip_limits",
+    "file_too_large": "clip_file_too_large",
+    "too_many": "one_clip",
+    "empty_folder": "no_folder",
+}
 ROOMS = ("pictures", "clips")
 ROOMS_SCRIPT = """
 const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
@@ -128,7 +135,7 @@ def _endpoint(clips: ClipHandlers, heavy: dict) -> None:
     limit = to_bytes(clips.settings.max_file_size)
     with gr.Row(visible=False):
         inputs = [
-            file_input(partial(fetch_picture, limit=limit, ledger=clips.ledger), label="clip"),
+            file_input(Fetcher(limit, clips.ledger), label="clip"),
             gr.Number(2, label="outscale"),
             gr.Number(0, label="start"),
             gr.Number(None, label="duration"),
@@ -147,7 +154,7 @@ def _player(**options) -> gr.HTML:
 
 def _picker(settings: Settings, **options) -> gr.HTML:
     """The picker of pictures, for one clip."""
-    words = page_texts(PICKER)
+    words = page_texts(tuple(key for key in PICKER if key not in OF_CLIPS))
     values = {
         "seconds": settings.max_clip_seconds,
         "frames": settings.max_clip_frames,
@@ -157,8 +164,8 @@ def _picker(settings: Settings, **options) -> gr.HTML:
         "minutes": round(settings.keep_seconds / 60) or 1,
     }
     for lang, texts in words.items():
-        texts |= {"limits": text("clip_limits", lang, **values)}
-        texts |= {"choose": texts["choose_clip"], "choose_others": texts["choose_other_clip"]}
+        texts |= {name: TEXTS[lang][key] for name, key in OF_CLIPS.items()}
+        texts["limits"] = text("clip_limits", lang, **values)
     return viewer.component(
         {"files": [], "of": 0},
         "picker.js",

@@ -5,20 +5,18 @@ decide beforehand which files it gets to see.
 """
 
 import contextlib
-import io
 from itertools import islice
 from pathlib import Path
 
 import av
-import numpy as np
 from PIL import Image
 
 from ..errors import VideoError
+from ..images.levels import to_8_bit
 from ..video.clip import Clip, open_file
 from ..video.decoding import choose_stream
-from .views import to_8bit
+from .views import as_preview
 
-PREVIEW_SIDE = 1280  # pixels
 STRIDE = 188  # bytes of a packet of a transport stream, each of which begins with 0x47
 
 
@@ -38,7 +36,9 @@ def look_at(path: str, max_pixels: int) -> dict:
         return {"width": width, "height": height, "seconds": None, "rate": None, "preview": None}
     clip = open_clip(path)
     facts, (width, height) = clip.facts, clip.facts.size
-    preview = _as_webp(next(clip.frames()).values) if width * height <= max_pixels else None
+    preview = None
+    if width * height <= max_pixels:
+        preview = as_preview(Image.fromarray(to_8_bit(next(clip.frames()).values)))
     rate = float(facts.rate) if facts.rate else None
     return {"width": width, "height": height, "seconds": facts.seconds, "rate": rate, "preview": preview}
 
@@ -106,12 +106,3 @@ def _check_known(path: str) -> None:
             raise VideoError(
                 f"{Path(path).name} is not a clip that is read here. Choose MP4, MOV, WebM, MKV, AVI or TS."
             )
-
-
-def _as_webp(values: np.ndarray) -> bytes:
-    values = values if values.dtype == np.uint8 else np.rint(values / 257).astype(np.uint8)
-    image = to_8bit(Image.fromarray(values))
-    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=85)
-    return buffer.getvalue()

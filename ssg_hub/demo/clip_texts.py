@@ -10,6 +10,9 @@ CLIP_TEXTS = {
         "clip_limits": "Drop it anywhere on the page. The first {seconds} seconds, or {frames} frames, from where you "
         "start; frames of at most {mp_in} megapixels, results of at most {mp_out}; {file_size}. MP4, MOV, WebM, MKV, "
         "AVI, TS. Sound is kept. Deleted after {minutes} minutes.",
+        "clip_file_too_large": "{name} is larger than what is taken here. Choose a shorter clip, or reduce it first.",
+        "one_clip": "One clip is taken at a time; this is the first of them.",
+        "no_folder": "Drop a clip itself, not the folder that it is in.",
         "clip_start": "Begin at (seconds)",
         "temporal": "Steady",
         "temporal_info": "Removes noise along the motion, so that the clip does not flicker",
@@ -31,7 +34,6 @@ CLIP_TEXTS = {
         "clip_gives_way": "Others have their turn",
         "clip_facts": "{w} × {h}, {frames} frames in {seconds} · {reused} of the area reused",
         "need_clip": "There is no clip yet. Choose one first.",
-        "clip_not_read": "This file is not a clip that is read here. Choose MP4, MOV, WebM, MKV, AVI or TS.",
         "clip_too_large_in": "The frames of this clip have {w} × {h} pixels; at most {limit} megapixels are taken "
         "here. Reduce the clip first, or use ssg upscale on your own machine.",
         "clip_too_large_out": "The result would have {w} × {h} pixels; at most {limit} megapixels a frame are made "
@@ -50,6 +52,9 @@ CLIP_TEXTS = {
         "clip_limits": "可拖到页面任意位置。从起点开始，最多 {seconds} 秒或 {frames} 帧；"
         "每帧不超过 {mp_in} 百万像素，结果每帧不超过 {mp_out} 百万像素；文件不超过 {file_size}。"
         "支持 MP4、MOV、WebM、MKV、AVI、TS。保留声音。{minutes} 分钟后删除。",
+        "clip_file_too_large": "{name} 超出了这里接受的大小。请选择较短的视频，或先缩小它。",
+        "one_clip": "一次只能处理一个视频，已取第一个。",
+        "no_folder": "请直接拖入视频，而不是它所在的文件夹。",
         "clip_start": "起点（秒）",
         "temporal": "稳定",
         "temporal_info": "沿运动方向去除噪点，使画面不闪烁",
@@ -70,7 +75,6 @@ CLIP_TEXTS = {
         "clip_gives_way": "先处理其他人的图片",
         "clip_facts": "{w} × {h}，{frames} 帧，用时 {seconds} · {reused} 的面积被复用",
         "need_clip": "还没有视频，请先选择一个。",
-        "clip_not_read": "这个文件不是这里能读取的视频。请选择 MP4、MOV、WebM、MKV、AVI 或 TS。",
         "clip_too_large_in": "这段视频的画面为 {w} × {h} 像素，这里最多接受 {limit} 百万像素。"
         "请先缩小视频，或在自己的电脑上使用 ssg upscale。",
         "clip_too_large_out": "结果将为 {w} × {h} 像素，这里每帧最多生成 {limit} 百万像素。请选择较小的倍数。",

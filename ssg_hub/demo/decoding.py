@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from ..errors import ImageError, SSGError
 from ..images.formats import find_format
 from ..images.picture import Picture
 from ..images.reading import read_picture, read_size
-from .views import to_8bit
+from .views import as_preview
 
 SECONDS = 10  # of computing for one picture; by the clock it may take twice that
 MEMORY = 2**29  # bytes that reading may take whatever the picture's size
@@ -65,13 +64,13 @@ def read(path: str, max_pixels: int, check: Callable[[], None] = lambda: None) -
     return _bounded("read", path, max_pixels, check)
 
 
-def preview(path: str, max_pixels: int, side: int) -> bytes:
-    """A file as a WebP of at most `side` pixels along each side, for the screen.
+def preview(path: str, max_pixels: int) -> bytes:
+    """A file as a WebP for the screen; see `views.as_preview`.
 
     Raises:
         ImageError: as for `read`.
     """
-    return _bounded("preview", path, max_pixels, side=side)
+    return _bounded("preview", path, max_pixels)
 
 
 def clip_facts(path: str, max_pixels: int, **options) -> dict:
@@ -276,12 +275,8 @@ def _read(path: str, max_pixels: int) -> Picture:
     return read_picture(path, max_pixels)
 
 
-def _preview(path: str, max_pixels: int, side: int) -> bytes:
-    image = to_8bit(_read(path, max_pixels).to_image())
-    image.thumbnail((side, side))
-    buffer = BytesIO()
-    image.save(buffer, "WEBP", quality=85, icc_profile=image.info.get("icc_profile"))
-    return buffer.getvalue()
+def _preview(path: str, max_pixels: int) -> bytes:
+    return as_preview(_read(path, max_pixels).to_image())
 
 
 def _clip(path: str, max_pixels: int, **options) -> dict:

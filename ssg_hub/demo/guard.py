@@ -19,7 +19,8 @@ from .texts import of_header, text
 ALLOWANCE = 64 * 1024  # of a request beside the picture: other values, form boundaries
 BASE64 = 4 / 3  # how much larger a picture is inside JSON
 REDIRECTS = 5
-SECONDS = 20  # to fetch a picture from an address
+SECONDS = 20  # to fetch a picture from an address, its turn included
+FETCHED_AT_ONCE = 4  # each is in memory while it comes
 PATIENCE = 20.0  # seconds that a body may be waited for whatever its size
 SLOWEST = 8 * 1024  # bytes a second that it has to bring on average after that
 
@@ -132,62 +133,81 @@ class Body:
         raise self.stopped
 
 
-async def fetch_picture(url: str, limit: int, ledger: Ledger) -> str:
-    """Fetch a picture from a public address into the cache.
-
-    An address that names a file of this server's own cache is that file, so that what was uploaded can be named by its
-    address, whatever name the server goes by. Other pages of Gradio have addresses of the same form; those are fetched.
+class Fetcher:
+    """Fetches pictures from public addresses into the cache, a few at once.
 
     Args:
-        url: http or https; redirects are followed, and each is checked again.
         limit: bytes; fetching stops beyond them.
         ledger: of the cache.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        gr.Error: a private address, no answer, or too many bytes; the sentence is for the visitor.
     """
-    try:
-        if path := _cached(url, ledger.folder):
-            return path
-        name, body = await _fetch(url, limit)
-        return await asyncio.to_thread(_store, name, body, ledger)
-    except (Stopped, Refused) as refusal:
-        key = refusal.key
-    except Exception:
-        key = "not_fetched"
-    raise gr.Error(text(key, "en"), title=text("bad_title", "en"), print_exception=False)
+
+    def __init__(self, limit: int, ledger: Ledger):
+        self._limit, self._ledger = limit, ledger
+        self._turns = asyncio.Semaphore(FETCHED_AT_ONCE)
+
+    async def __call__(self, url: str) -> str:
+        """Fetch what is at an address.
+
+        An address that names a file of this server's own cache is that file, so that what was uploaded can be named by
+        its address, whatever name the server goes by. Other pages of Gradio have addresses of the same form; those are
+        fetched.
+
+        Args:
+            url: http or https; redirects are followed, and each is checked again.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            gr.Error: a private address, no answer, or too many bytes; the sentence is for the visitor.
+        """
+        try:
+            if path := _cached(url, self._ledger.folder):
+                return path
+            async with asyncio.timeout(SECONDS), self._turns:
+                name, body = await _fetch(url, self._limit)
+            return await asyncio.to_thread(_store, name, body, self._ledger)
+        except (Stopped, Refused) as refusal:
+            key = refusal.key
+        except Exception:
+            key = "not_fetched"
+        raise gr.Error(text(key, "en"), title=text("bad_title", "en"), print_exception=False)
 
 
 async def _fetch(url: str, limit: int) -> tuple[str, bytes]:
     """Name and bytes of what is at an address."""
-    async with asyncio.timeout(SECONDS):
-        for _ in range(REDIRECTS + 1):
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https"):
-                raise ValueError(f"the scheme {parts.scheme!r} is not fetched")
-            # The address is resolved once and checked, and the connection goes to that very address.
-            address = await safehttpx.async_validate_url(parts.hostname or "")
-            transport = safehttpx.AsyncSecureTransport(address)
-            async with (
-                httpx.AsyncClient(transport=transport, timeout=SECONDS) as client,
-                client.stream("GET", url) as answer,
-            ):
-                if answer.has_redirect_location:
-                    url = urljoin(url, answer.headers["location"])
-                    continue
-                answer.raise_for_status()
-                body = bytearray()
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > limit:
-                        raise Stopped(413, "too_large_body")
-                return re.sub(r"[^\w.-]", "_", Path(unquote(parts.path)).name)[-80:].lstrip(".") or "picture", bytes(
-                    body
-                )
+    for _ in range(REDIRECTS + 1):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(f"the scheme {parts.scheme!r} is not fetched")
+        # The address is resolved once and checked, and the connection goes to that very address.
+        address = await safehttpx.async_validate_url(parts.hostname or "")
+        transport = safehttpx.AsyncSecureTransport(address)
+        async with (
+            httpx.AsyncClient(transport=transport, timeout=SECONDS) as client,
+            client.stream("GET", url) as answer,
+        ):
+            if answer.has_redirect_location:
+                url = urljoin(url, answer.headers["location"])
+                continue
+            answer.raise_for_status()
+            return _name_of(parts.path), await _body_of(answer, limit)
     raise ValueError("too many redirects")
+
+
+async def _body_of(answer: httpx.Response, limit: int) -> bytes:
+    """All that is sent, unless it is more than `limit` bytes."""
+    body = bytearray()
+    async for chunk in answer.aiter_bytes():
+        body += chunk
+        if len(body) > limit:
+            raise Stopped(413, "too_large_body")
+    return bytes(body)
+
+
+def _name_of(path: str) -> str:
+    """The name of a file that an address names, as it may stand in the cache."""
+    return re.sub(r"[^\w.-]", "_", Path(unquote(path)).name)[-80:].lstrip(".") or "picture"
 
 
 def _store(name: str, body: bytes, ledger: Ledger) -> str:

@@ -22,7 +22,6 @@ from .settings import DEFAULT
 from .texts import language, text
 from .workshop import Workshop
 
-PREVIEW_SIDE = 1280  # pixels
 # What the events fill, by the names that `page.py` gives the components.
 OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength", "outscale")
 
@@ -168,7 +167,7 @@ class Handlers:
         name = Path(path).name
         try:
             size = check(path, self.settings)
-            data = decoding.preview(path, self.settings.max_pixels, PREVIEW_SIDE)
+            data = decoding.preview(path, self.settings.max_pixels)
             with self.ledger.new_folder(len(data)) as folder:
                 view = folder / "preview.webp"
                 view.write_bytes(data)

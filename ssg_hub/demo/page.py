@@ -1,6 +1,5 @@
 """The page: its layout, and which event calls what. What the events do is in `handlers.py`, and in `clips.py`."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from . import clip_page, viewer
 from .cache import Ledger
 from .clips import ClipHandlers
 from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
-from .guard import fetch_picture
+from .guard import Fetcher
 from .handlers import OUTPUTS, Handlers
 from .line import Line
 from .picture_work import Choices
@@ -231,7 +230,7 @@ def _endpoint(handlers: Handlers) -> None:
     limit = to_bytes(handlers.settings.max_file_size)
     with gr.Row(visible=False):
         inputs = [
-            picture_input(partial(fetch_picture, limit=limit, ledger=handlers.ledger), label="image"),
+            picture_input(Fetcher(limit, handlers.ledger), label="image"),
             gr.Number(4, label="outscale"),
             gr.Number(1, label="strength"),
             strengths_input(label="class_strength"),

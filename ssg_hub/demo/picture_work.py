@@ -20,7 +20,8 @@ from .refusals import Cancelled, Refused, sentence_for
 from .request import PAGE_FORMATS, Request, check_request, check_size, room_needed
 from .results import make_item, progress_of, write_files
 from .settings import Settings
-from .texts import class_name, duration, text
+from .texts import duration, text
+from .translations import class_name
 from .workshop import Workshop
 
 

@@ -1,5 +1,6 @@
 """What a visitor is told when a request fails: one plain sentence, never a traceback or a path of the server."""
 
+import errno
 import html
 import logging
 from collections.abc import Iterator
@@ -7,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SSGError
-from .texts import failure, text
+from .texts import text
+from .translations import failure
 
 log = logging.getLogger("ssg_hub.demo")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Refused(Exception):
@@ -30,7 +33,7 @@ class Cancelled(Exception):
 
 
 def sentence_for(error: Exception, path: str | None, lang: str) -> str:
-    """What a visitor is told about an error; an internal error is logged and not shown.
+    """What a visitor is told about an error; an internal error, or one of the server's disk, is logged and not shown.
 
     Args:
         error: whatever a request raised.
@@ -41,10 +44,17 @@ def sentence_for(error: Exception, path: str | None, lang: str) -> str:
         return text("cancelled", lang)
     if isinstance(error, Refused):
         return text(error.key, lang, **error.values)
-    if isinstance(error, SSGError):
+    system = _system_error(error)
+    if isinstance(error, SSGError) and system is None:
         return failure(str(error).replace(path, Path(path).name) if path else str(error), lang)
     log.error("a request failed", exc_info=error)
-    return text("failed", lang)
+    return text("no_room" if system in FULL else "failed", lang)
+
+
+def _system_error(error: Exception) -> int | None:
+    """The number of the operating system's error behind this one; None where it is no such, as of a damaged picture."""
+    cause = error.__cause__ if isinstance(error, SSGError) else error
+    return cause.errno if isinstance(cause, OSError) else None
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from .line import Ticket
 from .refusals import Refused, sentence_for
 from .request import VIEW_PIXELS, Request, check_size
 from .settings import Settings
-from .texts import class_name, duration, listed, note, sentences, text
+from .texts import duration, listed, sentences, text
+from .translations import class_name, note
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
 TRUSTED = 0.1  # the risk for which the page says how much of a picture is trusted

@@ -1,10 +1,13 @@
 """Pictures for the screen: 8-bit previews, and the layers that show the mask and the drift over a picture."""
 
+from io import BytesIO
+
 import numpy as np
 from PIL import Image
 
 from ..upscaling.result import UpscaleResult
 
+PREVIEW_SIDE = 1280  # pixels of what is shown of a picture or clip before there is a result
 MASK_SIDE, DRIFT_SIDE, READINGS_SIDE = 1024, 512, 512  # on the screen; the files to download have the full size
 HATCH = (255, 255, 255, 235)  # light on any class
 HATCH_PERIOD = 12  # pixels of a layer from stripe to stripe
@@ -25,6 +28,15 @@ def to_8bit(image: Image.Image) -> Image.Image:
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     return image.convert(mode + "A" if transparent else mode)
+
+
+def as_preview(image: Image.Image) -> bytes:
+    """A picture of any mode as a WebP of at most `PREVIEW_SIDE` pixels along each side; its profile stays."""
+    small = to_8bit(image)
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    buffer = BytesIO()
+    small.save(buffer, "WEBP", quality=85, icc_profile=small.info.get("icc_profile"))
+    return buffer.getvalue()
 
 
 def shrink(image: Image.Image, pixels: int) -> Image.Image:

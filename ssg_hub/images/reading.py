@@ -20,7 +20,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import ConfigError, ImageError
 from ..storage import as_path
-from . import gif, jpeg, png, ppm, tiff
+from . import gif, jpeg, png, ppm, tiff, tiff_page
 from .code_points import explain_colors, name_colors
 from .formats import AVIF, explain_other, find_format
 from .metadata import Found, Metadata, clean, decode_text, fit_profile, metadata_of
@@ -158,7 +158,7 @@ class Opened:
     name: str
     stored: tuple[int, int]
     image: Image.Image | None
-    page: tiff.Page | None
+    page: tiff_page.Page | None
     data: bytes
     metadata: Metadata
     orientation: int
@@ -244,13 +244,13 @@ def _read_file(path: str | os.PathLike) -> bytes:
         raise ImageError(f"{path} cannot be opened: {reason}. Check its permissions.") from error
 
 
-def _open_format(format: str | None, data: bytes) -> tuple[Image.Image | None, tiff.Page | None, bytes, Found]:
+def _open_format(format: str | None, data: bytes) -> tuple[Image.Image | None, tiff_page.Page | None, bytes, Found]:
     """What decodes a file: a Pillow image or a TIFF page; with what makes the pixels, and what the file says."""
     if format is None:
         raise UnidentifiedImageError
     if format == "TIFF":
-        page, found = tiff.take_apart(data)
-        return (None, page, data, found) if page.is_of_bytes else (tiff.open_by_pillow(page), None, data, found)
+        page, found = tiff_page.take_apart(data)
+        return (None, page, data, found) if page.is_of_bytes else (tiff_page.open_by_pillow(page), None, data, found)
     if format == "AVIF":
         image, found = _open_avif(data)
         return image, None, data, found

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from . import png_rows, tiff
+from . import png_rows, tiff, tiff_page
 from .formats import READ, find_format
 from .metadata import Found, clean, fit_profile
 from .picture import Picture
@@ -139,7 +139,7 @@ def _open_cut(data: mmap.mmap, path: Path, max_pixels: int) -> Picture | None:
 
 
 def _open_tiff(data: mmap.mmap) -> tuple[tuple[int, ...], np.dtype, ReadRows, Found] | None:
-    page, found = tiff.take_apart(cast(bytes, data))  # what is mapped is sliced like bytes
+    page, found = tiff_page.take_apart(cast(bytes, data))  # what is mapped is sliced like bytes
     if not tiff.can_be_cut(page):
         return None
 

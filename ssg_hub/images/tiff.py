@@ -1,125 +1,24 @@
-"""TIFF (6.0, BigTIFF, Adobe's notes): the first page's samples at any depth, and what the file says of itself.
+"""TIFF: the pixels of a page, of samples at any depth and in any sense.
 
-Pillow reads a fixed list of layouts. Here the compression is undone by its libtiff as if the rows were plain bytes, and
-the bytes become samples of any kind: 1 to 64 bits, integers or floats, either sense of gray, in planes or side by side.
-Compressions that are pictures of their own (JPEG, fax) are left to Pillow whole.
+Pillow reads a fixed list of layouts. Here samples of any kind become a picture: 1 to 64 bits, integers or floats,
+either sense of gray, with a palette, or with alpha. Compressions that are pictures of their own (JPEG, fax) are left to
+Pillow whole; see `tiff_page.open_by_pillow`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import ImageError
-from .ifd import LONG, SHORT, Directory, Layout, count_directories, make_entry, read_directory, read_layout
-from .ifd import write_directory as pack_directory
 from .levels import to_8_bit
-from .metadata import DESCRIPTIVE, ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, Found, split_pointed
+from .tiff_page import BLACK_IS_0, CMYK, ICC_LAB, LAB, PALETTE, RGB, WHITE_IS_0, Page
+from .tiff_samples import BAND, UNDEFINED, UNSIGNED, are_single_rows, read_samples
 
-MOST_PAGES = 1000  # that are counted
-MOST_SAMPLES = 8  # of a pixel
-NONE, JPEG, OLD_JPEG = 1, 7, 6
-OF_BYTES = {NONE, 5, 8, 32946, 32773, 34925, 50000}  # none, LZW, deflate (two codes), PackBits, LZMA, Zstandard
-WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK, YCC, LAB, ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
-COLORS = {WHITE_IS_0: 1, BLACK_IS_0: 1, RGB: 3, PALETTE: 1, CMYK: 4, LAB: 3, ICC_LAB: 3}
-UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
-SUBFILE_TYPE, REDUCED, SUBFILES = 254, 1, 330
-PREMULTIPLIED, COREL = 1, 999
-XMP, IPTC, ICC, GEOREFERENCE = 700, 33723, 34675, (33550, 33922, 34264)
-# What Pillow needs to know of a page: sizes, samples, strips or tiles, fax options, JPEG tables, colour of YCbCr.
-STRUCTURE = {*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, *range(322, 326), 332, 338, 339}
-STRUCTURE |= {347, *range(512, 522), *range(529, 533)}
+COLORS = {WHITE_IS_0: 1, BLACK_IS_0: 1, RGB: 3, PALETTE: 1, CMYK: 4, LAB: 3, ICC_LAB: 3}  # samples of a pixel
+PREMULTIPLIED, COREL = 1, 999  # kinds of extra samples
 LARGEST_PIECE = 2**25  # bytes of a strip, or of a row of tiles, that may be decoded for a few rows of it
 OUTLIERS = 0.01  # share of float samples that may lie outside of [0, 1]
-BAND = 2**20  # samples that are unpacked or scaled at a time
-
-
-@dataclass(frozen=True)
-class Page:
-    """The first page of a file.
-
-    Attributes:
-        data: the whole file.
-        layout: its byte order.
-        tags: of the page.
-    """
-
-    data: bytes
-    layout: Layout
-    tags: Directory
-
-    def numbers(self, tag: int, default: list[int]) -> list[int]:
-        return (self.tags[tag].integers() if tag in self.tags else []) or default
-
-    def number(self, tag: int, default: int = 0) -> int:
-        return self.numbers(tag, [default])[0]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) as stored."""
-        return self.number(256), self.number(257)
-
-    @property
-    def samples(self) -> int:
-        """Per pixel."""
-        return self.number(277, len(self.numbers(258, [1])))
-
-    @property
-    def photometric(self) -> int:
-        return self.number(262, RGB if self.samples >= 3 else WHITE_IS_0)
-
-    @property
-    def is_of_bytes(self) -> bool:
-        """Whether the compression is one of plain bytes, so that the samples are ours to read."""
-        return self.number(259, NONE) in OF_BYTES and self.photometric != YCC
-
-
-def take_apart(data: bytes) -> tuple[Page, Found]:
-    """Split a file into its first page and what it says of itself.
-
-    Raises:
-        ImageError: the first page is a preview, as in a camera's raw file, and the picture stands elsewhere.
-        ValueError: no page.
-    """
-    layout = read_layout(data)
-    tags, _, _ = read_directory(data, layout, layout.first)
-    if not tags:
-        raise ValueError("no page")
-    page, pages = Page(data, layout, tags), count_directories(data, layout, MOST_PAGES)
-    is_cr2 = data[8:11] == b"CR\2" and layout.first == 16  # which calls no page reduced
-    if is_cr2 or page.number(SUBFILE_TYPE) & REDUCED and (SUBFILES in tags or pages > 1):
-        raise ImageError(
-            "its first page is a small preview, as in a camera's raw file (DNG, NEF, CR2, …). Develop it first, with "
-            "darktable or RawTherapee for example, and save a TIFF or JPEG."
-        )
-    described = DESCRIPTIVE | {ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
-    found = Found(main={tag: entry for tag, entry in tags.items() if tag in described})
-    found.below, _ = split_pointed(data, layout, tags)
-    found.xmp = tags[XMP].data if XMP in tags else None
-    found.icc = tags[ICC].data if ICC in tags else None
-    found.frames = pages
-    found.more = found.frames == MOST_PAGES
-    if IPTC in tags:
-        found.note("The IPTC data was left out.")
-    if any(tag in tags for tag in GEOREFERENCE):
-        found.note("The georeference was left out: it holds for the pixels of the file that was read.")
-    return page, found
-
-
-def open_by_pillow(page: Page) -> Image.Image:
-    """Open the page's pixels by Pillow, for it to decode; the tags that do not concern them are not shown to it."""
-    tags = {tag: entry for tag, entry in page.tags.items() if tag in STRUCTURE}
-    end = len(page.data) + len(page.data) % 2
-    big = page.layout.big
-    header = b"II+\0\x08\0\0\0" + end.to_bytes(8, "little") if big else b"II*\0" + end.to_bytes(4, "little")
-    rest = page.data[len(header) :].ljust(end - len(header), b"\0")
-    try:
-        return Image.open(BytesIO(header + rest + pack_directory(tags, end, big)), formats=("TIFF",))
-    except UnidentifiedImageError:
-        kind = f"compression {page.number(259, NONE)}, photometric interpretation {page.photometric}"
-        raise ImageError(f"this kind of TIFF ({kind}) cannot be read. Save it as RGB without compression.") from None
 
 
 def can_be_cut(page: Page) -> bool:
@@ -129,12 +28,9 @@ def can_be_cut(page: Page) -> bool:
     """
     if not page.is_of_bytes or page.photometric not in (WHITE_IS_0, BLACK_IS_0, RGB, PALETTE):
         return False
-    if page.number(339, UNSIGNED) not in (UNSIGNED, UNDEFINED) or _bits(page) > 16 or _alpha_place(page) is not None:
+    if page.number(339, UNSIGNED) not in (UNSIGNED, UNDEFINED) or page.bits > 16 or _alpha_place(page) is not None:
         return False
-    tiled = 322 in page.tags
-    rows = page.number(323) if tiled else min(page.number(278, page.size[1]) or page.size[1], page.size[1])
-    in_single_rows = not tiled and page.number(259, NONE) == NONE
-    return in_single_rows or rows * page.size[0] * page.samples * _bits(page) / 8 <= LARGEST_PIECE
+    return are_single_rows(page) or page.piece[1] * page.size[0] * page.samples * page.bits / 8 <= LARGEST_PIECE
 
 
 def decode(
@@ -161,7 +57,7 @@ def decode(
             f"its colours are stored in a way that is not read here (photometric interpretation {photometric}). "
             "Save it as RGB."
         )
-    samples = _read_samples(page, rows)
+    samples = read_samples(page, rows)
     place, extra = _alpha_place(page), page.numbers(338, [])
     has_alpha = place is not None
     if samples.shape[2] < colors:
@@ -192,128 +88,13 @@ def _alpha_place(page: Page) -> int | None:
 
 def read_ids(page: Page) -> np.ndarray:
     """The first sample of each pixel as it is stored, a palette's index included: (H, W), or (H, W, 3) for colours."""
-    samples = _read_samples(page)
+    samples = read_samples(page)
     return samples[..., 0] if page.photometric in (WHITE_IS_0, BLACK_IS_0, PALETTE) else samples
-
-
-def _read_samples(page: Page, wanted: tuple[int, int] | None = None) -> np.ndarray:
-    """The samples (H, W, C) as stored, of all rows or of those wanted: unsigned or signed integers, or floats."""
-    (width, height), count, bits = page.size, page.samples, _bits(page)
-    tiled = 322 in page.tags
-    across_side = page.number(322) if tiled else width
-    down_side = page.number(323) if tiled else min(page.number(278, height) or height, height)
-    planes = count if page.number(284, 1) == 2 else 1
-    if not 1 <= count <= MOST_SAMPLES or across_side < 1 or down_side < 1:
-        raise ImageError(f"its {count} samples a pixel, or its strips or tiles, cannot be read. Save it as RGB.")
-    across, down = -(-width // across_side), -(-height // down_side)
-    if across * across_side * down * down_side > 4 * width * height + 2**24:
-        raise ValueError(f"tiles of {across_side}x{down_side} are far larger than the picture")
-    offsets = page.numbers(324, page.numbers(273, []))
-    lengths = page.numbers(325, page.numbers(279, [])) or _guess_lengths(offsets, len(page.data))
-    if min(len(offsets), len(lengths)) < planes * across * down:
-        raise ValueError("strips or tiles are missing")
-    channels = 1 if planes > 1 else count
-    row_bytes = -(-across_side * channels * bits // 8)
-    start, stop = wanted or (0, height)
-    if wanted and not tiled and page.number(259, NONE) == NONE:  # each row can be had by itself
-        offsets = [
-            offsets[plane * down + row // down_side] + row % down_side * row_bytes
-            for plane in range(planes)
-            for row in range(height)
-        ]
-        lengths, down, down_side = [row_bytes] * len(offsets), height, 1
-    first, last = start // down_side, -(-stop // down_side)  # rows of strips or tiles
-    above, end = first * down_side, min(last * down_side, height)
-    rows = (last - first) * across * down_side if tiled else end - above
-    read = []
-    for plane in range(planes):
-        part = slice((plane * down + first) * across, (plane * down + last) * across)
-        raw = _read_rows(page, offsets[part], lengths[part], row_bytes, down_side, rows)
-        samples = _unpack(page, raw, across_side * channels, channels).reshape(rows, across_side, channels)
-        if tiled:
-            samples = samples.reshape(last - first, across, down_side, across_side, channels).swapaxes(1, 2)
-            samples = samples.reshape(-1, across * across_side, channels)[: end - above, :width]
-        read.append(samples[start - above : stop - above])
-    return read[0] if planes == 1 else np.concatenate(read, axis=-1)
-
-
-def _guess_lengths(offsets: list[int], end: int) -> list[int]:
-    """Each piece as far as the next one, for files that do not say."""
-    following = dict(zip(ordered := sorted(offsets), [*ordered[1:], end], strict=True))
-    return [following[offset] - offset for offset in offsets]
-
-
-def _bits(page: Page) -> int:
-    """Of a sample."""
-    depths = set(page.numbers(258, [1])[: page.samples])
-    if len(depths) > 1 or not 1 <= min(depths) <= 64:
-        raise ImageError(f"its samples have {sorted(depths)} bits; the same number, 1 to 64, is needed for all.")
-    return depths.pop()
-
-
-class _Rows(TiffImagePlugin.TiffImageFile):
-    """Rows of bytes as a gray picture, which may have more "pixels" than Pillow's limit: the real ones were checked."""
-
-    load_prepare = ImageFile.ImageFile.load_prepare
-
-
-def _read_rows(page: Page, offsets: list[int], lengths: list[int], width: int, step: int, height: int) -> np.ndarray:
-    """Undo the compression of strips or tiles, `step` rows each: uint8 (height, width)."""
-    compression, reverse = page.number(259, NONE), page.number(266, 1) == 2
-    if compression == NONE:
-        sizes = [min(step, height - i * step) * width for i in range(len(offsets))]
-        data = b"".join(page.data[at : at + size] for at, size in zip(offsets, sizes, strict=True))
-        if len(data) < height * width:
-            raise ValueError("the samples end early")
-        plain = np.frombuffer(data, np.uint8)
-        plain = np.packbits(np.unpackbits(plain, bitorder="little")) if reverse else plain
-        return plain.reshape(height, width)
-    if sum(lengths) > 4 * len(page.data):
-        raise ValueError("its strips overlap")
-    pieces = [page.data[at : at + length] for at, length in zip(offsets, lengths, strict=True)]
-    places = np.cumsum([8, *(len(piece) for piece in pieces)]).tolist()
-    end = places[-1] + places[-1] % 2
-    tags = {256: [width], 257: [height], 258: [8], 259: [compression], 262: [1], 266: [1 + reverse], 277: [1]}
-    entries = {tag: make_entry(LONG if tag < 258 else SHORT, value) for tag, value in tags.items()}
-    for tag, value in ((273, places[:-1]), (278, [step]), (279, [len(piece) for piece in pieces])):
-        entries[tag] = make_entry(LONG, value)
-    header = b"II*\0" + end.to_bytes(4, "little")
-    body = b"".join(pieces) + b"\0" * (end - places[-1])
-    return np.asarray(_Rows(BytesIO(header + body + pack_directory(entries, end))))
-
-
-def _unpack(page: Page, raw: np.ndarray, count: int, channels: int) -> np.ndarray:
-    """Samples (rows, count) from rows of bytes, with the prediction undone."""
-    bits, kind, predictor = _bits(page), page.number(339, UNSIGNED), page.number(317, 1)
-    code = {UNSIGNED: "u", UNDEFINED: "u", SIGNED: "i", FLOAT: "f"}.get(kind)
-    whole = bits in ((16, 32, 64) if code == "f" else (8, 16, 32, 64))
-    if code is None or (code == "f" and not whole) or (predictor != 1 and not whole):
-        raise ImageError(f"samples of {bits} bits in format {kind} cannot be read. Save it with 8 or 16 bits.")
-    if predictor == 3 and code == "f":
-        raw = np.cumsum(raw.reshape(len(raw), -1, channels), axis=1, dtype=np.uint8)
-        raw = raw.reshape(len(raw), bits // 8, count).swapaxes(1, 2)
-        return np.ascontiguousarray(raw).view(f">f{bits // 8}").reshape(len(raw), count).astype(f"f{bits // 8}")
-    if whole:
-        stored = np.ascontiguousarray(raw).view(f"{page.layout.order}u{bits // 8}").astype(f"u{bits // 8}", copy=False)
-        if predictor == 2:
-            stored = np.cumsum(stored.reshape(len(raw), -1, channels), axis=1, dtype=stored.dtype)
-        return stored.reshape(len(raw), count).view(f"{code}{bits // 8}")
-    if bits == 24 and page.layout.order == "<":
-        raw = raw.reshape(len(raw), count, 3)[..., ::-1].reshape(len(raw), -1)
-    weights: np.ndarray = 2 ** np.arange(bits)[::-1].astype(np.uint64 if bits > 32 else np.uint32)
-    samples = np.empty((len(raw), count), f"u{1 if bits <= 8 else 2 if bits <= 16 else 4 if bits <= 32 else 8}")
-    step = max(1, BAND // count)
-    for top in range(0, len(raw), step):
-        single = np.unpackbits(raw[top : top + step], axis=1, count=count * bits)
-        samples[top : top + step] = single.reshape(len(single), count, bits) @ weights
-    if code == "i":  # a negative number has its highest bit set
-        return np.where(samples >> (bits - 1), -1, samples.astype(np.int64))
-    return samples
 
 
 def _scale(page: Page, samples: np.ndarray, notes: list[str]) -> np.ndarray:
     """Samples of any kind as uint8 (up to 8 bits) or uint16 over the full range."""
-    bits = _bits(page)
+    bits = page.bits
     if samples.dtype.kind == "f":
         return _scale_floats(samples, notes)
     if samples.dtype.kind == "i" and samples.min() < 0:

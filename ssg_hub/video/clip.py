@@ -34,7 +34,7 @@ class Clip:
     Attributes:
         facts: known after opening.
         origin: the moment, in the file's own time, that becomes 0; `end` likewise, or None.
-        sample_rates: of its sounds.
+        sample_rates: of its sounds, in Hz; not of one that is announced only, as in a transport stream.
         notes: what reading changes or leaves out.
         damage: filled by `frames`.
 
@@ -58,7 +58,8 @@ class Clip:
             stream = choose_stream(container, self.path)
             self.index = stream.index
             self._begin = clip_start(container)
-            self.sample_rates = [s.codec_context.sample_rate for s in container.streams.audio if s.codec_context]
+            sounds = [s.codec_context for s in container.streams.audio if s.codec_context]
+            self.sample_rates = [sound.sample_rate for sound in sounds if sound.sample_rate]
             first = self._first_frame(container, stream)
             self._learn(container, stream, first)
 

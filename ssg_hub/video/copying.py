@@ -43,7 +43,7 @@ def plan_copies(clip: Clip, muxer: str) -> tuple[dict[int, str | None], list[str
                 continue
             if _fits(stream, muxer):
                 kept[stream.index] = None
-            elif stream.type == "audio" and stream.codec_context is not None and _fits(stream, muxer, encoder):
+            elif _is_sound(stream) and _fits(stream, muxer, encoder):
                 kept[stream.index] = encoder
                 notes.append(
                     f"The sound ({_name(stream)}) cannot be kept in {muxer} as it is; it was converted to "
@@ -186,6 +186,11 @@ def _is_made_anew(stream, chapters: bool) -> bool:
     if stream.type != "data":
         return False
     return "timecode" in stream.metadata or (chapters and stream.discard == Discard.all)
+
+
+def _is_sound(stream) -> bool:
+    """Whether there is sound to convert: a transport stream may announce some, and hold none."""
+    return stream.type == "audio" and stream.codec_context is not None and stream.codec_context.sample_rate > 0
 
 
 def _fits(stream, muxer: str, encoder: str | None = None) -> bool:

@@ -15,7 +15,7 @@ from ..errors import VideoError
 HELD = 16  # frames that wait for the first time stamp: as many as H.264 reorders at most
 USUAL_RATE = 25
 SHARED_DURATION = ("matroska,webm", "asf")
-CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # hours, minutes and seconds in a tag of Matroska
+CLOCK = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)")  # hours, minutes and seconds in a tag of Matroska
 
 
 def choose_stream(container, path: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 CODECS = ("h264", "hevc", "av1", "ffv1")
 TEMPORAL = ("auto", "off")
 COMPANIONS = ("mask", "drift", "overlay")  # that can be written beside a clip
-NUMBER = re.compile(r"%(0?)(\d*)d")
+NUMBER = re.compile(r"%(0?)(\d{0,3})d")  # no name holds a number of more than 255 digits
 READABLE = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv"),
     *(".asf", ".flv", ".3gp", ".ogv", ".mxf", ".dv", ".nut", ".y4m"),
@@ -35,7 +35,8 @@ def numbered(pattern: Path) -> list[tuple[int, Path]]:
     number = NUMBER.search(pattern.name)
     assert number is not None  # as `is_pattern` says
     before, after = re.escape(pattern.name[: number.start()]), re.escape(pattern.name[number.end() :])
-    digits = f"\\d{{{int(number[2])},}}" if number[1] and number[2] else r"\d+"
+    zero, width = number[1], int(number[2] or 0)
+    digits = f"\\d{{{max(1, width)},}}" if zero or not width else r" *\d+"  # %5d fills up with spaces
     wanted = re.compile(f"{before}({digits}){after}")
     files = list(pattern.parent.iterdir()) if pattern.parent.is_dir() else []
     return sorted((int(match[1]), file) for file in files if (match := wanted.fullmatch(file.name)))

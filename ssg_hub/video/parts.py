@@ -138,9 +138,9 @@ class Parts:
                         picture.unlink()
 
     def remove(self) -> None:
-        """Delete the folder: the target is whole."""
-        self.release()
+        """Delete the folder: the target is whole. Nobody else begins in it meanwhile."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
 
     def release(self) -> None:
         """Let another process in; the segments stay."""
@@ -194,7 +194,14 @@ class Parts:
             found.append(segment)
         while found and not self._has_state(found[-1].number):
             found.pop()
+        self._forget_from(len(found))
         return found
+
+    def _forget_from(self, number: int) -> None:
+        """Let no later segment count as finished: it is made again, and half of that must not pass for the former."""
+        for place in self.folder.glob("[0-9]*.json"):
+            if int(place.stem) >= number:
+                place.unlink()
 
     def _read_segment(self, number: int) -> Segment | None:
         """A segment whose streams and pictures are all there, else None."""

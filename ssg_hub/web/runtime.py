@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..storage.user_cache import user_cache
+from ..storage.whole_file import whole_file
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 ARCHIVE = f"{PACKAGE}-{VERSION}.tgz"
@@ -71,8 +72,8 @@ def _cached(scratch: Path) -> Path:
     check_archive(fetched)
     with suppress(OSError):  # a cache that cannot be written
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".ssg-npm-", dir=place.parent) as draft:
-            Path(shutil.copy(fetched, draft)).replace(place)
+        with whole_file(place, shared=True) as kept, open(fetched, "rb") as source:
+            shutil.copyfileobj(source, kept)
     return fetched
 
 

@@ -160,7 +160,7 @@ const compute = async (item, turn, wanted) => {
 const work = (item, turn, wanted) => new Promise((resolve, reject) => {
   open();
   const id = `${turn} ${Math.random()}`, timer = setInterval(tell, 200);
-  state.job = { id, item, wanted, stage: state.engine ? "reading" : "starting", since: performance.now(), began: performance.now(), pixelsDone: 0,
+  state.job = { id, item, wanted, stage: state.engine ? "reading" : "starting", since: performance.now(), began: performance.now(),
     settle: (type, message) => {
       clearInterval(timer);
       state.job = null;
