@@ -133,11 +133,11 @@ def test_only_rows_with_new_pictures_are_measured_again(small_shared, tiny_model
         return evaluate_folder(lr, methods, *others, **options)
 
     def scores_of(models, dev="noisy"):
-        found = measuring.Measurements(models, [], "dev", [dev], str(measuring.JUDGE), small_shared)
-        found.judge = tiny_model.guide
+        found = measuring.Measurements(models, [], "dev", [dev], "judge", small_shared)
         return found.score(found.camvid_sets()[0]).scores
 
     tiny_model.guide.labels = tiny_model.labels
+    monkeypatch.setattr(measuring, "load_guide", lambda where: tiny_model.guide)
     monkeypatch.setattr(measuring, "evaluate_folder", evaluate)
     first = scores_of({"a": tiny_model})
     assert measured == [["bicubic", "a"]] and list(first) == ["bicubic", "a", "HR"]
