@@ -34,6 +34,7 @@ NESTING = (
 PREFIXES = ("module.", "_orig_mod.", "generator.", "net_g.", "netG.", "model.", "network.", "net.")
 PLAIN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 DEEPEST = 4  # wrappers around wrappers
+WRITTEN_BY_TORCH = (b"PK", b"\x80")  # so files begin that torch.save wrote: an archive, or of old a bare pickle
 
 
 def read_generator(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
@@ -69,18 +70,16 @@ def _read_file(path: Path) -> Mapping:
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
+        _refuse_other(path)
         _refuse_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a whole safetensors file ({error}). Download it again.") from error
     except pickle.UnpicklingError as error:
-        # torch says "Weights only load failed" for what it refuses, and other words for what is no pickle at all
-        if "weights only" in str(error).lower():
-            raise CheckpointError(
-                f"{path.name} is a pickle that holds more than tensors; loading it could run code, so it was refused. "
-                "Ask its author for safetensors, or convert it in a sandbox that you trust."
-            ) from error
-        raise CheckpointError(f"{path.name} is not a PyTorch checkpoint. Download it again.") from error
+        raise CheckpointError(
+            f"{path.name} is a pickle that holds more than tensors; loading it could run code, so it was refused. "
+            "Ask its author for safetensors, or convert it in a sandbox that you trust."
+        ) from error
     except CheckpointError:
         raise
     except Exception as error:  # a reader of foreign bytes: it fails in every way there is
@@ -89,6 +88,18 @@ def _read_file(path: Path) -> Mapping:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path.name} holds a {type(content).__name__}; a state dict of tensors is needed.")
     return content
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse what torch never wrote, such as a web page under the name of the weights: it is no code."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    if not start:
+        raise CheckpointError(f"{path.name} is empty (0 bytes). Download it again.")
+    if not start.startswith(WRITTEN_BY_TORCH):
+        raise CheckpointError(
+            f"{path.name} is not a PyTorch checkpoint: it starts with {start!r}. Download the file with the weights."
+        )
 
 
 def _refuse_packed(path: Path) -> None:
