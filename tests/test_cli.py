@@ -382,6 +382,13 @@ def test_a_malformed_option_is_refused_by_the_parser(option, photos, capsys):
     assert stop.value.code == 2 and option[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["-3", "65536", "http"])
+def test_a_port_that_cannot_be_is_refused_before_the_page_is_made(port, capsys):
+    with pytest.raises(SystemExit):
+        ssg("demo", "--port", port)
+    assert f"from 0 to 65535, not '{port}'" in capsys.readouterr().err
+
+
 def test_an_address_is_not_taken_for_a_path(capsys):
     with pytest.raises(SystemExit):
         ssg("upscale", "https://example.com/old.jpg", "-o", "out")
