@@ -139,7 +139,7 @@ def test_a_community_file_is_a_model_too(photos, tmp_path, tiny_model):
         (["{photos}/a.png", "-o", "{tmp}/x.png", "--manifest", "{tmp}/x.png"], "also the name of a result"),
         (["{photos}", "-o", "{tmp}/out.png"], "names one file"),
         (["{photos}", "-o", "{photos}"], "would replace the input"),
-        (["{photos}/a.png", "-o", "{photos}/a.png/below"], "cannot be made"),
+        (["{photos}/a.png", "-o", "{photos}/a.png/below"], "a.png is a file; -o takes a folder"),
         (["{photos}/a.png", "-o", "{tmp}/out.png", "--format", "webp"], "disagree"),
         (["{photos}/a.png", "-o", "{tmp}/out.gif"], "not written"),
         (["{photos}/a.png", "{photos}/twin/a.png", "-o", "{tmp}/out"], "both be written"),
@@ -368,12 +368,31 @@ def test_strength_is_read_as_a_number_or_by_class():
 
 @pytest.mark.parametrize(
     "option",
-    [["--strength", "much"], ["--tile", "-3"], ["--format", "bmp"], ["--max-pixels", "0"]],
+    [
+        ["--strength", "much"],
+        ["--strength", "car=1,car=0"],
+        ["--tile", "-3"],
+        ["--format", "bmp"],
+        ["--max-pixels", "0"],
+    ],
 )
 def test_a_malformed_option_is_refused_by_the_parser(option, photos, capsys):
     with pytest.raises(SystemExit) as stop:
         ssg("upscale", photos, "-o", "out", *option)
     assert stop.value.code == 2 and option[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-3", "65536", "http"])
+def test_a_port_that_cannot_be_is_refused_before_the_page_is_made(port, capsys):
+    with pytest.raises(SystemExit):
+        ssg("demo", "--port", port)
+    assert f"from 0 to 65535, not '{port}'" in capsys.readouterr().err
+
+
+def test_an_address_is_not_taken_for_a_path(capsys):
+    with pytest.raises(SystemExit):
+        ssg("upscale", "https://example.com/old.jpg", "-o", "out")
+    assert "curl -s https://example.com/old.jpg | ssg upscale -" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [("upscale", "", "-o", "out"), ("adapt", "photos", "-o", ""), ("info", "")])

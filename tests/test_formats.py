@@ -55,6 +55,15 @@ def test_folders_are_no_pictures_whatever_their_name(tmp_path):
     assert list_pictures(tmp_path) == [] == list_pictures(tmp_path / "absent")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_could_be_read_forever_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("pipe.png")
+    (tmp_path / "null.png").symlink_to(os.devnull)
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    assert list_pictures(tmp_path) == [tmp_path / "gone.png"]  # it is named when it is read
+
+
 @pytest.mark.parametrize("place", [".", "below"])
 def test_a_folder_that_cannot_be_read_is_not_passed_over(place, crowded, monkeypatch):
     (crowded / "below").mkdir(exist_ok=True)

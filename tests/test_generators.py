@@ -272,6 +272,13 @@ def test_a_pickle_that_would_run_code_is_refused_and_nothing_ran(tmp_path, write
     assert trace.exists()
 
 
+@pytest.mark.parametrize("data", [b"", b"<!DOCTYPE html><title>404</title>", b"version https://git-lfs", b"\xff\xd8"])
+def test_what_was_never_a_checkpoint_is_not_called_a_pickle_that_could_run_code(data, tmp_path):
+    (tmp_path / "x4.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"is (empty|not a PyTorch checkpoint: it starts with b').*[Dd]ownload"):
+        read_generator(tmp_path / "x4.pth")
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "text", "truncated safetensors", "other network"])
 def test_bad_weights_files_are_refused(tmp_path, kind):
     path = tmp_path / ("weights.safetensors" if "safetensors" in kind else "weights.pth")

@@ -73,6 +73,7 @@ def test_sizes_that_the_stages_can_use_are_taken(tmp_path, arguments):
     ("arguments", "words"),
     [
         ({"bacth": 4}, "did you mean 'batch'"),
+        ({"zzz": 4}, "unknown key .zzz.; `ssg train --help` lists them"),
         ({"batch": 0}, "batch"),
         ({"batch": "many"}, "'many'"),
         ({"hr_crop": 50}, "does not divide"),

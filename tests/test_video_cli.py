@@ -85,13 +85,19 @@ def test_a_clip_that_the_options_do_not_fit_does_not_end_the_batch(other, option
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"first.mp4", "last.mp4"}
 
 
-def test_an_interrupted_clip_says_that_it_can_go_on(clips, saved, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "kept"),
+    [("ssg_hub.video.upscale_video.upscale", True), ("ssg_hub.plain_model.PlainModel.upscale_video", False)],
+)
+def test_an_interrupted_clip_says_that_it_can_go_on_if_it_was_begun(
+    place, kept, clips, saved, tmp_path, capsys, monkeypatch
+):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ssg_hub.video.upscale_video.upscale", interrupted)
+    monkeypatch.setattr(place, interrupted)
     assert ssg("upscale", clips / "h264.mp4", "-o", tmp_path / "out.mp4", "--model", saved) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert ("the same command goes on" in capsys.readouterr().err) == kept
     monkeypatch.undo()
     assert ssg("upscale", clips / "h264.mp4", "-o", tmp_path / "out.mp4", "--model", saved) == 0
 

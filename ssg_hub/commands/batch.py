@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from .group import Group
 from .jobs import FORMATS, Job, Plan, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop
+
+ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 
 
 def add_parser(subparsers) -> None:
@@ -167,6 +170,8 @@ def _check_manifest(manifest: Path | None, jobs: list[Job]) -> None:
 
 
 def _input(text: str) -> Path:
+    if ADDRESS.match(text):
+        raise argparse.ArgumentTypeError(f"nothing is fetched here; download it, or: curl -s {text} | ssg upscale - …")
     return Path("/dev/stdin" if text == "-" else text)
 
 
@@ -182,10 +187,13 @@ def parse_strength(text: str) -> float | dict[str, float]:
         if "=" not in text:
             return float(text)
         pairs = [part.rsplit("=", 1) for part in text.split(",") if part.strip()]
-        return {name.strip(): float(value) for name, value in pairs}
+        strengths = {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         message = f"it takes a number, like 0.8, or one for each class, like car=0.5,sky=0; not {text!r}"
         raise argparse.ArgumentTypeError(message) from None
+    if len(strengths) < len(pairs):
+        raise argparse.ArgumentTypeError(f"each class takes one number; {text!r} names one twice")
+    return strengths
 
 
 def _tile(text: str) -> str | int | None:

@@ -185,7 +185,8 @@ def _upscale_one(model, source: Path, target: Path, options: dict, args: argpars
             say(f"failed {source}: {describe_failure(error)}")
             return False
         except KeyboardInterrupt:
-            say(f"what is finished of {target} is kept beside it; the same command goes on with it")
+            if os.path.exists(name_parts(target)):
+                say(f"what is finished of {target} is kept beside it; the same command goes on with it")
             raise
     for note in dict.fromkeys(result.report["notes"]):
         say(f"note {source}: {note}")

@@ -23,7 +23,7 @@ def add_parser(subparsers) -> None:
         help="large, folder, Hub id, or .pth/.safetensors file (default: SSG_MODEL, or embedded)",
     )
     add("--host", metavar="H", help="where it listens (default 127.0.0.1: this machine alone; 0.0.0.0: everyone)")
-    add("--port", type=int, metavar="N", help="default 7860, or the next one that is free")
+    add("--port", type=_port, metavar="N", help="default 7860, or the next one that is free")
     add("--open", action="store_true", help="open the page in the browser")
     parser.set_defaults(func=run)
 
@@ -45,3 +45,9 @@ def run(args: argparse.Namespace) -> int:
 
     main(server_name=args.host, server_port=args.port, inbrowser=args.open)
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"it takes a number from 0 to 65535, not {text!r}")
+    return int(text)

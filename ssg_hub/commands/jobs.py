@@ -11,6 +11,7 @@ from ..errors import ImageError
 from ..images.formats import READ, WRITTEN, check_target, is_picture, list_folder, name_endings
 from ..upscaling.options import output_size
 from ..video.names import COMPANIONS, is_clip
+from .common import check_folder
 
 FORMATS = {  # the words that --format takes
     word: ending
@@ -108,15 +109,15 @@ def make_folders(jobs: list[Job]) -> None:
     """Make the folders of all results.
 
     Raises:
-        ImageError: one cannot be made or written to.
+        ConfigError: it or one above it is a file, or may not be written to.
+        ImageError: it cannot be made for another reason.
     """
     for folder in {path.parent for job in jobs for path in job.outputs()}:
+        check_folder(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImageError(f"the folder {folder} cannot be made ({error.strerror}). Give another -o.") from error
-        if not os.access(folder, os.W_OK):
-            raise ImageError(f"the folder {folder} cannot be written to. Give another -o, or change its permissions.")
 
 
 def check_job(job: Job, overwrite: bool) -> None:

@@ -1,6 +1,7 @@
 """Which picture formats are read and written, by which endings, how large they may be, and which files are pictures."""
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -149,14 +150,24 @@ def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Pat
 def list_folder(folder: str | os.PathLike[str], recursive: bool = True) -> tuple[list[Path], list[Path]]:
     """What a folder holds of a user's own, each sorted: every file, whatever its ending, and the links to folders.
 
-    Args, raises and what does not count: as `list_pictures`.
+    Pipes, sockets and devices are no files: to read one could take forever. A link that leads nowhere counts, so that
+    it is missed by name. Args, raises and what else does not count: as `list_pictures`.
     """
     files, links = [], []
     for place, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if recursive and not is_companion(name)]
         links += [path for name in folders if (path := Path(place, name)).is_symlink()]
-        files += [Path(place, name) for name in names if not is_companion(name)]
+        paths = [Path(place, name) for name in names if not is_companion(name)]
+        files += [path for path in paths if not _is_special(path)]
     return sorted(files), sorted(links)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -429,6 +429,10 @@ def naming(name: str, data: bytes = b"", size: tuple[int, int] | None = None) ->
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError:
+        if (format := find_format(data)) is not None:
+            raise ImageError(
+                f"{name} begins as {format}, but its header is damaged or cut short. Copy or download it again."
+            ) from None
         raise ImageError(f"{name} is not a picture that can be read ({explain_other(data)}). Use {KNOWN}.") from None
     except Image.DecompressionBombError:
         raise ImageError(
@@ -450,6 +454,6 @@ def check_limit(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
-            f"{name} has {width}x{height} = {width * height / 1e6:.1f} megapixels; the limit is "
-            f"{max_pixels / 1e6:.1f}. Make it smaller, or raise max_pixels."
+            f"{name} has {width}x{height} = {width * height:,} pixels; the limit is {float(max_pixels):,.0f}. "
+            "Make it smaller, or raise max_pixels."
         )

@@ -14,6 +14,7 @@ from ..errors import CheckpointError
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 COUNTERS = (torch.int64, torch.int32, torch.uint8)  # of norms, say
+WRITTEN_BY_TORCH = (b"PK", b"\x80")  # so files begin that torch.save wrote: an archive, or of old a bare pickle
 
 
 def read_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
@@ -59,18 +60,16 @@ def read_content(path: Path) -> Mapping:
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
+        _refuse_other(path)
         _refuse_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a whole safetensors file ({error}). Download it again.") from error
     except pickle.UnpicklingError as error:
-        # torch says "Weights only load failed" for what it refuses, and other words for what is no pickle at all
-        if "weights only" in str(error).lower():
-            raise CheckpointError(
-                f"{path.name} is a pickle that holds more than tensors; loading it could run code, so it was refused. "
-                "Ask its author for safetensors, or convert it in a sandbox that you trust."
-            ) from error
-        raise CheckpointError(f"{path.name} is not a PyTorch checkpoint. Download it again.") from error
+        raise CheckpointError(
+            f"{path.name} is a pickle that holds more than tensors; loading it could run code, so it was refused. "
+            "Ask its author for safetensors, or convert it in a sandbox that you trust."
+        ) from error
     except CheckpointError:
         raise
     except Exception as error:  # a reader of foreign bytes: it fails in every way there is
@@ -79,6 +78,18 @@ def read_content(path: Path) -> Mapping:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path.name} holds a {type(content).__name__}; a state dict of tensors is needed.")
     return content
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse what torch never wrote, such as a web page under the name of the weights: it is no code."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    if not start:
+        raise CheckpointError(f"{path.name} is empty (0 bytes). Download it again.")
+    if not start.startswith(WRITTEN_BY_TORCH):
+        raise CheckpointError(
+            f"{path.name} is not a PyTorch checkpoint: it starts with {start!r}. Download the file with the weights."
+        )
 
 
 def _refuse_packed(path: Path) -> None:

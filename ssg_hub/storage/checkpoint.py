@@ -261,8 +261,8 @@ def _find_folder(name: str | Path | None) -> Path | None:
     if path is not None:
         raise CheckpointError(
             f"{name} is a file; a folder or a Hub id is needed. "
-            "Weights in a file (.pth, .pt, .ckpt, .safetensors) go into ssg_hub.load_model(…), or into a model's "
-            "load_generator(…)."
+            "Weights in a file that ends in .pth, .pt, .ckpt or .safetensors go into --model, ssg_hub.load_model(…), "
+            "or a model's load_generator(…)."
         )
     if isinstance(name, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         place = name or "with an empty name"

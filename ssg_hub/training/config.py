@@ -284,7 +284,7 @@ def parse_config(arguments: list[str]) -> TrainConfig:
     values = _read_yaml(Path(expand_home(options.pop("config"))))
     values |= {key: _parse_yaml(text, f"--{key} {text!r:.60}") for key, text in options.items()}
     if odd := [key for key in values if not isinstance(key, str)]:
-        raise ConfigError(f"{odd[0]!r:.60} is no key of a configuration; see ssg_hub/training/config.py.")
+        raise ConfigError(f"{odd[0]!r:.60} is no key of a configuration; `ssg train --help` lists them.")
     try:
         return TrainConfig(**values)
     except ValidationError as error:
@@ -345,7 +345,7 @@ def _explain(detail: ErrorDetails) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, TrainConfig.model_fields, 1)
-        hint = f"did you mean {close[0]!r}?" if close else "see ssg_hub/training/config.py."
+        hint = f"did you mean {close[0]!r}?" if close else "`ssg train --help` lists them."
         return f"unknown key {key!r:.80}; {hint}"
     if detail["type"] == "missing":
         return f"the key {key!r} is missing: {TrainConfig.model_fields[key].description}."
