@@ -274,7 +274,7 @@ def test_max_pixels_holds_above_what_pillow_opens(saved, tmp_path, capsys, monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow refuses twice as much; the picture has 96
     command = ("upscale", tmp_path / "a.jpg", "-o", tmp_path / "a.png", "--model", saved, "-q", "--max-pixels")
     assert ssg(*command, 95) == 1
-    assert "the limit is 0.0. Make it smaller, or raise max_pixels" in capsys.readouterr().err
+    assert "= 96 pixels; the limit is 95. Make it smaller, or raise max_pixels" in capsys.readouterr().err
     assert ssg(*command, 96) == 0 and Image.MAX_IMAGE_PIXELS == 40
     assert not [found for found in recwarn if found.category is Image.DecompressionBombWarning]
 
