@@ -4,7 +4,7 @@
         --clean runs/embedded-4/model runs/embedded-5/model --grain runs/embedded-6/model
 
 The clean set of weights is the mean of the given generators (one is enough); the notes on licence, data and origin are
-those of --base, as is the guide unless another is given. The scores on the dev set of --config are printed, and stand
+those of --base, as is the guide unless others are given. The scores on the dev set of --config are printed, and stand
 in the card.
 """
 
@@ -30,14 +30,14 @@ def main() -> None:
         "--grain", metavar="MODEL", help="the generator that keeps the grain (default: that of --base, if any)"
     )
     parser.add_argument("--base", default=EMBEDDED, metavar="MODEL", help="its guide and notes are taken")
-    parser.add_argument("--guide", metavar="MODEL", help="another guide of the same architecture")
+    parser.add_argument("--guide", nargs="+", metavar="MODEL", help="other guides of its architecture, averaged")
     parser.add_argument("--steps", type=int, required=True, metavar="N", help="adversarial steps in all, for the card")
     parser.add_argument("--config", default=CONFIG, metavar="YAML", help="names the dev set")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
     options = parser.parse_args()
     model = join_generators(options.base, options.clean, options.grain)
     if options.guide:
-        model.guide.float().load_state_dict(load_guide(options.guide).state_dict())
+        model.guide.float().load_state_dict(mean_weights([load_guide(where) for where in options.guide]))
     scores = DevSet(parse_config(["--config", options.config])).score(model.generator.eval(), Accelerator(cpu=True))
     metrics = {name: round(score, 4) for name, score in scores.items()}
     print(metrics)
