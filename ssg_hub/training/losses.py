@@ -128,8 +128,8 @@ def mesh_loss(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     """How much more unevenly the detail of SR lies on the generator's grid than that of HR, which knows no such grid.
 
     A network that ends in a pixel shuffle makes `scale` x `scale` pixels of one; where some of them always have more
-    detail than others, people see a mesh, and VGG16 hardly does (see `unevenness`). Its gradient moves detail from place
-    to place, and does not pay for detail that is added everywhere.
+    detail than others, people see a mesh, and VGG16 hardly does (see `unevenness`). Its gradient moves detail from
+    place to place, and does not pay for detail that is added everywhere.
 
     Args:
         sr, hr: (B, 3, H, W) in [0, 1].
