@@ -1,6 +1,6 @@
 """Upscale the evaluation's LR pictures with published generators, once: runs/peers/NAME/SET/STEM.png.
 
-    ssg convert MODELS/realesrgan-x4plus.param -o weights/x4plus.safetensors       # MODELS: see docs/training.md
+    ssg convert MODELS/realesrgan-x4plus.param -o weights/x4plus.safetensors       # MODELS: see docs/recipe.md
     python -m benchmarks.peers [--peers x4plus] [--sets camvid-dev-noisy …] [--minutes 4]
 
 Existing pictures that are newer than their LR are skipped, so the same command continues an interrupted run. The
