@@ -1,5 +1,5 @@
 # make demo   the demo in the browser      make test   the test suite
-# make lint   ruff, lint and format        make format ruff mends what it can
+# make lint   ruff, lint and format        make format ruff fixes what it can
 # make types  mypy                         make clean  remove what these made
 # make licences  the licences of all that is installed with it
 #

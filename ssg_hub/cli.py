@@ -14,7 +14,7 @@ COMMANDS = {
     "upscale": ("ssg_hub.commands.batch", "upscale pictures, folders of pictures, and clips"),
     "info": ("ssg_hub.commands.info", "say what a model is: architecture, size, labels, licence"),
     "evaluate": ("ssg_hub.commands.evaluate", "measure SR pictures against references"),
-    "degradation": ("ssg_hub.commands.degradation", "learn how a camera spoils its pictures, from these alone"),
+    "degradation": ("ssg_hub.commands.degradation", "learn how a camera degrades its pictures, from these alone"),
     "adapt": ("ssg_hub.commands.adapt", "adapt a model to a camera from its pictures alone"),
     "train": ("ssg_hub.commands.train", "train a generator of your own"),
     "demo": ("ssg_hub.commands.demo", "serve the page in the browser"),

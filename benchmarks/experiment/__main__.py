@@ -1,6 +1,6 @@
 """Train, score and report the experiment: docs/experiment.md.
 
-    python -m benchmarks.experiment run [--minutes N]   # or goes on with what is left
+    python -m benchmarks.experiment run [--minutes N]   # or continues with the rest
     python -m benchmarks.experiment state               # what is finished, cut short, not begun
     python -m benchmarks.experiment score               # reads val, once
     python -m benchmarks.experiment guides              # what both guides recognise on dev

@@ -13,10 +13,10 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "adapt",
         help="adapt a model to a camera from its pictures alone",
-        description="Learn how a camera spoils its pictures, and train a model for it: no sharp versions, no labels. "
+        description="Learn how a camera degrades its pictures, and train a model for it: no sharp versions, no labels. "
         "The result is handed over only if it is better on pictures that were held back. Ctrl-C ends the training with "
-        "what was reached; the same line goes on. Several processes: accelerate launch --multi_gpu --num_processes N "
-        "-m ssg_hub adapt … (the same on CPUs).",
+        "what was reached; the same command continues from there. Several processes: accelerate launch --multi_gpu "
+        "--num_processes N -m ssg_hub adapt … (the same on CPUs).",
     )
     add = parser.add_argument
     add("input", type=Path, metavar="IN", help="folder of pictures by one camera, as it made them")
@@ -30,7 +30,7 @@ def add_parser(subparsers) -> None:
     add("--guide", help="another guide than the model's: folder or Hub id")
     add("--minutes", type=float, help="the budget (default: 5 on a GPU, 10 or 20 on a CPU)")
     add("--seed", type=int, default=0)
-    add("--anyway", action="store_true", help="go on although the pictures are few, mixed, sharp or enlarged")
+    add("--anyway", action="store_true", help="continue although the pictures are few, mixed, sharp or enlarged")
     add("--perceptual-weights", metavar="FILE", help="VGG16's weights (default: the Hub's)")
     add("--lpips", metavar="WHERE", help="folder or Hub id with AlexNet for LPIPS, see docs/results.md")
     add("--push-to-hub", "--push_to_hub", metavar="REPO", help="also put a better model there (private if it is new)")

@@ -14,7 +14,7 @@ def add_parser(subparsers) -> None:
     """Add `ssg degradation` to the command line."""
     parser = subparsers.add_parser(
         "degradation",
-        help="learn how a camera spoils its pictures, from these alone",
+        help="learn how a camera degrades its pictures, from these alone",
         description="A degradation bank makes LR for training as a camera would: its blur, noise and compression.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
