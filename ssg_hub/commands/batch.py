@@ -28,8 +28,8 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "upscale",
         help="upscale pictures and folders of pictures",
-        description="Upscale pictures and clips. Folders are read with everything below them, and their structure is kept. "
-        "A result that exists is skipped, so an interrupted batch continues where it stopped. "
+        description="Upscale pictures and clips. Folders are read with everything below them, and their structure is "
+        "kept. A result that exists is skipped, so an interrupted batch continues where it stopped. "
         "`accelerate launch -m ssg_hub upscale …` splits the files over several processes.",
     )
     add = parser.add_argument
