@@ -7,13 +7,13 @@
 A candidate is whatever `ssg evaluate` takes for a model, and the figures are those of `ssg evaluate`: 8-bit pictures,
 PSNR and SSIM of the luma without a border of 4 pixels. Scores are kept in runs/scores: a later run measures only the
 rows whose pictures, judge or measures have changed. With --dev the frames of CamVid's dev part stand in for those of
-val, and nothing is written. Without it the section of docs/results.md is written, if the last candidate is embedded.
+val. The tables are printed, part by part (--only); docs/results.md has them.
 """
 
 import argparse
 import sys
 
-from benchmarks.document import describe_machine, write_section
+from benchmarks.document import describe_machine
 from benchmarks.evaluation_data import CAMERAS, JUDGE, find_shared
 from benchmarks.peers import PEERS
 from benchmarks.results.aims import tell_aims
@@ -38,7 +38,7 @@ def main() -> int:
         "--candidates", nargs="+", default=[f"{name}={name}" for name in (LARGE, EMBEDDED)], metavar="NAME=MODEL"
     )
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=SHOWN_PEERS)
-    parser.add_argument("--dev", action="store_true", help="choose on CamVid's dev part; writes nothing")
+    parser.add_argument("--dev", action="store_true", help="choose on CamVid's dev part")
     parser.add_argument("--cameras", nargs="+", choices=CAMERAS, default=list(CAMERAS))
     parser.add_argument("--judge", default=str(JUDGE), help="segmentation model that no training saw")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts of the report")
@@ -46,13 +46,9 @@ def main() -> int:
     models = {name: load_model(where) for name, _, where in (text.partition("=") for text in options.candidates)}
     part = "dev" if options.dev else "val"
     measurements = Measurements(models, options.peers, part, options.cameras, options.judge, find_shared())
-    texts = [f"On: {describe_machine()}. By: `python -m benchmarks.results{' --dev' if options.dev else ''}`."]
+    print(f"On: {describe_machine()}", end="\n\n")
     for name in options.only:
-        texts.append(PARTS[name](measurements))
-        print(texts[-1], end="\n\n", flush=True)
-    everything = (options.only, options.peers, options.cameras) == (list(PARTS), SHOWN_PEERS, list(CAMERAS))
-    if everything and not options.dev and options.candidates[-1].endswith(f"={EMBEDDED}"):
-        write_section("embedded checkpoint", "## The shipped checkpoints\n\n" + "\n\n".join(texts))
+        print(PARTS[name](measurements), end="\n\n", flush=True)
     return 0
 
 
