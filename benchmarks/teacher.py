@@ -57,8 +57,8 @@ KINDS = {
     "taught": Kind(PHOTOGRAPHS, "generic+generic+generic+banks/jpeg", "teacher", 71, range(0, 1000, 2)),
     "kept": Kind(2 * STREETS + PHOTOGRAPHS, "banks/noisy+banks/phone+bicubic", "pupil", 71, range(500)),
     "streets": Kind(STREETS, "banks/noisy+banks/phone", "teacher", 72, range(500)),
-    "streets-hr": Kind(STREETS, "banks/noisy+banks/phone", "hr", 72, range(500)),
-    "clean": Kind(PHOTOGRAPHS, "bicubic", "hr", 73, range(120)),
+    "streets-hr": Kind(STREETS, "banks/noisy+banks/phone", "hr", 72, range(1000)),
+    "clean": Kind(PHOTOGRAPHS, "bicubic", "hr", 73, range(240)),
     "taught-clean": Kind(PHOTOGRAPHS, "bicubic", "teacher", 73, range(240)),
 }
 
