@@ -50,7 +50,7 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
     4
     """
     from .model import SSGModel
-    from .storage.checkpoint import HUB_OPTIONS
+    from .storage.finding import HUB_OPTIONS
 
     if is_weights_file(name):
         refuse_unknown("load_model of a file with weights", hub_options, HUB_OPTIONS)
@@ -72,7 +72,7 @@ def load_networks(name: str | Path = EMBEDDED, **hub_options: Any) -> "PlainMode
     4
     """
     from .plain_model import read_model, read_weights_file
-    from .storage.checkpoint import HUB_OPTIONS
+    from .storage.finding import HUB_OPTIONS
 
     refuse_unknown("load_networks", hub_options, HUB_OPTIONS)
     return read_weights_file(name) if is_weights_file(name) else read_model(name, **hub_options)

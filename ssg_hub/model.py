@@ -18,8 +18,8 @@ from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
 from .networks.registry import build_generator
 from .saved_model import SavedModel
-from .storage import checkpoint
 from .storage.card import check_facts, plain_facts
+from .storage.config_file import FORMAT_VERSION, check_format
 from .upscaling.calibration import Calibration
 from .upscaling.upscaler import Upscaler
 
@@ -51,7 +51,7 @@ class SSGModel(Upscaler, SavedModel):
             see `generator_for`.
         denoise_default: the denoise strength of `upscale` where none is given, 0 to 1.
         calibration: what turns semantic drift into a probability, as `Calibration.to_config` writes it; None without.
-        format_version: of the config; see `ssg_hub.storage.checkpoint.FORMAT_VERSION`.
+        format_version: of the config; see `ssg_hub.storage.config_file.FORMAT_VERSION`.
 
     Raises:
         CheckpointError: a format version that this release does not know.
@@ -70,10 +70,10 @@ class SSGModel(Upscaler, SavedModel):
         denoise_set: bool = False,
         denoise_default: float = 1.0,
         calibration: dict | None = None,
-        format_version: int = checkpoint.FORMAT_VERSION,
+        format_version: int = FORMAT_VERSION,
     ):
         super().__init__()
-        checkpoint.check_format(format_version, "this config")
+        check_format(format_version, "this config")
         check_facts(license, trained_on)
         stated = {
             "generator_type": generator_type,

@@ -27,7 +27,7 @@ from ..degradation import load_degradation
 from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
 from ..networks.tensor_files import read_tensors
-from ..storage.checkpoint import check_replaceable
+from ..storage.replacing import check_replaceable
 from .config import TrainConfig
 
 FOLDERS = ("output_dir", "data_root")
