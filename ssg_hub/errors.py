@@ -44,12 +44,13 @@ def refuse_unknown(caller: str, options: Iterable[str], known: Iterable[str]) ->
         raise ConfigError(f"{caller} got unknown option {unknown[0]!r:.60}; known are {', '.join(sorted(known))}.")
 
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}  # what a disk answers, whatever is written
+# What a disk answers, whatever is written.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 def explain_disk(error: OSError) -> str | None:
     """The sentence for a disk that takes no more, wherever that came out; None for any other error."""
-    if error.errno not in FULL:
+    if error.errno not in DISK_ERRORS:
         return None
     return (
         f"{error.filename or 'a file'} could not be written ({error.strerror}). Make room on the disk, and try again."

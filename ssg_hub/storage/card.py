@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import FULL, ConfigError
+from ..errors import DISK_ERRORS, ConfigError
 from . import BUILT_IN, EMBEDDED, LARGE
 from .finding import built_in_folder
 
@@ -162,7 +162,7 @@ def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
                 places[caption] = f"pictures/{index}.png"
                 picture.save(folder / places[caption])
         except (OSError, AttributeError, TypeError) as error:  # what is no Pillow image cannot be saved as one
-            if getattr(error, "errno", None) in FULL:  # of the folder, not of the picture
+            if getattr(error, "errno", None) in DISK_ERRORS:  # of the folder, not of the picture
                 raise
             raise ConfigError(f"the card's picture {caption!r:.60} cannot be used ({error}). Give another.") from error
     return places
