@@ -154,7 +154,7 @@ class SSGModel(Upscaler, SavedModel):
             except (RuntimeError, TypeError, AttributeError) as error:
                 detail = str(error).splitlines()[-1].strip()
                 raise CheckpointError(f"the second set of weights does not fit the generator ({detail}).") from None
-            building.check_finite(second, "the second set")
+            building.check_finite(second.state_dict(), "the second set")
         self.grain_generator = second
         self.register_to_config(denoise_set=second is not None, denoise_default=float(default))
         return self

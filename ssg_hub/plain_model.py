@@ -150,5 +150,5 @@ def _fill(network: Any, folder: Path, variant: str | None, prefix: str, shown: s
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the weights of {shown} do not fit its config ({detail}). Get both again.") from None
-    check_finite(network, shown, prefix)
+    check_finite(network.state_dict(prefix=prefix), shown)
     return network.eval()

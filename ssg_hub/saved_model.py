@@ -119,7 +119,7 @@ class SavedModel(ModelMixin, ConfigMixin):
             detail = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{name} could not be loaded ({type(error).__name__}: {detail}).") from error
         own_memory(model)
-        check_finite(model, name)
+        check_finite(model.state_dict(), name)
         if model.dtype != torch_dtype:
             model.to(torch_dtype)
         model.register_to_config(_name_or_path=name)

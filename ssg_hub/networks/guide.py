@@ -123,7 +123,7 @@ class Guide(nn.Module):
             )
         guide = cls({**network.config.to_dict(), **_read_normalisation(name, hub_options)})
         guide.network.load_state_dict(network.state_dict())
-        check_finite(guide, str(name))
+        check_finite(guide.state_dict(), str(name))
         return guide.eval()
 
     @property
