@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterable
+from typing import Any
 
 
 class SSGError(Exception):
@@ -42,6 +43,22 @@ def refuse_unknown(caller: str, options: Iterable[str], known: Iterable[str]) ->
     known = set(known)
     if unknown := sorted(map(str, set(options) - known)):
         raise ConfigError(f"{caller} got unknown option {unknown[0]!r:.60}; known are {', '.join(sorted(known))}.")
+
+
+def check_type(name: str, value: object, kinds: Any, needed: str) -> None:
+    """Refuse an argument of another type than it can have.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        kinds: a type, or several, as `isinstance` takes them.
+        needed: the same in words.
+
+    Raises:
+        ConfigError: it is of none of them.
+    """
+    if not isinstance(value, kinds):
+        raise ConfigError(f"{name} is of type {type(value).__name__}; {needed} is needed.")
 
 
 # What a disk answers, whatever is written.

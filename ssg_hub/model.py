@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from .errors import CheckpointError, ConfigError, ImageError
+from .errors import CheckpointError, ConfigError, ImageError, check_type
 from .networks import building
 from .networks.assembly import build_generators, build_guide, check_denoise_set
 from .networks.guide import Guide, check_reading
@@ -163,8 +164,9 @@ class SSGModel(Upscaler, SavedModel):
         """Attach what turns drift into a probability, or remove it.
 
         Raises:
-            ConfigError: it belongs to a guide with other classes.
+            ConfigError: it is no `Calibration`, or belongs to a guide with other classes.
         """
+        check_type("calibration", calibration, (Calibration, NoneType), "a Calibration")
         config = calibration and calibration.to_config()
         Calibration.from_config(config, len(self.labels))
         self.register_to_config(calibration=config)

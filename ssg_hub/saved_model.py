@@ -16,7 +16,7 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
 from .devices import best_device
-from .errors import CheckpointError, ConfigError, SSGError, refuse_unknown
+from .errors import CheckpointError, ConfigError, SSGError, check_type, refuse_unknown
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
 from .storage import as_path, hub
@@ -171,6 +171,8 @@ class SavedModel(ModelMixin, ConfigMixin):
         refuse_unknown("save_pretrained", push_options, _keywords(self.save_pretrained) | PUSH_OPTIONS)
         if push_options and not push_to_hub:
             raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
+        if repo_id is not None:
+            hub.check_id(repo_id)
         if not is_main_process:
             return
         folder = as_path(save_directory).expanduser()
@@ -276,6 +278,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         Raises:
             ConfigError: they are not those of the config's networks, or not all of them.
         """
+        check_type("state_dict", weights, Mapping, "a dict of tensors")
         with as_usual():
             model = self.sketch(self.config)
         if odd := first_odd(weights, model.state_dict()):

@@ -29,7 +29,7 @@ def open_checkpoint(name: str | Path | None, variant: str | None, revision: str 
     Raises:
         CheckpointError: there is no model, or it is damaged, a pickle, another library's, or from a newer release.
         HubError: see `ssg_hub.storage.hub`.
-        ConfigError: a name that no variant can have.
+        ConfigError: a name that no variant can have, or one of another type.
     """
     check_variant(variant)
     folder = _find_folder(name)
@@ -66,7 +66,7 @@ def _find_folder(name: str | Path | None) -> Path | None:
             "Weights in a file that ends in .pth, .pt, .ckpt or .safetensors go into --model, ssg_hub.load_model(…), "
             "or a model's load_generator(…)."
         )
-    if isinstance(name, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         place = name or "with an empty name"
         raise CheckpointError(f"there is no folder {place}. Give a folder that save_pretrained wrote, or a Hub id.")
     return None
