@@ -34,7 +34,7 @@ PIXELS = np.zeros((4, 6, 3), np.uint8)
     ids=lambda load: load.__qualname__,
 )
 def test_what_is_no_name(load, name):
-    with pytest.raises(ConfigError, match=rf"is of type {type(name).__name__}; a .* is needed\.$"):
+    with pytest.raises(ConfigError, match=rf"is of type {type(name).__name__}; an? .* is needed\.$"):
         load(name)
 
 

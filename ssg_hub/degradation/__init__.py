@@ -26,8 +26,10 @@ def load_degradation(name: str | Path) -> Degradation:
         names = [part.strip() for part in name.split("+")]
         parts = {part: load_degradation(part) for part in dict.fromkeys(names)}
         return Mixture([parts[part] for part in names])
-    if name in (known := {"bicubic": BicubicDegradation, "generic": GenericPrior}):
-        return known[name]()
+    if name == "bicubic":
+        return BicubicDegradation()
+    if name == "generic":
+        return GenericPrior()
     from .bank import DegradationBank
 
     return DegradationBank.load(name)
