@@ -35,7 +35,7 @@ from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import EMBEDDED, load_networks
 from ssg_hub.networks.int8 import Int8Compact
 from ssg_hub.quantization.gates import compare
-from ssg_hub.storage.checkpoint import built_in_folder
+from ssg_hub.storage.finding import built_in_folder
 from ssg_hub.upscaling.engines import compiled
 from ssg_hub.upscaling.engines.openvino import EXAMPLES
 

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from benchmarks.embedded import mean_weights
 from ssg_hub.loading import LARGE, load_guide, load_model
 from ssg_hub.model import SSGModel
-from ssg_hub.storage.checkpoint import built_in_folder
+from ssg_hub.storage.finding import built_in_folder
 from ssg_hub.training.config import parse_config
 from ssg_hub.training.validation import DevSet
 

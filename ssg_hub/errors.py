@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterable
+from typing import Any
 
 
 class SSGError(Exception):
@@ -44,12 +45,29 @@ def refuse_unknown(caller: str, options: Iterable[str], known: Iterable[str]) ->
         raise ConfigError(f"{caller} got unknown option {unknown[0]!r:.60}; known are {', '.join(sorted(known))}.")
 
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}  # what a disk answers, whatever is written
+def check_type(name: str, value: object, kinds: Any, needed: str) -> None:
+    """Refuse an argument of another type than it can have.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        kinds: a type, or several, as `isinstance` takes them.
+        needed: the same in words.
+
+    Raises:
+        ConfigError: it is of none of them.
+    """
+    if not isinstance(value, kinds):
+        raise ConfigError(f"{name} is of type {type(value).__name__}; {needed} is needed.")
+
+
+# What a disk answers, whatever is written.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 def explain_disk(error: OSError) -> str | None:
     """The sentence for a disk that takes no more, wherever that came out; None for any other error."""
-    if error.errno not in FULL:
+    if error.errno not in DISK_ERRORS:
         return None
     return (
         f"{error.filename or 'a file'} could not be written ({error.strerror}). Make room on the disk, and try again."

@@ -50,7 +50,7 @@ def load_model(name: str | Path = EMBEDDED, **hub_options: Any) -> "SSGModel":
     4
     """
     from .model import SSGModel
-    from .storage.checkpoint import HUB_OPTIONS
+    from .storage.finding import HUB_OPTIONS
 
     if is_weights_file(name):
         refuse_unknown("load_model of a file with weights", hub_options, HUB_OPTIONS)
@@ -72,7 +72,7 @@ def load_networks(name: str | Path = EMBEDDED, **hub_options: Any) -> "PlainMode
     4
     """
     from .plain_model import read_model, read_weights_file
-    from .storage.checkpoint import HUB_OPTIONS
+    from .storage.finding import HUB_OPTIONS
 
     refuse_unknown("load_networks", hub_options, HUB_OPTIONS)
     return read_weights_file(name) if is_weights_file(name) else read_model(name, **hub_options)
@@ -95,7 +95,7 @@ def load_guide(name: str | Path = EMBEDDED, **hub_options: Any) -> "Guide":
     """
     from .networks.guide import Guide
 
-    if name not in BUILT_IN and not _is_ssg_model(name, hub_options):
+    if not _is_ssg_model(name, hub_options):
         return Guide.from_pretrained(name, **hub_options)
     guide = load_model(name, **hub_options).guide
     if guide is None:
@@ -123,16 +123,19 @@ def seek_model(name: str | Path) -> None:
 
 def is_weights_file(name: str | Path) -> bool:
     """Whether a name is that of a file with a generator's weights, by its ending."""
-    return Path(name).suffix.lower() in WEIGHTS_SUFFIXES and not is_folder(name)
+    return not is_folder(name) and Path(name).suffix.lower() in WEIGHTS_SUFFIXES
 
 
 def _is_ssg_model(name: str | Path, hub_options: dict) -> bool:
     from huggingface_hub.errors import EntryNotFoundError
 
+    from .storage.finding import built_in_folder
     from .storage.hub import fetch_file
 
+    if built_in_folder(name) is not None:
+        return True
+    folder = find_path(name)
     try:
-        folder = find_path(name)
         path = fetch_file(str(name), "config.json", **hub_options) if folder is None else folder / "config.json"
         return json.loads(path.read_text(encoding="utf-8")).get("_class_name") == "SSGModel"
     except (EntryNotFoundError, OSError, ValueError, AttributeError, RecursionError):

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -11,15 +12,15 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from .errors import CheckpointError, ConfigError, ImageError
+from .errors import CheckpointError, ConfigError, ImageError, check_type
 from .networks import building
 from .networks.assembly import build_generators, build_guide, check_denoise_set
 from .networks.guide import Guide, check_reading
 from .networks.published import read_generator
 from .networks.registry import build_generator
 from .saved_model import SavedModel
-from .storage import checkpoint
 from .storage.card import check_facts, plain_facts
+from .storage.config_file import FORMAT_VERSION, check_format
 from .upscaling.calibration import Calibration
 from .upscaling.upscaler import Upscaler
 
@@ -51,7 +52,7 @@ class SSGModel(Upscaler, SavedModel):
             see `generator_for`.
         denoise_default: the denoise strength of `upscale` where none is given, 0 to 1.
         calibration: what turns semantic drift into a probability, as `Calibration.to_config` writes it; None without.
-        format_version: of the config; see `ssg_hub.storage.checkpoint.FORMAT_VERSION`.
+        format_version: of the config; see `ssg_hub.storage.config_file.FORMAT_VERSION`.
 
     Raises:
         CheckpointError: a format version that this release does not know.
@@ -70,10 +71,10 @@ class SSGModel(Upscaler, SavedModel):
         denoise_set: bool = False,
         denoise_default: float = 1.0,
         calibration: dict | None = None,
-        format_version: int = checkpoint.FORMAT_VERSION,
+        format_version: int = FORMAT_VERSION,
     ):
         super().__init__()
-        checkpoint.check_format(format_version, "this config")
+        check_format(format_version, "this config")
         check_facts(license, trained_on)
         stated = {
             "generator_type": generator_type,
@@ -154,7 +155,7 @@ class SSGModel(Upscaler, SavedModel):
             except (RuntimeError, TypeError, AttributeError) as error:
                 detail = str(error).splitlines()[-1].strip()
                 raise CheckpointError(f"the second set of weights does not fit the generator ({detail}).") from None
-            building.check_finite(second, "the second set")
+            building.check_finite(second.state_dict(), "the second set")
         self.grain_generator = second
         self.register_to_config(denoise_set=second is not None, denoise_default=float(default))
         return self
@@ -163,8 +164,9 @@ class SSGModel(Upscaler, SavedModel):
         """Attach what turns drift into a probability, or remove it.
 
         Raises:
-            ConfigError: it belongs to a guide with other classes.
+            ConfigError: it is no `Calibration`, or belongs to a guide with other classes.
         """
+        check_type("calibration", calibration, (Calibration, NoneType), "a Calibration")
         config = calibration and calibration.to_config()
         Calibration.from_config(config, len(self.labels))
         self.register_to_config(calibration=config)

@@ -16,8 +16,11 @@ from .networks.guide import Guide, check_reading
 from .networks.guide_config import read_labels
 from .networks.published import read_generator
 from .networks.registry import Generator, build_generator
-from .storage import BUILT_IN, EMBEDDED, checkpoint
+from .storage import BUILT_IN, EMBEDDED
 from .storage.card import check_facts
+from .storage.config_file import read_config
+from .storage.finding import open_checkpoint
+from .storage.weights import check_weights, read_weights
 from .upscaling.calibration import Calibration
 from .upscaling.upscaler import Upscaler
 
@@ -83,8 +86,8 @@ def read_model(
     Raises:
         CheckpointError, HubError: as `SSGModel.from_pretrained`.
     """
-    shown, folder = checkpoint.open_checkpoint(name, variant, revision, **hub_options)
-    config = checkpoint.read_config(folder, shown)
+    shown, folder = open_checkpoint(name, variant, revision, **hub_options)
+    config = read_config(folder, shown)
     if name not in BUILT_IN:  # what comes with the package was checked already
         _check(config, folder, variant, shown)
     try:
@@ -131,7 +134,7 @@ def _check(config: Mapping[str, Any], folder: Path, variant: str | None, shown: 
         if network is not None
         for key, tensor in network.state_dict().items()
     }
-    checkpoint.check_weights(folder, variant, expected, shown)
+    check_weights(folder, variant, expected, shown)
 
 
 @as_usual()
@@ -143,9 +146,9 @@ def _read_guide(config: Mapping[str, Any], folder: Path, variant: str | None, sh
 def _fill(network: Any, folder: Path, variant: str | None, prefix: str, shown: str) -> Any:
     """Give a network its weights, in float32, and make it ready."""
     try:
-        network.load_state_dict(checkpoint.read_weights(folder, variant, prefix, shown))
+        network.load_state_dict(read_weights(folder, variant, prefix, shown))
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the weights of {shown} do not fit its config ({detail}). Get both again.") from None
-    check_finite(network, shown, prefix)
+    check_finite(network.state_dict(prefix=prefix), shown)
     return network.eval()

@@ -16,11 +16,16 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
 from .devices import best_device
-from .errors import CheckpointError, ConfigError, SSGError, refuse_unknown
+from .errors import CheckpointError, ConfigError, SSGError, check_type, refuse_unknown
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
-from .storage import as_path, checkpoint, hub
+from .storage import as_path, hub
 from .storage.card import Pictures, check_license, name_folder, save_pictures, write_card
+from .storage.config_file import read_config
+from .storage.finding import open_checkpoint
+from .storage.replacing import replacing
+from .storage.weights import check_weights, own_memory
+from .storage.weights_files import INT8, check_shard_size, check_variant, patterns_of
 
 VARIANT_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 PUSH_OPTIONS = {"private", "revision", "commit_message", "token", "create_pr"}
@@ -94,15 +99,15 @@ class SavedModel(ModelMixin, ConfigMixin):
         if not (isinstance(torch_dtype, torch.dtype) and torch_dtype.is_floating_point):
             raise ConfigError(f"torch_dtype is {torch_dtype!r}; it needs a torch dtype such as torch.float16.")
         hub_options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        name, folder = checkpoint.open_checkpoint(
+        name, folder = open_checkpoint(
             pretrained_model_name_or_path, variant, revision, force_download=force_download, **hub_options
         )
-        config = checkpoint.read_config(folder, name)
+        config = read_config(folder, name)
         try:
             drawn = cls.sketch(config)
         except SSGError as error:
             raise CheckpointError(f"the config of {name} cannot be used: {error}") from error
-        checkpoint.check_weights(folder, variant, drawn.state_dict(), name)
+        check_weights(folder, variant, drawn.state_dict(), name)
         if kwargs.get("device_map") in SPREADING:
             kwargs["device_map"] = best_device()
         # Cast afterwards: diffusers makes torch_dtype that of every new tensor of the process, in other threads too.
@@ -113,8 +118,8 @@ class SavedModel(ModelMixin, ConfigMixin):
         except Exception as error:  # what was checked above fits; what is left is the machine's, or diffusers' own
             detail = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{name} could not be loaded ({type(error).__name__}: {detail}).") from error
-        checkpoint.own_memory(model)
-        check_finite(model, name)
+        own_memory(model)
+        check_finite(model.state_dict(), name)
         if model.dtype != torch_dtype:
             model.to(torch_dtype)
         model.register_to_config(_name_or_path=name)
@@ -166,11 +171,13 @@ class SavedModel(ModelMixin, ConfigMixin):
         refuse_unknown("save_pretrained", push_options, _keywords(self.save_pretrained) | PUSH_OPTIONS)
         if push_options and not push_to_hub:
             raise ConfigError(f"save_pretrained got {next(iter(push_options))}=, which only push_to_hub=True can use.")
+        if repo_id is not None:
+            hub.check_id(repo_id)
         if not is_main_process:
             return
         folder = as_path(save_directory).expanduser()
         model = self._to_save(variant, max_shard_size, state_dict)
-        with checkpoint.replacing(folder, variant) as stage:
+        with replacing(folder, variant) as stage:
             shown = model._write(stage, variant, pictures, max_shard_size)
             write_card(stage, self.config, repo_id or name_folder(folder), shown)
         if push_to_hub:
@@ -221,7 +228,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         hub.check_id(repo_id)
         model = self._to_save(variant, max_shard_size, state_dict)
         with tempfile.TemporaryDirectory() as folder:
-            with checkpoint.replacing(Path(folder), variant) as stage:
+            with replacing(Path(folder), variant) as stage:
                 shown = model._write(stage, variant, pictures, max_shard_size)
                 branch = None if create_pr else revision
                 repo_id = hub.open_repo(repo_id, private=private, revision=branch, token=token)
@@ -233,7 +240,7 @@ class SavedModel(ModelMixin, ConfigMixin):
                 commit_message=commit_message or "Upload SSGModel",
                 token=token,
                 create_pr=create_pr,
-                delete_patterns=checkpoint.patterns_of(variant),
+                delete_patterns=patterns_of(variant),
             )
 
     def to_json_string(self) -> str:
@@ -246,8 +253,8 @@ class SavedModel(ModelMixin, ConfigMixin):
         self, variant: str | None, shard_size: int | str, weights: Mapping[str, torch.Tensor] | None
     ) -> "SavedModel":
         """This model, with other weights where they are given; raises ConfigError unless it can be saved so."""
-        checkpoint.check_variant(variant)
-        checkpoint.check_shard_size(shard_size)
+        check_variant(variant)
+        check_shard_size(shard_size)
         check_license(self.config.license)
         model = self if weights is None else self._with_weights(weights)
         model._check_networks()
@@ -262,7 +269,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         cast = self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
         super(SavedModel, cast).save_pretrained(folder, variant=variant, max_shard_size=shard_size)
         if (packed := int8.pack_attached(self.generator)) is not None:
-            (folder / checkpoint.INT8).write_bytes(packed)
+            (folder / INT8).write_bytes(packed)
         return shown
 
     def _with_weights(self, weights: Mapping[str, torch.Tensor]) -> "SavedModel":
@@ -271,6 +278,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         Raises:
             ConfigError: they are not those of the config's networks, or not all of them.
         """
+        check_type("state_dict", weights, Mapping, "a dict of tensors")
         with as_usual():
             model = self.sketch(self.config)
         if odd := first_odd(weights, model.state_dict()):

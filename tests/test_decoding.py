@@ -128,3 +128,23 @@ def test_what_the_kernel_does_not_end_in_time_is_refused_in_the_same_words(large
         decoding.read(large, LIMIT)
     with pytest.raises(ImageError, match=r"^large.png takes too much time .* as MP4 with H\.264"):
         decoding.clip_facts(large, LIMIT)
+
+
+def test_what_has_ended_is_not_ended_by_its_number(large, monkeypatch):
+    """Cancelled when the answer is there, but not received: the number of the child may be another process' by then."""
+
+    class Enough(Exception):
+        pass
+
+    def check() -> None:
+        deadline = time.monotonic() + 60
+        while children_of(decoding._nursery._process.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        raise Enough
+
+    killed: list[int] = []
+    decoding.start()
+    monkeypatch.setattr(os, "kill", lambda number, _: killed.append(number))
+    with pytest.raises(Enough):
+        decoding._bounded("size", large, LIMIT, check)
+    assert killed == []

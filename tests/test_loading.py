@@ -67,7 +67,7 @@ def test_embedded_has_one_name_everywhere(capsys):
 def test_large_is_a_second_name_everywhere(capsys):
     from ssg_hub.cli import main
     from ssg_hub.storage.card import name_folder
-    from ssg_hub.storage.checkpoint import built_in_folder
+    from ssg_hub.storage.finding import built_in_folder
 
     model, plain = SSGModel.from_pretrained("large"), ssg_hub.loading.load_networks("large")
     assert model.config.generator_type == "rrdb" and not model.config.denoise_set
@@ -88,7 +88,7 @@ def test_large_is_a_second_name_everywhere(capsys):
 def test_the_card_of_a_checkpoint_inside_the_package_is_what_its_config_says(name):
     """Made elsewhere and copied here, it would still name the folder that it was made in."""
     from ssg_hub.storage.card import build_card
-    from ssg_hub.storage.checkpoint import built_in_folder
+    from ssg_hub.storage.finding import built_in_folder
 
     folder = built_in_folder(name)
     made = build_card(json.loads((folder / "config.json").read_text(encoding="utf-8")), name).splitlines()

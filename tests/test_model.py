@@ -17,8 +17,8 @@ from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel, SSGOutput
 from ssg_hub.networks.guide import Guide
-from ssg_hub.storage import checkpoint
 from ssg_hub.storage.card import build_card
+from ssg_hub.storage.config_file import FORMAT_VERSION
 
 RRDB = {"features": 8, "blocks": 1, "growth": 4}
 LIGHT = {"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {"0": "sky", "1": "road"}}
@@ -130,7 +130,7 @@ def test_config_is_json_only_and_names_no_submodule_or_place(tmp_path, saved):
     text = (tmp_path / "copy" / "config.json").read_text()
     config = json.loads(text)
     assert str(tmp_path) not in text
-    assert config["format_version"] == checkpoint.FORMAT_VERSION
+    assert config["format_version"] == FORMAT_VERSION
     assert config["scale"] == 4 and config["generator_type"] == "rrdb" and config["guide_config"] is None
     assert config["generator_config"] == {**RRDB, "scale": 4}
     assert not set(config) & {name for name, _ in make().named_children()}
@@ -228,7 +228,7 @@ def test_load_generator_replaces_it_and_the_config(tmp_path):
 
 
 def test_embedded_checkpoint_is_loaded_offline_or_missed_clearly(monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoint, "PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr("ssg_hub.storage.finding.PRETRAINED", tmp_path / "pretrained")
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
     with pytest.raises(CheckpointError, match="no embedded checkpoint"):
         SSGModel.from_pretrained()
@@ -276,7 +276,7 @@ def test_shapes_that_do_not_fit(saved):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"format_version": checkpoint.FORMAT_VERSION + 1, "novel": 1}, "pip install -U ssg-hub"),
+        ({"format_version": FORMAT_VERSION + 1, "novel": 1}, "pip install -U ssg-hub"),
         ({"format_version": "new"}, "format_version 'new'"),
         ({"generator_type": "swin"}, "unknown generator type 'swin'"),
         ({"generator_config": {"depth": 3}}, "unknown option 'depth'; known are blocks, features, growth, scale"),

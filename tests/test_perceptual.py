@@ -111,7 +111,7 @@ def test_weights_that_do_not_serve_are_refused(files, tmp_path, pair):
     heads, vgg = load_file(files["lpips_heads"]), load_file(files["perceptual_weights"])
     broken = {**vgg, "features.0.weight": vgg["features.0.weight"].fill_(float("nan"))}
     files_and_words = {
-        "nan": (broken, "features.0.weight holds values that are not finite"),
+        "nan": (broken, "not finite, first in features.0.weight"),
         "short": ({"features.0.weight": torch.zeros(64, 3, 3, 3)}, r"no layer 0\.bias"),
         "small": ({**vgg, "features.0.weight": torch.zeros(8, 3, 3, 3)}, r"\(8, 3, 3, 3\), not \(64, 3, 3, 3\)"),
     }

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ssg_hub.errors import CheckpointError, ConfigError
 from ssg_hub.loading import load_model, load_networks
-from ssg_hub.storage.checkpoint import PRETRAINED
+from ssg_hub.storage.finding import PRETRAINED
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = np.random.default_rng(2).integers(0, 256, (24, 31, 3), dtype=np.uint8)
@@ -131,7 +131,7 @@ def test_weights_that_do_not_fit_the_embedded_config(monkeypatch, tmp_path, save
     (tmp_path / "pretrained" / "config.json").write_text((PRETRAINED / "config.json").read_text())
     weights = "diffusion_pytorch_model.safetensors"
     (tmp_path / "pretrained" / weights).write_bytes((saved / weights).read_bytes())
-    monkeypatch.setattr("ssg_hub.storage.checkpoint.PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr("ssg_hub.storage.finding.PRETRAINED", tmp_path / "pretrained")
     with pytest.raises(CheckpointError, match="the weights of the embedded checkpoint do not fit"):
         load_networks()
 

@@ -21,7 +21,7 @@ from ssg_hub.networks.compact import SRVGGNetCompact
 from ssg_hub.networks.int8 import Int8, Int8Compact, Layer, hash_weights, pack, read_int8
 from ssg_hub.quantization import gates
 from ssg_hub.quantization.fit import equalise, fit_int8
-from ssg_hub.storage.checkpoint import INT8
+from ssg_hub.storage.weights_files import INT8
 from ssg_hub.upscaling.upscale import upscale
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")

@@ -9,7 +9,7 @@ import torch
 from benchmarks.calibration.calibrating import conformal_level, count_levels, fit_logistic, risk_curves
 from benchmarks.calibration.frames import Labelled, for_fit, open_lr
 from ssg_hub.loading import load_model
-from ssg_hub.storage.checkpoint import CONFIG
+from ssg_hub.storage.config_file import CONFIG
 from ssg_hub.upscaling.calibration import FEATURES, LEVELS, Calibration, measure_features
 from ssg_hub.upscaling.engines.base import CELL
 from ssg_hub.upscaling.engines.choice import open_engine

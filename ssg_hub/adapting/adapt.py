@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from ..degradation.bank import DegradationBank
 from ..degradation.learning.estimate import learn_from
 from ..degradation.learning.pictures import read_pictures
 from ..devices import training_device
-from ..errors import ConfigError, ImageError
+from ..errors import ConfigError, ImageError, check_type
 from ..loading import EMBEDDED, load_guide, load_model
 from ..networks.guide import Guide
 from ..networks.perceptual import find_vgg16
 from ..networks.registry import Generator
-from ..storage import expand_home, public_name
+from ..storage import check_place, expand_home, public_name
 from ..storage.hub import check_id
 from ..training.script import load_script
 from .exam import FIGURES, Exam, find_measures, tell_refusal
@@ -110,7 +111,12 @@ def adapt(
         ConfigError: an impossible value, or a folder that holds something else.
         CheckpointError, HubError: as loading the networks.
     """
+    for place in (pictures, output, model, *(place for place in (hr, guide, perceptual_weights) if place is not None)):
+        check_place(place)
     minutes = default_minutes() if minutes is None else minutes
+    check_type("minutes", minutes, Real, "a number")
+    check_type("seed", seed, Integral, "a whole number")
+    check_type("tell", tell, Callable, "a function")
     if not 0 < minutes < math.inf:
         raise ConfigError(f"minutes is {minutes}; it must be more than 0, and end some time.")
     if perceptual_weights is not None and not Path(perceptual_weights).is_file():

@@ -66,9 +66,10 @@ def _count(module) -> int:
 
 def _bytes_on_disk(name: str) -> int | None:
     """Size of the weights; None for what is on the Hub."""
-    from ..storage import checkpoint, expand_home
+    from ..storage import expand_home
+    from ..storage.finding import built_in_folder
 
-    path = checkpoint.built_in_folder(name) or Path(expand_home(name))
+    path = built_in_folder(name) or Path(expand_home(name))
     if path.is_file():
         return path.stat().st_size
     if path.is_dir():

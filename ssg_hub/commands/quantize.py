@@ -139,14 +139,17 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     """The folder beside whose weights the integers go; where it holds a model, it must be this one."""
     from ..networks.int8 import hash_weights
     from ..plain_model import read_model
-    from ..storage import checkpoint, expand_home
+    from ..storage import expand_home
+    from ..storage.config_file import CONFIG
+    from ..storage.finding import built_in_folder
+    from ..storage.replacing import check_replaceable
 
     folder = args.output or Path(expand_home(args.model))
-    if args.output is None and (checkpoint.built_in_folder(args.model) or not folder.is_dir()):
+    if args.output is None and (built_in_folder(args.model) or not folder.is_dir()):
         raise ConfigError(f"{args.model} is no folder of yours: say with -o where model and int8 are to be saved.")
     check_folder(folder)
-    checkpoint.check_replaceable(folder)
-    if (folder / checkpoint.CONFIG).is_file():
+    check_replaceable(folder)
+    if (folder / CONFIG).is_file():
         there = read_model(folder).generator
         if hash_weights(there) != hash_weights(model.generator):
             raise CheckpointError(f"{folder} holds another model; int8 belongs to one set of weights. Give another -o.")
@@ -233,7 +236,8 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
 
 def _keep(int8, folder: Path, model) -> None:
     from ..networks.int8 import pack
-    from ..storage.checkpoint import CONFIG, INT8
+    from ..storage.config_file import CONFIG
+    from ..storage.weights_files import INT8
     from ..storage.whole_file import whole_file
 
     if not (folder / CONFIG).is_file():

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from .interface import Degradation
 from .ops import Generators, uniform
 
 
@@ -9,10 +10,10 @@ class Mixture:
     """Chooses among degradations with equal chances; one that is listed n times has n chances.
 
     Args:
-        parts: objects with `degrade_with_grain(hr, scale, generator) -> (lr, grain)`.
+        parts: what it chooses from.
     """
 
-    def __init__(self, parts: list):
+    def __init__(self, parts: list[Degradation]):
         self.parts = parts
 
     def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:

@@ -166,9 +166,10 @@ class Nursery:
                 child = self._send(json.dumps(request).encode(), theirs)
             try:
                 return _receive(ours, time.monotonic() + 3 * request["seconds"] + 1, check)
-            except BaseException:  # still at work, and nobody waits for it
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
+            except BaseException:
+                if _is_open(ours):  # still at work, and nobody waits for it
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGKILL)
                 raise
 
     def _send(self, request: bytes, answer: socket.socket) -> int:
@@ -210,6 +211,13 @@ def _receive(channel: socket.socket, deadline: float, check: Callable[[], None])
             if not part:
                 return bytes(data)
             data += part
+
+
+def _is_open(channel: socket.socket) -> bool:
+    """Whether a child still has the other side: when it has ended, the number of its process may be another's."""
+    watcher = select.poll()
+    watcher.register(channel, 0)  # that it hung up is told unasked, whatever is left to receive
+    return not watcher.poll(0)
 
 
 def serve(descriptor: int) -> None:

@@ -12,7 +12,7 @@ from .texts import text
 from .translations import failure
 
 log = logging.getLogger("ssg_hub.demo")
-FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Refused(Exception):
@@ -48,7 +48,7 @@ def sentence_for(error: Exception, path: str | None, lang: str) -> str:
     if isinstance(error, SSGError) and system is None:
         return failure(str(error).replace(path, Path(path).name) if path else str(error), lang)
     log.error("a request failed", exc_info=error)
-    return text("no_room" if system in FULL else "failed", lang)
+    return text("no_room" if system in NO_SPACE else "failed", lang)
 
 
 def _system_error(error: Exception) -> int | None:

@@ -100,7 +100,8 @@ def from_environment() -> Settings:
 
 def is_shipped(name: str) -> bool:
     """Whether this installation has a checkpoint inside the package: one may leave out the large one to save room."""
-    from ..storage.checkpoint import CONFIG, built_in_folder
+    from ..storage.config_file import CONFIG
+    from ..storage.finding import built_in_folder
 
     return (built_in_folder(name) / CONFIG).is_file()
 

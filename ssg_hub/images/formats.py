@@ -192,7 +192,7 @@ def choose_format(path: Path, format: str | None = None) -> str:
     ('TIFF', 'WEBP')
     """
     by_suffix = WRITTEN.get(path.suffix.lower())
-    by_name = None if format is None else WRITTEN.get(f".{format.lower()}")
+    by_name = None if format is None else WRITTEN.get(f".{str(format).lower()}")
     known = f"PNG (.png), JPEG (.jpg), WebP (.webp), {'AVIF (.avif), ' if AVIF else ''}and TIFF (.tif)"
     if format is not None and by_name is None:
         raise ImageError(f"cannot write the format {format!r}; known are {known}.")

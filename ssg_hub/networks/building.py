@@ -76,9 +76,9 @@ def first_odd(weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Te
     return min(set.symmetric_difference(*shapes), default=(None, None))[0]
 
 
-def check_finite(module: nn.Module, name: str, prefix: str = "") -> None:
+def check_finite(weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Raise CheckpointError where a weight is NaN or infinite: pictures would come out black, or not at all."""
-    for key, tensor in module.state_dict(prefix=prefix).items():
+    for key, tensor in weights.items():
         if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor).all():
             raise CheckpointError(
                 f"the weights of {name} hold values that are not finite, first in {key}: their training failed. "

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, SSGError
-from ..storage import expand_home, is_folder
+from ..storage import as_path, expand_home, is_folder
 from .building import HOOKED, ONE_AT_A_TIME, as_usual, check_finite, is_of_transformers, sketch
 from .guide_config import check_guide_config, read_labels
 from .lite_segmentation import MODEL_TYPE, LiteConfig, LiteSegmentation
@@ -123,7 +123,7 @@ class Guide(nn.Module):
             )
         guide = cls({**network.config.to_dict(), **_read_normalisation(name, hub_options)})
         guide.network.load_state_dict(network.state_dict())
-        check_finite(guide, str(name))
+        check_finite(guide.state_dict(), str(name))
         return guide.eval()
 
     @property
@@ -134,7 +134,7 @@ class Guide(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a transformers folder that `from_pretrained` reads back, normalisation and palette included."""
-        self.network.save_pretrained(folder)
+        self.network.save_pretrained(as_path(folder))
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment pictures.

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from ..storage.checkpoint import INT8
+from ..storage.weights_files import INT8
 from .compact import SRVGGNetCompact
 from .registry import Generator
 

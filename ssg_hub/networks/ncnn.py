@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError
+from .building import check_finite
 from .registry import NcnnLayer, build_generator, generators
 
 NCNN_FP16 = 0x01306B47  # ncnn's tag in front of weights that are stored in half precision
@@ -43,10 +44,7 @@ def read_ncnn(param_path: str | Path) -> tuple[str, dict[str, Any], dict[str, Te
     if [tensor.numel() for tensor in tensors] != [shape.numel() for shape in shapes]:
         raise CheckpointError(f"{param_path.name} does not have the layers of {generator_type} {config}.")
     state = {name: tensor.reshape(shape) for name, tensor, shape in zip(expected, tensors, shapes, strict=True)}
-    if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
-        raise CheckpointError(
-            f"{bin_path.name} holds values that are not finite, first in {broken[0]}. Use another checkpoint."
-        )
+    check_finite(state, bin_path.name)
     return generator_type, config, state
 
 

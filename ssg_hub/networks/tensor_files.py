@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .building import check_finite
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 COUNTERS = (torch.int64, torch.int32, torch.uint8)  # of norms, say
@@ -121,8 +122,4 @@ def check_plain(state: Mapping[str, Tensor], file_size: int, dtypes: tuple[torch
             raise CheckpointError(f"{name} is {kind}, {tensor.layout}; plain numbers are needed.")
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > 2 * file_size:
         raise CheckpointError("its tensors are larger than the file itself. Download it again.")
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{name} holds values that are not finite; its training failed. Use another checkpoint."
-            )
+    check_finite(state, "the file")

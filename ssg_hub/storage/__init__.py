@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, check_type
 
 EMBEDDED, LARGE = "embedded", "large"
 # The checkpoints inside the package: what each is called wherever a model is named, and its folder in `pretrained`.
@@ -11,7 +11,12 @@ BUILT_IN = {EMBEDDED: "", LARGE: "large"}
 
 
 def find_path(name: str | Path) -> Path | None:
-    """The file or folder of a name on this machine; None also for what no file system accepts as a name."""
+    """The file or folder of a name on this machine; None also for what no file system accepts as a name.
+
+    Raises:
+        ConfigError: it is no name, but of another type.
+    """
+    check_place(name)
     try:
         path = Path(expand_home(str(name)))
         return path if str(name) and path.exists() else None
@@ -24,12 +29,18 @@ def expand_home(name: str) -> str:
     return os.path.expanduser(name)
 
 
+def check_place(place: object) -> None:
+    """Raise ConfigError unless this is of a type that a path, or a model's name, can have."""
+    check_type("a name or a path", place, (str, os.PathLike), "a text or a Path")
+
+
 def as_path(place: str | os.PathLike) -> Path:
     """The path that a user gave: in a text, a `~` at its beginning is the user's folder; a `Path` is what it says.
 
     Raises:
-        ConfigError: an empty text, which is no name, although it would be the current folder.
+        ConfigError: an empty text, which is no name, although it would be the current folder; or no path at all.
     """
+    check_place(place)
     if place == "":
         raise ConfigError("a path is empty. Give the name of a file or a folder; the current folder is '.'.")
     return Path(expand_home(place) if isinstance(place, str) else place)

@@ -9,13 +9,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import FULL, ConfigError
-from . import BUILT_IN, EMBEDDED, LARGE, checkpoint
+from ..errors import DISK_ERRORS, ConfigError
+from . import BUILT_IN, EMBEDDED, LARGE
+from .finding import built_in_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pictures = Mapping[str, "str | Path | Image"]  # caption -> picture
+CARD = "README.md"
 NAME = "ssg-hub"
 PACKAGE = Path(__file__).parents[1]
 PLACEHOLDER = re.compile(r"\{\{ ?(\w+) ?\}\}")  # a formatter takes the spaces out where the place is code
@@ -96,7 +98,7 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
 
 def write_card(folder: Path, config: Mapping, place: str, pictures: Mapping[str, str]) -> None:
     """Write a model's card into its folder; the arguments are those of `build_card`."""
-    (folder / checkpoint.CARD).write_text(build_card(config, place, pictures), encoding="utf-8")
+    (folder / CARD).write_text(build_card(config, place, pictures), encoding="utf-8")
 
 
 GUIDE_LIMIT = """- The mask knows only the classes above. Pixels that the guide is unsure of are marked *uncertain*;
@@ -107,7 +109,7 @@ def name_folder(folder: Path) -> str:
     """What the card calls a model in a folder: its name if it is inside the package, else the end of its path."""
     folder = folder.resolve()
     for name in BUILT_IN:
-        if folder == checkpoint.built_in_folder(name).resolve():
+        if folder == built_in_folder(name).resolve():
             return name
     end = folder.name if folder.name not in PLAIN_NAMES or not folder.parent.name else "/".join(folder.parts[-2:])
     return SOMEWHERE + end
@@ -160,7 +162,7 @@ def save_pictures(pictures: Pictures, folder: Path) -> dict[str, str]:
                 places[caption] = f"pictures/{index}.png"
                 picture.save(folder / places[caption])
         except (OSError, AttributeError, TypeError) as error:  # what is no Pillow image cannot be saved as one
-            if getattr(error, "errno", None) in FULL:  # of the folder, not of the picture
+            if getattr(error, "errno", None) in DISK_ERRORS:  # of the folder, not of the picture
                 raise
             raise ConfigError(f"the card's picture {caption!r:.60} cannot be used ({error}). Give another.") from error
     return places

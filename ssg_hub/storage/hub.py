@@ -8,6 +8,7 @@ import os
 import re
 import socket
 from pathlib import Path
+from types import NoneType
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -22,7 +23,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from ..errors import ConfigError, HubError
+from ..errors import ConfigError, HubError, check_type
 from .endpoint import PORTS, explain_endpoint
 from .hub_errors import explain_out_of_reach, hub_errors
 
@@ -107,7 +108,9 @@ def check_reach(
     Raises:
         HubError: the file would have to be downloaded, and the Hub is out of reach or HF_ENDPOINT is no address.
         HFValidationError: `repo_id` is no id of a repository (huggingface_hub's own error).
+        ConfigError: `cache_dir` is no path.
     """
+    check_type("cache_dir", cache_dir, (str, os.PathLike, NoneType), "a folder")
     validate_repo_id(repo_id)
     here = try_to_load_from_cache(repo_id, name, cache_dir=cache_dir, revision=revision)
     if local_files_only or constants.is_offline_mode() or (isinstance(here, str) and not force_download):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import NoneType
 from typing import NamedTuple
 
 from huggingface_hub import constants, get_token
@@ -19,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ..errors import HubError, SSGError
+from ..errors import HubError, SSGError, check_type
 
 
 class Request(NamedTuple):
@@ -42,7 +43,13 @@ def hub_errors(
     Args:
         repo_id, revision, token: what is asked for, and by whom.
         writing: whether it is an upload.
+
+    Raises:
+        HubError: see above.
+        ConfigError: revision or token are of another type.
     """
+    check_type("revision", revision, (str, NoneType), "a branch, a tag or a commit, as a text,")
+    check_type("token", token, (str, bool, NoneType), "a text")
     try:
         yield
     except (SSGError, RemoteEntryNotFoundError):

@@ -7,6 +7,7 @@ from torch import Tensor
 from ..data.crops import LabeledCrops, PairedCrops, SourceCrops, TargetCrops, sample_generators
 from ..data.streams import load_stream
 from ..data.tables import load_pairs, load_pictures, read_list
+from ..degradation import Degradation
 from ..networks.guide import Guide
 from .config import TrainConfig
 from .losses import SourcePair, cut_out, sharpened, with_grain
@@ -41,7 +42,7 @@ def adversarial_crops(config: TrainConfig, guide: Guide | None) -> dict[str, tup
 
 
 @torch.no_grad()
-def source_pair(source: dict[str, Tensor], degradation, config: TrainConfig) -> SourcePair:
+def source_pair(source: dict[str, Tensor], degradation: Degradation, config: TrainConfig) -> SourcePair:
     """LR of a source batch, which came with it or is made; HR; and what SR is compared with.
 
     With `grid_shift` HR and SR are shown without some pixels at their edges, a random number of them at each. The
@@ -63,7 +64,7 @@ def source_pair(source: dict[str, Tensor], degradation, config: TrainConfig) -> 
     return SourcePair(lr, cut_out(hr, corners, side), cut_out(wanted, corners, side), judged, corners)
 
 
-def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation, scale: int) -> Tensor:
+def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation: Degradation, scale: int) -> Tensor:
     """Replace a share of the batch by their degraded, enlarged selves, so that a guide can read bad pictures too."""
     chosen = [index for index, seed in enumerate(seeds.tolist()) if seed % 1000 < 1000 * share]
     if not chosen:

@@ -23,11 +23,11 @@ from ..data.tables import (
     picture_stem,
     read_list,
 )
-from ..degradation import load_degradation
+from ..degradation import Degradation, load_degradation
 from ..errors import ConfigError, ImageError
 from ..networks.guide import Guide
 from ..networks.tensor_files import read_tensors
-from ..storage.checkpoint import check_replaceable
+from ..storage.replacing import check_replaceable
 from .config import TrainConfig
 
 FOLDERS = ("output_dir", "data_root")
@@ -98,7 +98,7 @@ def check_inputs(config: TrainConfig) -> dict[str, dict]:
     return {entry: fingerprint(entry, config.data_root) for entry in entries}
 
 
-def _check_reduction(degradation: Any, config: TrainConfig) -> None:
+def _check_reduction(degradation: Degradation, config: TrainConfig) -> None:
     """Let every degradation reduce a crop, so that a bank of another scale is not found out hours later."""
     crop = torch.zeros(1, 3, config.hr_crop, config.hr_crop)
     for part in getattr(degradation, "parts", [degradation]):

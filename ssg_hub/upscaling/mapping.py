@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, SSGError
+from ..errors import ConfigError, SSGError, check_type
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -31,7 +32,7 @@ class UpscaleExamples:
         options: of `model.upscale`, except `segment`: `mask` decides that.
 
     Raises:
-        ConfigError: columns of the same name, or an option that is unknown or impossible.
+        ConfigError: columns of the same name, an option that is unknown or impossible, or an argument of another type.
 
     >>> from PIL import Image
     >>> from ssg_hub import UpscaleExamples
@@ -51,6 +52,12 @@ class UpscaleExamples:
     ):
         from .options import Options
 
+        if not isinstance(model, (str, Path)) and not hasattr(model, "upscale"):
+            raise ConfigError(f"the model is of type {type(model).__name__}; an SSGModel or its name is needed.")
+        for name, column in (("image", image), ("into", into)):
+            check_type(name, column, str, "the name of a column")
+        check_type("mask", mask, (str, NoneType), "the name of a column")
+        check_type("keep_going", keep_going, bool, "True or False")
         also = ("model", "image", "into", "mask", "keep_going", "watch", "max_pixels")
         Options.gather("UpscaleExamples", options, also, segment=mask is not None)  # refuses what is wrong at once
         if mask in (image, into) or ERROR in (image, into, mask):

@@ -4,7 +4,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import NoneType
 
+from ..errors import check_type
 from .pace import known_pace, learn_pace
 
 TICK = 0.25  # seconds between two messages
@@ -39,9 +41,13 @@ class Tracker:
     Args:
         watch: called with a `Progress` at every change, and about four times a second while an engine computes.
             An exception ends the run.
+
+    Raises:
+        ConfigError: it cannot be called.
     """
 
     def __init__(self, watch: Watch | None = None):
+        check_type("watch", watch, (Callable, NoneType), "a function")
         self._watch = watch
         self._stage, self._said, self._fraction = "reading", 0.0, 0.0
         self._sizes: list[float] = []  # megapixels of each tile

@@ -125,8 +125,12 @@ def prepare(model: Networks, options: Options) -> Setup:
     """Open the engine for a model; the networks wait for the first tile.
 
     Raises:
-        ConfigError: an option that this model or this machine cannot follow.
+        ConfigError: no model, or an option that this model or this machine cannot follow.
     """
+    if not hasattr(model, "generator_for"):
+        raise ConfigError(
+            f"the model is of type {type(model).__name__}; an SSGModel is needed, such as ssg_hub.load_model gives."
+        )
     started = time.perf_counter()
     if options.denoise is None:
         options = replace(options, denoise=model.denoise_default)

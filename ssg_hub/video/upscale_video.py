@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..errors import VideoError
+from ..errors import VideoError, check_type
 from ..images.picture import Picture
 from ..images.writing import write_picture
 from ..upscaling.options import output_size
@@ -77,6 +78,8 @@ def upscale_video(
         SSGError: as `upscale`.
     """
     started = time.perf_counter()
+    for name, function in (("on_progress", on_progress), ("on_segment", on_segment)):
+        check_type(name, function, (Callable, NoneType), "a function")
     job = plan_job(model, Request.gather(source, target, **options), overwrite)
     with explained(job.request.target.parent):
         job.request.target.parent.mkdir(parents=True, exist_ok=True)
