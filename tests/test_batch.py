@@ -39,7 +39,7 @@ def fast(picture, **options):
 
 
 def loop_over(photos, out, upscale=fast, manifest=None, **more):
-    """Do what is missing, as the command does; returns how many failed, and what was said."""
+    """Do what is missing, as the command does; returns how many came to what, and what was said."""
     said, record = [], Manifest(manifest)
     out.mkdir(exist_ok=True)
     jobs = plan_jobs([photos], out).jobs
@@ -60,7 +60,7 @@ def test_without_a_guide_the_options_that_were_given_are_named(given):
 
 
 def test_pictures_come_out_as_alone(photos, tmp_path):
-    assert loop_over(photos, tmp_path / "out") == (0, [])
+    assert loop_over(photos, tmp_path / "out") == ({"done": 6}, [])
     for path in photos.iterdir():
         assert np.array_equal(Image.open(tmp_path / "out" / path.name), fast(path, segment=False).image)
 
@@ -78,7 +78,7 @@ def test_the_next_is_read_and_the_last_written_meanwhile(photos, tmp_path):
                 time.sleep(0.01)
         return fast(picture, **options)
 
-    assert loop_over(photos, out, slow)[0] == 0
+    assert loop_over(photos, out, slow)[0] == {"done": 6}
     assert set(calls) == {threading.main_thread()}
 
 
@@ -90,8 +90,8 @@ def test_what_fails_is_counted_and_the_rest_go_on(photos, tmp_path):
             raise RuntimeError("a bug")
         return fast(picture, **options)
 
-    failed, said = loop_over(photos, tmp_path / "out", fails_on_the_second, tmp_path / "m.jsonl")
-    assert failed == 2 and len(said) == 2
+    counts, said = loop_over(photos, tmp_path / "out", fails_on_the_second, tmp_path / "m.jsonl")
+    assert counts == {"done": 4, "failed": 2} and len(said) == 2
     assert said[0].startswith(f"failed {photos / '2.png'}: ") and said[1].endswith("RuntimeError: a bug")
     entries = {Path(entry["file"]).name: entry for entry in read_manifest(tmp_path / "m.jsonl")}
     assert {name: entry["status"] for name, entry in entries.items()} == {
@@ -102,6 +102,35 @@ def test_what_fails_is_counted_and_the_rest_go_on(photos, tmp_path):
     assert "a bug" in entries["4.png"]["error"]
 
 
+def test_what_another_run_made_meanwhile_is_skipped(photos, tmp_path, monkeypatch):
+    """The other run is ahead by the picture at work, by the next one, and by one that is just being written."""
+    out, computed = tmp_path / "out", []
+
+    def finish(*names):
+        for name in names:
+            Image.new("RGB", (48, 32)).save(out / name)
+
+    def overtaken(picture, **options):
+        if not computed:
+            finish("0.png", "1.png")
+        computed.append(picture)
+        return fast(picture, **options)
+
+    def written_late(job, result, overwrite):
+        if job.image.name == "3.png":
+            finish("3.png")
+        return result.save(job.image)
+
+    monkeypatch.setattr("ssg_hub.commands.pictures.write_result", written_late)
+    counts, said = loop_over(photos, out, overtaken, tmp_path / "m.jsonl")
+    assert counts == {"done": 3, "skipped": 3} and len(computed) == 5
+    assert sorted(said) == [
+        f"skipped {photos / name}: {out / name} exists (--overwrite replaces it)"
+        for name in ("0.png", "1.png", "3.png")
+    ]
+    assert {entry["status"] for entry in read_manifest(tmp_path / "m.jsonl")} == {"done", "skipped"}
+
+
 def test_a_wrong_option_ends_all(photos, tmp_path):
     with pytest.raises(ConfigError, match="device"):
         loop_over(photos, tmp_path / "out", device="abacus")
@@ -109,7 +138,7 @@ def test_a_wrong_option_ends_all(photos, tmp_path):
 
 def test_results_that_wait_to_be_written_are_bounded(photos, tmp_path, monkeypatch):
     monkeypatch.setattr("ssg_hub.commands.pictures.WAITING", 0)
-    assert loop_over(photos, tmp_path / "out")[0] == 0
+    assert loop_over(photos, tmp_path / "out")[0] == {"done": 6}
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
@@ -130,7 +159,7 @@ def test_a_picture_is_let_go_before_its_result_is_written(photos, tmp_path, monk
         return []
 
     monkeypatch.setattr("ssg_hub.commands.pictures.write_result", write)
-    assert loop_over(photos, tmp_path / "out", remembering) == (0, []) and held == [False]
+    assert loop_over(photos, tmp_path / "out", remembering) == ({"done": 1}, []) and held == [False]
 
 
 def loop_slowly(*places: Path) -> None:
@@ -158,7 +187,7 @@ def test_a_run_killed_twice_finishes_with_every_file_once(photos, tmp_path):
         assert process.exitcode == -signal.SIGKILL
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
     assert 0 < len(done) < 6
-    assert loop_over(photos, out, manifest=manifest)[0] == 0
+    assert loop_over(photos, out, manifest=manifest)[0].keys() == {"done"}
     assert sorted(Path(entry["file"]).name for entry in read_manifest(manifest)) == [f"{i}.png" for i in range(6)]
     assert all((out / name).stat().st_mtime_ns == when for name, when in done.items())
     for path in photos.iterdir():

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from .common import ended_in_order, load_model, picture_options, say, wanted_com
 from .group import Group
 from .jobs import FORMATS, Job, Plan, make_folders, plan_jobs
 from .manifest import Manifest
-from .pictures import Loop
+from .pictures import Loop, skip
 
 ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 
@@ -121,21 +122,20 @@ def run(args: argparse.Namespace) -> int:
     if rank == 0:
         _say_left_out(plan)
     manifest = Manifest(args.manifest, rank, world)
-    todo, skipped, failed = [], 0, 0
+    todo: list[Job] = []
+    counts: Counter[str] = Counter()
     for job in jobs[rank::world]:
-        if not args.overwrite and not job.missing():
-            skipped += 1
-            say(f"skipped {job.source}: {job.image} exists (--overwrite replaces it)")
-            manifest.add(job, "skipped")
-        else:
+        if args.overwrite or job.missing():
             todo.append(job)
+        else:
+            counts[skip(job, say, manifest)] += 1
     with Group(rank, world) as group:
         if todo:
             model = load_model(args)
             loop = Loop(model, options, args.overwrite, say, manifest, args.stream)
             with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
-                failed = loop.run(todo, bar)
-        done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)
+                counts += loop.run(todo, bar)
+        done, skipped, failed = group.add_up(*(counts[status] for status in ("done", "skipped", "failed")))
         if rank == 0:
             manifest.join()
             say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")

@@ -1,8 +1,8 @@
 """The loop over the pictures of a batch: while one is in the network, the next is read and the last is written."""
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from .manifest import Manifest
 AHEAD = 2  # pictures that are read before their turn
 WAITING = 2**26  # pixels of results that may wait to be written; beyond it the network waits
 STREAM_FROM = 2**26  # pixels of a result from which it is written while it is made
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,41 +37,48 @@ class Loop:
     model: Any
     options: dict
     overwrite: bool
-    say: Any
+    say: Say
     manifest: Manifest
     stream: bool = False
 
-    def run(self, jobs: list[Job], bar: Bar) -> int:
-        """Do all jobs; returns how many failed.
+    def run(self, jobs: list[Job], bar: Bar) -> Counter[str]:
+        """Do all jobs; returns how many are "done", "skipped" (another run made them meanwhile) and "failed".
 
         Raises:
             ConfigError: an option is wrong, for one file and for every other.
         """
-        failed = 0
+        counts: Counter[str] = Counter()
         waiting: deque[tuple[Future, int]] = deque()
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             for job, reading in read_ahead(reader, jobs, self._read):
                 bar.begin(job.source.name)
                 began = time.monotonic()
+                if self._is_made(job):
+                    counts[skip(job, self.say, self.manifest)] += 1
+                    continue
                 try:
                     picture = reading.result()
                     if picture is None:
-                        self._stream(job, bar, began)
+                        counts[self._stream(job, bar, began)] += 1
                         continue
                     result = self.model.upscale(picture, watch=bar.show, **self.options)
                     del picture, reading  # a large one is not held while its result is written
                 except ConfigError:
                     raise
                 except OF_ONE_FILE as error:
-                    failed += self._fail(job, error, time.monotonic() - began)
+                    counts[self._fail(job, error, time.monotonic() - began)] += 1
                     continue
                 seconds = time.monotonic() - began
                 width, height = result.content.size
                 while waiting and sum(pixels for _, pixels in waiting) + width * height > WAITING:
-                    failed += waiting.popleft()[0].result()
+                    counts[waiting.popleft()[0].result()] += 1
                 waiting.append((writer.submit(self._write, job, result, seconds), width * height))
-            failed += sum(writing.result() for writing, _ in waiting)
-        return failed
+            counts.update(writing.result() for writing, _ in waiting)
+        return counts
+
+    def _is_made(self, job: Job) -> bool:
+        """Whether nothing is left to do for a job: another run into the same folder may have been faster."""
+        return not (self.overwrite or job.missing())
 
     def _read(self, job: Job) -> Any:
         """The picture, if everything requested for it can be written; None if it is to be streamed."""
@@ -97,8 +106,8 @@ class Loop:
         width, height = output_size(size, self.options["outscale"]) if size else (0, 0)
         return width * height > STREAM_FROM
 
-    def _stream(self, job: Job, bar: Bar, began: float) -> None:
-        """Upscale a picture from file to file and print the outcome."""
+    def _stream(self, job: Job, bar: Bar, began: float) -> str:
+        """Upscale a picture from file to file, print the outcome and return its status."""
         return_large_blocks()
         image, mask, drift = (
             None if path is None or (path.exists() and not self.overwrite) else path
@@ -110,27 +119,39 @@ class Loop:
         )
         self._say_notes(job, done.report["notes"])
         self.manifest.add(job, "done", time.monotonic() - began, size=done.size)
+        return "done"
 
     def _say_notes(self, job: Job, notes: list[str]) -> None:
         for note in dict.fromkeys(notes):
             self.say(f"note {job.source}: {note}")
 
-    def _write(self, job: Job, result: Any, seconds: float) -> int:
-        """Write what was requested of a result and print the outcome; 1 when it failed."""
+    def _write(self, job: Job, result: Any, seconds: float) -> str:
+        """Write what was requested of a result, print the outcome and return its status."""
         began = time.monotonic()
+        if self._is_made(job):
+            return skip(job, self.say, self.manifest)
         try:
             notes = write_result(job, result, self.overwrite)
         except OF_ONE_FILE as error:
             return self._fail(job, error, seconds + time.monotonic() - began)
         self._say_notes(job, [*result.report["notes"], *notes])
         self.manifest.add(job, "done", seconds + time.monotonic() - began, size=result.content.size)
-        return 0
+        return "done"
 
-    def _fail(self, job: Job, error: BaseException, seconds: float) -> int:
+    def _fail(self, job: Job, error: BaseException, seconds: float) -> str:
+        if self._is_made(job):
+            return skip(job, self.say, self.manifest)
         text = describe_failure(error)
         self.say(f"failed {job.source}: {text}")
         self.manifest.add(job, "failed", seconds, error=text)
-        return 1
+        return "failed"
+
+
+def skip(job: Job, say: Say, manifest: Manifest) -> str:
+    """Print and record that the results of a job exist; returns this status."""
+    say(f"skipped {job.source}: {job.image} exists (--overwrite replaces it)")
+    manifest.add(job, "skipped")
+    return "skipped"
 
 
 def read_ahead(reader: ThreadPoolExecutor, jobs: Iterable[Job], read) -> Iterator[tuple[Job, Future]]:
