@@ -451,6 +451,22 @@ def test_what_a_run_takes_over_is_given_back(data, tmp_path, monkeypatch):
     assert taken() == before
 
 
+def test_a_second_ctrl_c_ends_a_run_that_has_made_no_step(data, tmp_path, monkeypatch, caplog):
+    """As while a network is downloaded. What a launcher passes on is no second one."""
+    passed = []
+
+    def press(config):
+        for seconds in (1.0, 1.0, -1.0):
+            monkeypatch.setattr("ssg_hub.training.run.SAME_PRESS", seconds)
+            signal.raise_signal(signal.SIGINT)
+            passed.append(seconds)
+
+    monkeypatch.setattr("ssg_hub.training.run.check_inputs", press)
+    with pytest.raises(KeyboardInterrupt):
+        train_here(write_config(tmp_path, data, adversarial_steps=1))
+    assert passed == [1.0, 1.0] and caplog.text.count("Ctrl-C once more ends it at once") == 1
+
+
 def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
     """What the check must not refuse: the configuration of the other tests has void pixels."""
     ids = np.array(Image.open(data / "hr/labels/0.png"))

@@ -29,6 +29,7 @@ from .resume import check_resume, describe_new_data
 
 log = logging.getLogger("train")
 PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
+SAME_PRESS = 1.0  # seconds in which a second SIGINT is the first one, passed on by a launcher
 
 
 class Stopped(KeyboardInterrupt):
@@ -72,7 +73,7 @@ class Run:
         self._slots: list[_Slot] = []
         self.accelerator.wait_for_everyone()
         set_seed(config.seed)
-        self._stop_signal = 0
+        self._told_to_stop: float | None = None  # when
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -80,6 +81,7 @@ class Run:
 
         Raises:
             ConfigError: inputs are missing.
+            KeyboardInterrupt: Ctrl-C was pressed twice; of several processes none is ended so.
         """
         hook, handlers = threading.excepthook, {}
         if threading.current_thread() is threading.main_thread():  # Python lets no other take signals
@@ -97,7 +99,13 @@ class Run:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame) -> None:
-        self._stop_signal = number
+        alone, now = self.accelerator.num_processes == 1, time.monotonic()
+        if self._told_to_stop is None:
+            self._told_to_stop = now
+            again = " Ctrl-C once more ends it at once, without one." if alone else ""
+            log.warning("the run ends after its next step, with a checkpoint.%s", again)
+        elif alone and number == signal.SIGINT and now - self._told_to_stop > SAME_PRESS:
+            raise KeyboardInterrupt
 
     def hold_states(self, *states) -> None:
         """Put these objects into checkpoints, in the place of those before: each has state_dict and load_state_dict."""
@@ -110,7 +118,7 @@ class Run:
     @property
     def interrupted(self) -> bool:
         """Whether this process was told to stop."""
-        return self._stop_signal != 0
+        return self._told_to_stop is not None
 
     def stop_requested(self) -> bool:
         """Whether any process was told to stop; to be asked by all of them at the same step."""
