@@ -184,6 +184,7 @@ def test_a_folder_that_no_adaptation_made_is_never_taken_for_its_work(tmp_path):
             read_plan(tmp_path / name.replace("/", "_"), request)
         assert path.is_file()
     (folder / "work").mkdir(parents=True)
+    (folder / ".DS_Store").touch()  # the user has looked at it
     assert read_plan(folder, request) is None  # empty
     (begin(folder) / "target").mkdir()
     (folder / "degradation.json").touch()

@@ -146,6 +146,7 @@ def test_a_folder_that_holds_something_is_kept(archive, tmp_path):
     (tmp_path / "letters" / "one.txt").write_text("Dear Sir or Madam")
     with pytest.raises(ImageError, match="no site, and is kept"):
         site.export_site(make_model(), tmp_path / "letters", archive, overwrite=True)
+    (tmp_path / "out/.git").mkdir(parents=True)  # hidden: nothing that a site could replace
     site.export_site(make_model(False, guide=False), tmp_path / "out", archive)
     with pytest.raises(ImageError, match="holds a site"):
         site.export_site(make_model(), tmp_path / "out", archive)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..data.tables import settle_entry
 from ..degradation import bank_files
 from ..errors import ConfigError, ImageError
-from ..images.formats import list_pictures
+from ..images.formats import entries_of, list_pictures
 from ..storage import settle_name
 from ..storage.whole_file import whole_file
 
@@ -72,7 +72,7 @@ def read_plan(folder: Path, request: Request) -> dict | None:
         raise ConfigError(f"the pictures are in {work}, which an adaptation replaces. Give -o another folder.")
     path = work / PLAN
     if not path.is_file():
-        held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        held = {entry.name for entry in entries_of(folder)}
         begun = (work / BEGUN).is_file()
         ours = {"work", bank_files.CONFIG, bank_files.TENSORS} if begun else {"work"}
         if held - ours or (work.exists() and not begun and not _is_empty(work)):

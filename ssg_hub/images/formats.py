@@ -124,6 +124,11 @@ def is_companion(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FOLDERS | {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 
 
+def entries_of(folder: str | os.PathLike[str]) -> list[Path]:
+    """What lies directly in a folder, but for what systems put there unseen; empty where there is no such folder."""
+    return [path for path in Path(folder).iterdir() if not is_companion(path.name)] if os.path.isdir(folder) else []
+
+
 def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Path]:
     """The pictures in a folder, sorted; hidden files and what systems leave beside pictures are no pictures.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..demo import views
 from ..errors import CheckpointError, ImageError
+from ..images.formats import entries_of
 from ..images.levels import LUMA
 from ..images.resampling import COLOR_RADIUS, COLOR_SIGMA
 from ..networks.exporting import export_onnx
@@ -255,7 +256,7 @@ def _files(folder: Path) -> list[Path]:
 def _check_folder(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise ImageError(f"{folder} is a file. Give a folder for the site.")
-    if not folder.exists() or not any(folder.iterdir()):
+    if not entries_of(folder):
         return
     if not (folder / "model.json").is_file() or not (folder / "files.js").is_file():
         raise ImageError(f"{folder} holds something that is no site, and is kept. Give a new folder.")
