@@ -144,6 +144,20 @@ def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options,
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("better", "words"),
+    [
+        (True, "use it: ssg upscale PICTURES -o RESULTS --model 'my camera'"),
+        (False, "with more --minutes trains further"),
+    ],
+)
+def test_the_last_line_says_what_to_do_next(monkeypatch, capsys, better, words):
+    found = SimpleNamespace(folder=Path("my camera"), better=better, interrupted=False)
+    monkeypatch.setattr("ssg_hub.adapting.adapt.adapt", lambda *names, **options: found)
+    assert main(["adapt", "photos", "-o", "my camera"]) == (0 if better else 1)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(words)
+
+
 def test_a_link_to_a_picture_that_is_gone_is_listed_until_it_is_there(tmp_path):
     (tmp_path / "a.png").write_bytes(b"12345")
     (tmp_path / "b.png").symlink_to(tmp_path / "elsewhere")

@@ -477,9 +477,11 @@ def test_void_is_a_label_even_among_strange_ids(data, tmp_path):
 # --- `ssg train`
 
 
-def test_ssg_train_runs_the_script(data, tmp_path, capsys):
+def test_ssg_train_runs_the_script(data, tmp_path, capsys, caplog):
     config = write_config(tmp_path, data, adversarial_steps=1)
-    assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
+    with caplog.at_level(logging.INFO, "train"):
+        assert cli.main(["train", "--config", str(config), "--lr", "5e-4"]) == 0
+    assert caplog.messages[-1] == f"use it: ssg upscale PICTURES -o RESULTS --model {tmp_path / 'run/model'}"
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["lr"] == 5e-4
     assert cli.main(["train", "--config", str(config)]) == 2
     assert re.match("ssg train: .* already holds a run", capsys.readouterr().err.splitlines()[-1])

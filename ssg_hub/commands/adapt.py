@@ -1,6 +1,7 @@
 """`ssg adapt`: one folder of a camera's bad pictures in, a model for that camera out."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from ..storage import EMBEDDED
@@ -59,4 +60,6 @@ def run(args: argparse.Namespace) -> int:
     )
     if not args.quiet:
         say(f"wrote {found.folder / 'report.html'}")
+        use = f"use it: ssg upscale PICTURES -o RESULTS --model {shlex.quote(str(found.folder))}"
+        say(use if found.better else "the same line with more --minutes trains further")
     return 130 if found.interrupted else 0 if found.better else 1

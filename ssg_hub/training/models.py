@@ -1,6 +1,7 @@
 """The networks that a run begins with, and the model that it ends with."""
 
 import logging
+import shlex
 from typing import Any
 
 import torch
@@ -164,7 +165,9 @@ def export(model: SSGModel, scores: dict[str, float], run: Run) -> None:
     model.describe(license=config.license, **{name: fact for name, fact in facts.items() if fact}, **steps)
     if config.save_dtype == "fp16":
         model = model.half()
-    model.save_pretrained(config.output_dir / "model")
-    log.info("saved %s", config.output_dir / "model")
+    folder = config.output_dir / "model"
+    model.save_pretrained(folder)
+    log.info("saved %s", folder)
+    log.info("use it: ssg upscale PICTURES -o RESULTS --model %s", shlex.quote(str(folder)))
     if config.push_to_hub:
         log.info("pushed %s", model.push_to_hub(config.push_to_hub, private=True))
