@@ -130,6 +130,14 @@ def test_of_large_pictures_the_middle_is_measured_with_its_reference(tmp_path):
     assert torch.equal(read_pictures([tmp_path / "lr/a.png"], [tmp_path / "hr"], scale=2).hr[0], pictures.hr[0])
 
 
+def test_a_picture_that_lpips_cannot_measure_is_named_before_the_fit(tmp_path):
+    Image.new("RGB", (40, 7)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"a\.png has 40x7 pixels; .* needs 8 a side"):
+        read_pictures([tmp_path / "a.png"], [], scale=4)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert read_pictures([tmp_path / "a.png"], [], scale=4).lr[0].shape == (1, 3, 8, 8)
+
+
 def test_two_references_of_one_name_are_refused(tmp_path):
     for name in ("lr", "hr", "other"):
         (tmp_path / name).mkdir()

@@ -208,9 +208,10 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
 
     Raises:
         ConfigError: a folder without pictures, or two references of one name.
-        ImageError: a picture that cannot be read, or a reference of another size.
+        ImageError: a picture that cannot be read or is too small for LPIPS, or a reference of another size.
     """
     from ..evaluation.methods import index_pictures
+    from ..evaluation.metrics import ALEXNET_SMALLEST
     from ..images.reading import read_rgb
     from ..quantization.gates import Pictures
 
@@ -226,6 +227,11 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
     lr, hr = [], []
     for path in paths:
         small, large = read_rgb(path), read_rgb(known[path.stem]) if path.stem in known else None
+        if scale * min(small.shape[:2]) < ALEXNET_SMALLEST:
+            raise ImageError(
+                f"{path} has {small.shape[1]}x{small.shape[0]} pixels; to be measured on by LPIPS it needs "
+                f"{-(-ALEXNET_SMALLEST // scale)} a side. Leave it out."
+            )
         if large is not None and tuple(side // scale for side in large.shape[:2]) != small.shape[:2]:
             raise ImageError(f"{known[path.stem]} is not {scale} times as large as {path}. Give other references.")
         height, width = (scale * side for side in small.shape[:2])  # what LR does not show is left out
