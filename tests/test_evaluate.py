@@ -1,6 +1,7 @@
 """`ssg evaluate` and the library beneath it: figures, files, the picture sheet, several processes, and clear errors."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.evaluation import distances, metrics
 from ssg_hub.evaluation.methods import FromFolder, FromModel, Result, bicubic, to_pixels
 from ssg_hub.evaluation.picture_sheet import choose_crop
-from ssg_hub.evaluation.scoring import Measures, evaluate_folder, summarize
+from ssg_hub.evaluation.scoring import Measures, evaluate_folder, pair_files, summarize
 from ssg_hub.evaluation.segmentation_metrics import confusion_matrix, mean_iou
 from ssg_hub.images.picture import Picture
 from ssg_hub.loading import load_guide
@@ -331,6 +332,25 @@ def test_two_processes_give_what_one_gives(data, model_folder, tmp_path, monkeyp
     assert one["scores"] == two["scores"]
     assert one["pictures"] == two["pictures"]
     assert (tmp_path / "one/sheet.png").read_bytes() == (tmp_path / "two/sheet.png").read_bytes()
+
+
+def test_names_that_macos_spelt_belong_together(data):
+    """As two characters, e and an accent, in one folder, and as one in the other."""
+    (data / "lr/a.png").rename(data / "lr/cafe\u0301.png")
+    (data / "hr/a.png").rename(data / "hr/caf\u00e9.png")
+    cases = {case.stem: case for case in pair_files(data / "lr", data / "hr")}
+    assert cases.keys() == {"caf\u00e9", "b", "c"} and cases["caf\u00e9"].lr.stem == "cafe\u0301"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_name_in_no_utf_8_is_scored_like_any(data):
+    """As an archive of another system leaves them; it can be printed and written in no other form than escaped."""
+    name = os.fsdecode(b"caf\xe9")
+    for folder in ("lr", "hr"):
+        (data / folder / "a.png").rename(data / folder / f"{name}.png")
+    folders = ["--lr", str(data / "lr"), "--hr", str(data / "hr"), "--sr", f"x={data / 'hr'}"]
+    assert cli.main(["evaluate", *folders, "-o", str(data / "out")]) == 0
+    assert name in json.loads((data / "out/scores.json").read_bytes())["pictures"]["x"]
 
 
 # ------------------------------------------------------------------------------------------------- errors

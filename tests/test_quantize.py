@@ -138,6 +138,13 @@ def test_a_picture_that_lpips_cannot_measure_is_named_before_the_fit(tmp_path):
     assert read_pictures([tmp_path / "a.png"], [], scale=4).lr[0].shape == (1, 3, 8, 8)
 
 
+def test_a_reference_is_found_by_a_name_that_macos_spelt(tmp_path):
+    for name in ("lr/cafe\u0301.png", "hr/caf\u00e9.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (32, 32)).save(tmp_path / name)
+    assert read_pictures([tmp_path / "lr/cafe\u0301.png"], [tmp_path / "hr"], scale=1).hr[0] is not None
+
+
 def test_two_references_of_one_name_are_refused(tmp_path):
     for name in ("lr", "hr", "other"):
         (tmp_path / name).mkdir()

@@ -1,5 +1,6 @@
 """Configuration and data of the training: typed, checked, aligned, and the same whatever the number of processes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -361,6 +362,27 @@ def test_pairs_are_the_same_with_and_without_a_table(tmp_path):
         for lr in ("lr", "flat"):
             assert Path(load_pairs(["hr"], lr, tmp_path)[0]["lr"]["path"]).parent.name == "s"
         (tmp_path / "hr/metadata.csv").write_text("image_file_name\nimages/s/a.png\n")
+
+
+def test_pairs_and_lists_may_spell_a_name_in_one_or_two_characters(tmp_path):
+    """macOS may write é as e and an accent."""
+    one, two = "caf\u00e9", "cafe\u0301"
+    for name in (f"hr/{one}.png", "hr/b.png", f"lr/{two}.png", "lr/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    pairs = load_pairs(["hr"], "lr", tmp_path)
+    partners = {Path(row["image"]["path"]).stem: Path(row["lr"]["path"]).stem for row in pairs}
+    assert partners == {one: two, "b": "b"}
+    (tmp_path / "list.txt").write_text(f"{two}\n", encoding="utf-8")
+    assert list(load_by_place("hr#list.txt", tmp_path)) == [Path(one)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_names_that_no_table_can_hold_are_refused(tmp_path):
+    for name in (b"a.png", b"caf\xe9.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / os.fsdecode(name))
+    with pytest.raises(ConfigError, match="the names of 1 image files are not UTF-8, for instance .*caf"):
+        load_pictures(["."], tmp_path)
 
 
 def test_pairs_that_are_not_unique_are_refused(tmp_path):

@@ -286,7 +286,7 @@ def _finite(value: object) -> object:
 def _write(folder: Path, report: dict, evaluation: Evaluation) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "scores.json") as file:
-        file.write((json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write((json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
     written = [folder / "scores.json"]
     if evaluation.crops:
         with whole_file(folder / "sheet.png") as file:

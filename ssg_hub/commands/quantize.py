@@ -212,6 +212,7 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
     """
     from ..evaluation.methods import index_pictures
     from ..evaluation.metrics import ALEXNET_SMALLEST
+    from ..images.formats import composed
     from ..images.reading import read_rgb
     from ..quantization.gates import Pictures
 
@@ -226,14 +227,15 @@ def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pic
         known |= found
     lr, hr = [], []
     for path in paths:
-        small, large = read_rgb(path), read_rgb(known[path.stem]) if path.stem in known else None
+        reference = known.get(composed(path.stem))
+        small, large = read_rgb(path), None if reference is None else read_rgb(reference)
         if scale * min(small.shape[:2]) < ALEXNET_SMALLEST:
             raise ImageError(
                 f"{path} has {small.shape[1]}x{small.shape[0]} pixels; to be measured on by LPIPS it needs "
                 f"{-(-ALEXNET_SMALLEST // scale)} a side. Leave it out."
             )
         if large is not None and tuple(side // scale for side in large.shape[:2]) != small.shape[:2]:
-            raise ImageError(f"{known[path.stem]} is not {scale} times as large as {path}. Give other references.")
+            raise ImageError(f"{reference} is not {scale} times as large as {path}. Give other references.")
         height, width = (scale * side for side in small.shape[:2])  # what LR does not show is left out
         lr.append(_cut_middle(small, MEASURED))
         hr.append(None if large is None else _cut_middle(large[:height, :width], MEASURED, scale))

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ConfigError
-from ..images.formats import list_pictures, name_endings
+from ..images.formats import composed, list_pictures, name_endings
 from ..images.levels import to_8_bit
 from ..images.reading import read_labels, read_rgb, read_size
 from ..storage import settle_path
@@ -32,8 +32,8 @@ def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = 
         A `datasets.Dataset` with the columns `image` and, if asked for, `label`, not decoded yet.
 
     Raises:
-        ConfigError: an entry that does not exist, holds no pictures, or lacks labels; or a Hub id, and a folder of
-            labels.
+        ConfigError: an entry that does not exist, holds no pictures or names that are not UTF-8, or lacks labels; or a
+            Hub id, and a folder of labels.
         HubError: a Hub id, and HF_ENDPOINT is no address.
     """
     from datasets import concatenate_datasets
@@ -92,7 +92,8 @@ def load_by_place(entry: str, root: Path) -> dict[Path, dict]:
 
 
 def list_places(entry: str, root: Path) -> list[Path]:
-    """Where each picture of an entry lies below its folder, without the ending, in the order of the table.
+    """Where each picture of an entry lies below its folder, without the ending and in composed characters, in the order
+    of the table.
 
     Raises:
         ConfigError: as `load_pictures`; or the entry is a set of the Hub whose pictures have no names.
@@ -101,14 +102,15 @@ def list_places(entry: str, root: Path) -> list[Path]:
     folder = root / name
     if folder.is_dir() and not (folder / "metadata.csv").is_file():
         places = _find_pictures(folder)
-        return list((_only_listed(places, root / list_file) if list_file else places).values())
+        listed = _only_listed(places, root / list_file) if list_file else places
+        return [_composed(place) for place in listed.values()]
     paths = [Path(cell["path"] or "") for cell in load_pictures([entry], root)["image"]]
     if nameless := [path for path in paths if not path.name]:
         raise ConfigError(
             f"{len(nameless)} of the {len(paths)} pictures of {entry} have no names, by which LR and HR are paired. "
             "Give folders of pictures with the same names."
         )
-    return [_place_below(path, folder / "images", folder) for path in paths]
+    return [_composed(_place_below(path, folder / "images", folder)) for path in paths]
 
 
 def settle_entry(entry: str) -> str:
@@ -159,8 +161,8 @@ def picture_stem(cell: dict) -> str:
 
 
 def picture_names(cell: dict) -> set[str]:
-    """The names by which a list may call an undecoded picture, whatever folder it is in."""
-    path = Path(cell["path"] or "")
+    """The names by which a list may call an undecoded picture, whatever folder it is in; in composed characters."""
+    path = _composed(Path(cell["path"] or ""))
     return {path.stem, path.name}
 
 
@@ -215,11 +217,16 @@ def _place_below(path: Path, *folders: Path) -> Path:
     return below.parent / below.stem
 
 
+def _composed(path: Path) -> Path:
+    """A path as `composed` has its name: so the place of a picture is compared."""
+    return Path(composed(str(path)))
+
+
 def _index_places(places: dict[Path, Path], where: str) -> dict[Path, Path]:
-    """Place -> picture; refuses two pictures at one place."""
+    """Place, in composed characters -> picture; refuses two pictures at one place."""
     index: dict[Path, Path] = {}
     for path, place in places.items():
-        if place in index:
+        if (place := _composed(place)) in index:
             raise ConfigError(f"{where} has both {index[place].name} and {path.name}. Keep one of them.")
         index[place] = path
     return index
@@ -281,20 +288,21 @@ def _only_listed(places: dict[Path, Path], list_file: Path) -> dict[Path, Path]:
     listed = read_list(list_file)
 
     def is_listed(path: Path, place: Path) -> bool:
+        path, place = _composed(path), _composed(place)
         return not listed.isdisjoint({place.name, path.name, place.as_posix(), f"{place.as_posix()}{path.suffix}"})
 
     return {path: place for path, place in places.items() if is_listed(path, place)}
 
 
 def read_list(path: Path) -> set[str]:
-    """The lines of a list of pictures.
+    """The lines of a list of pictures, in composed characters.
 
     Raises:
         ConfigError: there is none, or it is not UTF-8.
     """
     if not path.is_file():
         raise ConfigError(f"no list of pictures at {path}.")
-    return {line.strip() for line in _read_text(path).splitlines()}
+    return {composed(line.strip()) for line in _read_text(path).splitlines()}
 
 
 def _read_text(path: Path) -> str:
@@ -314,3 +322,16 @@ def _check_columns(columns: dict[str, list[Path]], entry: str) -> None:
     for column, paths in columns.items():
         if missing := [path for path in paths if not path.is_file()]:
             raise ConfigError(f"{entry}: {len(missing)} {column} files are missing, for instance {missing[0]}.")
+        if odd := [path for path in paths if not _is_utf_8(path)]:
+            raise ConfigError(
+                f"{entry}: the names of {len(odd)} {column} files are not UTF-8, for instance {odd[0]}, and a table "
+                "cannot hold them. Rename them."
+            )
+
+
+def _is_utf_8(path: Path) -> bool:
+    """Whether a path is text; on Linux a name may be any bytes, as old archives leave them."""
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ConfigError
-from ..images.formats import list_pictures, name_endings
+from ..images.formats import composed, list_pictures, name_endings
 from ..images.levels import to_8_bit
 from ..images.reading import Picture, read_picture
 from ..images.resampling import fill_transparent
@@ -113,7 +113,7 @@ class FromModel:
 
 
 def index_pictures(folder: Path) -> dict[str, Path]:
-    """The picture files directly in a folder, by stem, in the order of their names.
+    """The picture files directly in a folder, by stem in composed characters, in the order of their names.
 
     Raises:
         ConfigError: no folder, no picture in it, or one stem twice.
@@ -122,9 +122,10 @@ def index_pictures(folder: Path) -> dict[str, Path]:
         raise ConfigError(f"{folder} is not a folder. Give a folder of pictures.")
     files: dict[str, Path] = {}
     for path in list_pictures(folder, recursive=False):
-        if path.stem in files:
-            raise ConfigError(f"{folder} has both {files[path.stem].name} and {path.name}. Keep one of each stem.")
-        files[path.stem] = path
+        stem = composed(path.stem)
+        if stem in files:
+            raise ConfigError(f"{folder} has both {files[stem].name} and {path.name}. Keep one of each stem.")
+        files[stem] = path
     if not files:
         raise ConfigError(f"{folder} has no pictures ({name_endings()}). Give another folder.")
     return files

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -127,6 +128,15 @@ def is_companion(name: str) -> bool:
 def entries_of(folder: str | os.PathLike[str]) -> list[Path]:
     """What lies directly in a folder, but for what systems put there unseen; empty where there is no such folder."""
     return [path for path in Path(folder).iterdir() if not is_companion(path.name)] if os.path.isdir(folder) else []
+
+
+def composed(name: str) -> str:
+    """A name in the one form of Unicode in which names are compared: macOS may write é as e and an accent.
+
+    >>> composed("cafe\u0301.png") == "caf\u00e9.png"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def list_pictures(folder: str | os.PathLike, recursive: bool = True) -> list[Path]:
