@@ -209,12 +209,14 @@ def test_a_batch_into_its_own_folder_can_be_taken_up_again(photos, saved, mask, 
 
 def test_what_is_left_out_and_every_note_of_the_library_is_said(photos, saved, tmp_path, capsys):
     (photos / "drawing.svg").write_text("<svg/>")
+    (photos / "walk.MOV").touch()
     (photos / "._a.png").write_bytes(b"resource fork")
     frames = [Image.new("RGBA", (12, 8), (shade, 0, 0, 99)) for shade in (0, 200)]
     frames[0].save(photos / "moving.webp", save_all=True, append_images=frames[1:])
     assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved, "--format", "jpeg", "-q") == 0
     said = capsys.readouterr().err
-    assert "left out 1 file, such as drawing.svg" in said and "._a" not in said
+    assert f"left out 1 file, such as {photos / 'drawing.svg'}: names of pictures end in" in said and "._a" not in said
+    assert f"left out 1 clip, such as {photos / 'walk.MOV'}: give clips by their names" in said
     assert f"note {photos / 'moving.webp'}: The file holds 2 frames" in said
     assert f"note {photos / 'moving.webp'}: JPEG holds no transparency" in said
 

@@ -13,6 +13,7 @@ from ..images.formats import choose_format, name_endings
 from ..loading import EMBEDDED
 from ..processes.meeting import read_place
 from ..upscaling.options import DTYPES, ENGINES, Options
+from ..video.names import is_clip
 from . import clips
 from .bar import Bar
 from .common import ended_in_order, load_model, picture_options, say, wanted_companions, whole_number
@@ -144,12 +145,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _say_left_out(plan: Plan) -> None:
     """Name what the input folders hold beside the pictures."""
-    if plan.left_out:
-        count = f"{len(plan.left_out)} file{'s' if len(plan.left_out) > 1 else ''}"
-        say(f"left out {count}, such as {plan.left_out[0].name}: names of pictures end in {name_endings()}")
-    if plan.links:
-        count = f"{len(plan.links)} link{'s' if len(plan.links) > 1 else ''}"
-        say(f"left out {count} to folders, such as {plan.links[0]}: give the folders by their names, too")
+    others = [path for path in plan.left_out if not is_clip(path)]
+    for paths, kind, advice in (
+        (others, "file{s}", f"names of pictures end in {name_endings()}"),
+        ([path for path in plan.left_out if is_clip(path)], "clip{s}", "give clips by their names, without pictures"),
+        (plan.links, "link{s} to folders", "give the folders by their names, too"),
+    ):
+        if paths:
+            say(f"left out {len(paths)} {kind.format(s='s' * (len(paths) > 1))}, such as {paths[0]}: {advice}")
 
 
 def _check_stream(args: argparse.Namespace, jobs: list[Job]) -> None:
