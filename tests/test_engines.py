@@ -1,5 +1,6 @@
 """Engines: OpenVINO gives torch's pixels, follows the weights, and steps aside where it cannot; who is chosen when."""
 
+import copy
 import importlib.util
 import subprocess
 import sys
@@ -322,6 +323,15 @@ def test_a_tile_that_does_not_fit_is_redone_in_parts(cache, monkeypatch):
     model = make_model(lively(features=4, convs=1))
     assert_alike(model, PHOTO, tile=None)
     assert upscale(model, PHOTO, tile=None).report["fallbacks"] == {"tile_halved": 1}
+
+
+def test_a_model_in_float16_is_computed_in_float32_on_a_cpu_unless_asked_for():
+    generator = lively(features=8, convs=2).half()
+    expected = upscale(make_model(copy.deepcopy(generator).float()), PHOTO).image
+    model = make_model(generator)
+    result = upscale(model, PHOTO, device="cpu")
+    assert result.report["dtype"] == "float32" and np.array_equal(result.image, expected)
+    assert upscale(model, PHOTO, device="cpu", dtype="float16").report["dtype"] == "float16"
 
 
 @needs_openvino

@@ -36,7 +36,8 @@ class Options:
         uncertain_below: confidence of the guide, 0 to 1, under which a pixel is marked uncertain.
         engine: what computes: "torch"; "openvino", on a CPU; "auto" uses OpenVINO on a CPU where it can and torch
             elsewhere; None means what the environment variable `SSG_ENGINE` says, or "auto".
-        device, dtype: device and precision to compute with, on a copy of the model; the model's own by default.
+        device, dtype: device and precision to compute with, on a copy of the model; the model's own by default, but
+            on a CPU float32 for float16, which is slow there.
 
     Raises:
         ConfigError: one is impossible, whatever picture and model are.

@@ -28,14 +28,15 @@ def open_engine(
             it can be used (in int8 where the generator has it) and torch elsewhere; None, what `SSG_ENGINE` says, or
             "auto".
         device: where to compute; default: where the generator is.
-        dtype: float32, float16 or bfloat16; default: the generator's.
+        dtype: float32, float16 or bfloat16; default: the generator's, but on a CPU float32 for float16.
 
     Raises:
         ConfigError: an unknown engine, a device that this machine lacks, or a dtype that cannot be computed with.
     """
     name = choose_engine(engine)
     parameter = next(generator.parameters(), torch.empty(0))
-    place, precision = choose_device(parameter.device, device), _choose_dtype(parameter.dtype, dtype)
+    place = choose_device(parameter.device, device)
+    precision = _choose_dtype(parameter.dtype, dtype, place)
     notes = []
     for candidate in ENGINES[:0:-1] if name == "auto" else dict.fromkeys((name, ALWAYS)):
         kind = _find_engine(candidate)
@@ -56,6 +57,11 @@ def _find_engine(name: str) -> type[Engine]:
     return next(kind for kind in vars(module).values() if getattr(kind, "name", None) == name)
 
 
-def _choose_dtype(current: torch.dtype, dtype: torch.dtype | str | None) -> torch.dtype:
-    """The precision to compute in: the model's own unless another one is asked for."""
+def _choose_dtype(current: torch.dtype, dtype: torch.dtype | str | None, place: torch.device) -> torch.dtype:
+    """The precision to compute in: the model's own unless another one is asked for.
+
+    float16 on a CPU has to be asked for: torch takes several times as long there, and OpenVINO does not compute in it.
+    """
+    if dtype is None and current == torch.float16 and place.type == "cpu":
+        return torch.float32
     return getattr(torch, dtype_name(current if dtype is None else dtype))
