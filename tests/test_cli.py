@@ -444,7 +444,10 @@ def test_ctrl_c_ends_without_a_traceback(photos, saved, tmp_path, monkeypatch, c
 
     monkeypatch.setattr("ssg_hub.upscaling.upscaler.Upscaler.upscale", interrupted)
     assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved) == 130
-    assert "interrupted" in capsys.readouterr().err and files_in(tmp_path / "out") == set()
+    told = capsys.readouterr().err
+    assert "the same command goes on" in told and "interrupted" in told and files_in(tmp_path / "out") == set()
+    assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved, "--overwrite") == 130
+    assert "the same command" not in capsys.readouterr().err
 
 
 ENDED = """

@@ -134,13 +134,24 @@ def run(args: argparse.Namespace) -> int:
         if todo:
             model = load_model(args)
             loop = Loop(model, options, args.overwrite, say, manifest, args.stream)
-            with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar:
+            with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar, _telling_how_to_continue(args, jobs):
                 counts += loop.run(todo, bar)
         done, skipped, failed = group.add_up(*(counts[status] for status in ("done", "skipped", "failed")))
         if rank == 0:
             manifest.join()
             say(f"{done} upscaled, {skipped} skipped, {failed} failed; results in {args.output}")
     return 1 if failed else 0
+
+
+@contextmanager
+def _telling_how_to_continue(args: argparse.Namespace, jobs: list[Job]) -> Iterator[None]:
+    """Where an interrupted batch can go on, say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if len(jobs) > 1 and not args.overwrite:
+            say("what is finished is kept; the same command goes on with the rest")
+        raise
 
 
 def _say_left_out(plan: Plan) -> None:
