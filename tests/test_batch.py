@@ -44,12 +44,12 @@ def loop_over(photos, out, upscale=fast, manifest=None, **more):
     out.mkdir(exist_ok=True)
     jobs = plan_jobs([photos], out).jobs
     for job in jobs:
-        if not job.missing():
+        if not job.to_write(overwrite=False):
             record.add(job, "skipped")
     options = {"outscale": 4, "segment": False, **more}
     loop = Loop(SimpleNamespace(upscale=upscale), options, False, said.append, record)
     with Bar(len(jobs), hidden=True) as bar:
-        return loop.run([job for job in jobs if job.missing()], bar), said
+        return loop.run([job for job in jobs if job.to_write(overwrite=False)], bar), said
 
 
 @pytest.mark.parametrize("given", [["mask"], ["drift"], ["mask", "overlay"]], ids=str)

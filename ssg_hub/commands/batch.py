@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     todo: list[Job] = []
     counts: Counter[str] = Counter()
     for job in jobs[rank::world]:
-        if args.overwrite or job.missing():
+        if job.to_write(args.overwrite):
             todo.append(job)
         else:
             counts[skip(job, say, manifest)] += 1

@@ -43,9 +43,9 @@ class Job:
         """Every file that this job writes."""
         return [path for path in (self.image, self.mask, self.drift, self.overlay) if path is not None]
 
-    def missing(self) -> list[Path]:
-        """Those of them that do not exist."""
-        return [path for path in self.outputs() if not os.path.exists(path)]
+    def to_write(self, overwrite: bool) -> list[Path]:
+        """Those that are to be written: what does not exist, or everything; empty where nothing is left to do."""
+        return [path for path in self.outputs() if overwrite or not os.path.exists(path)]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def check_job(job: Job, overwrite: bool) -> None:
     Raises:
         ImageError: as `check_target`.
     """
-    for path in job.outputs() if overwrite else job.missing():
+    for path in job.to_write(overwrite):
         check_target(path, overwrite)
 
 

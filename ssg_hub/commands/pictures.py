@@ -78,7 +78,7 @@ class Loop:
 
     def _is_made(self, job: Job) -> bool:
         """Whether nothing is left to do for a job: another run into the same folder may have been faster."""
-        return not (self.overwrite or job.missing())
+        return not job.to_write(self.overwrite)
 
     def _read(self, job: Job) -> Any:
         """The picture, if everything requested for it can be written; None if it is to be streamed."""
@@ -109,10 +109,8 @@ class Loop:
     def _stream(self, job: Job, bar: Bar, began: float) -> str:
         """Upscale a picture from file to file, print the outcome and return its status."""
         return_large_blocks()
-        image, mask, drift = (
-            None if path is None or (path.exists() and not self.overwrite) else path
-            for path in (job.image, job.mask, job.drift)
-        )
+        wanted = job.to_write(self.overwrite)
+        image, mask, drift = (path if path in wanted else None for path in (job.image, job.mask, job.drift))
         options = {name: value for name, value in self.options.items() if name != "segment"}
         done = self.model.upscale_file(
             job.source, image, mask=mask, drift=drift, overwrite=self.overwrite, watch=bar.show, **options
