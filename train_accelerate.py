@@ -55,6 +55,8 @@ def train_guide(run: Run, guide: Guide, name: str, steps: int, degraded: float) 
     pictures = load_pictures(config.guide_data, config.data_root, labels=True)
     known = {*range(len(guide.labels)), config.void_id}
     changes = {"jitter": config.guide_jitter, "recolor": config.guide_recolor, "paste": config.guide_paste}
+    if config.guide_skies:
+        changes |= {"skies": config.guide_skies, "sky": guide.labels.index("sky")}
     crops = LabeledCrops(pictures, config.guide_crop, config.seed, known_ids=known, **changes)
     weights = class_weights(pictures, len(guide.labels), config.void_id, config.guide_balance).to(accelerator.device)
     degradation = load_degradation(config.degradation)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ..errors import ConfigError, ImageError, SSGError
-from .augmentation import jitter_colors, paste_classes, recolor_class
+from .augmentation import jitter_colors, paint_sky, paste_classes, recolor_class
 from .tables import open_cell, open_label, picture_names, picture_stem
 
 
@@ -116,6 +116,8 @@ class LabeledCrops(Crops):
         zoom: range of the factor by which a picture is resized before the crop.
         jitter: brightness, contrast and saturation each change by a factor of up to 1 ± jitter.
         recolor: share of the crops in which one class gets another colour (`recolor_class`).
+        skies: share of the crops that get another sky (`paint_sky`).
+        sky: the id of the class sky, for `skies`.
         paste: share of the crops into which half of the classes of another picture are pasted (`paste_classes`).
         known_ids: the ids that a label map may hold; None: any.
     """
@@ -128,17 +130,22 @@ class LabeledCrops(Crops):
         zoom: tuple[float, float] = (0.8, 1.6),
         jitter: float = 0.0,
         recolor: float = 0.0,
+        skies: float = 0.0,
+        sky: int = 0,
         paste: float = 0.0,
         known_ids: set[int] | None = None,
     ):
         super().__init__(table, crop, seed)
-        self.zoom, self.jitter, self.recolor, self.paste, self.known_ids = zoom, jitter, recolor, paste, known_ids
+        self.zoom, self.jitter, self.known_ids = zoom, jitter, known_ids
+        self.recolor, self.skies, self.sky, self.paste = recolor, skies, sky, paste
 
     def make(self, row: dict, rng: np.random.Generator) -> dict[str, Tensor]:
         image, label = self._cut(row, rng)
         flip = rng.integers(2)
         if self.recolor and rng.random() < self.recolor:
             image = recolor_class(image, label, rng)
+        if self.skies and rng.random() < self.skies:
+            image = paint_sky(image, label, self.sky, rng)
         image = jitter_colors(image, self.jitter, rng)
         if self.paste and rng.random() < self.paste:
             other = self._cut(self.table[int(rng.integers(len(self)))], rng)

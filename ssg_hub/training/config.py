@@ -89,6 +89,7 @@ class TrainConfig(BaseModel):
     guide_lr: float = Field(default=5e-4, gt=0, description="peak learning rate of guide and teacher")
     guide_jitter: float = Field(default=0.3, ge=0, lt=1, description="range of colour changes in the guide stage")
     guide_recolor: float = Field(default=0.0, ge=0, le=1, description="share of crops with one class in another colour")
+    guide_skies: float = Field(default=0.0, ge=0, le=1, description="share of crops with another sky")
     guide_paste: float = Field(default=0.0, ge=0, le=1, description="share of crops with objects of another picture")
     guide_balance: float = Field(
         default=1.0, ge=0, le=1, description="exponent of the weights by which rare classes count more; 0: all alike"

@@ -24,7 +24,8 @@ def first_guide(config: TrainConfig) -> Guide | None:
     """The guide as a run begins with it: loaded, new, or None where the config has no use for one.
 
     Raises:
-        ConfigError: `class_names` are not those of `guide_model`, so that label maps would be misread.
+        ConfigError: `class_names` are not those of `guide_model`, so that label maps would be misread; or
+            `guide_skies` with no class sky.
         CheckpointError, HubError: as `load_guide`; or a `guide_backbone` that is damaged or does not fit.
     """
     if not (config.guide_model or config.guide_steps):
@@ -34,6 +35,11 @@ def first_guide(config: TrainConfig) -> Guide | None:
         raise ConfigError(
             f"class_names are {_shorten(config.class_names)}, but the guide {config.guide_model} names its classes "
             f"{_shorten(guide.labels)}. Leave class_names out, and give label maps with the guide's ids."
+        )
+    if config.guide_skies and "sky" not in guide.labels:
+        raise ConfigError(
+            f"guide_skies is {config.guide_skies}, but no class of the guide is named sky: {_shorten(guide.labels)}. "
+            "Leave guide_skies at 0."
         )
     return guide.requires_grad_(False)
 
