@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, Value
 from PIL import Image
 from tiny_run import VOID
 
-from ssg_hub.data.augmentation import paste_classes, recolor_class
+from ssg_hub.data.augmentation import paint_sky, paste_classes, recolor_class
 from ssg_hub.data.crops import (
     LabeledCrops,
     PairedCrops,
@@ -273,15 +273,41 @@ def test_one_class_is_recoloured_and_keeps_its_texture():
     assert (again == made).all()
 
 
-def test_recolouring_leaves_labels_and_other_crops_as_they_are(tmp_path):
+@pytest.mark.parametrize("change", [{"recolor": 0.5}, {"skies": 0.5, "sky": 3}])
+def test_new_colours_leave_labels_and_other_crops_as_they_are(tmp_path, change):
     for kind, mode in (("images", "RGB"), ("labels", "L")):
         (tmp_path / kind).mkdir()
         Image.new(mode, (32, 32), 3 if mode == "L" else (90, 90, 90)).save(tmp_path / kind / "a.png")
     table = load_pictures(["."], tmp_path, labels=True)
-    plain, some = (LabeledCrops(table, 32, seed=0, recolor=share) for share in (0.0, 0.5))
+    plain, some = LabeledCrops(table, 32, seed=0), LabeledCrops(table, 32, seed=0, **change)
     changed = [not torch.equal(plain[position]["hr"], some[position]["hr"]) for position in range(20)]
     assert 0 < sum(changed) < 20
     assert all(torch.equal(plain[position]["label"], some[position]["label"]) for position in range(20))
+
+
+def test_a_painted_sky_leaves_the_ground_alone_and_keeps_branches_dark():
+    """A white sky with a dark branch, above a gray street; over twenty draws, skies of many colours."""
+    pixels = np.full((60, 40, 3), 240, np.uint8)
+    pixels[10:14] = 60
+    pixels[30:] = 120
+    ids = np.zeros((60, 40), np.uint8)
+    ids[30:] = 3
+    image, label = Image.fromarray(pixels), Image.fromarray(ids)
+    colors = []
+    for seed in range(20):
+        made = np.asarray(paint_sky(image, label, 0, np.random.default_rng(seed)), float)
+        assert (made[34:] == 120).all()
+        assert made[11:13].mean() < 0.6 * made[4:8].mean()
+        colors.append(made[:8].mean((0, 1)))
+    bluer = [color[2] - color[0] for color in colors]
+    assert max(bluer) > 60 and min(bluer) < 10
+    again = np.asarray(paint_sky(image, label, 0, np.random.default_rng(19)), float)
+    assert (again == made).all()
+
+
+def test_no_sky_is_painted_where_there_is_none():
+    image, label = Image.new("RGB", (20, 20), (90, 90, 90)), Image.new("L", (20, 20), 3)
+    assert paint_sky(image, label, 0, np.random.default_rng(0)) is image
 
 
 def test_pasted_classes_bring_their_labels_along():

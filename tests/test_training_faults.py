@@ -203,6 +203,11 @@ def test_names_of_classes_that_are_not_the_guides_are_refused(data, tmp_path):
     refuse(config, ConfigError, "class_names are road, sky, car, but the guide .* names its classes sky, road, car")
 
 
+def test_other_skies_without_a_class_of_that_name_are_refused(data, tmp_path):
+    config = write_config(tmp_path, data, class_names=["road", "water", "car"], guide_model=None, guide_skies=0.5)
+    refuse(config, ConfigError, "no class of the guide is named sky: road, water, car", "--guide_steps", "2")
+
+
 def test_a_bank_of_another_scale_is_refused_also_where_it_is_one_of_several(data, tmp_path):
     bank = DegradationBank(2, torch.full((1, 16, 16), 1 / 256), white_noise(0.0, 1, ""), *torch.zeros(2, 1, 8, 8))
     bank.save(tmp_path / "bank")
