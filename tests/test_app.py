@@ -579,7 +579,8 @@ def test_the_commonest_errors_are_chinese_for_whoever_reads_chinese(photo, tmp_p
     from ssg_hub.demo.clip_reading import look_at
     from ssg_hub.demo.refusals import sentence_for
     from ssg_hub.images import formats
-    from ssg_hub.images.reading import naming, read_picture
+    from ssg_hub.images.opening import naming
+    from ssg_hub.images.reading import read_picture
 
     def fail(call, *arguments) -> Exception:
         with pytest.raises(SSGError) as caught:
