@@ -14,7 +14,7 @@ from ..evaluation.metrics import color_drift, flat_noise, psnr_y
 from ..networks.guide import Guide
 from ..networks.perceptual import DISTS
 from ..networks.registry import Generator
-from ..training.losses import pseudo_labels
+from ..training.segmentation import pseudo_labels
 from .inspection import measure_detail
 from .materials import Materials, read_pieces
 
