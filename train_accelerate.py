@@ -29,20 +29,10 @@ from ssg_hub.training.batches import adversarial_crops, degrade_some, source_cro
 from ssg_hub.training.checks import check_labels
 from ssg_hub.training.config import TrainConfig, parse_config
 from ssg_hub.training.learner import Learner, average_norms, prepare
-from ssg_hub.training.losses import (
-    PerceptualLoss,
-    SourceLosses,
-    SourcePair,
-    class_weights,
-    lovasz_loss,
-    low_pass_consistency,
-    pseudo_labels,
-    random_view,
-    real_fake_loss,
-    segmentation_loss,
-)
+from ssg_hub.training.losses import PerceptualLoss, SourceLosses, SourcePair, low_pass_consistency, real_fake_loss
 from ssg_hub.training.models import export, first_guide, first_model, in_memory_format, new_ema, start_generator
 from ssg_hub.training.run import Run
+from ssg_hub.training.segmentation import class_weights, lovasz_loss, pseudo_labels, random_view, segmentation_loss
 from ssg_hub.training.stage import Stage
 from ssg_hub.training.validation import DevSet, score_guide
 

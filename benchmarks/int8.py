@@ -27,7 +27,6 @@ from benchmarks.evaluation_data import (
     reduce_generic,
 )
 from ssg_hub.cli import main as ssg
-from ssg_hub.commands.quantize import read_pictures
 from ssg_hub.evaluation.distances import find_distances
 from ssg_hub.evaluation.methods import index_pictures, to_pixels
 from ssg_hub.images.levels import to_8_bit
@@ -35,6 +34,7 @@ from ssg_hub.images.reading import read_picture
 from ssg_hub.loading import EMBEDDED, load_networks
 from ssg_hub.networks.int8 import Int8Compact
 from ssg_hub.quantization.gates import compare
+from ssg_hub.quantization.pictures import read_pictures
 from ssg_hub.storage.finding import built_in_folder
 from ssg_hub.upscaling.engines import compiled
 from ssg_hub.upscaling.engines.openvino import EXAMPLES

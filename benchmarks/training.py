@@ -39,11 +39,10 @@ from ssg_hub.training.losses import (  # noqa: E402
     SourceLosses,
     deceive_loss,
     low_pass_consistency,
-    random_view,
     real_fake_loss,
-    segmentation_loss,
 )
 from ssg_hub.training.run import Run  # noqa: E402
+from ssg_hub.training.segmentation import random_view, segmentation_loss  # noqa: E402
 from ssg_hub.training.stage import Stage  # noqa: E402
 from ssg_hub.training.validation import DevSet  # noqa: E402
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .errors import CheckpointError, ConfigError, HubError, ImageError, SSGError
 from .loading import load_model
-from .upscaling.mapping import UpscaleExamples
+from .mapping import UpscaleExamples
 
 if TYPE_CHECKING:
     from .adapting.adapt import adapt as adapt

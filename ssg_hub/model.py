@@ -21,8 +21,8 @@ from .networks.registry import build_generator
 from .saved_model import SavedModel
 from .storage.card import check_facts, plain_facts
 from .storage.config_file import FORMAT_VERSION, check_format
+from .upscaler import Upscaler
 from .upscaling.calibration import Calibration
-from .upscaling.upscaler import Upscaler
 
 
 @dataclass

@@ -21,8 +21,8 @@ from .storage.card import check_facts
 from .storage.config_file import read_config
 from .storage.finding import open_checkpoint
 from .storage.weights import check_weights, read_weights
+from .upscaler import Upscaler
 from .upscaling.calibration import Calibration
-from .upscaling.upscaler import Upscaler
 
 
 class PlainModel(Upscaler):

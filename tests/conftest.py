@@ -123,18 +123,11 @@ def browser():
 
 
 def make_tiny_guide_config() -> dict:
+    from standins import TINY_SEGFORMER
+
     return {
-        "model_type": "segformer",
+        **TINY_SEGFORMER,
         "id2label": dict(enumerate(LABELS)),
-        "num_encoder_blocks": 2,
-        "depths": [1, 1],
-        "sr_ratios": [4, 2],
-        "hidden_sizes": [8, 16],
-        "patch_sizes": [7, 3],
-        "strides": [4, 2],
-        "num_attention_heads": [1, 2],
-        "mlp_ratios": [2, 2],
-        "decoder_hidden_size": 16,
         "image_mean": [0.485, 0.456, 0.406],
         "image_std": [0.229, 0.224, 0.225],
         "palette": [[70, 130, 180], [128, 64, 128], [0, 0, 142], [107, 142, 35]],

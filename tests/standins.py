@@ -7,6 +7,19 @@ from torch import Tensor, nn
 from ssg_hub.networks.registry import generators
 from ssg_hub.plain_model import PlainModel
 
+TINY_SEGFORMER = {  # a few thousand parameters; `id2label` is to be added
+    "model_type": "segformer",
+    "num_encoder_blocks": 2,
+    "depths": [1, 1],
+    "sr_ratios": [4, 2],
+    "hidden_sizes": [8, 16],
+    "patch_sizes": [7, 3],
+    "strides": [4, 2],
+    "num_attention_heads": [1, 2],
+    "mlp_ratios": [2, 2],
+    "decoder_hidden_size": 16,
+}
+
 
 class Repeat(nn.Module):
     """Repeats each pixel: exact, and the same in tiles as in one piece. It says its scale only, as a user's own may."""

@@ -225,7 +225,7 @@ def test_the_denoise_slider_is_there_only_for_a_model_that_has_the_choice(tiny_m
 def test_best_quality_is_a_choice_beside_the_embedded_model(tiny_model, serve, photo, tmp_path):
     from types import SimpleNamespace
 
-    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.picture_handlers import PictureHandlers
     from ssg_hub.demo.workshop import Workshop
 
     assert not component(serve(tiny_model), "model")["visible"]
@@ -249,7 +249,7 @@ def test_best_quality_is_a_choice_beside_the_embedded_model(tiny_model, serve, p
 
     shop = Workshop(settings, fast, lambda source: best)
     assert list(shop._models) == ["default"], "the large model is loaded when it is first wanted"
-    handlers, visitor = Handlers(shop, None, None, None), SimpleNamespace(headers={})
+    handlers, visitor = PictureHandlers(shop, None, None, None), SimpleNamespace(headers={})
     rest = handlers.choose_model("large", visitor)
     assert rest["visible"] and not rest["interactive"] and rest["info"] == "Best quality always cleans"
     again = handlers.choose_model("default", visitor)
@@ -347,13 +347,13 @@ def test_a_browser_can_only_choose_its_uploads(tiny_model, tmp_path, photo):
     from types import SimpleNamespace
 
     from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.handlers import Handlers
+    from ssg_hub.demo.picture_handlers import PictureHandlers
 
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "mine.png").write_bytes(photo.read_bytes())
     (cache / "link.png").symlink_to(photo)
-    handlers = Handlers(SimpleNamespace(settings=Settings(max_files=3)), None, Ledger(cache, 10**6), None)
+    handlers = PictureHandlers(SimpleNamespace(settings=Settings(max_files=3)), None, Ledger(cache, 10**6), None)
     paths = [str(photo), "/etc/passwd", f"{cache}/../photo.png", str(cache / "link.png"), str(cache), "", None, 7]
     for path in paths:
         assert handlers.room.files({"files": [{"path": path}]}) == []
@@ -409,8 +409,8 @@ def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
     from types import SimpleNamespace
 
     from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.handlers import Handlers
     from ssg_hub.demo.line import Line
+    from ssg_hub.demo.picture_handlers import PictureHandlers
     from ssg_hub.demo.workshop import Workshop
     from ssg_hub.model import SSGModel
 
@@ -418,7 +418,7 @@ def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
     shutil.copy(photo, cache)
     plain = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
     shop = Workshop(Settings(other_models={"plain": "plain"}), tiny_model, lambda source: plain)
-    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
+    handlers = PictureHandlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
     visitor = SimpleNamespace(headers={}, session_hash="a-session")
     picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
 
@@ -443,15 +443,15 @@ def test_a_result_too_large_for_its_format_is_refused_before_the_work(tiny_model
     import asyncio
 
     from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.handlers import Handlers
     from ssg_hub.demo.line import Line
+    from ssg_hub.demo.picture_handlers import PictureHandlers
     from ssg_hub.demo.workshop import Workshop
 
     cache.mkdir()
     Image.new("RGB", (4096, 1)).save(cache / "long.png")
     shop = Workshop(Settings(), tiny_model, None)
     shop.run = lambda *work: pytest.fail("it was upscaled")
-    handlers = Handlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
+    handlers = PictureHandlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
     try:
         with pytest.raises(gr.Error, match="16384x4 is too large for WEBP.*Write a PNG"):
             asyncio.run(handlers.upscale(str(cache / "long.png"), format="webp"))
@@ -466,8 +466,8 @@ def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
     from types import SimpleNamespace
 
     from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.handlers import Handlers
     from ssg_hub.demo.line import Line
+    from ssg_hub.demo.picture_handlers import PictureHandlers
     from ssg_hub.demo.workshop import Workshop
 
     cache.mkdir()
@@ -479,7 +479,7 @@ def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
         waited.append(served.wait(20))
         return tiny_model
 
-    handlers = Handlers(
+    handlers = PictureHandlers(
         Workshop(Settings(other_models={"slow": "slow"}), tiny_model, load),
         Line(2),
         Ledger(cache, 10**9),
@@ -579,7 +579,8 @@ def test_the_commonest_errors_are_chinese_for_whoever_reads_chinese(photo, tmp_p
     from ssg_hub.demo.clip_reading import look_at
     from ssg_hub.demo.refusals import sentence_for
     from ssg_hub.images import formats
-    from ssg_hub.images.reading import naming, read_picture
+    from ssg_hub.images.opening import naming
+    from ssg_hub.images.reading import read_picture
 
     def fail(call, *arguments) -> Exception:
         with pytest.raises(SSGError) as caught:

@@ -24,9 +24,9 @@ from test_tiff import made_tiff
 
 from ssg_hub.errors import ImageError
 from ssg_hub.images.formats import AVIF, READ, WRITTEN
+from ssg_hub.images.opening import open_picture
 from ssg_hub.images.reading import (
     Picture,
-    open_picture,
     read_labels,
     read_picture,
     read_rgb,

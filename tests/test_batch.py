@@ -15,10 +15,10 @@ from process_group import nursery
 from standins import make_model
 
 from ssg_hub.commands.bar import Bar, spell
-from ssg_hub.commands.common import check_guide
 from ssg_hub.commands.jobs import plan_jobs
 from ssg_hub.commands.manifest import Manifest, part_of, read_manifest
 from ssg_hub.commands.pictures import Loop
+from ssg_hub.commands.request import check_guide
 from ssg_hub.errors import ConfigError, ImageError
 from ssg_hub.upscaling.progress import Progress
 from ssg_hub.upscaling.upscale import upscale

@@ -442,7 +442,7 @@ def test_ctrl_c_ends_without_a_traceback(photos, saved, tmp_path, monkeypatch, c
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ssg_hub.upscaling.upscaler.Upscaler.upscale", interrupted)
+    monkeypatch.setattr("ssg_hub.upscaler.Upscaler.upscale", interrupted)
     assert ssg("upscale", photos, "-o", tmp_path / "out", "--model", saved) == 130
     told = capsys.readouterr().err
     assert "the same command goes on" in told and "interrupted" in told and files_in(tmp_path / "out") == set()

@@ -14,7 +14,7 @@ from conftest import make_tiny_model  # noqa: E402
 from made_clips import Recipe, make_clip  # noqa: E402
 
 import app  # noqa: E402
-from ssg_hub.demo import clips, texts  # noqa: E402
+from ssg_hub.demo import clip_handlers, texts  # noqa: E402
 from ssg_hub.demo.settings import Settings  # noqa: E402
 
 PATIENCE = 120_000  # ms; only the slowest machine needs it
@@ -167,7 +167,7 @@ def test_a_limit_is_said_before_the_click_and_cancel_stops(page, clip, tmp_path,
 
 @pytest.mark.slow
 def test_a_choice_made_while_a_clip_is_looked_at_counts(page, clip, tmp_path, monkeypatch):
-    look, release = clips.clip_facts, threading.Event()
+    look, release = clip_handlers.clip_facts, threading.Event()
 
     def slow(*args):
         release.wait(PATIENCE / 1000)
@@ -175,7 +175,7 @@ def test_a_choice_made_while_a_clip_is_looked_at_counts(page, clip, tmp_path, mo
 
     choose(page, clip, "48 × 32 → 96 × 64 · 30 frames")
     small = make_clip(tmp_path, Recipe("small.mp4", "libx264", size=(32, 16), times=tuple(range(20))))
-    monkeypatch.setattr(clips, "clip_facts", slow)
+    monkeypatch.setattr(clip_handlers, "clip_facts", slow)
     page.set_input_files("#clip-picker input", small)
     expect(page.locator("#clip-forecast")).to_have_text("Reading…")
     expect(page.locator("#clip-run"), "it would upscale the clip before").to_be_disabled()

@@ -20,10 +20,10 @@ from made_clips import Recipe, decode, make_clip, probe  # noqa: E402
 
 from ssg_hub.demo import clip_page, clip_reading, clip_work, decoding, viewer  # noqa: E402
 from ssg_hub.demo.cache import size_of, sweep  # noqa: E402
+from ssg_hub.demo.clip_handlers import ClipHandlers  # noqa: E402
 from ssg_hub.demo.clip_work import ClipRequest, ClipRun, plan  # noqa: E402
-from ssg_hub.demo.clips import ClipHandlers  # noqa: E402
-from ssg_hub.demo.handlers import Handlers  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
+from ssg_hub.demo.picture_handlers import PictureHandlers  # noqa: E402
 from ssg_hub.demo.refusals import Cancelled, Refused  # noqa: E402
 from ssg_hub.demo.room import AT_ONCE  # noqa: E402
 from ssg_hub.demo.settings import Settings, from_environment  # noqa: E402
@@ -198,7 +198,9 @@ def test_frames_beyond_the_limit_are_refused_by_the_header(tmp_path, monkeypatch
 
 def test_no_more_clips_and_pictures_are_looked_at_at_once_than_one_machine_bears(bench, clip, monkeypatch):
     looking = anyio.CapacityLimiter(AT_ONCE)
-    handlers, clips = (kind(bench.workshop, bench.line, bench.ledger, looking) for kind in (Handlers, ClipHandlers))
+    handlers, clips = (
+        kind(bench.workshop, bench.line, bench.ledger, looking) for kind in (PictureHandlers, ClipHandlers)
+    )
     upload = bench.ledger.folder / clip.name
     upload.write_bytes(clip.read_bytes())
     visitor, full, at_once = SimpleNamespace(headers={}), threading.Event(), []

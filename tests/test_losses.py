@@ -11,23 +11,18 @@ from accelerate import Accelerator
 from ssg_hub.errors import ConfigError
 from ssg_hub.networks.discriminators import build_discriminator
 from ssg_hub.training.balance import GradientBalance
+from ssg_hub.training.batches import sharpened, with_grain
 from ssg_hub.training.losses import (
     PerceptualLoss,
     artifact_loss,
-    class_weights,
     deceive_loss,
     guide_feature_loss,
-    lovasz_loss,
     low_pass_consistency,
     mesh_loss,
-    pseudo_labels,
-    random_view,
     real_fake_loss,
-    segmentation_loss,
-    sharpened,
     unevenness,
-    with_grain,
 )
+from ssg_hub.training.segmentation import class_weights, lovasz_loss, pseudo_labels, random_view, segmentation_loss
 
 
 def test_segmentation_loss_by_hand():

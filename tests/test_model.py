@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from standins import TINY_SEGFORMER
 from torch import nn
 
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
@@ -23,15 +24,8 @@ from ssg_hub.storage.config_file import FORMAT_VERSION
 RRDB = {"features": 8, "blocks": 1, "growth": 4}
 LIGHT = {"model_type": "ssg_lite_segmentation", "width": 8, "id2label": {"0": "sky", "1": "road"}}
 SEGFORMER = {
-    "model_type": "segformer",
-    "num_encoder_blocks": 2,
-    "depths": [1, 1],
+    **TINY_SEGFORMER,
     "sr_ratios": [2, 1],
-    "hidden_sizes": [8, 16],
-    "patch_sizes": [7, 3],
-    "strides": [4, 2],
-    "num_attention_heads": [1, 2],
-    "mlp_ratios": [2, 2],
     "decoder_hidden_size": 8,
     "id2label": {"0": "sky", "1": "road", "2": "car"},
     "image_mean": [0.4, 0.5, 0.6],

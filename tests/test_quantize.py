@@ -13,7 +13,7 @@ from standins import Difference
 from torch import nn
 
 from ssg_hub.cli import main
-from ssg_hub.commands.quantize import MEASURED, find_most, gather, read_pictures, split
+from ssg_hub.commands.quantize import find_most
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.loading import load_networks
 from ssg_hub.model import SSGModel
@@ -21,6 +21,7 @@ from ssg_hub.networks.compact import SRVGGNetCompact
 from ssg_hub.networks.int8 import Int8, Int8Compact, Layer, hash_weights, pack, read_int8
 from ssg_hub.quantization import gates
 from ssg_hub.quantization.fit import equalise, fit_int8
+from ssg_hub.quantization.pictures import MEASURED, gather, read_pictures, split
 from ssg_hub.storage.weights_files import INT8
 from ssg_hub.upscaling.upscale import upscale
 

@@ -15,9 +15,9 @@ import anyio  # noqa: E402
 
 from ssg_hub.demo import line as line_module  # noqa: E402
 from ssg_hub.demo.cache import Ledger  # noqa: E402
-from ssg_hub.demo.clips import ClipHandlers, ClipJob, Looked  # noqa: E402
-from ssg_hub.demo.handlers import Handlers  # noqa: E402
+from ssg_hub.demo.clip_handlers import ClipHandlers, ClipJob, Looked  # noqa: E402
 from ssg_hub.demo.line import Line, Ticket  # noqa: E402
+from ssg_hub.demo.picture_handlers import PictureHandlers  # noqa: E402
 from ssg_hub.demo.picture_work import Made, PicturesJob  # noqa: E402
 from ssg_hub.demo.refusals import Refused  # noqa: E402
 from ssg_hub.demo.room import Room  # noqa: E402
@@ -322,7 +322,7 @@ class Place:
         shop = SimpleNamespace(settings=Settings(), denoise=lambda name: None)
         shared = shop, bench.line, bench.ledger, anyio.CapacityLimiter(1)
         if kind == "pictures":
-            self.handlers, self.job = Handlers(*shared), PicturesJob
+            self.handlers, self.job = PictureHandlers(*shared), PicturesJob
             self.looked, self.nothing = Made(1, [{"name": "mine.png", "state": "chosen"}]), Made(1, [])
             self.values = ("default", "", 4, 1.0, {}, None, False, True, "auto", "png", 90, "cpu")
             self.results, self.need, self.shown_at = ["viewer", "made", "classes"], "no picture yet", [4]

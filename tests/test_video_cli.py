@@ -185,7 +185,7 @@ def test_a_file_or_folder_that_exists_is_no_pattern_whatever_its_name(clips, sav
 def test_without_the_extra_it_says_what_to_install():
     code = (
         "import sys; sys.modules['av'] = None\n"
-        "from ssg_hub.upscaling.upscaler import Upscaler\nfrom ssg_hub.errors import ConfigError\n"
+        "from ssg_hub.upscaler import Upscaler\nfrom ssg_hub.errors import ConfigError\n"
         "try: Upscaler.upscale_video(None, 'a.mp4', 'b.mp4')\n"
         "except ConfigError as error: assert 'ssg-hub[video]' in str(error)\n"
         "else: sys.exit(1)"

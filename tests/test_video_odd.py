@@ -18,7 +18,7 @@ from PIL import Image, ImageCms
 from standins import Repeat, make_model
 
 from ssg_hub.errors import ConfigError, VideoError
-from ssg_hub.images import reading
+from ssg_hub.images import opening
 from ssg_hub.images.reading import Picture, read_picture, write_picture
 from ssg_hub.upscaling.upscale import upscale
 from ssg_hub.video.clip import Clip
@@ -220,7 +220,7 @@ def test_sizes_are_compared_upright_and_by_headers_alone(ending, tmp_path, monke
     for number in range(4):
         stored, options = ((16, 24), {}) if number == 2 else ((24, 16), {"exif": exif})
         Image.fromarray(draw_frame(number, stored)).save(tmp_path / f"{number}.{ending}", **options)
-    monkeypatch.setattr(reading, "_read_file", lambda path: read.append(path.name) or path.read_bytes())
+    monkeypatch.setattr(opening, "_read_file", lambda path: read.append(path.name) or path.read_bytes())
     assert PictureSequence(tmp_path).facts.size == (16, 24) and read == [f"0.{ending}"]
     Image.fromarray(draw_frame(0, (24, 16))).save(tmp_path / f"3.{ending}")
     with pytest.raises(VideoError, match=rf"3\.{ending} is 24x16.*0\.{ending}, is 16x24"):

@@ -23,13 +23,12 @@ pytest.importorskip("onnx", reason="onnx is not installed (pip install 'ssg-hub[
 
 from benchmarks.site_visits import SiteServer, download, make_pictures, psnr, visit
 from ssg_hub.cli import main
-from ssg_hub.demo import views
 from ssg_hub.errors import CheckpointError, ConfigError, ImageError
 from ssg_hub.images.picture import Picture
 from ssg_hub.images.resampling import COLOR_RADIUS, COLOR_SIGMA, fill_transparent, pull_colors, resize_bicubic
 from ssg_hub.model import SSGModel
 from ssg_hub.networks.guide import Guide
-from ssg_hub.upscaling import tiling
+from ssg_hub.upscaling import layers, tiling
 from ssg_hub.upscaling.calibration import Calibration
 from ssg_hub.upscaling.soft_masks import MaskSheet
 from ssg_hub.web import runtime, site, weights
@@ -376,8 +375,8 @@ def test_the_mask_and_its_layers_are_pythons(scripts):
     sheet.put(soft, 0, 0)
     drift = np.random.default_rng(1).integers(0, 256, (11, 14), np.uint8)
     palette, side = [(200, 0, 0), (0, 200, 0), (0, 0, 200)], 40
-    numbers = {"palette": palette, "uncertain": 3, "hatch": list(views.HATCH), "hatch_period": views.HATCH_PERIOD}
-    numbers |= {"mask_side": side, "heat": views.HEAT.tolist()}
+    numbers = {"palette": palette, "uncertain": 3, "hatch": list(layers.HATCH), "hatch_period": layers.HATCH_PERIOD}
+    numbers |= {"mask_side": side, "heat": layers.HEAT.tolist()}
     ids, mask, heat = scripts(
         """(m, {soft, drift, numbers}) => {
           const sheet = new m.MaskSheet([54, 43], 4, 3, 0.6);
@@ -390,11 +389,11 @@ def test_the_mask_and_its_layers_are_pythons(scripts):
     )
     assert np.mean(np.reshape(ids, (43, 54)) == sheet.ids) > 0.999 and 3 in ids
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(views, "MASK_SIDE", side)
-        expected = np.asarray(views.mask_layer(sheet.to_image(palette), 3))
+        patch.setattr(layers, "MASK_SIDE", side)
+        expected = np.asarray(layers.mask_layer(sheet.to_image(palette), 3))
     assert np.mean(np.reshape(mask[2:], (*mask[:2], 4)) == expected) > 0.999
     assert (
-        np.abs(np.reshape(heat[2:], (*heat[:2], 4)) - np.asarray(views.drift_layer(Image.fromarray(drift)), int)).max()
+        np.abs(np.reshape(heat[2:], (*heat[:2], 4)) - np.asarray(layers.drift_layer(Image.fromarray(drift)), int)).max()
         <= 1
     )
 
@@ -566,7 +565,7 @@ def test_the_site_works_without_a_network_cancels_and_knows_the_denoise_strength
           return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, at) => at % 4 === 3);
         }"""
     )
-    wanted = np.asarray(views.drift_layer(expected.drift_map[0]))[..., 3]
+    wanted = np.asarray(layers.drift_layer(expected.drift_map[0]))[..., 3]
     assert np.abs(np.reshape(cover, wanted.shape) - wanted.astype(int)).max() <= 4
     page.click(".modes [data-mode=mask]")
     assert page.locator(".legend li").count() == len(expected.labels)

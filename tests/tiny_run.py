@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 from process_group import ROOT, Script, find_places
 from safetensors.torch import load_file, save_file
+from standins import TINY_SEGFORMER
 
 CLASSES = ["sky", "road", "car"]
 VOID = 11
@@ -102,23 +103,10 @@ def make_guide(folder: Path) -> Path:
     """An untrained Segformer of a few thousand parameters, saved."""
     from ssg_hub.networks.guide import Guide
 
-    config = {
-        "model_type": "segformer",
-        "id2label": dict(enumerate(CLASSES)),
-        "num_encoder_blocks": 2,
-        "depths": [1, 1],
-        "sr_ratios": [4, 2],
-        "hidden_sizes": [8, 16],
-        "patch_sizes": [7, 3],
-        "strides": [4, 2],
-        "num_attention_heads": [1, 2],
-        "mlp_ratios": [2, 2],
-        "decoder_hidden_size": 16,
-    }
     if not (folder / "guide_start").is_dir():
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            Guide(config).save_pretrained(folder / "guide_start")
+            Guide({**TINY_SEGFORMER, "id2label": dict(enumerate(CLASSES))}).save_pretrained(folder / "guide_start")
     return folder / "guide_start"
 
 

@@ -10,9 +10,11 @@ import json
 from PIL import Image, ImageOps
 
 from benchmarks.document import ROOT
-from ssg_hub.demo import results, viewer, views
+from ssg_hub.demo import results, viewer
 from ssg_hub.demo.texts import CARDS, MORE_EXAMPLES, text
+from ssg_hub.demo.views import for_browser
 from ssg_hub.loading import EMBEDDED, load_model
+from ssg_hub.upscaling import layers
 from ssg_hub.upscaling.result import UpscaleResult
 
 EXAMPLE = "street_house.jpg"
@@ -37,14 +39,14 @@ def run(options: argparse.Namespace) -> None:
         before = image.convert("RGB").resize(result.image.size, Image.Resampling.BICUBIC)
     for name, picture in (("before", before), ("after", result.image.convert("RGB"))):
         picture.save(FOLDER / f"{name}.webp", quality=QUALITY, method=6)
-    mask = views.mask_layer(result.mask, result.report["uncertain_id"])
+    mask = layers.mask_layer(result.mask, result.report["uncertain_id"])
     mask.save(FOLDER / "mask.webp", lossless=True, method=6)  # its colours name the classes
-    views.drift_layer(result.drift).save(FOLDER / "drift.webp", quality=QUALITY, alpha_quality=50, method=6)
-    views.readings_layer(result).save(FOLDER / "readings.webp", lossless=True, method=6)
+    layers.drift_layer(result.drift).save(FOLDER / "drift.webp", quality=QUALITY, alpha_quality=50, method=6)
+    layers.readings_layer(result).save(FOLDER / "readings.webp", lossless=True, method=6)
     items = {lang: make_item(result, model.labels, lang) for lang in ("en", "zh")}
     (FOLDER / "items.json").write_text(json.dumps(items, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for name in CARDS:
-        card = views.to_8bit(model.upscale(viewer.ROOM / "examples" / name, segment=False).image)
+        card = for_browser(model.upscale(viewer.ROOM / "examples" / name, segment=False).image)
         path = viewer.ROOM / viewer.card_file(name)
         path.parent.mkdir(exist_ok=True)
         ImageOps.fit(card, CARD_SIZE, Image.Resampling.LANCZOS).save(path, quality=CARD_QUALITY, method=6)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from ..evaluation.distances import find_distances
 from ..evaluation.metrics import color_drift, flat_noise, psnr_y
+from ..images.levels import to_8_bit
 from ..networks.guide import Guide
 from ..networks.perceptual import DISTS
 from ..networks.registry import Generator
-from ..training.losses import pseudo_labels
+from ..training.segmentation import pseudo_labels
 from .inspection import measure_detail
 from .materials import Materials, read_pieces
 
@@ -143,7 +144,7 @@ def tell_refusal(points: Mapping[str, float]) -> str:
 
 
 def _to_pixels(batch: Tensor) -> np.ndarray:
-    return (batch[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return to_8_bit(batch[0].permute(1, 2, 0).cpu().numpy())
 
 
 def _upscale(generator: Generator, lr: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ..degradation.bank import DegradationBank
 from ..errors import ConfigError, ImageError
 from ..images.levels import to_8_bit
 from ..images.reading import read_rgb
+from ..images.resampling import to_floats
 from .inspection import measure_detail
 
 if TYPE_CHECKING:
@@ -178,10 +179,7 @@ def _keep_sharpest(folder: Path, most: int) -> None:
 
 def read_pieces(folder: Path) -> list[torch.Tensor]:
     """The pieces in a folder, (1, 3, h, w) in [0, 1], in the order of their names."""
-    return [
-        torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None] / 255
-        for path in _list(folder)
-    ]
+    return [to_floats(np.asarray(Image.open(path).convert("RGB")))[None] for path in _list(folder)]
 
 
 def _list(folder: Path) -> list[Path]:

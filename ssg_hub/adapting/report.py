@@ -6,13 +6,13 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..degradation.bank import DegradationBank
 from ..degradation.contact_sheet import draw_contact_sheet
+from ..images.levels import to_8_bit
 from ..networks.registry import Generator
 from .exam import FIGURES, MARGIN, tell_refusal
 from .materials import PHOTOGRAPHS, read_pieces
@@ -94,8 +94,7 @@ def _row(lr: Tensor, generators: tuple[Generator, Generator]) -> str:
 
 
 def _to_image(batch: Tensor) -> Image.Image:
-    pixels = (batch[0].float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    return Image.fromarray(to_8_bit(batch[0].float().permute(1, 2, 0).cpu().numpy()))
 
 
 def _figure(image: Image.Image, caption: str) -> str:

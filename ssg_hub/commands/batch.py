@@ -16,11 +16,12 @@ from ..upscaling.options import DTYPES, ENGINES, Options
 from ..video.names import is_clip
 from . import clips
 from .bar import Bar
-from .common import ended_in_order, load_model, picture_options, say, wanted_companions, whole_number
+from .common import ended_in_order, say, whole_number
 from .group import Group
 from .jobs import FORMATS, Job, Plan, make_folders, plan_jobs
 from .manifest import Manifest
 from .pictures import Loop, skip
+from .request import open_model, picture_options, wanted_companions
 
 ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 
@@ -132,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
             counts[skip(job, say, manifest)] += 1
     with Group(rank, world) as group:
         if todo:
-            model = load_model(args)
+            model = open_model(args)
             loop = Loop(model, options, args.overwrite, say, manifest, args.stream)
             with Bar(len(todo), hidden=rank > 0 or args.quiet) as bar, _telling_how_to_continue(args, jobs):
                 counts += loop.run(todo, bar)

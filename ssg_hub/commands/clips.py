@@ -20,9 +20,10 @@ from ..video.names import (
     name_result,
 )
 from .bar import counting
-from .common import OF_ONE_FILE, describe_failure, load_model, say, wanted_companions
+from .common import OF_ONE_FILE, describe_failure, say
 from .group import Group
 from .jobs import FILE_ENDING
+from .request import open_model, wanted_companions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +141,7 @@ def run(args: argparse.Namespace, picture: dict) -> int:
             todo.append((source, target))
     with Group(rank, world) as group:
         if todo:
-            model = load_model(args)
+            model = open_model(args)
             options = _options(args, picture)
             failed = sum(not _upscale_one(model, *job, options, args, rank == 0) for job in todo)
         done, skipped, failed = group.add_up(len(todo) - failed, skipped, failed)

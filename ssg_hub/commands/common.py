@@ -1,4 +1,4 @@
-"""What several commands need: messages, numbers and folders that are checked before the work, model and options."""
+"""What several commands need: messages, signals, and numbers and folders that are checked before the work."""
 
 import argparse
 import os
@@ -8,12 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigError, SSGError
-from ..loading import load_networks, seek_model
-from ..upscaling.options import Options
-from ..video.names import COMPANIONS
 
 OF_ONE_FILE = (SSGError, OSError, RuntimeError, MemoryError, ValueError)  # errors after which the other files go on
 
@@ -74,61 +70,3 @@ def check_folder(folder: Path, option: str = "-o") -> None:
         raise ConfigError(f"{nearest} is a file; {option} takes a folder. Choose another name.")
     if not os.access(nearest, os.W_OK):
         raise ConfigError(f"{folder} cannot be written: {nearest} is read-only. Choose another folder with {option}.")
-
-
-def load_model(args: argparse.Namespace) -> Any:
-    """The model of a request, on the device that computes it: the best one available unless one is named.
-
-    Raises:
-        ConfigError: this machine lacks the device, or the model a guide for what is asked for.
-    """
-    seek_model(args.model)
-    import torch
-
-    from ..devices import best_device, choose_device
-
-    device = best_device() if args.device is None else args.device
-    if device == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
-    place = choose_device(torch.device("cpu"), device)  # before the model is read
-    model = load_networks(args.model).to(place)
-    check_guide(args, model.labels)
-    _share_cores()
-    return model
-
-
-def wanted_companions(args: argparse.Namespace) -> list[str]:
-    """Which of COMPANIONS a request wants beside each result."""
-    return [kind for kind in COMPANIONS if getattr(args, kind)]
-
-
-def picture_options(args: argparse.Namespace) -> dict:
-    """The arguments of `upscale` that hold for every picture or clip of a request; the device is that of its model.
-
-    Raises:
-        ConfigError: an impossible one.
-    """
-    fixed = {"segment": bool(wanted_companions(args)), "device": None}
-    options = Options.gather("ssg upscale", vars(args), also=vars(args), **fixed)
-    return vars(options) | ({} if args.max_pixels is None else {"max_pixels": args.max_pixels})
-
-
-def check_guide(args: argparse.Namespace, labels: list[str]) -> None:
-    """Refuse companions that need a guide, of a model that has none.
-
-    Raises:
-        ConfigError: which were asked for.
-    """
-    companions = wanted_companions(args)
-    if companions and not labels:
-        guided = " and ".join(f"--{kind}" for kind in companions)
-        raise ConfigError(f"this model has no guide for {guided}. Leave out what needs one.")
-
-
-def _share_cores() -> None:
-    """Take a part of the cores where several processes were launched together."""
-    import torch
-
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))

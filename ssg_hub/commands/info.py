@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 from ..loading import EMBEDDED, load_model
+from ..storage import expand_home
+from ..storage.finding import built_in_folder
 
 ABSENT = {"denoise": "no choice: one set of weights", "guide": "none", "calibration": "none"}  # others: not stated
 
@@ -66,9 +68,6 @@ def _count(module) -> int:
 
 def _bytes_on_disk(name: str) -> int | None:
     """Size of the weights; None for what is on the Hub."""
-    from ..storage import expand_home
-    from ..storage.finding import built_in_folder
-
     path = built_in_folder(name) or Path(expand_home(name))
     if path.is_file():
         return path.stat().st_size

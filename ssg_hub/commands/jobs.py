@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ImageError
 from ..images.formats import READ, WRITTEN, check_target, is_picture, list_folder, name_endings
+from ..images.reading import read_size
 from ..upscaling.options import output_size
 from ..video.names import COMPANIONS, is_clip
 from .common import check_folder
@@ -175,8 +176,6 @@ def _without_results(
 
 
 def _is_enlarged(result: Path, source: Path, outscale: float) -> bool:
-    from ..images.reading import read_size
-
     try:
         return read_size(result) == output_size(read_size(source), outscale)
     except ImageError:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
+from ..images import canvas
+from ..images.formats import check_size, choose_format
+from ..images.reading import MAX_PIXELS, read_picture
+from ..images.rows import peek_size
+from ..images.writing import write_picture
 from ..processes.memory import return_large_blocks
+from ..upscaling.options import output_size
 from .bar import Bar
 from .common import OF_ONE_FILE, describe_failure
 from .jobs import Job, check_job
@@ -82,10 +88,6 @@ class Loop:
 
     def _read(self, job: Job) -> Any:
         """The picture, if everything requested for it can be written; None if it is to be streamed."""
-        from ..images.formats import check_size, choose_format
-        from ..images.reading import MAX_PIXELS, read_picture
-        from ..upscaling.options import output_size
-
         check_job(job, self.overwrite)
         if self.stream or self._is_large(job):
             return None
@@ -95,12 +97,7 @@ class Loop:
 
     def _is_large(self, job: Job) -> bool:
         """Whether a result is too large to be held, and can be written while it is made."""
-        from ..images.canvas import FORMATS
-        from ..images.formats import choose_format
-        from ..images.rows import peek_size
-        from ..upscaling.options import output_size
-
-        if job.overlay is not None or choose_format(job.image) not in FORMATS:
+        if job.overlay is not None or choose_format(job.image) not in canvas.FORMATS:
             return False
         size = peek_size(job.source)
         width, height = output_size(size, self.options["outscale"]) if size else (0, 0)
@@ -164,8 +161,6 @@ def read_ahead(reader: ThreadPoolExecutor, jobs: Iterable[Job], read) -> Iterato
 
 def write_result(job: Job, result: Any, overwrite: bool) -> list[str]:
     """Write picture and companions, if requested and not there yet; returns notes about the formats."""
-    from ..images.writing import write_picture
-
     notes = []
     beside = ((job.mask, lambda: result.mask), (job.drift, lambda: result.drift), (job.overlay, result.overlay))
     for path, make in beside:

@@ -5,22 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import CheckpointError, ConfigError, ImageError
+from ..errors import CheckpointError, ConfigError
 from ..loading import EMBEDDED
+from ..storage import expand_home
+from ..storage.config_file import CONFIG
+from ..storage.finding import built_in_folder
+from ..storage.replacing import check_replaceable
+from ..storage.weights_files import INT8
+from ..storage.whole_file import whole_file
 from .common import check_folder
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
     from ..networks.int8 import Int8
-    from ..quantization.gates import Pictures
 
-HELD_OUT = 5  # every fifth picture is not fitted to, but measured
-MOST_PICTURES, MOST_HELD_OUT = 28, 24  # of all folders together
-CROP = 64  # LR pixels a side that a picture gives for the fit
-MEASURED = 256  # and those that one held out is measured on
-CONSTANT = 48  # the side of pictures of one colour that join them, so that black and white are reached, and stay
 STEP = 2  # layers that are moved to float32 together
 
 
@@ -54,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from ..networks.compact import SRVGGNetCompact
     from ..quantization.fit import fit_int8
     from ..quantization.gates import measure_gates
+    from ..quantization.pictures import gather, read_crops, read_pictures
     from ..upscaling.engines import compiled
 
     if not compiled.is_installed():
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"int8 is for SRVGGNetCompact so far; this generator is an {type(generator).__name__}.")
     folder = _find_target(args, model)
     fitted, held_out = gather(args.calibrate)
-    crops = _read_crops(fitted)
+    crops = read_crops(fitted)
     pictures = read_pictures(held_out, args.references, generator.scale)
     print(
         f"{len(crops)} pictures to fit to, {len(held_out)} held out, "
@@ -92,35 +90,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def gather(folders: list[Path]) -> tuple[list[Path], list[Path]]:
-    """The pictures of folders as `split` gives them.
-
-    Raises:
-        ConfigError: a folder without pictures.
-        ImageError: none is left to fit to.
-    """
-    fitted, held_out = split([_find_pictures(folder) for folder in folders])
-    if not fitted:
-        places = ", ".join(map(str, folders))
-        raise ImageError(
-            f"the {len(held_out)} pictures of {places} are measured on, and leave none to fit to. Give a folder of "
-            f"{HELD_OUT} or more."
-        )
-    return fitted, held_out
-
-
-def split(folders: list[list[Path]]) -> tuple[list[Path], list[Path]]:
-    """The pictures to fit to, and those to measure on: of each folder every fifth, so that each has its share.
-
-    Nothing is there to fit to where all folders together have fewer than five pictures, or each has but one.
-    """
-    if sum(map(len, folders)) < HELD_OUT:
-        return [], [path for paths in folders for path in paths]
-    held_out = [path for paths in folders for path in _thin(paths[::HELD_OUT], MOST_HELD_OUT // len(folders) or 1)]
-    fitted = [path for paths in folders for number, path in enumerate(paths) if number % HELD_OUT]
-    return _thin(fitted, MOST_PICTURES), held_out
-
-
 def find_most(attempt: "Callable[[int], Int8 | None]", most: int) -> "Int8 | None":
     """What `attempt` returns for the largest number that passes, from `most` in steps down, by bisection."""
     if (found := attempt(most)) is not None:
@@ -139,10 +108,6 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     """The folder beside whose weights the integers go; where it holds a model, it must be this one."""
     from ..networks.int8 import hash_weights
     from ..plain_model import read_model
-    from ..storage import expand_home
-    from ..storage.config_file import CONFIG
-    from ..storage.finding import built_in_folder
-    from ..storage.replacing import check_replaceable
 
     folder = args.output or Path(expand_home(args.model))
     if args.output is None and (built_in_folder(args.model) or not folder.is_dir()):
@@ -156,97 +121,8 @@ def _find_target(args: argparse.Namespace, model) -> Path:
     return folder
 
 
-def _find_pictures(folder: Path) -> list[Path]:
-    from ..images.formats import list_pictures, name_endings
-
-    if not (found := list_pictures(folder)):
-        raise ConfigError(f"--calibrate {folder} has no pictures ({name_endings()}). Give folders of LR pictures.")
-    return found
-
-
-def _thin(paths: list[Path], most: int) -> list[Path]:
-    return paths[:: max(1, -(-len(paths) // most))]
-
-
-def _cut_middle(pixels: "np.ndarray", side: int, unit: int = 1) -> "Tensor":
-    """The middle of a picture, at most `side` times `unit` pixels wide and high.
-
-    Args:
-        pixels: (H, W, 3).
-        side: in units.
-        unit: pixels, in whole ones of which it is cut.
-
-    Returns:
-        (1, 3, h, w) in [0, 1], of 8 bits.
-    """
-    from ..images.levels import to_8_bit
-    from ..images.resampling import to_floats
-
-    top, left = (max(0, length // unit - side) // 2 * unit for length in pixels.shape[:2])
-    return to_floats(to_8_bit(pixels[top : top + side * unit, left : left + side * unit])).unsqueeze(0)
-
-
-def _read_crops(paths: list[Path]) -> list:
-    import torch
-
-    from ..images.reading import read_rgb
-    from ..quantization.gates import CONSTANTS
-
-    flat = [torch.tensor(color, dtype=torch.float32).view(1, 3, 1, 1) for color in CONSTANTS]
-    return [_cut_middle(read_rgb(path), CROP) for path in paths] + [
-        color.repeat(1, 1, CONSTANT, CONSTANT) for color in flat
-    ]
-
-
-def read_pictures(paths: list[Path], references: list[Path], scale: int) -> "Pictures":
-    """The middle of LR pictures, at most `MEASURED` pixels a side, with their references, as far as there are any.
-
-    Args:
-        paths: the LR pictures.
-        references: folders of HR pictures with the same names.
-        scale: HR pixels per LR pixel, per side.
-
-    Raises:
-        ConfigError: a folder without pictures, or two references of one name.
-        ImageError: a picture that cannot be read or is too small for LPIPS, or a reference of another size.
-    """
-    from ..evaluation.methods import index_pictures
-    from ..evaluation.metrics import ALEXNET_SMALLEST
-    from ..images.formats import composed
-    from ..images.reading import read_rgb
-    from ..quantization.gates import Pictures
-
-    known: dict[str, Path] = {}
-    for folder in references:
-        found = index_pictures(folder)
-        if twice := sorted(known.keys() & found):
-            raise ConfigError(
-                f"--references have {known[twice[0]]} and {found[twice[0]]}, and pictures belong together by their "
-                "names. Quantize with one of these folders, or rename their pictures."
-            )
-        known |= found
-    lr, hr = [], []
-    for path in paths:
-        reference = known.get(composed(path.stem))
-        small, large = read_rgb(path), None if reference is None else read_rgb(reference)
-        if scale * min(small.shape[:2]) < ALEXNET_SMALLEST:
-            raise ImageError(
-                f"{path} has {small.shape[1]}x{small.shape[0]} pixels; to be measured on by LPIPS it needs "
-                f"{-(-ALEXNET_SMALLEST // scale)} a side. Leave it out."
-            )
-        if large is not None and tuple(side // scale for side in large.shape[:2]) != small.shape[:2]:
-            raise ImageError(f"{reference} is not {scale} times as large as {path}. Give other references.")
-        height, width = (scale * side for side in small.shape[:2])  # what LR does not show is left out
-        lr.append(_cut_middle(small, MEASURED))
-        hr.append(None if large is None else _cut_middle(large[:height, :width], MEASURED, scale))
-    return Pictures(lr, hr, [str(path.parent) for path in paths])
-
-
 def _keep(int8, folder: Path, model) -> None:
     from ..networks.int8 import pack
-    from ..storage.config_file import CONFIG
-    from ..storage.weights_files import INT8
-    from ..storage.whole_file import whole_file
 
     if not (folder / CONFIG).is_file():
         model.save_pretrained(folder)

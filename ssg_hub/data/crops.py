@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ..errors import ConfigError, ImageError, SSGError
+from ..images.resampling import to_floats
 from .augmentation import jitter_colors, paint_sky, paste_classes, recolor_class
 from .tables import open_cell, open_label, picture_names, picture_stem
 
@@ -71,7 +72,7 @@ class SourceCrops(Crops):
         image = open_cell(row["image"])
         side = min(self.crop, *image.size)  # a picture that is too small is enlarged
         box = _random_box(image.size, side, rng)
-        hr = _to_tensor(image.resize((self.crop, self.crop), Image.Resampling.BICUBIC, box))
+        hr = to_floats(np.asarray(image.resize((self.crop, self.crop), Image.Resampling.BICUBIC, box)))
         flip, turns = rng.integers(2), rng.integers(4)
         if self.flat_share:
             apart = rng.spawn(1)[0]  # so that the other samples are the same as without flat ones
@@ -103,7 +104,7 @@ class PairedCrops(Crops):
         pair = {"hr": hr.crop(in_hr), "lr": lr.crop((left, top, right, bottom))}
         flip, turns = rng.integers(2), rng.integers(4)
         crops = {
-            name: torch.rot90(_flip(_to_tensor(image), flip), int(turns), (-2, -1)).contiguous()
+            name: torch.rot90(_flip(to_floats(np.asarray(image)), flip), int(turns), (-2, -1)).contiguous()
             for name, image in pair.items()
         }
         return {**crops, "judged": torch.tensor(float(self.unjudged.isdisjoint(picture_names(row["image"]))))}
@@ -150,7 +151,7 @@ class LabeledCrops(Crops):
         if self.paste and rng.random() < self.paste:
             other = self._cut(self.table[int(rng.integers(len(self)))], rng)
             image, label = paste_classes(image, label, *other, rng)
-        return {"hr": _flip(_to_tensor(image), flip), "label": _flip(_to_ids(label), flip)}
+        return {"hr": _flip(to_floats(np.asarray(image)), flip), "label": _flip(_to_ids(label), flip)}
 
     def _cut(self, row: dict, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
         """A random square of a picture and of its label map, resized to the crop's side."""
@@ -181,7 +182,7 @@ class TargetCrops(Crops):
         image = open_cell(row["image"])
         side, flip = self.crop // self.scale, rng.integers(2)
         left, top = (int(rng.integers(max(length - side, 0) + 1)) for length in image.size)
-        lr = _to_tensor(image)[:, top : top + side, left : left + side]
+        lr = to_floats(np.asarray(image))[:, top : top + side, left : left + side]
         sample = {"lr": _flip(_pad_edges(lr, side), flip)}
         if row.get("label") is not None:
             label = open_label(row["label"])
@@ -321,10 +322,6 @@ def check_pair(hr: tuple[int, int], lr: tuple[int, int], scale: int, side: int, 
             f"{name}: HR is {hr[0]}x{hr[1]} and LR {lr[0]}x{lr[1]}; HR must be {scale} times LR, and LR at least "
             f"{side} pixels a side. Correct the pair, scale or hr_crop."
         )
-
-
-def _to_tensor(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
 def _to_ids(label: Image.Image) -> Tensor:

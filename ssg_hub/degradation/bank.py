@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..storage import as_path
 from . import bank_files
 from .generic import GenericPrior
+from .interface import Degradation
 from .noise import NoiseModel
 from .ops import Generators, check_sides, compress_with, rand, reduce_with
 
@@ -22,8 +23,10 @@ GRID = 16  # pixels: the period of the blocks of JPEG with halved colour
 
 
 @dataclass
-class DegradationBank:
+class DegradationBank(Degradation):
     """What was learnt from N pictures; each gives one record: its kernel, noise and compression belong together.
+
+    LR is made at its own scale alone, in steps of 1/255.
 
     Attributes:
         scale: reduction from HR to LR.
@@ -46,28 +49,7 @@ class DegradationBank:
     report: dict = field(default_factory=dict)
     examples: Tensor = field(default_factory=lambda: torch.empty(0, 3, 1, 1, dtype=torch.uint8))
 
-    def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
-        """Make LR pictures as the camera would.
-
-        Args:
-            hr: (B, 3, H, W), RGB in [0, 1]; H and W divisible by `scale`.
-            scale: that of the bank.
-            generator: one CPU generator, or one per sample.
-
-        Returns:
-            (B, 3, H/scale, W/scale) in [0, 1], in steps of 1/255, registered to HR (centre-aligned).
-
-        Raises:
-            ConfigError: another scale, or a size that does not divide by it.
-        """
-        return self.degrade_with_grain(hr, scale, generator)[0]
-
     def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
-        """`degrade`, and the noise in LR: the difference from the same LR without noise, both before compression.
-
-        Returns:
-            LR as `degrade` makes it, and its grain, both (B, 3, H/scale, W/scale).
-        """
         if scale != self.scale:
             raise ConfigError(
                 f"this bank was estimated for scale {self.scale}, degrade got {scale}. Estimate another bank."

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from .interface import Degradation
 from .ops import Generators, blur, check_sides, compress, downsample, gaussian_kernels, randn, uniform
 
 
@@ -32,31 +33,13 @@ ROUNDS = (
 KERNEL_SIZE = 15
 
 
-class GenericPrior:
-    """Random anisotropic blur, signal-dependent and correlated noise, JPEG; in two rounds."""
+class GenericPrior(Degradation):
+    """Random anisotropic blur, signal-dependent and correlated noise, JPEG; in two rounds.
 
-    def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
-        """Make LR pictures.
-
-        Args:
-            hr: (B, 3, H, W), RGB in [0, 1]; H and W divisible by `scale`.
-            scale: 2 or 4 (or 1: blur, noise and JPEG at full size).
-            generator: one CPU generator, or one per sample.
-
-        Returns:
-            (B, 3, H/scale, W/scale) in [0, 1], registered to HR (centre-aligned).
-
-        Raises:
-            ConfigError: another scale, or a size that does not divide by it.
-        """
-        return self.degrade_with_grain(hr, scale, generator)[0]
+    The scale is 2 or 4, or 1: blur, noise and JPEG at full size.
+    """
 
     def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
-        """`degrade`, and the noise in LR: the difference from the same LR without noise, both before compression.
-
-        Returns:
-            LR as `degrade` makes it, and its grain, both (B, 3, H/scale, W/scale).
-        """
         factors = {1: (1, 1), 2: (2, 1), 4: (2, 2)}.get(scale)
         if factors is None:
             raise ConfigError(f"the generic prior got scale {scale}; the scale must be 1, 2 or 4.")

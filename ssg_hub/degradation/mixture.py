@@ -6,7 +6,7 @@ from .interface import Degradation
 from .ops import Generators, uniform
 
 
-class Mixture:
+class Mixture(Degradation):
     """Chooses among degradations with equal chances; one that is listed n times has n chances.
 
     Args:
@@ -16,16 +16,7 @@ class Mixture:
     def __init__(self, parts: list[Degradation]):
         self.parts = parts
 
-    def degrade(self, hr: Tensor, scale: int, generator: Generators) -> Tensor:
-        """HR (B, 3, H, W) in [0, 1] to LR (B, 3, H/scale, W/scale); `generator` is one, or one per sample.
-
-        Raises:
-            ConfigError: a size that does not divide by the scale, or a scale that one of the parts cannot make.
-        """
-        return self.degrade_with_grain(hr, scale, generator)[0]
-
     def degrade_with_grain(self, hr: Tensor, scale: int, generator: Generators) -> tuple[Tensor, Tensor]:
-        """`degrade`, and the noise that is in LR, of the same shape (before compression)."""
         choice = uniform(0, len(self.parts), hr.shape[0], generator).long().clamp(max=len(self.parts) - 1).tolist()
         lr, grain = (hr.new_empty(*hr.shape[:2], *(side // scale for side in hr.shape[-2:])) for _ in range(2))
         for part in {id(part): part for part in self.parts}.values():  # one that is listed twice works once

@@ -1,1 +1,1 @@
-"""The parts of the Gradio demo: texts, settings, the job behind the button, and the views of its result."""
+"""The page in the browser: its rooms, what their events do, the models and the queue behind them, and its limits."""

@@ -5,8 +5,8 @@ import importlib.util
 import gradio as gr
 
 from . import viewer
+from .clip_handlers import EMPTY, OUTPUTS, ClipHandlers
 from .clip_work import mega
-from .clips import EMPTY, OUTPUTS, ClipHandlers
 from .gradio_fixes import file_input, fill_in_missing
 from .guard import Fetcher
 from .settings import DEFAULT, LENT, Settings, to_bytes

@@ -1,4 +1,4 @@
-"""The page: its layout, and which event calls what. What the events do is in `handlers.py`, and in `clips.py`."""
+"""The page: its layout, and which event calls what. What the events do: `picture_handlers`, `clip_handlers`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,11 @@ from ..loading import load_model
 from ..upscaling.options import Options
 from . import clip_page, viewer
 from .cache import Ledger
-from .clips import ClipHandlers
+from .clip_handlers import ClipHandlers
 from .gradio_fixes import count_from, fill_in_missing, picture_input, strengths_input
 from .guard import Fetcher
-from .handlers import OUTPUTS, Handlers
 from .line import Line
+from .picture_handlers import OUTPUTS, PictureHandlers
 from .picture_work import Choices
 from .programs import explain
 from .request import OUTPUT_FORMATS, PAGE_FORMATS, QUALITY, SIZES
@@ -61,7 +61,7 @@ def build_demo(model, settings: Settings | None = None) -> Page:
     workshop = Workshop(settings, model, load_model)
     ledger = Ledger(Path(get_upload_folder()), to_bytes(settings.max_stored))
     line, looking = Line(settings.queue_size), anyio.CapacityLimiter(AT_ONCE)
-    handlers = Handlers(workshop, line, ledger, looking)
+    handlers = PictureHandlers(workshop, line, ledger, looking)
     clips = ClipHandlers(workshop, line, ledger, looking)
     with_clips = clip_page.are_offered(settings)
     with Page(title="ssg-hub", analytics_enabled=False, fill_width=True) as demo:
@@ -195,7 +195,7 @@ def _class_sliders(part: dict) -> None:
             slider.change(remember, [slider, part["class_strength"]], part["class_strength"], **LATEST)
 
 
-def _wire(handlers: Handlers, part: dict) -> None:
+def _wire(handlers: PictureHandlers, part: dict) -> None:
     """Connect the events."""
     filled = [part[name] for name in OUTPUTS]
     aims = [part[name] for name in ("model", "outscale", "device")]
@@ -225,7 +225,7 @@ def _wire(handlers: Handlers, part: dict) -> None:
     part["cancel"].click(handlers.cancel, **LIGHT)
 
 
-def _endpoint(handlers: Handlers) -> None:
+def _endpoint(handlers: PictureHandlers) -> None:
     """`/upscale` for gradio_client, curl and MCP: the same job, without the page's views."""
     limit = to_bytes(handlers.settings.max_file_size)
     with gr.Row(visible=False):

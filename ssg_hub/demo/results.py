@@ -11,8 +11,8 @@ from PIL import Image
 
 from ..errors import SSGError
 from ..images.picture import Picture
+from ..upscaling.layers import drift_layer, mask_layer, readings_layer
 from ..upscaling.result import UpscaleResult
-from . import views
 from .archive import FILES, archive_url
 from .gradio_fixes import CACHE_ROUTE
 from .line import Ticket
@@ -21,6 +21,7 @@ from .request import VIEW_PIXELS, Request, check_size
 from .settings import Settings
 from .texts import duration, listed, sentences, text
 from .translations import class_name, note
+from .views import for_browser, shrink
 
 READ, WRITING = 0.05, 0.95  # shares of a run that are done when its picture is read, and upscaled
 TRUSTED = 0.1  # the risk for which the page says how much of a picture is trusted
@@ -84,7 +85,7 @@ def make_item(
         lang: of the visitor.
     """
     folder, size = files.picture.parents[1], result.content.size
-    enlarged = views.to_8bit(picture.to_image()).resize(size, Image.Resampling.BICUBIC)
+    enlarged = for_browser(picture.to_image()).resize(size, Image.Resampling.BICUBIC)
     pictures = [(text("bicubic", lang), _view(enlarged, folder / "before.png"))]
     shown = files.picture  # a browser shows the very file that is delivered, unless it is too large for it
     if size[0] * size[1] > VIEW_PIXELS or files.picture.suffix == ".tif":
@@ -110,9 +111,9 @@ def make_item(
     }
     if result.mask is None:
         return item
-    views.mask_layer(result.mask, result.report["uncertain_id"]).save(folder / "mask.png")
-    views.drift_layer(result.drift).save(folder / "drift.png")
-    views.readings_layer(result).save(folder / "readings.png")
+    mask_layer(result.mask, result.report["uncertain_id"]).save(folder / "mask.png")
+    drift_layer(result.drift).save(folder / "drift.png")
+    readings_layer(result).save(folder / "readings.png")
     layers = {name: file_url(folder / f"{name}.png") for name in ("mask", "drift", "readings")}
     return item | layers | what_is_in_it(result, classes, lang) | {"chance": what_may_be_invented(result, lang)}
 
@@ -123,7 +124,7 @@ def what_is_in_it(result: UpscaleResult, classes: list[str], lang: str) -> dict:
     legend = [
         {
             "name": text("uncertain", lang) if label["id"] == uncertain else class_name(label["name"], lang),
-            "color": views.to_hex(label["color"]),
+            "color": "#{:02x}{:02x}{:02x}".format(*label["color"]),
             "share": _percent(label["share"]),
             "uncertain": label["id"] == uncertain,
         }
@@ -251,7 +252,7 @@ def file_url(path: Path) -> str:
 
 def _view(image: Image.Image, path: Path) -> Path:
     """Write a picture as a lossless PNG of 8 bits for the browser."""
-    view = views.shrink(views.to_8bit(image), VIEW_PIXELS)
+    view = shrink(for_browser(image), VIEW_PIXELS)
     view.save(path, compress_level=1, icc_profile=image.info.get("icc_profile"))
     return path
 

@@ -1,38 +1,30 @@
-"""Pictures for the screen: 8-bit previews, and the layers that show the mask and the drift over a picture."""
+"""Pictures as a browser shows them: 8 bits, and no larger than it needs."""
 
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
-from ..upscaling.result import UpscaleResult
+from ..images.levels import to_8_bit
 
 PREVIEW_SIDE = 1280  # pixels of what is shown of a picture or clip before there is a result
-MASK_SIDE, DRIFT_SIDE, READINGS_SIDE = 1024, 512, 512  # on the screen; the files to download have the full size
-HATCH = (255, 255, 255, 235)  # light on any class
-HATCH_PERIOD = 12  # pixels of a layer from stripe to stripe
-# Dark violet over red to pale yellow: readable for the colour-blind, and in gray.
-HEAT = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], np.float32)
 
 
-def to_8bit(image: Image.Image) -> Image.Image:
-    """L, LA, RGB or RGBA of 8 bits, which every browser shows, of a picture of any mode.
+def for_browser(image: Image.Image) -> Image.Image:
+    """A picture as `Picture.to_image` gives it, with 16-bit gray in 8 bits: the one mode that no browser shows.
 
     Gray stays gray: its profile may be one for gray, which browsers apply to gray pictures only.
     """
-    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
-        pixels = np.asarray(image).astype(np.float32) / 257
-        gray = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
-        gray.info = dict(image.info)
-        return gray
-    transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    return image.convert(mode + "A" if transparent else mode)
+    if image.mode != "I;16":
+        return image
+    gray = Image.fromarray(to_8_bit(np.asarray(image)))
+    gray.info = dict(image.info)
+    return gray
 
 
 def as_preview(image: Image.Image) -> bytes:
-    """A picture of any mode as a WebP of at most `PREVIEW_SIDE` pixels along each side; its profile stays."""
-    small = to_8bit(image)
+    """A picture, as `for_browser` takes it, as a WebP of at most `PREVIEW_SIDE` pixels a side; its profile stays."""
+    small = for_browser(image).copy()
     small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     buffer = BytesIO()
     small.save(buffer, "WEBP", quality=85, icc_profile=small.info.get("icc_profile"))
@@ -46,57 +38,3 @@ def shrink(image: Image.Image, pixels: int) -> Image.Image:
         return image
     size = max(1, int(image.width * factor)), max(1, int(image.height * factor))
     return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def fit(image: Image.Image, side: int) -> Image.Image:
-    """The picture itself, or a smaller one whose longer side is `side`; an indexed mask keeps its indices."""
-    factor = side / max(image.size)
-    if factor >= 1:
-        return image
-    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
-    return image.resize(size, Image.Resampling.NEAREST if image.mode == "P" else Image.Resampling.BILINEAR)
-
-
-def mask_layer(mask: Image.Image, uncertain_id: int) -> Image.Image:
-    """The classes in their colours, RGBA; what is uncertain is hatched, and the picture shows between the stripes.
-
-    Args:
-        mask: mode "P", class ids, with the palette.
-        uncertain_id: the id of pixels of low confidence.
-    """
-    small = fit(mask, MASK_SIDE)
-    ids = np.asarray(small)
-    layer = np.array(small.convert("RGBA"))
-    unsure = ids == uncertain_id
-    layer[unsure] = 0
-    layer[unsure & hatching(ids.shape)] = HATCH
-    return Image.fromarray(layer)
-
-
-def hatching(shape: tuple[int, int]) -> np.ndarray:
-    """Diagonal stripes, bool (H, W)."""
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows + columns) % HATCH_PERIOD < HATCH_PERIOD // 3
-
-
-def drift_layer(drift: Image.Image) -> Image.Image:
-    """The drift (mode "L", 255 = no agreement) as heat, RGBA: where there is none, the picture shows."""
-    amount = np.asarray(fit(drift, DRIFT_SIDE), np.float32) / 255
-    stops = np.linspace(0, 1, len(HEAT))
-    heat = np.stack([np.interp(amount, stops, HEAT[:, channel]) for channel in range(3)], axis=-1)
-    cover = np.clip(amount * 2, 0, 1)[..., None] * 255
-    return Image.fromarray(np.concatenate((heat, cover), axis=-1).round().astype(np.uint8))
-
-
-def readings_layer(result: UpscaleResult) -> Image.Image:
-    """What the guide takes each place for, as a picture of data: red is the class, green its probability."""
-    width, height = result.content.size
-    factor = min(1, READINGS_SIDE / max(width, height))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    parts = [part.resize(size, Image.Resampling.NEAREST, result.box_of_cells) for part in result.readings]
-    return Image.merge("RGB", (*parts, Image.new("L", size)))
-
-
-def to_hex(color) -> str:
-    """A colour given as "#rrggbb" or as three numbers of 0–255."""
-    return color if isinstance(color, str) else "#{:02x}{:02x}{:02x}".format(*color)

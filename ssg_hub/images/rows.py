@@ -19,8 +19,9 @@ from PIL import Image
 from . import png_rows, tiff, tiff_page
 from .formats import READ, find_format
 from .metadata import Found, clean, fit_profile
+from .opening import check_limit, naming
 from .picture import Picture
-from .reading import check_limit, count_frames, naming, read_picture
+from .reading import count_frames, read_picture
 
 BEHIND, AHEAD = 16, 16  # rows that are kept, or read, beside those asked for: the next ones asked for differ by a few
 MOST_PIXELS = 2**30  # of a picture that is read by rows

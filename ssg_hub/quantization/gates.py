@@ -13,29 +13,14 @@ from ..networks.compact import SRVGGNetCompact
 from ..networks.int8 import Int8, Int8Compact
 from ..upscaling.engines import compiled
 from ..upscaling.engines.openvino import EXAMPLES
+from .pictures import CONSTANTS, Pictures
 
 CLOSEST = 42.0  # dB from float32, all channels, mean over the pictures; more is better
 MOST_LPIPS = 0.002  # by which LPIPS to the references may move, in each set
 MOST_COLOR = 0.3  # CIELAB, mean local colour difference
 MOST_CONSTANT = 1.5 / 255  # by which constant colours may move, inside of the picture
 LEAST_GAIN = 1.2  # times as fast as float32: for less, a second file of weights is not worth it
-CONSTANTS = ((0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1))
 SPEED_SIZE, SPEED_ROUNDS = (120, 160), 5
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Held-out pictures.
-
-    Args:
-        lr: (1, 3, h, w) each.
-        hr: the reference of each, (1, 3, s*h, s*w), or None.
-        sets: the set that each belongs to.
-    """
-
-    lr: list[Tensor]
-    hr: list[Tensor | None]
-    sets: list[str]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a training step reads: crops for each stage, and LR made from HR."""
+"""What a training step reads: crops for each stage, LR made from HR, and what SR is compared with."""
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,11 @@ from ..data.tables import load_pairs, load_pictures, read_list
 from ..degradation import Degradation
 from ..networks.guide import Guide
 from .config import TrainConfig
-from .losses import SourcePair, cut_out, sharpened, with_grain
+from .losses import SourcePair, cut_out
 
 Crops = SourceCrops | PairedCrops | TargetCrops | LabeledCrops
+SHARPEN_RADIUS = 25  # half the width of the unsharp mask's Gaussian, in pixels
+SHARPEN_THRESHOLD = 10 / 255  # detail below it is left as it is
 
 
 def source_crops(config: TrainConfig) -> SourceCrops | PairedCrops:
@@ -62,6 +64,41 @@ def source_pair(source: dict[str, Tensor], degradation: Degradation, config: Tra
     draws = [torch.randint(shift + 1, (2,), generator=generator) for generator in sample_generators(source["seed"])]
     corners = torch.stack(draws)
     return SourcePair(lr, cut_out(hr, corners, side), cut_out(wanted, corners, side), judged, corners)
+
+
+def sharpened(hr: Tensor, amount: float) -> Tensor:
+    """HR with an unsharp mask, as Real-ESRGAN wants it (Wang et al., ICCV-W 2021, sec. 3.4): crisper edges, calm areas.
+
+    Args:
+        hr: (B, 3, H, W) in [0, 1].
+        amount: how much of the detail is added; 0.5 is Real-ESRGAN's, 0 returns `hr` itself.
+    """
+    if amount == 0:
+        return hr
+    steps = torch.arange(-SHARPEN_RADIUS, SHARPEN_RADIUS + 1, device=hr.device, dtype=torch.float32)
+    line = torch.exp(-((steps / (0.3 * (SHARPEN_RADIUS - 1) + 0.8)) ** 2) / 2)  # OpenCV's width for this size
+    line = line / line.sum()
+
+    def blur(x: Tensor) -> Tensor:
+        mode = "reflect" if min(x.shape[-2:]) > SHARPEN_RADIUS else "replicate"
+        padded = F.pad(x, [SHARPEN_RADIUS] * 4, mode=mode).flatten(0, 1).unsqueeze(1)
+        return F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1)).view_as(x)
+
+    detail = hr - blur(hr)
+    share = blur((detail.abs() > SHARPEN_THRESHOLD).float())
+    return hr + share * ((hr + amount * detail).clamp(0, 1) - hr)
+
+
+def with_grain(hr: Tensor, grain: Tensor, share: float) -> Tensor:
+    """HR that keeps a share of the noise of its LR, enlarged bicubically: the target of a generator that keeps grain.
+
+    Args:
+        hr: (B, 3, H, W) in [0, 1]; grain: (B, 3, H/scale, W/scale), from `degrade_with_grain`.
+        share: 0 is HR itself, 1 all of the noise.
+    """
+    if share == 0:
+        return hr
+    return (hr + share * F.interpolate(grain, size=hr.shape[-2:], mode="bicubic", align_corners=False)).clamp(0, 1)
 
 
 def degrade_some(hr: Tensor, seeds: Tensor, share: float, degradation: Degradation, scale: int) -> Tensor:

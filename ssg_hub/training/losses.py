@@ -8,22 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.tables import open_label
 from ..networks.guide import Guide
 from ..networks.perceptual import DISTS, LPIPSVGG, SharedFeatures, VGG16Features, find_vgg16
 from .config import TrainConfig
 
 LDL_WINDOW = 7  # side of the neighbourhood whose variance counts, odd
-SHARPEN_RADIUS = 25  # half the width of the unsharp mask's Gaussian, in pixels
-SHARPEN_THRESHOLD = 10 / 255  # detail below it is left as it is
-VIEW_SHIFT = 8  # of a view against its picture, at most; in pixels
 MESH_WINDOW = 8  # side of the windows in which a mesh is looked for, in LR pixels
-LOVASZ_STRIDE = 2  # between the pixels that the Lovász loss counts: it sorts them all, once for each class
 
 
 @dataclass
@@ -171,29 +165,6 @@ def guide_feature_loss(guide: Guide, sr: Tensor, hr: Tensor) -> Tensor:
     return torch.stack(distances).mean()
 
 
-def sharpened(hr: Tensor, amount: float) -> Tensor:
-    """HR with an unsharp mask, as Real-ESRGAN wants it (Wang et al., ICCV-W 2021, sec. 3.4): crisper edges, calm areas.
-
-    Args:
-        hr: (B, 3, H, W) in [0, 1].
-        amount: how much of the detail is added; 0.5 is Real-ESRGAN's, 0 returns `hr` itself.
-    """
-    if amount == 0:
-        return hr
-    steps = torch.arange(-SHARPEN_RADIUS, SHARPEN_RADIUS + 1, device=hr.device, dtype=torch.float32)
-    line = torch.exp(-((steps / (0.3 * (SHARPEN_RADIUS - 1) + 0.8)) ** 2) / 2)  # OpenCV's width for this size
-    line = line / line.sum()
-
-    def blur(x: Tensor) -> Tensor:
-        mode = "reflect" if min(x.shape[-2:]) > SHARPEN_RADIUS else "replicate"
-        padded = F.pad(x, [SHARPEN_RADIUS] * 4, mode=mode).flatten(0, 1).unsqueeze(1)
-        return F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1)).view_as(x)
-
-    detail = hr - blur(hr)
-    share = blur((detail.abs() > SHARPEN_THRESHOLD).float())
-    return hr + share * ((hr + amount * detail).clamp(0, 1) - hr)
-
-
 class PerceptualLoss(nn.Module):
     """L1 between VGG16 features (Johnson et al., ECCV 2016), each block's distance relative to its own size.
 
@@ -211,18 +182,6 @@ class PerceptualLoss(nn.Module):
             wanted = self.features(hr)
         distances = [_relative_l1(a, b) for a, b in zip(self.features(sr), wanted, strict=True)]
         return torch.stack(distances).mean()
-
-
-def with_grain(hr: Tensor, grain: Tensor, share: float) -> Tensor:
-    """HR that keeps a share of the noise of its LR, enlarged bicubically: the target of a generator that keeps grain.
-
-    Args:
-        hr: (B, 3, H, W) in [0, 1]; grain: (B, 3, H/scale, W/scale), from `degrade_with_grain`.
-        share: 0 is HR itself, 1 all of the noise.
-    """
-    if share == 0:
-        return hr
-    return (hr + share * F.interpolate(grain, size=hr.shape[-2:], mode="bicubic", align_corners=False)).clamp(0, 1)
 
 
 def real_fake_loss(real: Tensor, fake: Tensor, judged: Tensor) -> Tensor:
@@ -250,51 +209,6 @@ def _relative_l1(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).abs().mean((1, 2, 3)) / b.abs().mean((1, 2, 3))).mean()
 
 
-def segmentation_loss(
-    logits: Tensor, labels: Tensor, void_id: int, class_weights: Tensor | None = None, accelerator=None
-) -> Tensor:
-    """Cross-entropy per counted pixel (SSG-RWSR, eq. 4), at the labels' resolution, void left out.
-
-    Args:
-        logits: (B, K, h, w); enlarged bilinearly to the labels' size.
-        labels: (B, H, W) int64 class ids.
-        void_id: id that does not count.
-        class_weights: (K,) or None.
-        accelerator: sums the number of counted pixels over the processes, since these share one mean: DDP averages
-            gradients over processes, whatever each has counted.
-    """
-    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    total = F.cross_entropy(logits, labels, weight=class_weights, ignore_index=void_id, reduction="sum")
-    counted = labels != void_id
-    count = counted.sum().float() if class_weights is None else class_weights[labels[counted]].sum()
-    if accelerator is not None:
-        count = accelerator.reduce(count, "mean")
-    return total / count.clamp(min=1)
-
-
-def lovasz_loss(logits: Tensor, labels: Tensor, void_id: int) -> Tensor:
-    """A smooth 1 - IoU, averaged over the classes that the labels hold (Berman et al., CVPR 2018, eq. 11 and 12).
-
-    Cross-entropy counts pixels; this counts a pole as much as a road, and what is taken for a pole against it.
-
-    Args:
-        logits: (B, K, h, w); enlarged bilinearly. labels: (B, H, W) int64 class ids; every second pixel counts.
-        void_id: id that does not count.
-    """
-    labels = labels[:, ::LOVASZ_STRIDE, ::LOVASZ_STRIDE]
-    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    counted = labels != void_id
-    shares, ids = logits.softmax(1).movedim(1, -1)[counted], labels[counted]
-    losses = []
-    for index in ids.unique().tolist():
-        inside = (ids == index).float()
-        errors, order = (inside - shares[:, index]).abs().sort(descending=True)
-        hits, misses = inside[order].cumsum(0), (1 - inside[order]).cumsum(0)
-        jaccard = 1 - (inside.sum() - hits) / (inside.sum() + misses)
-        losses.append((errors * jaccard.diff(prepend=jaccard.new_zeros(1))).sum())
-    return torch.stack(losses).mean() if losses else logits.sum() * 0
-
-
 def low_pass_consistency(sr: Tensor, lr: Tensor) -> Tensor:
     """L1 between SR and LR where both are blurred until neither noise nor detail is left: keeps colour, blocks drift.
 
@@ -317,59 +231,3 @@ def cut_out(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
         return pictures
     places = zip(pictures, corners.tolist(), strict=True)
     return torch.stack([picture[:, down : down + side, right : right + side] for picture, (down, right) in places])
-
-
-def random_view(sr: Tensor, labels: Tensor, seeds: Tensor, void_id: int) -> tuple[Tensor, Tensor]:
-    """Shift and flip each SR picture and its labels together, so that no pattern can fit the guide's pixel grid.
-
-    What comes in at an edge repeats the edge and is void.
-
-    Args:
-        sr: (B, 3, H, W); labels: (B, H, W).
-        seeds: (B,) int64; the view of a sample depends on its seed alone.
-    """
-    views, moved = [], []
-    for picture, ids, seed in zip(sr, labels, seeds.tolist(), strict=True):
-        generator = torch.Generator().manual_seed(seed)
-        down, right = torch.randint(0, 2 * VIEW_SHIFT + 1, (2,), generator=generator).tolist()
-        flip = bool(torch.randint(0, 2, (1,), generator=generator))
-        height, width = ids.shape
-        padded = F.pad(picture, [VIEW_SHIFT] * 4, mode="replicate")[:, down : down + height, right : right + width]
-        shifted = F.pad(ids, [VIEW_SHIFT] * 4, value=void_id)[down : down + height, right : right + width]
-        views.append(padded.flip(-1) if flip else padded)
-        moved.append(shifted.flip(-1) if flip else shifted)
-    return torch.stack(views), torch.stack(moved)
-
-
-@torch.no_grad()
-def pseudo_labels(teacher: nn.Module, lr: Tensor, scale: int, threshold: float, void_id: int) -> Tensor:
-    """Labels by a teacher that reads the enlarged LR picture, void wherever it is not sure.
-
-    Args:
-        teacher: a guide; lr: (B, 3, h, w).
-        threshold: confidence (largest softmax) from which a pixel counts.
-
-    Returns:
-        (B, scale*h, scale*w) int64.
-    """
-    size = [scale * side for side in lr.shape[-2:]]
-    enlarged = F.interpolate(lr, size=size, mode="bicubic", align_corners=False).clamp(0, 1)
-    logits = F.interpolate(teacher(enlarged).float(), size=size, mode="bilinear", align_corners=False)
-    confidence, labels = logits.softmax(1).max(1)
-    return torch.where(confidence >= threshold, labels, void_id)
-
-
-def class_weights(table, classes: int, void_id: int, power: float = 1.0) -> Tensor:
-    """(K,) weights 1 / ln(1.02 + share of pixels) (Paszke et al. 2016, ENet), so that poles count beside roads.
-
-    Args:
-        table: pictures with a `label` column (see `tables.load_pictures`).
-        classes: number of classes; other ids are left out.
-        void_id: id that does not count, whether it is below the number of classes or not.
-        power: exponent of the weights, 0 to 1; below 1 rare classes are read less often where they are not.
-    """
-    counts = np.zeros(classes)
-    for row in table.select_columns("label"):
-        ids = np.asarray(open_label(row["label"]))
-        counts += np.bincount(ids[(ids < classes) & (ids != void_id)], minlength=classes)
-    return torch.from_numpy((1 / np.log(1.02 + counts / counts.sum())) ** power).float()

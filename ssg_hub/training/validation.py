@@ -14,6 +14,8 @@ from ..data.tables import load_by_place, load_pictures, open_cell, open_label, p
 from ..errors import ConfigError, ImageError
 from ..evaluation.metrics import LPIPS, psnr_y, ssim_y
 from ..evaluation.segmentation_metrics import class_iou, confusion_matrix, mean_iou
+from ..images.levels import to_8_bit
+from ..images.resampling import to_floats
 from ..networks.guide import Guide
 from .config import TrainConfig
 
@@ -153,8 +155,8 @@ def _soft_mask(guide: Guide, picture: Tensor) -> Tensor:
 
 
 def _to_array(picture: Tensor) -> np.ndarray:
-    return (picture[0].permute(1, 2, 0) * 255).byte().numpy()
+    return to_8_bit(picture[0].permute(1, 2, 0).numpy())
 
 
 def _read(cell: dict | Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(open_cell(cell))).permute(2, 0, 1).float().unsqueeze(0) / 255
+    return to_floats(np.asarray(open_cell(cell))).unsqueeze(0)

@@ -26,7 +26,7 @@ NOTES = {
 
 
 class Networks(Protocol):
-    """What is asked of a model, whatever its class; `ssg_hub.upscaling.upscaler.Upscaler` has it."""
+    """What is asked of a model, whatever its class; `ssg_hub.upscaler.Upscaler` has it."""
 
     @property
     def generator(self) -> Generator:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..demo import views
 from ..errors import CheckpointError, ImageError
 from ..images.formats import entries_of
 from ..images.levels import LUMA
 from ..images.resampling import COLOR_RADIUS, COLOR_SIGMA
 from ..networks.exporting import export_onnx
 from ..storage import as_path
-from ..upscaling import tiling
+from ..upscaling import layers, tiling
 from ..upscaling.engines.base import CELL, SMALLEST_SEEN
 from ..upscaling.options import Options
 from ..upscaling.pipeline import MARGIN
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 TILE = 192  # LR pixels a side: some seconds of WebAssembly, and little memory
-UNCERTAIN_BELOW = 0.5  # the default of `upscale`
 MOST_PIXELS = 16_000_000  # of a picture: its result has 256 megapixels, about what a browser's memory holds
 SIZES = ((64, 96), (101, 67))  # (h, w) at which the packed networks are compared
 LISTED = "self.SITE = "  # how `files.js` begins
@@ -162,12 +160,12 @@ def describe(model: "SSGModel", networks: dict, title: str = "ssg-hub") -> dict:
         "palette": [] if guide is None else [list(color) for color in guide.palette],
         "uncertain": UNCERTAIN,
         "uncertain_color": list(UNCERTAIN_COLOR),
-        "uncertain_below": UNCERTAIN_BELOW,
+        "uncertain_below": Options.uncertain_below,
         "views": {
-            "hatch": list(views.HATCH),
-            "hatch_period": views.HATCH_PERIOD,
-            "mask_side": views.MASK_SIDE,
-            "heat": views.HEAT.tolist(),
+            "hatch": list(layers.HATCH),
+            "hatch_period": layers.HATCH_PERIOD,
+            "mask_side": layers.MASK_SIDE,
+            "heat": layers.HEAT.tolist(),
         },
         "calibration": None if model.calibration is None else model.calibration.to_config(),
         "denoise": model.denoise_default if model.grain_generator is not None else None,

@@ -10,7 +10,8 @@ from torch import Tensor
 from ...errors import ImageError
 from ...images.formats import list_pictures, name_endings
 from ...images.levels import to_8_bit
-from ...images.reading import open_picture, read_rgb
+from ...images.opening import open_picture
+from ...images.reading import read_rgb
 from ...storage import as_path
 from .compression import Compression, read_tables
 from .spectrum import SMALLEST

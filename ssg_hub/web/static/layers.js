@@ -1,4 +1,4 @@
-// The layers that show the mask and the drift over the picture, as in ssg_hub/demo/views.py, whose colours come with the
+// The layers that show the mask and the drift over the picture, as in ssg_hub/upscaling/layers.py, whose colours come with the
 // model.
 
 /** The classes in their colours, RGBA bytes, at most `side` pixels; what is uncertain is hatched. */

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, SSGError, check_type
+from .errors import ConfigError, SSGError, check_type
+from .loading import load_networks
+from .upscaling.options import Options
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -50,8 +52,6 @@ class UpscaleExamples:
         keep_going: bool = False,
         **options: Any,
     ):
-        from .options import Options
-
         if not isinstance(model, (str, Path)) and not hasattr(model, "upscale"):
             raise ConfigError(f"the model is of type {type(model).__name__}; an SSGModel or its name is needed.")
         for name, column in (("image", image), ("into", into)):
@@ -103,8 +103,6 @@ class UpscaleExamples:
 
     def _load(self) -> "Upscaler":
         if self._model is None:
-            from ..loading import load_networks
-
             self._model = load_networks(str(self._given))
         return self._model
 

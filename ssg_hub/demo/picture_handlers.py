@@ -26,7 +26,7 @@ from .workshop import Workshop
 OUTPUTS = ("viewer", "forecast", "status", "run", "cancel", "made", "classes", "class_strength", "outscale")
 
 
-class Handlers:
+class PictureHandlers:
     """The events of the room for pictures over one `Workshop`.
 
     Args:

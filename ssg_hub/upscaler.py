@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
-from ..networks.blending import blend_weights
-from ..networks.denoise import check_denoise
-from ..networks.registry import Generator
-from ..processes.forking import watch_forks
-from .calibration import Calibration
+from .errors import ConfigError
+from .networks.blending import blend_weights
+from .networks.denoise import check_denoise
+from .networks.registry import Generator
+from .processes.forking import watch_forks
+from .upscaling.calibration import Calibration
 
 if TYPE_CHECKING:
-    from ..networks.guide import Guide
-    from ..video.upscale_video import VideoResult
-    from .streaming import FileResult
-    from .upscale import UpscaleResult
+    from .networks.guide import Guide
+    from .upscaling.streaming import FileResult
+    from .upscaling.upscale import UpscaleResult
+    from .video.upscale_video import VideoResult
 
 watch_forks()  # loading a model is the first that computes in threads
 
@@ -71,13 +71,13 @@ class Upscaler:
         >>> result.image.size
         (24, 16)
         """
-        from .upscale import upscale
+        from .upscaling.upscale import upscale
 
         return upscale(self, image, **options)
 
     def upscale_file(self, source: str | Path, target: str | Path, **options: Any) -> "FileResult":
         """Upscale a picture of any height from file to file; see `ssg_hub.upscaling.streaming.upscale_file`."""
-        from .streaming import upscale_file
+        from .upscaling.streaming import upscale_file
 
         return upscale_file(self, source, target, **options)
 
@@ -88,7 +88,7 @@ class Upscaler:
             ConfigError: the extra `video` is not installed.
         """
         try:
-            from ..video.upscale_video import upscale_video
+            from .video.upscale_video import upscale_video
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"clips need the package {error.name}, which is not installed. Use pip install 'ssg-hub[video]'."
