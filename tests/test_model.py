@@ -527,7 +527,8 @@ def test_card_tells_what_is_known(tmp_path):
     for line in (
         "# Street ×4",
         "- CamVid, research use\n- BSDS500",
-        "| noisy | 25.12 | 0.410 |",
+        "|  | LPIPS | PSNR-Y |",
+        "| noisy | 0.410 | 25.12 |",
         "| phone | not measured | not measured |",
         "Research only.",
         "| steps | 12000 |",
@@ -568,6 +569,19 @@ def test_card_says_how_to_install_from_where_it_came(origin, line, monkeypatch):
     monkeypatch.setattr(card.metadata, "distribution", lambda name: package)
     made = card.build_card({"scale": 4, "generator_type": "rrdb"}, "ann/street")
     assert line in made and "ann/ssg" not in made and "ann:key" not in made
+
+
+def test_the_card_is_the_same_before_and_after_the_config_went_through_its_file(tmp_path):
+    model = make(guide=None).describe(metrics={"psnr": 25.0, "lpips": 0.4}, steps=5, recipe="a.yaml")
+    before = build_card(model.config, "ann/street")
+    model.save_pretrained(tmp_path)
+    assert build_card(SSGModel.from_pretrained(tmp_path).config, "ann/street") == before
+
+
+def test_the_limits_of_a_calibrated_model_speak_of_a_probability():
+    config = dict(make().config)
+    assert "masks of the input and of the result disagree" in build_card(config)
+    assert "the probability that the class there is wrong" in build_card({**config, "calibration": {}})
 
 
 def test_card_says_what_is_not_known():

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DISK_ERRORS, ConfigError
 from . import BUILT_IN, EMBEDDED, LARGE
@@ -68,7 +68,8 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
     model = SSGModel.from_pretrained("ann/street")
     `ssg upscale photo.jpg -o out --model ann/street` does the same on the command line.
     """
-    facts = dict(config.get("trained_on") or {})
+    config = _in_order(config)
+    facts = config.get("trained_on") or {}
     guided = config.get("guide_config") is not None
     check_license(config.get("license"))
     license_id = config.get("license") or "other"
@@ -90,7 +91,7 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
         "metrics": _metrics_table(facts.get("metrics")),
         "configuration": _configuration_table(config, facts),
         "notes": _as_text(facts.get("notes")),
-        "guide_limit": GUIDE_LIMIT if guided else "",
+        "guide_limit": _guide_limit(config.get("calibration") is not None) if guided else "",
         "license_text": _license_text(config.get("license"), facts.get("license_note")),
     }
     return _fill(_read_template(), fields)
@@ -99,10 +100,6 @@ def build_card(config: Mapping, place: str | None = None, pictures: Mapping[str,
 def write_card(folder: Path, config: Mapping, place: str, pictures: Mapping[str, str]) -> None:
     """Write a model's card into its folder; the arguments are those of `build_card`."""
     (folder / CARD).write_text(build_card(config, place, pictures), encoding="utf-8")
-
-
-GUIDE_LIMIT = """- The mask knows only the classes above. Pixels that the guide is unsure of are marked *uncertain*;
-  where the masks of the input and of the result disagree (semantic drift), trust the result least."""
 
 
 def name_folder(folder: Path) -> str:
@@ -191,6 +188,11 @@ def plain_facts(value: object) -> object:
     )
 
 
+def _in_order(value: Any) -> Any:
+    """Mappings sorted by key, as they come back from config.json: the card of a model is the same before and after."""
+    return {key: _in_order(value[key]) for key in sorted(value)} if isinstance(value, Mapping) else value
+
+
 def _install_line() -> str:
     """How to install this package from where this installation of it came: an index, a repository, or its source."""
     try:
@@ -243,6 +245,18 @@ def _list_classes(guide_config: Mapping) -> str:
     labels = [str(label) for _, label in sorted(named.items(), key=lambda item: int(item[0]))]
     shown = ", ".join(labels[:30]) + (f" and {len(labels) - 30} more" if len(labels) > 30 else "")
     return f"## Classes\n\nThe mask has {len(labels)} classes: {shown}."
+
+
+def _guide_limit(calibrated: bool) -> str:
+    drift = (
+        "where the drift, the probability that the class there is wrong, is high"
+        if calibrated
+        else "where the masks of the input and of the result disagree (semantic drift)"
+    )
+    return (
+        "- The mask knows only the classes above. Pixels that the guide is unsure of are marked *uncertain*;\n"
+        f"  {drift}, trust the result least."
+    )
 
 
 def _metrics_table(metrics: Mapping | None) -> str:
