@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
 import ssg_hub
-from ssg_hub.adapting import exam, inspection, words
+from ssg_hub.adapting import exam, inspection, report, words
 from ssg_hub.adapting.adapt import _tell_verdict
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
 from ssg_hub.adapting.plan import Request, begin, list_found, read_plan, write_plan
@@ -131,6 +131,8 @@ def test_too_few_pictures_are_refused_at_once(tmp_path, sharp, capsys):
         (["photos", "-o", "full"], "full holds other files"),
         (["photos", "-o", "file"], "file is a file"),
         (["photos", "-o", "photos/adapted"], "photos/adapted is inside the folder of pictures, photos"),
+        (["photos", "-o", "caf\udce9"], "the name after -o, caf\\udce9, is not UTF-8"),
+        (["photos", "-o", "out", "--model", "caf\udce9"], "the name after --model, caf\\udce9, is not"),
     ],
 )
 def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options, words):
@@ -142,6 +144,17 @@ def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options,
     given = [] if "--perceptual-weights" in options else ["--perceptual-weights", "vgg"]
     assert main(["adapt", *options, *given]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_report_takes_any_name_of_a_picture(tmp_path, monkeypatch):
+    """Also one that is not UTF-8: the report comes last, after all the work."""
+    for name in ("_figure", "_plot", "_table", "_ways", "draw_contact_sheet", "tell_camera"):
+        monkeypatch.setattr(report, name, lambda *given, **options: "")
+    monkeypatch.setattr(report, "read_pieces", lambda folder: [])
+    monkeypatch.setattr(report, "choose", lambda tried: SimpleNamespace(better=True, share=1.0, points={}))
+    path = tmp_path / "report.html"
+    report.write_report(path, "camera", "Better.", ["15 such as caf\udce9.png"], None, None, {}, [], tmp_path)
+    assert "<p>15 such as caf\\udce9.png</p>" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

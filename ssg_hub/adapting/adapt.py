@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..data.tables import is_utf_8
 from ..degradation.bank import DegradationBank
 from ..degradation.learning.estimate import learn_from
 from ..degradation.learning.pictures import read_pictures
@@ -111,8 +112,16 @@ def adapt(
         ConfigError: an impossible value, or a folder that holds something else.
         CheckpointError, HubError: as loading the networks.
     """
-    for place in (pictures, output, model, *(place for place in (hr, guide, perceptual_weights) if place is not None)):
+    named = {"-o": output, "--model": model, "--hr": hr, "--guide": guide, "--perceptual-weights": perceptual_weights}
+    given = {option: place for option, place in named.items() if place is not None}
+    for place in (pictures, *given.values()):
         check_place(place)
+    for option, place in given.items():
+        if not is_utf_8(place):
+            raise ConfigError(
+                f"the name after {option}, {place}, is not UTF-8, which a training cannot take. Give another name, or "
+                "rename what is there."
+            )
     minutes = default_minutes() if minutes is None else minutes
     check_type("minutes", minutes, Real, "a number")
     check_type("seed", seed, Integral, "a whole number")

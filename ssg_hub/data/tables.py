@@ -114,6 +114,15 @@ def list_places(entry: str, root: Path) -> list[Path]:
     return [_composed(_place_below(path, folder / "images", folder)) for path in paths]
 
 
+def is_utf_8(place: str | Path) -> bool:
+    """Whether a name is text, as a table's must be; on Linux it may be any bytes, as old archives leave them."""
+    try:
+        str(place).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def settle_entry(entry: str) -> str:
     """The one form of an entry that may be written in several: full paths of a folder and a list on this machine."""
     return "#".join(settle_path(part) for part in entry.split("#", 1))
@@ -334,16 +343,8 @@ def _check_columns(columns: dict[str, list[Path]], entry: str) -> None:
     for column, paths in columns.items():
         if missing := [path for path in paths if not path.is_file()]:
             raise ConfigError(f"{entry}: {len(missing)} {column} files are missing, for instance {missing[0]}.")
-        if odd := [path for path in paths if not _is_utf_8(path)]:
+        if odd := [path for path in paths if not is_utf_8(path)]:
             raise ConfigError(
                 f"{entry}: the names of {len(odd)} {column} files are not UTF-8, for instance {odd[0]}, and a table "
                 "cannot hold them. Rename them."
             )
-
-
-def _is_utf_8(path: Path) -> bool:
-    """Whether a path is text; on Linux a name may be any bytes, as old archives leave them."""
-    try:
-        return bool(str(path).encode())
-    except UnicodeEncodeError:
-        return False
