@@ -28,6 +28,7 @@ from ssg_hub.degradation.learning.pictures import read_pictures
 from ssg_hub.degradation.noise import BINS, white_noise
 from ssg_hub.errors import ConfigError
 from ssg_hub.networks.discriminators import build_discriminator
+from ssg_hub.processes.locking import alone_in
 
 
 def draw_sharp(count: int, side: int) -> list[np.ndarray]:
@@ -155,6 +156,13 @@ def test_a_report_takes_any_name_of_a_picture(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     report.write_report(path, "camera", "Better.", ["15 such as caf\udce9.png"], None, None, {}, [], tmp_path)
     assert "<p>15 such as caf\\udce9.png</p>" in path.read_text(encoding="utf-8")
+
+
+def test_two_adaptations_into_one_folder_are_kept_apart(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    with alone_in(tmp_path / "out"):
+        assert main(["adapt", str(tmp_path / "photos"), "-o", str(tmp_path / "out")]) == 2
+    assert "another process works in " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tiny_run import largest_difference, start, train, train_here, wait_for_path
 from ssg_hub.errors import ConfigError
 from ssg_hub.model import SSGModel
 from ssg_hub.processes.ending import end_plainly
+from ssg_hub.training.checkpoints import list_checkpoints
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
@@ -188,6 +189,20 @@ def test_errors_end_the_script_with_a_sentence(data, tmp_path, capsys):
 def test_a_second_run_into_the_same_folder_is_refused(whole, data):
     with pytest.raises(ConfigError, match="already holds a run.*--resume latest"):
         train_here(whole / "config.yaml")
+
+
+def test_two_runs_at_once_are_kept_apart(data, tmp_path):
+    """Until the first one's process has ended; its data workers do not matter, which live a little longer."""
+    config = write_config(tmp_path, data, workers=1)
+    (script,) = start(config, "--adversarial_steps", "2000")
+    wait_for_path(tmp_path / CHECKPOINT.format(2), script)
+    with pytest.raises(ConfigError, match="another process works in .*run. Wait until it ends"):
+        train_here(config, "--resume", "latest")
+    script.process.kill()
+    assert script.end()[0] == -signal.SIGKILL
+    last = list_checkpoints(tmp_path / "run/checkpoints", "adversarial")[-1]
+    train_here(config, "--resume", "latest", "--adversarial_steps", str(int(last.name[-7:]) + 1))
+    assert (tmp_path / "run/model").is_dir() and not (tmp_path / "run/.lock").exists()
 
 
 def test_full_disk_leaves_the_previous_checkpoint(data, tmp_path, capsys):

@@ -109,7 +109,7 @@ def adapt(
 
     Raises:
         ImageError: no picture can be used, or they are not fit to learn from; the message says why, with figures.
-        ConfigError: an impossible value, or a folder that holds something else.
+        ConfigError: an impossible value, or a folder that holds something else, or in which another process works.
         CheckpointError, HubError: as loading the networks.
     """
     named = {"-o": output, "--model": model, "--hr": hr, "--guide": guide, "--perceptual-weights": perceptual_weights}
@@ -136,10 +136,11 @@ def adapt(
     sharp, reader = (None if name is None else expand_home(str(name)) for name in (hr, guide))
     request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)
     tell = tell if team.leads else lambda line: None
-    plan = team.by_one(lambda: prepare(folder, request, perceptual_weights, lpips, tell))
-    vgg = team.by_one(lambda: find_vgg16(perceptual_weights))
-    interrupted = train(folder, request, plan, vgg, minutes, tell)
-    found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
+    with team.alone_in(folder):
+        plan = team.by_one(lambda: prepare(folder, request, perceptual_weights, lpips, tell))
+        vgg = team.by_one(lambda: find_vgg16(perceptual_weights))
+        interrupted = train(folder, request, plan, vgg, minutes, tell)
+        found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
     team.part()
     return found
 
