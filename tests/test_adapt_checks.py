@@ -1,6 +1,7 @@
 """What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
 
 import io
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +164,12 @@ def test_two_adaptations_into_one_folder_are_kept_apart(tmp_path, capsys):
     with alone_in(tmp_path / "out"):
         assert main(["adapt", str(tmp_path / "photos"), "-o", str(tmp_path / "out")]) == 2
     assert "another process works in " in capsys.readouterr().err
+
+
+def test_a_request_to_end_names_the_line_to_go_on_with(monkeypatch, capsys):
+    monkeypatch.setattr("ssg_hub.adapting.adapt.adapt", lambda *names, **options: signal.raise_signal(signal.SIGTERM))
+    assert main(["adapt", "photos", "-o", "my camera"]) == 130
+    assert capsys.readouterr().err == "ssg adapt: interrupted; the same line goes on.\n"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def whole(data, tmp_path_factory):
 
 
 def start_and_signal(folder, config, after: int, delay: float, how: int, *options: str, processes: int = 1):
-    """Start the script, and signal all its processes some time after the checkpoint of step `after`.
+    """Start the script, and signal all its processes, data workers too, some time after the checkpoint of step `after`.
 
     Returns:
         The exit codes, and what the first process printed.
@@ -45,7 +45,7 @@ def start_and_signal(folder, config, after: int, delay: float, how: int, *option
     wait_for_path(folder / CHECKPOINT.format(after), started[0])
     time.sleep(delay)
     for script in started:
-        os.kill(script.process.pid, how)
+        os.killpg(script.process.pid, how)
     codes, printed = zip(*(script.end() for script in started), strict=True)
     assert list((folder / "run/checkpoints").glob("adversarial-*")), printed[0][-3000:]
     return list(codes), printed[0]
@@ -149,7 +149,7 @@ def gathered_gradients(path) -> torch.Tensor:
 
 
 def test_sigterm_saves_and_says_how_to_go_on(data, tmp_path, caplog):
-    config = write_config(tmp_path, data)
+    config = write_config(tmp_path, data, workers=1)
     options = ("--adversarial_steps", "200", "--checkpoint_every", "2")
     codes, printed = start_and_signal(tmp_path, config, 2, 0.1, signal.SIGTERM, *options)
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())

@@ -23,6 +23,7 @@ from ..devices import training_device
 from ..errors import ConfigError, explain_disk
 from ..processes.locking import alone_in
 from ..processes.meeting import by_one, check_met, meet
+from ..processes.signals import SAME_PRESS, requests_to_end, taking
 from ..storage.whole_file import whole_file
 from .checks import check_inputs, check_request
 from .config import TrainConfig
@@ -30,11 +31,10 @@ from .resume import check_resume, describe_new_data
 
 log = logging.getLogger("train")
 PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
-SAME_PRESS = 1.0  # seconds in which a second SIGINT is the first one, passed on by a launcher
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM or SIGINT arrived, and a checkpoint was written."""
+    """A signal asked the run to end, and a checkpoint was written."""
 
 
 class Run:
@@ -71,7 +71,7 @@ class Run:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Write the record, and run the trackers; meanwhile SIGTERM and SIGINT only set `interrupted`.
+        """Write the record, and run the trackers; meanwhile Ctrl-C and requests to end only set `interrupted`.
 
         No other run works in the output folder meanwhile.
 
@@ -80,12 +80,9 @@ class Run:
                 checkpoint of this run; inputs are missing.
             KeyboardInterrupt: Ctrl-C was pressed twice; of several processes none is ended so.
         """
-        hook, handlers = threading.excepthook, {}
-        if threading.current_thread() is threading.main_thread():  # Python lets no other take signals
-            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        threading.excepthook = _note_full_disk
+        hook, threading.excepthook = threading.excepthook, _note_full_disk
         try:
-            with self._alone():
+            with taking((signal.SIGINT, *requests_to_end()), self._on_signal), self._alone():
                 self.accelerator.init_trackers("logs")
                 self._write_record(check_inputs(self.config))
                 yield
@@ -93,8 +90,6 @@ class Run:
                     tracker.finish()
         finally:
             threading.excepthook = hook
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
