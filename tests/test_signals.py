@@ -56,7 +56,7 @@ def test_what_is_ignored_stays_so(handle_hang_up):
         signal.raise_signal(signal.SIGHUP)
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system cannot tell who sent a signal")
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="this system cannot tell who sent a signal")
 def test_a_data_worker_ends_by_its_process_alone():
     loader = DataLoader(range(10**6), num_workers=1, worker_init_fn=signals.leave_signals_to_parent)
     batches = raise_errors(loader)

@@ -192,13 +192,13 @@ def test_a_second_run_into_the_same_folder_is_refused(whole, data):
 
 
 def test_two_runs_at_once_are_kept_apart(data, tmp_path):
-    """Until the first one's process has ended; its data workers do not matter, which live a little longer."""
+    """Until the first one's processes have ended."""
     config = write_config(tmp_path, data, workers=1)
     (script,) = start(config, "--adversarial_steps", "2000")
     wait_for_path(tmp_path / CHECKPOINT.format(2), script)
     with pytest.raises(ConfigError, match="another process works in .*run. Wait until it ends"):
         train_here(config, "--resume", "latest")
-    script.process.kill()
+    os.killpg(script.process.pid, signal.SIGKILL)
     assert script.end()[0] == -signal.SIGKILL
     last = list_checkpoints(tmp_path / "run/checkpoints", "adversarial")[-1]
     train_here(config, "--resume", "latest", "--adversarial_steps", str(int(last.name[-7:]) + 1))

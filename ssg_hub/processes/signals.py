@@ -1,5 +1,6 @@
 """The signals by which a user or a scheduler asks a run to end, and who of its processes takes them."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 SAME_PRESS = 1.0  # seconds in which a second signal is the first one, passed on by a launcher
+POLL = 5.0  # seconds between a data worker's looks at whether its process still lives
 
 
 def requests_to_end() -> list[int]:
@@ -63,18 +65,21 @@ def kept_from_workers() -> Iterator[None]:
 def leave_signals_to_parent(worker: int) -> None:
     """As a DataLoader's `worker_init_fn`: of all requests to end a worker takes its process' own SIGTERM alone."""
     if _hold_back() is not None:
-        threading.Thread(target=_end_for_parent, daemon=True).start()
+        threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _hold_back() -> set[int] | None:
     """Block the requests to end in this thread; returns those that were blocked before, or None where the system cannot
     tell who sent a signal, as macOS and Windows."""
-    if not hasattr(signal, "sigwaitinfo"):
+    if not hasattr(signal, "sigtimedwait"):
         return None
     return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
-def _end_for_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()  # not always the one by `os.getppid`, which may be a fork server
+    while parent.is_alive():
+        told = signal.sigtimedwait({signal.SIGTERM}, POLL)
+        if told is not None and told.si_pid == parent.pid:
+            break
     os._exit(0)
