@@ -22,12 +22,20 @@ def gpu_has_bf16() -> bool:
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def check_values(current: torch.device) -> None:
+    """Raise ConfigError for a model's device where its weights have no values."""
+    if current.type == "meta":
+        raise ConfigError("the model is on the device 'meta', where its weights have no values. Load it again.")
+
+
 def choose_device(current: torch.device, device: str | torch.device | None) -> torch.device:
     """The device to compute on: the model's own unless another one is asked for.
 
     Raises:
-        ConfigError: a name that torch does not know, a device that this machine lacks, or one without values (meta).
+        ConfigError: a name that torch does not know, a device that this machine lacks, or one without values (meta); or
+            the model is on such a one.
     """
+    check_values(current)
     if device is None:
         return current
     try:

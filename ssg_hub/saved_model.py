@@ -15,7 +15,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import CommitInfo
 
-from .devices import best_device
+from .devices import best_device, check_values
 from .errors import CheckpointError, ConfigError, SSGError, check_type, refuse_unknown
 from .networks import int8
 from .networks.building import ONE_AT_A_TIME, as_usual, check_finite, first_odd
@@ -258,6 +258,7 @@ class SavedModel(ModelMixin, ConfigMixin):
         check_license(self.config.license)
         model = self if weights is None else self._with_weights(weights)
         model._check_networks()
+        check_values(model.device)
         return model
 
     def _write(

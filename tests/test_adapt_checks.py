@@ -1,6 +1,7 @@
 """What `ssg adapt` sees in a folder before it trains, and what decides afterwards: known answers."""
 
 import io
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image, ImageFilter
 from safetensors.torch import load_file
 
 import ssg_hub
-from ssg_hub.adapting import exam, inspection, words
+from ssg_hub.adapting import exam, inspection, report, words
 from ssg_hub.adapting.adapt import _tell_verdict
 from ssg_hub.adapting.materials import PHOTOGRAPHS, Materials, _keep_sharpest, cut_sharp, find_sharp, hold_back
 from ssg_hub.adapting.plan import Request, begin, list_found, read_plan, write_plan
@@ -28,6 +29,7 @@ from ssg_hub.degradation.learning.pictures import read_pictures
 from ssg_hub.degradation.noise import BINS, white_noise
 from ssg_hub.errors import ConfigError
 from ssg_hub.networks.discriminators import build_discriminator
+from ssg_hub.processes.locking import alone_in
 
 
 def draw_sharp(count: int, side: int) -> list[np.ndarray]:
@@ -131,6 +133,8 @@ def test_too_few_pictures_are_refused_at_once(tmp_path, sharp, capsys):
         (["photos", "-o", "full"], "full holds other files"),
         (["photos", "-o", "file"], "file is a file"),
         (["photos", "-o", "photos/adapted"], "photos/adapted is inside the folder of pictures, photos"),
+        (["photos", "-o", "caf\udce9"], "the name after -o, caf\\udce9, is not UTF-8"),
+        (["photos", "-o", "out", "--model", "caf\udce9"], "the name after --model, caf\\udce9, is not"),
     ],
 )
 def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options, words):
@@ -142,6 +146,30 @@ def test_impossible_requests_are_refused(tmp_path, monkeypatch, capsys, options,
     given = [] if "--perceptual-weights" in options else ["--perceptual-weights", "vgg"]
     assert main(["adapt", *options, *given]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_report_takes_any_name_of_a_picture(tmp_path, monkeypatch):
+    """Also one that is not UTF-8: the report comes last, after all the work."""
+    for name in ("_figure", "_plot", "_table", "_ways", "draw_contact_sheet", "tell_camera"):
+        monkeypatch.setattr(report, name, lambda *given, **options: "")
+    monkeypatch.setattr(report, "read_pieces", lambda folder: [])
+    monkeypatch.setattr(report, "choose", lambda tried: SimpleNamespace(better=True, share=1.0, points={}))
+    path = tmp_path / "report.html"
+    report.write_report(path, "camera", "Better.", ["15 such as caf\udce9.png"], None, None, {}, [], tmp_path)
+    assert "<p>15 such as caf\\udce9.png</p>" in path.read_text(encoding="utf-8")
+
+
+def test_two_adaptations_into_one_folder_are_kept_apart(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    with alone_in(tmp_path / "out"):
+        assert main(["adapt", str(tmp_path / "photos"), "-o", str(tmp_path / "out")]) == 2
+    assert "another process works in " in capsys.readouterr().err
+
+
+def test_a_request_to_end_names_the_line_to_go_on_with(monkeypatch, capsys):
+    monkeypatch.setattr("ssg_hub.adapting.adapt.adapt", lambda *names, **options: signal.raise_signal(signal.SIGTERM))
+    assert main(["adapt", "photos", "-o", "my camera"]) == 130
+    assert capsys.readouterr().err == "ssg adapt: interrupted; the same line goes on.\n"
 
 
 @pytest.mark.parametrize(

@@ -396,6 +396,12 @@ def test_saving_over_a_file(tmp_path):
         make(guide=None).save_pretrained(tmp_path / "taken")
 
 
+def test_a_model_whose_weights_have_no_values_is_not_saved(tmp_path):
+    with pytest.raises(ConfigError, match="on the device 'meta', where its weights have no values"):
+        make(guide=None).to("meta").save_pretrained(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("README.md", "# My project"), ("config.json", '{"model_type": "segformer"}')]
 )

@@ -403,6 +403,31 @@ def test_pairs_and_lists_may_spell_a_name_in_one_or_two_characters(tmp_path):
     assert list(load_by_place("hr#list.txt", tmp_path)) == [Path(one)]
 
 
+@pytest.mark.parametrize("labels", [True, "maps"])
+@pytest.mark.parametrize("table", [False, True])
+def test_label_maps_may_spell_a_name_in_one_or_two_characters(labels, table, tmp_path):
+    one, two, folder = "caf\u00e9", "cafe\u0301", "hr/labels" if labels is True else labels
+    for name in (f"hr/images/{one}/{two}.png", "hr/images/b.png", f"{folder}/{two}/{one}.png", f"{folder}/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    if table:
+        rows = (f"images/{name},labels/{name}" for name in (f"{two}/{one}.png", "b.png"))
+        text = "\n".join(["image_file_name,label_file_name", *rows])
+        (tmp_path / "hr/metadata.csv").write_text(text, encoding="utf-8")
+    pictures = load_pictures(["hr"], tmp_path, labels=labels)
+    partners = {Path(row["image"]["path"]).stem: Path(row["label"]["path"]).stem for row in pictures}
+    assert partners == {two: one, "b": "b"}
+
+
+def test_a_label_map_serves_the_picture_that_is_spelled_like_it(tmp_path):
+    """Two pictures whose names look the same, and one map: it is not taken for both."""
+    for name in ("images/caf\u00e9.png", "images/cafe\u0301.png", "labels/caf\u00e9.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    with pytest.raises(ConfigError, match="1 label files are missing, for instance .*cafe\u0301"):
+        load_pictures(["."], tmp_path, labels=True)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
 def test_names_that_no_table_can_hold_are_refused(tmp_path):
     for name in (b"a.png", b"caf\xe9.png"):

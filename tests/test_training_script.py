@@ -20,6 +20,7 @@ from tiny_run import largest_difference, start, train, train_here, wait_for_path
 from ssg_hub.errors import ConfigError
 from ssg_hub.model import SSGModel
 from ssg_hub.processes.ending import end_plainly
+from ssg_hub.training.checkpoints import list_checkpoints
 
 SEED = int(os.environ.get("SSG_TEST_SEED", 0))  # of what is left to chance here: another one tries other moments
 CHECKPOINT = "run/checkpoints/adversarial-{:07d}"
@@ -35,7 +36,7 @@ def whole(data, tmp_path_factory):
 
 
 def start_and_signal(folder, config, after: int, delay: float, how: int, *options: str, processes: int = 1):
-    """Start the script, and signal all its processes some time after the checkpoint of step `after`.
+    """Start the script, and signal all its processes, data workers too, some time after the checkpoint of step `after`.
 
     Returns:
         The exit codes, and what the first process printed.
@@ -44,7 +45,7 @@ def start_and_signal(folder, config, after: int, delay: float, how: int, *option
     wait_for_path(folder / CHECKPOINT.format(after), started[0])
     time.sleep(delay)
     for script in started:
-        os.kill(script.process.pid, how)
+        os.killpg(script.process.pid, how)
     codes, printed = zip(*(script.end() for script in started), strict=True)
     assert list((folder / "run/checkpoints").glob("adversarial-*")), printed[0][-3000:]
     return list(codes), printed[0]
@@ -148,7 +149,7 @@ def gathered_gradients(path) -> torch.Tensor:
 
 
 def test_sigterm_saves_and_says_how_to_go_on(data, tmp_path, caplog):
-    config = write_config(tmp_path, data)
+    config = write_config(tmp_path, data, workers=1)
     options = ("--adversarial_steps", "200", "--checkpoint_every", "2")
     codes, printed = start_and_signal(tmp_path, config, 2, 0.1, signal.SIGTERM, *options)
     names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
@@ -188,6 +189,20 @@ def test_errors_end_the_script_with_a_sentence(data, tmp_path, capsys):
 def test_a_second_run_into_the_same_folder_is_refused(whole, data):
     with pytest.raises(ConfigError, match="already holds a run.*--resume latest"):
         train_here(whole / "config.yaml")
+
+
+def test_two_runs_at_once_are_kept_apart(data, tmp_path):
+    """Until the first one's processes have ended."""
+    config = write_config(tmp_path, data, workers=1)
+    (script,) = start(config, "--adversarial_steps", "2000")
+    wait_for_path(tmp_path / CHECKPOINT.format(2), script)
+    with pytest.raises(ConfigError, match="another process works in .*run. Wait until it ends"):
+        train_here(config, "--resume", "latest")
+    os.killpg(script.process.pid, signal.SIGKILL)
+    assert script.end()[0] == -signal.SIGKILL
+    last = list_checkpoints(tmp_path / "run/checkpoints", "adversarial")[-1]
+    train_here(config, "--resume", "latest", "--adversarial_steps", str(int(last.name[-7:]) + 1))
+    assert (tmp_path / "run/model").is_dir() and not (tmp_path / "run/.lock").exists()
 
 
 def test_full_disk_leaves_the_previous_checkpoint(data, tmp_path, capsys):

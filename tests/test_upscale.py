@@ -451,6 +451,13 @@ def test_what_is_no_device_to_compute_on(device):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_model_whose_weights_have_no_values(device):
+    model = make_model(build_generator("compact", {"features": 8, "convs": 1}).to("meta"))
+    with pytest.raises(ConfigError, match=r"on the device 'meta', where its weights have no values\. Load it again"):
+        upscale(model, PHOTO, device=device)
+
+
 def test_errors_of_reading_come_through():
     with pytest.raises(ImageError, match="max_pixels"):
         upscale(make_model(), PHOTO, max_pixels=100)

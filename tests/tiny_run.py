@@ -136,13 +136,13 @@ def train(
 def start(config: Path, *options: str, processes: int = 1) -> list[Script]:
     """Start the real script, to be signalled; several processes without a launcher.
 
-    A launcher gives its processes sessions of their own: a signal to its group does not reach them. And it prints
-    tracebacks of its own.
+    Each leads a group of its own, as a launcher gives it, which would print tracebacks of its own.
     """
     words = [str(ROOT / "train_accelerate.py"), "--config", str(config), *options]
     script = f"import runpy, sys; sys.argv = {words}; runpy.run_path(sys.argv[0], run_name='__main__')"
     places = [{**place, "ACCELERATE_USE_CPU": "true"} for place in find_places(processes)] if processes > 1 else [{}]
-    return [Script(script, place, config.with_name(f"said_{rank}.txt")) for rank, place in enumerate(places)]
+    in_group = f"import os; os.setpgid(0, 0); {script}"
+    return [Script(in_group, place, config.with_name(f"said_{rank}.txt")) for rank, place in enumerate(places)]
 
 
 def train_here(config: Path, *options: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..data.tables import is_utf_8
 from ..degradation.bank import DegradationBank
 from ..degradation.learning.estimate import learn_from
 from ..degradation.learning.pictures import read_pictures
@@ -108,11 +109,19 @@ def adapt(
 
     Raises:
         ImageError: no picture can be used, or they are not fit to learn from; the message says why, with figures.
-        ConfigError: an impossible value, or a folder that holds something else.
+        ConfigError: an impossible value, or a folder that holds something else, or in which another process works.
         CheckpointError, HubError: as loading the networks.
     """
-    for place in (pictures, output, model, *(place for place in (hr, guide, perceptual_weights) if place is not None)):
+    named = {"-o": output, "--model": model, "--hr": hr, "--guide": guide, "--perceptual-weights": perceptual_weights}
+    given = {option: place for option, place in named.items() if place is not None}
+    for place in (pictures, *given.values()):
         check_place(place)
+    for option, place in given.items():
+        if not is_utf_8(place):
+            raise ConfigError(
+                f"the name after {option}, {place}, is not UTF-8, which a training cannot take. Give another name, or "
+                "rename what is there."
+            )
     minutes = default_minutes() if minutes is None else minutes
     check_type("minutes", minutes, Real, "a number")
     check_type("seed", seed, Integral, "a whole number")
@@ -127,10 +136,11 @@ def adapt(
     sharp, reader = (None if name is None else expand_home(str(name)) for name in (hr, guide))
     request = Request(own, list_found(Path(own)), str(model), sharp, reader, seed, anyway)
     tell = tell if team.leads else lambda line: None
-    plan = team.by_one(lambda: prepare(folder, request, perceptual_weights, lpips, tell))
-    vgg = team.by_one(lambda: find_vgg16(perceptual_weights))
-    interrupted = train(folder, request, plan, vgg, minutes, tell)
-    found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
+    with team.alone_in(folder):
+        plan = team.by_one(lambda: prepare(folder, request, perceptual_weights, lpips, tell))
+        vgg = team.by_one(lambda: find_vgg16(perceptual_weights))
+        interrupted = train(folder, request, plan, vgg, minutes, tell)
+        found = team.by_one(lambda: conclude(folder, request, plan, vgg, lpips, push_to_hub, interrupted, tell))
     team.part()
     return found
 

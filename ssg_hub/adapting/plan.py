@@ -57,11 +57,9 @@ def read_plan(folder: Path, request: Request) -> dict | None:
     """The plan of an earlier call with the same request; None where there is none yet.
 
     Raises:
-        ConfigError: the folder is a file, holds anything else than an adaptation, or one with another request; it is
-            inside the folder of pictures, or these are in its `work`.
+        ConfigError: the folder holds anything else than an adaptation, or one with another request; it is inside the
+            folder of pictures, or these are in its `work`.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file; -o takes a folder. Choose another name.")
     work = folder / "work"
     if folder.resolve().is_relative_to(Path(request.pictures).resolve()):
         raise ConfigError(

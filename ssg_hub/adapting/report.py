@@ -81,7 +81,7 @@ def write_report(
         *(_row(lr, (start, best.generator)) for lr in read_pieces(shown)),
     ]
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
-    path.write_text(page + "\n".join(parts) + "</html>\n", encoding="utf-8")
+    path.write_text(page + "\n".join(parts) + "</html>\n", encoding="utf-8", errors="backslashreplace")
 
 
 @torch.inference_mode()

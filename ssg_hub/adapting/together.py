@@ -1,13 +1,16 @@
 """The processes of an adaptation: what one of them does for all, and its errors on all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import TypeVar
 
 from ..devices import training_device
-from ..errors import SSGError
-from ..processes.meeting import check_met, meet, read_place
+from ..processes.locking import alone_in
+from ..processes.meeting import by_one, check_met, meet, read_place
 
+T = TypeVar("T")
 PATIENCE = timedelta(hours=12)  # the others wait while one learns the camera
 
 
@@ -33,19 +36,17 @@ class Team:
         if self.state is not None:
             self.state.destroy_process_group()
 
-    def by_one(self, work: Callable[[], Any]) -> Any:
+    def by_one(self, work: Callable[[], T]) -> T:
         """Let one process do the work; all get its result, or raise its SSGError."""
-        if self.state is None:
-            return work()
-        from accelerate.utils import broadcast_object_list
+        return by_one(self.state, work)
 
-        told: list = [None, None]
-        if self.leads:
-            try:
-                told[0] = work()
-            except SSGError as error:
-                told[1] = error
-        broadcast_object_list(told)
-        if told[1] is not None:
-            raise told[1]
-        return told[0]
+    @contextmanager
+    def alone_in(self, folder: Path) -> Iterator[None]:
+        """Let no other adaptation work in the folder meanwhile.
+
+        Raises:
+            ConfigError: one does, or the folder cannot be written.
+        """
+        with ExitStack() as held:
+            self.by_one(lambda: held.enter_context(alone_in(folder)))
+            yield

@@ -44,20 +44,23 @@ def run(args: argparse.Namespace) -> int:
     check_installed()
     from ..adapting.adapt import adapt
 
-    found = adapt(
-        args.input,
-        args.output,
-        model=args.model,
-        hr=args.hr,
-        guide=args.guide,
-        minutes=args.minutes,
-        seed=args.seed,
-        anyway=args.anyway,
-        perceptual_weights=args.perceptual_weights,
-        lpips=args.lpips,
-        push_to_hub=args.push_to_hub,
-        tell=(lambda line: None) if args.quiet else say,
-    )
+    try:
+        found = adapt(
+            args.input,
+            args.output,
+            model=args.model,
+            hr=args.hr,
+            guide=args.guide,
+            minutes=args.minutes,
+            seed=args.seed,
+            anyway=args.anyway,
+            perceptual_weights=args.perceptual_weights,
+            lpips=args.lpips,
+            push_to_hub=args.push_to_hub,
+            tell=(lambda line: None) if args.quiet else say,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same line goes on.") from None
     if not args.quiet:
         say(f"wrote {found.folder / 'report.html'}")
         use = f"use it: ssg upscale PICTURES -o RESULTS --model {shlex.quote(str(found.folder))}"

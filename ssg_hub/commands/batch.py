@@ -16,7 +16,7 @@ from ..upscaling.options import DTYPES, ENGINES, Options
 from ..video.names import is_clip
 from . import clips
 from .bar import Bar
-from .common import ended_in_order, say, whole_number
+from .common import say, whole_number
 from .group import Group
 from .jobs import FORMATS, Job, Plan, make_folders, plan_jobs
 from .manifest import Manifest
@@ -97,7 +97,6 @@ def _without_pillows_limit() -> Iterator[None]:
 
 
 @_without_pillows_limit()
-@ended_in_order()
 def run(args: argparse.Namespace) -> int:
     """Carry out `ssg upscale`.
 

@@ -1,12 +1,9 @@
-"""What several commands need: messages, signals, and numbers and folders that are checked before the work."""
+"""What several commands need: messages, and numbers and folders that are checked before the work."""
 
 import argparse
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigError, SSGError
@@ -24,24 +21,6 @@ def say(text: str) -> None:
 def describe_failure(error: BaseException) -> str:
     """What a command says of a file that failed: the sentence of an SSGError; of another, its kind too."""
     return str(error) if isinstance(error, SSGError) else f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def ended_in_order() -> Iterator[None]:
-    """Let the signals of `kill`, `timeout` and a closed terminal end the work as Ctrl-C does: no half file stays.
-
-    Signals that are ignored, as under `nohup`, or handled stay so; only the main thread can change any.
-    """
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    in_main = threading.current_thread() is threading.main_thread()
-    taken = [number for number in numbers if in_main and signal.getsignal(number) is signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def whole_number(least: int) -> Callable[[str], int]:

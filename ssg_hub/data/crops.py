@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ..errors import ConfigError, ImageError, SSGError
 from ..images.resampling import to_floats
+from ..processes.signals import kept_from_workers, leave_signals_to_parent
 from .augmentation import jitter_colors, paint_sky, paste_classes, recolor_class
 from .tables import open_cell, open_label, picture_names, picture_stem
 
@@ -223,6 +224,7 @@ def make_loader(crops: Crops, batch: int, rank: int, world: int, start: int, wor
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate,
+        worker_init_fn=leave_signals_to_parent,
     )
     return raise_errors(loader)
 
@@ -247,7 +249,9 @@ def collate(samples: list[dict | SSGError]) -> dict | SSGError:
 
 def raise_errors(batches: Iterable[dict | SSGError]) -> Iterator[dict]:
     """Pass batches on; raise an error that comes among them."""
-    for batch in batches:
+    with kept_from_workers():
+        begun = iter(batches)
+    for batch in begun:
         if isinstance(batch, SSGError):
             raise batch
         yield batch

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import ConfigError, ImageError, SSGError
 from ..images.formats import READ
+from ..processes.signals import leave_signals_to_parent
 from .crops import Crops, collate, raise_errors
 
 SHARDS = {"parquet": "parquet", "tar": "webdataset"}  # file suffix -> builder of `datasets`
@@ -145,4 +146,11 @@ def make_stream_loader(crops: Crops, batch: int, rank: int, world: int, start: i
     At most one worker: several would each read their own shards, and their order could not be resumed.
     """
     samples = StreamedCrops(crops, rank, world, start // world)
-    return raise_errors(DataLoader(samples, batch_size=batch, num_workers=min(workers, 1), collate_fn=collate))
+    loader = DataLoader(
+        samples,
+        batch_size=batch,
+        num_workers=min(workers, 1),
+        collate_fn=collate,
+        worker_init_fn=leave_signals_to_parent,
+    )
+    return raise_errors(loader)

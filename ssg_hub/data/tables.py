@@ -26,7 +26,8 @@ def load_pictures(entries: list[str], root: Path = Path(), labels: str | bool = 
             the pictures that are in the list, a name a line (with or without folders and ending).
         root: folder against which relative entries are resolved.
         labels: True requires a label map for every picture, beside it as above; a text names another folder that
-            holds them, for folders alone. `images/a/1.jpg` has its labels in `a/1.png` there.
+            holds them, for folders alone. `images/a/1.jpg` has its labels in `a/1.png` there. Names are the same
+            whether é is one character or two.
 
     Returns:
         A `datasets.Dataset` with the columns `image` and, if asked for, `label`, not decoded yet.
@@ -113,6 +114,15 @@ def list_places(entry: str, root: Path) -> list[Path]:
     return [_composed(_place_below(path, folder / "images", folder)) for path in paths]
 
 
+def is_utf_8(place: str | Path) -> bool:
+    """Whether a name is text, as a table's must be; on Linux it may be any bytes, as old archives leave them."""
+    try:
+        str(place).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def settle_entry(entry: str) -> str:
     """The one form of an entry that may be written in several: full paths of a folder and a list on this machine."""
     return "#".join(settle_path(part) for part in entry.split("#", 1))
@@ -197,7 +207,8 @@ def _load_entry(entry: str, root: Path, labels: str | bool):
         columns, places = {"image": list(found)}, list(found.values())
     if labels and "label" not in columns:
         label_folder = folder / "labels" if labels is True else root / labels
-        columns["label"] = [(label_folder / place).with_name(f"{place.name}.png") for place in places]
+        maps = [(label_folder / place).with_name(f"{place.name}.png") for place in places]
+        columns["label"] = _as_spelled(maps, label_folder)
     _check_columns(columns, entry)
     table = Dataset.from_dict({column: [str(path) for path in paths] for column, paths in columns.items()})
     for column in columns:
@@ -220,6 +231,15 @@ def _place_below(path: Path, *folders: Path) -> Path:
 def _composed(path: Path) -> Path:
     """A path as `composed` has its name: so the place of a picture is compared."""
     return Path(composed(str(path)))
+
+
+def _as_spelled(paths: list[Path], folder: Path) -> list[Path]:
+    """Paths below a folder, each as it is spelled there: as given, or else with its characters composed otherwise."""
+    found = {path for path in paths if path.is_file()}
+    if len(found) == len(set(paths)):
+        return paths
+    others = {_composed(path): path for path in list_pictures(folder) if path not in found}
+    return [path if path in found else others.get(_composed(path), path) for path in paths]
 
 
 def _index_places(places: dict[Path, Path], where: str) -> dict[Path, Path]:
@@ -280,7 +300,8 @@ def _read_metadata(folder: Path, labels: bool) -> dict[str, list[Path]]:
     if missing := [name for name in names.values() if rows and name not in rows[0]]:
         found = ", ".join(map(str, rows[0]))
         raise ConfigError(f"{folder / 'metadata.csv'} has no column {missing[0]}; it has {found}.")
-    return {column: [folder / (row[name] or "") for row in rows] for column, name in names.items()}
+    columns = {column: [folder / (row[name] or "") for row in rows] for column, name in names.items()}
+    return {column: _as_spelled(paths, folder) for column, paths in columns.items()}
 
 
 def _only_listed(places: dict[Path, Path], list_file: Path) -> dict[Path, Path]:
@@ -322,16 +343,8 @@ def _check_columns(columns: dict[str, list[Path]], entry: str) -> None:
     for column, paths in columns.items():
         if missing := [path for path in paths if not path.is_file()]:
             raise ConfigError(f"{entry}: {len(missing)} {column} files are missing, for instance {missing[0]}.")
-        if odd := [path for path in paths if not _is_utf_8(path)]:
+        if odd := [path for path in paths if not is_utf_8(path)]:
             raise ConfigError(
                 f"{entry}: the names of {len(odd)} {column} files are not UTF-8, for instance {odd[0]}, and a table "
                 "cannot hold them. Rename them."
             )
-
-
-def _is_utf_8(path: Path) -> bool:
-    """Whether a path is text; on Linux a name may be any bytes, as old archives leave them."""
-    try:
-        return bool(str(path).encode())
-    except UnicodeEncodeError:
-        return False

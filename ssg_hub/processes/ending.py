@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..errors import SSGError, explain_disk
 from ..storage.endpoint import explain_endpoint
 from .meeting import disconnect, ending_with_the_others
+from .signals import ended_in_order
 
 AGAIN = "Start all of them again; a training continues with --resume latest."
 MEMORY = (
@@ -25,6 +26,7 @@ SENTENCES = (
 )
 
 
+@ended_in_order()
 def end_plainly(speaker: str, work: Callable[[], int | None]) -> int:
     """Do the work, and say in a sentence on stderr what a user can mend; any other error keeps its traceback.
 
@@ -33,7 +35,8 @@ def end_plainly(speaker: str, work: Callable[[], int | None]) -> int:
         work: returns its exit code; None is 0.
 
     Returns:
-        The exit code: the work's own, 1 when nobody reads the output any more, 2 after an error, 130 interrupted.
+        The exit code: the work's own, 1 when nobody reads the output any more, 2 after an error, 130 interrupted, by
+        Ctrl-C or by another request to end.
     """
     try:
         with ending_with_the_others(speaker, AGAIN):

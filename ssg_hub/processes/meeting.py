@@ -7,9 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SSGError
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 T = TypeVar("T")
 TO_APPEAR = timedelta(minutes=5)  # for all processes to be there
@@ -88,6 +91,29 @@ def check_met(seen: int) -> None:
             f"{launched} processes were launched, but Accelerate sees {seen}: each would do all of the work. On CPUs "
             "launch with `accelerate launch --multi_gpu --num_processes N` or `ACCELERATE_USE_CPU=true torchrun`."
         )
+
+
+def by_one(state: "PartialState | None", work: Callable[[], T]) -> T:
+    """Let the main process do the work; all get its result, which must be picklable, or raise its SSGError.
+
+    Args:
+        state: Accelerate's, of the processes, all of which call this; None: this one is alone.
+        work: what is done.
+    """
+    if state is None or state.num_processes == 1:
+        return work()
+    from accelerate.utils import broadcast_object_list
+
+    told: list = [None, None]
+    if state.is_main_process:
+        try:
+            told[0] = work()
+        except SSGError as error:
+            told[1] = error
+    broadcast_object_list(told)
+    if told[1] is not None:
+        raise told[1]
+    return told[0]
 
 
 def disconnect() -> None:

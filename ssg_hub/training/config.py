@@ -143,7 +143,7 @@ class TrainConfig(BaseModel):
         default="steps", description="what the learning rates fall along: a stage's steps, or its max_minutes"
     )
     on_interrupt: Literal["stop", "finish"] = Field(
-        default="stop", description="SIGINT, SIGTERM: stop with a checkpoint, or finish with the model as it is then"
+        default="stop", description="Ctrl-C or SIGTERM: stop with a checkpoint, or finish with the model as it is then"
     )
     gradient_accumulation: int = Field(default=1, gt=0, description="batches that are added up for one step")
     max_grad_norm: float = Field(default=1.0, gt=0, allow_inf_nan=True, description="of each network; .inf: any")

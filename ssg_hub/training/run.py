@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from itertools import zip_longest
@@ -21,7 +21,9 @@ from PIL import Image
 
 from ..devices import training_device
 from ..errors import ConfigError, explain_disk
-from ..processes.meeting import check_met, meet
+from ..processes.locking import alone_in
+from ..processes.meeting import by_one, check_met, meet
+from ..processes.signals import SAME_PRESS, requests_to_end, taking
 from ..storage.whole_file import whole_file
 from .checks import check_inputs, check_request
 from .config import TrainConfig
@@ -29,11 +31,10 @@ from .resume import check_resume, describe_new_data
 
 log = logging.getLogger("train")
 PACKAGES = ("torch", "accelerate", "diffusers", "transformers", "datasets", "numpy", "pillow")
-SAME_PRESS = 1.0  # seconds in which a second SIGINT is the first one, passed on by a launcher
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM or SIGINT arrived, and a checkpoint was written."""
+    """A signal asked the run to end, and a checkpoint was written."""
 
 
 class Run:
@@ -47,8 +48,7 @@ class Run:
         steps_made: steps of each stage that ended, over all sittings.
 
     Raises:
-        ConfigError: nothing would be trained, the tracker is not installed, the output folder holds another run and
-            `resume` is not set, `resume` names no checkpoint of this run, or the processes do not meet.
+        ConfigError: nothing would be trained, the tracker is not installed, or the processes do not meet.
     """
 
     def __init__(self, config: TrainConfig):
@@ -62,12 +62,6 @@ class Run:
         logging.basicConfig(level=level, format="%(message)s")
         logging.getLogger("accelerate").setLevel(logging.WARNING)
         self.checkpoints = config.output_dir / "checkpoints"
-        if config.resume is None and self.checkpoints.is_dir():
-            raise ConfigError(
-                f"{config.output_dir} already holds a run. "
-                "Continue it with --resume latest, or give another output_dir."
-            )
-        check_resume(config, self.checkpoints)
         self.ended_early = False
         self.steps_made: dict[str, int] = {}
         self._slots: list[_Slot] = []
@@ -77,26 +71,38 @@ class Run:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Write the record, and run the trackers; meanwhile SIGTERM and SIGINT only set `interrupted`.
+        """Write the record, and run the trackers; meanwhile Ctrl-C and requests to end only set `interrupted`.
+
+        No other run works in the output folder meanwhile.
 
         Raises:
-            ConfigError: inputs are missing.
+            ConfigError: another run works there, or the folder holds one and `resume` is not set, or `resume` names no
+                checkpoint of this run; inputs are missing.
             KeyboardInterrupt: Ctrl-C was pressed twice; of several processes none is ended so.
         """
-        hook, handlers = threading.excepthook, {}
-        if threading.current_thread() is threading.main_thread():  # Python lets no other take signals
-            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        threading.excepthook = _note_full_disk
+        hook, threading.excepthook = threading.excepthook, _note_full_disk
         try:
-            self.accelerator.init_trackers("logs")
-            self._write_record(check_inputs(self.config))
-            yield
-            for tracker in self.accelerator.trackers:  # what they have yet to write can meet a full disk too
-                tracker.finish()
+            with taking((signal.SIGINT, *requests_to_end()), self._on_signal), self._alone():
+                self.accelerator.init_trackers("logs")
+                self._write_record(check_inputs(self.config))
+                yield
+                for tracker in self.accelerator.trackers:  # what they have yet to write can meet a full disk too
+                    tracker.finish()
         finally:
             threading.excepthook = hook
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the output folder, by the main process for all, and refuse it where it holds another run."""
+        with ExitStack() as held:
+            by_one(self.accelerator.state, lambda: held.enter_context(alone_in(self.config.output_dir)))
+            if self.config.resume is None and self.checkpoints.is_dir():
+                raise ConfigError(
+                    f"{self.config.output_dir} already holds a run. "
+                    "Continue it with --resume latest, or give another output_dir."
+                )
+            check_resume(self.config, self.checkpoints)
+            yield
 
     def _on_signal(self, number: int, frame) -> None:
         alone, now = self.accelerator.num_processes == 1, time.monotonic()

@@ -21,6 +21,7 @@ import av
 import numpy as np
 
 from ..errors import VideoError
+from ..processes.locking import take_lock
 from ..storage.whole_file import whole_file
 from .names import name_parts, name_picture, numbered
 
@@ -153,18 +154,11 @@ class Parts:
 
     def _take_lock(self) -> IO | None:
         try:
-            import fcntl
-        except ImportError:  # Windows: there an open file cannot be replaced, which protects enough
-            return None
-        lock = open(self.folder / "lock", "w")  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+            return take_lock(self.folder / "lock")
+        except BlockingIOError:
             raise VideoError(
                 f"another process is making this clip (it works in {self.folder}). Wait for it, or stop it."
             ) from None
-        return lock
 
     def _settle_request(self, request: dict, overwrite: bool) -> None:
         if foreign := sorted(file.name for file in self.folder.iterdir() if not OURS.fullmatch(file.name)):
