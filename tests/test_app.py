@@ -782,6 +782,20 @@ def test_ssg_demo_serves_the_page_from_anywhere_and_ends_in_order(tiny_model, tm
     assert list((tmp_path / "cache").iterdir()) == [], "pictures of visitors stayed behind"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_a_page_that_has_ended_takes_no_signals_any_more(monkeypatch):
+    from ssg_hub.demo import serve
+
+    def end() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(serve, "from_environment", end)
+    with pytest.raises(KeyboardInterrupt):
+        serve.main()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_ssg_demo_says_what_is_wrong_in_a_sentence(monkeypatch, capsys):
     from ssg_hub.cli import main
 

@@ -18,7 +18,7 @@ def test_the_second_is_refused_until_the_first_has_ended(tmp_path):
     refused = pytest.raises(ConfigError, match=r"another process works in .*run\. Wait until it ends")
     with alone_in(folder), refused, alone_in(folder):
         pass
-    assert not folder.exists()  # it was made for the lock alone
+    assert not list(tmp_path.iterdir())  # what was made for the lock alone
     with alone_in(folder):
         (folder / "model").touch()
     assert [path.name for path in folder.iterdir()] == ["model"]
@@ -38,6 +38,15 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     with alone_in(tmp_path / "run"), alone_in(tmp_path / "run"):
         (tmp_path / "run/model").touch()
     assert (tmp_path / "run/model").exists()
+
+
+def test_over_smb_a_lock_of_another_is_no_permission(tmp_path, monkeypatch):
+    def refuse(file, how):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ConfigError, match="another process works"), alone_in(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize(("place", "said"), [("file", "file is a file"), ("file/below", "be written: Not a directory")])

@@ -578,7 +578,8 @@ def test_card_says_how_to_install_from_where_it_came(origin, line, monkeypatch):
 
 
 def test_the_card_is_the_same_before_and_after_the_config_went_through_its_file(tmp_path):
-    model = make(guide=None).describe(metrics={"psnr": 25.0, "lpips": 0.4}, steps=5, recipe="a.yaml")
+    stages = [{"stage": "warmup", "minutes": 3}, {"stage": "adversarial", "minutes": 9}]
+    model = make(guide=None).describe(metrics={"psnr": 25.0, "lpips": 0.4}, steps=5, stages=stages)
     before = build_card(model.config, "ann/street")
     model.save_pretrained(tmp_path)
     assert build_card(SSGModel.from_pretrained(tmp_path).config, "ann/street") == before

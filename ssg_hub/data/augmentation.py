@@ -39,7 +39,7 @@ def paint_sky(image: Image.Image, label: Image.Image, sky: int, rng: np.random.G
     if not chosen.any():
         return image
     pixels = np.asarray(image, np.float32)
-    painted = _draw_sky(*chosen.shape, 1 + np.flatnonzero(chosen.any(1)).max(), rng)
+    painted = _draw_sky(image.height, image.width, 1 + np.flatnonzero(chosen.any(1)).max(), rng)
     return _scaled(pixels, chosen, (255 * painted + 8) / (pixels[chosen].mean(0) + 8))
 
 

@@ -1,7 +1,7 @@
 // The player: two clips in step, before and after, with a line between them that can be moved.
 //
-// Its value comes from the server (`clips.py` says what is in it). The clip "after" leads: the other follows its time,
-// whatever the browser does with either.
+// Its value comes from the server (`clip_handlers.py` says what is in it). The clip "after" leads: the other follows its
+// time, whatever the browser does with either.
 const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 const t = props.texts[lang];
 const APART = 0.02; // seconds by which the two may differ while they play

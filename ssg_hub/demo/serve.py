@@ -1,7 +1,6 @@
 """Serving the page: what `python app.py` and `ssg demo` run."""
 
 import os
-import signal
 import socket
 from typing import Any
 
@@ -24,6 +23,7 @@ from ..devices import choose_device
 from ..errors import ConfigError
 from ..loading import load_model
 from ..processes.memory import return_large_blocks
+from ..processes.signals import ended_in_order
 from . import decoding, viewer
 from .archive import archive_route
 from .cache import swept
@@ -39,15 +39,16 @@ THREADS = 20  # of Gradio's, beside one for each visitor in the line
 SESSIONS = 2000  # visitors and calls of programs whose state is kept; the one that was silent longest is forgotten
 
 
+@ended_in_order()
 def main(**options) -> None:
     """Serve the page until the process is ended; settings come from the environment, `options` go to `launch`.
+
+    As a container ends it, too: Gradio then closes in order, and the cache is emptied.
 
     Raises:
         SSGError: a setting is impossible, this machine lacks the device, the address is not free, or the model cannot
             be loaded.
     """
-    # As a container ends it: Gradio then closes in order, and the cache is emptied.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return_large_blocks()
     settings = from_environment()
     if not LENT:

@@ -1,5 +1,6 @@
 """One process at a time works in a folder: a lock that ends with its process, however that ends."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from weakref import WeakSet
 from ..errors import ConfigError
 
 LOCK = ".lock"  # hidden, so that a folder that holds nothing else counts as empty
+TAKEN = (errno.EWOULDBLOCK, errno.EACCES)  # what a lock that another has comes to; the second over SMB
 _held: WeakSet[IO] = WeakSet()
 
 
@@ -34,11 +36,10 @@ def take_lock(place: Path) -> IO | None:
         lock = open(place, "w")  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             lock.close()
-            raise
-        except OSError:
-            lock.close()
+            if error.errno in TAKEN:
+                raise BlockingIOError(*error.args) from None
             return None
         if _is_open_at(place, lock):
             _held.add(lock)
@@ -50,11 +51,13 @@ def take_lock(place: Path) -> IO | None:
 def alone_in(folder: Path) -> Iterator[None]:
     """Let no other process that asks for it work in this folder; without a trace in the end, but for what was made.
 
+    Nobody is kept out where there are no such locks, as on Windows.
+
     Raises:
         ConfigError: another one works there, it is a file, or it cannot be made or written to.
     """
-    existed = os.path.exists(folder)
-    if existed and not folder.is_dir():
+    missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    if not missing and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; a folder is needed. Choose another name.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,10 +73,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             (folder / LOCK).unlink(missing_ok=True)
-            if not existed:
-                folder.rmdir()  # where nothing was made in it
         if lock is not None:
-            lock.close()
+            lock.close()  # before: NFS keeps a file that is open, whatever removes it
+        with suppress(OSError):
+            for place in missing:
+                place.rmdir()  # where nothing was made in it
 
 
 def _is_open_at(place: Path, file: IO) -> bool:

@@ -190,7 +190,9 @@ def plain_facts(value: object) -> object:
 
 def _in_order(value: Any) -> Any:
     """Mappings sorted by key, as they come back from config.json: the card of a model is the same before and after."""
-    return {key: _in_order(value[key]) for key in sorted(value)} if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _install_line() -> str:

@@ -76,8 +76,8 @@ class Run:
         No other run works in the output folder meanwhile.
 
         Raises:
-            ConfigError: another run works there, or the folder holds one and `resume` is not set, or `resume` names no
-                checkpoint of this run; inputs are missing.
+            ConfigError: another run works there, or the folder holds one and `resume` is not set; inputs are missing.
+            CheckpointError: `resume` names no checkpoint of this run.
             KeyboardInterrupt: Ctrl-C was pressed twice; of several processes none is ended so.
         """
         hook, threading.excepthook = threading.excepthook, _note_full_disk
