@@ -52,11 +52,11 @@ def _draw_sky(height: int, width: int, horizon: int, rng: np.random.Generator) -
         "night": ((draw(0.55, 0.75), draw(0, 0.8), draw(0, 0.25)), (draw(0, 1), draw(0, 0.6), draw(0, 0.4))),
         "overcast": ((draw(0.5, 0.7), draw(0, 0.2), draw(0.3, 0.9)), (draw(0.5, 0.7), draw(0, 0.2), draw(0.4, 1))),
     }[rng.choice(["day", "dusk", "night", "overcast"], p=[0.45, 0.25, 0.1, 0.2])]
-    top, bottom = (np.array(colorsys.hsv_to_rgb(*color)) for color in (zenith, low))
+    top, bottom = (np.array(colorsys.hsv_to_rgb(hue % 1, *rest)) for hue, *rest in (zenith, low))
     down = (np.arange(height) / horizon).clip(0, 1)[:, None, None] ** draw(0.5, 2)
     clear = top + (bottom - top) * down
     clouds = _draw_clouds(height, width, rng)[..., None] * draw(0, 1)
-    return clear + (clear.mean() ** 0.5 * draw(0.4, 1.2) - clear) * clouds
+    return (clear + (clear.mean() ** 0.5 * draw(0.4, 1.2) - clear) * clouds).clip(0, 1)
 
 
 def _draw_clouds(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
