@@ -135,7 +135,7 @@ const run = async () => {
     refresh();
   }
   if (chosen.length === 1 && !done) say(chosen[0].note, null, true);
-  else say(chosen.length > 1 ? `${done} of ${chosen.length} done in ${duration((performance.now() - began) / 1000)}` : `Done in ${duration((performance.now() - began) / 1000)}`);
+  else say(`${chosen.length > 1 ? `${done} of ${chosen.length} done` : "Done"} in ${duration((performance.now() - began) / 1000)}`);
 };
 /** The state of a picture whose run gave nothing: the result of an earlier one is kept. */
 const without = (item, state) => (item.made ? "done" : state);
@@ -184,7 +184,7 @@ const finish = async (item, result, turn, wanted) => {
     item.downloads.push({ key: "mask", words: "Mask", url: item.urls.ids, name: `${name}_mask.png` });
     item.legend = result.legend.map(({ id, share }) => ({ share, uncertain: id === site.labels.length, name: site.labels[id] ?? site.uncertain, color: `rgb(${site.palette[id] ?? site.uncertain_color})` }));
   }
-  item.facts = [`${size[0]} × ${size[1]} in ${duration(result.seconds)}`, ...result.notes.map(note => TEXTS[note])].join(" · ");
+  item.facts = [`${from[0]} × ${from[1]} → ${size[0]} × ${size[1]}`, ...result.notes.map(note => TEXTS[note])].join(" · ");
   Object.assign(item, { state: "done", size, calibrated: Boolean(site.calibration), made: JSON.stringify(wanted) });
 };
 /** The picture itself, or a smaller one for the screen. */

@@ -55,7 +55,7 @@ export class Viewer {
     if (fresh) this.divide(50);
     if (!done || (this.mode !== "compare" && !item.urls[this.mode])) this.mode = "compare";
     Object.assign(this.root.dataset, { state: item?.state ?? "empty", mode: this.mode });
-    this.headline.textContent = item ? item.name + (item.size ? ` · ${item.size[0]} × ${item.size[1]}` : "") : "";
+    this.headline.textContent = item ? item.name + (item.size ? ` · ${item.size[0]}\u00a0×\u00a0${item.size[1]}` : "") : "";
     this.modes.hidden = !done || !item.urls.mask;
     this.full.hidden = !done;
     for (const button of this.modes.children) button.setAttribute("aria-pressed", button.dataset.mode === this.mode);
