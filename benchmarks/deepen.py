@@ -8,9 +8,8 @@ The new ones are identities, spread evenly among the old, each followed by a PRe
 import argparse
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from ssg_hub.loading import load_model
 from ssg_hub.networks.compact import SRVGGNetCompact
@@ -31,28 +30,20 @@ def main() -> None:
 def deepen(generator: SRVGGNetCompact, convs: int) -> SRVGGNetCompact:
     """The same function with `convs` convolutions in its trunk, the new ones spread evenly among the old."""
     features, old = generator.options["features"], generator.options["convs"]
+    kept = iter(generator.body)  # convolutions and PReLUs in turn
+    layers = [next(kept), next(kept)]
+    for number in range(1, convs + 1):
+        is_new = number * old // convs == (number - 1) * old // convs
+        layers += _identity(features) if is_new else [next(kept), next(kept)]
     deeper = SRVGGNetCompact(**{**generator.options, "convs": convs})
-    weights: dict[str, Tensor] = {}
-    source = 0
-    for position in range(0, len(deeper.body), 2):  # a convolution and its PReLU; the last convolution has none
-        trunk = 1 <= position // 2 <= convs
-        is_new = trunk and position // 2 * old // convs == (position // 2 - 1) * old // convs
-        layers = _identity(features) if is_new else generator.body[source : source + 2]
-        source += 0 if is_new else 2
-        weights |= {
-            f"body.{position + offset}.{name}": value.clone()
-            for offset, layer in enumerate(layers)
-            for name, value in layer.state_dict().items()
-        }
-    deeper.load_state_dict(weights)
+    deeper.body.load_state_dict(nn.Sequential(*layers, *kept).state_dict())
     return deeper
 
 
 def _identity(features: int) -> list[nn.Module]:
     conv, prelu = nn.Conv2d(features, features, 3, padding=1), nn.PReLU(features, init=1.0)
-    with torch.no_grad():
-        nn.init.dirac_(conv.weight)
-        nn.init.zeros_(conv.bias)
+    nn.init.dirac_(conv.weight)
+    nn.init.zeros_(conv.bias)
     return [conv, prelu]
 
 

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from benchmarks.document import markdown_table
 from benchmarks.evaluation_data import find_shared
 from ssg_hub.images.reading import read_picture
+from ssg_hub.images.resampling import to_floats
 from ssg_hub.loading import load_guide, load_model
+from ssg_hub.model import SSGModel
 from ssg_hub.networks.guide import Guide
 
 REGIONS = Path(__file__).with_name("regions.csv")
@@ -53,28 +55,31 @@ def main() -> None:
     parser.add_argument("guides", nargs="+", metavar="GUIDE", help="a model's, or a folder of the guide alone")
     options = parser.parse_args()
     guides = {where: load_guide(where).eval() for where in options.guides}
-    shares = measure(guides, find_shared() / "data/photos")
+    model, photographs = load_model(), find_shared() / "data/photos"
     for part in PARTS:
+        regions = read_regions(part)
+        shares = measure(model, guides, regions, photographs)
         rows = [["", *(f"{what} read as {label}" for what, label in COLUMNS)]]
         for where in guides:
-            means = (np.mean(shares[part, where, what, label]) for what, label in COLUMNS)
+            means = (np.mean(shares[where, what, label]) for what, label in COLUMNS)
             rows.append([where, *(f"{100 * mean:.1f} %" for mean in means)])
-        pictures = len(read_regions(part))
-        print(f"\n{part}, {pictures} photographs\n\n{markdown_table(rows)}")
+        print(f"\n{part}, {len(regions)} photographs\n\n{markdown_table(rows)}", flush=True)
 
 
-def measure(guides: dict[str, Guide], photographs: Path) -> dict[tuple[str, str, str, str], list[float]]:
-    """(part, guide, kind of box, label) -> for each box, the share of its pixels that get the label."""
-    model, shares = load_model(), defaultdict(list)
-    for part in PARTS:
-        for name, regions in tqdm(read_regions(part).items(), desc=part, unit="picture", leave=False, disable=None):
-            sr = model.upscale(_reduce(read_picture(photographs / name).to_image()), segment=False).image
-            for where, guide in guides.items():
-                ids = read_labels(guide, sr)
-                for region, (kind, label) in product(regions, COLUMNS):
-                    if kind == region.kind:
-                        share = float((region.cut(ids) == guide.labels.index(label)).mean())
-                        shares[part, where, kind, label].append(share)
+def measure(
+    model: SSGModel, guides: dict[str, Guide], regions: dict[str, list[Region]], photographs: Path
+) -> dict[tuple[str, str, str], list[float]]:
+    """(guide, kind of box, label) -> for each box, the share of its pixels that get the label."""
+    shares = defaultdict(list)
+    for name, boxes in tqdm(regions.items(), unit="picture", leave=False, disable=None):
+        photograph = read_picture(photographs / name).to_image().convert("RGB")
+        lr = ImageOps.contain(photograph, (LR_SIDE, LR_SIDE), Image.Resampling.BICUBIC)
+        sr = model.upscale(lr, segment=False).image
+        for where, guide in guides.items():
+            ids = read_labels(guide, sr)
+            for box, (kind, label) in product(boxes, COLUMNS):
+                if kind == box.kind:
+                    shares[where, kind, label].append(float((box.cut(ids) == guide.labels.index(label)).mean()))
     return shares
 
 
@@ -91,14 +96,7 @@ def read_regions(part: str) -> dict[str, list[Region]]:
 @torch.inference_mode()
 def read_labels(guide: Guide, image: Image.Image) -> np.ndarray:
     """Label ids (h, w) at the guide's own resolution."""
-    pixels = torch.from_numpy(np.asarray(image, np.float32) / 255).permute(2, 0, 1)[None]
-    return guide(pixels)[0].argmax(0).numpy()
-
-
-def _reduce(image: Image.Image) -> Image.Image:
-    """To an LR picture of at most `LR_SIDE`, by bicubic."""
-    factor = min(1.0, LR_SIDE / max(image.size))
-    return image.convert("RGB").resize([round(factor * side) for side in image.size], Image.Resampling.BICUBIC)
+    return guide(to_floats(np.asarray(image))[None])[0].argmax(0).numpy()
 
 
 if __name__ == "__main__":
