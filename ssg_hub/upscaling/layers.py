@@ -39,9 +39,7 @@ def drift_layer(drift: Image.Image) -> Image.Image:
 
 def readings_layer(result: UpscaleResult) -> Image.Image:
     """What the guide takes each place for, as a picture of data: red is the class, green its probability."""
-    width, height = result.content.size
-    factor = min(1, READINGS_SIDE / max(width, height))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
+    size = _size_within(result.content.size, READINGS_SIDE)
     parts = [part.resize(size, Image.Resampling.NEAREST, result.box_of_cells) for part in result.readings]
     return Image.merge("RGB", (*parts, Image.new("L", size)))
 
@@ -54,8 +52,13 @@ def _hatching(shape: tuple[int, int]) -> np.ndarray:
 
 def _fit(image: Image.Image, side: int) -> Image.Image:
     """The picture itself, or a smaller one whose longer side is `side`; an indexed mask keeps its indices."""
-    factor = side / max(image.size)
-    if factor >= 1:
+    size = _size_within(image.size, side)
+    if size == image.size:
         return image
-    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     return image.resize(size, Image.Resampling.NEAREST if image.mode == "P" else Image.Resampling.BILINEAR)
+
+
+def _size_within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size itself, or a smaller one of the same shape whose longer side is `side`."""
+    factor = min(1, side / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

@@ -1,5 +1,5 @@
-// The layers that show the mask and the drift over the picture, as in ssg_hub/upscaling/layers.py, whose colours come with the
-// model.
+// The layers that show the mask and the drift over the picture, as in ssg_hub/upscaling/layers.py, whose colours come
+// with the model.
 
 /** The classes in their colours, RGBA bytes, at most `side` pixels; what is uncertain is hatched. */
 export function maskLayer({ ids, width, height }, { palette, uncertain, hatch, hatch_period: period, mask_side: side }) {
