@@ -272,7 +272,14 @@ service?.addEventListener("controllerchange", () => {
   else keepEngine();
 });
 const keepEngine = async () => keep(prefer === "auto" && (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm");
+// A message to the worker in use while a new one takes over would make that one wait until the page is left.
+const update = async registration => {
+  if (!registration) return; // what blocks service workers may say that all went well
+  if (controlled) await registration.update().catch(() => {}); // no network
+  registration.waiting?.postMessage({ type: "activate" });
+  if (!registration.installing && !registration.waiting) await keepEngine();
+};
 // Without the HTTP cache: where that holds the old files.js, a new version would stay unseen.
-const register = () => setTimeout(() => service?.register("sw.js", { updateViaCache: "none" }).then(keepEngine, error => console.info(`no service worker: ${error.message}`)), 1000);
+const register = () => setTimeout(() => service?.register("sw.js", { updateViaCache: "none" }).then(update, error => console.info(`no service worker: ${error.message}`)), 1000);
 if (document.readyState === "complete") register();
 else addEventListener("load", register);

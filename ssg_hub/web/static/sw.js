@@ -27,6 +27,7 @@ self.addEventListener("activate", event => event.waitUntil((async () => {
   await self.clients.claim();
 })()));
 self.addEventListener("message", event => {
+  if (event.data.type === "activate") event.waitUntil(self.skipWaiting());
   if (event.data.type !== "keep") return;
   const names = [...self.SITE.model, ...self.SITE.runtime[event.data.engine]];
   event.waitUntil(keep(names).then(() => event.source.postMessage({ type: "kept" }), () => {})); // offline, or no room
