@@ -1,6 +1,7 @@
 # make demo   the demo in the browser      make test   the test suite
+# make slow   the tests that it leaves out make types  mypy
 # make lint   ruff, lint and format        make format ruff fixes what it can
-# make types  mypy                         make clean  remove what these made
+# make clean  remove what these made
 # make licences  the licences of all that is installed with it
 #
 # Each makes .venv and installs what it needs, once; it does so again when a requirements file changes.
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
 
-.PHONY: demo test lint format types licences clean
+.PHONY: demo test slow lint format types licences clean
 .DEFAULT_GOAL := demo
 USUAL := not slow and not attack
 
@@ -21,6 +22,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "$(USUAL) and not browser" -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m "$(USUAL) and browser"
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "slow and not attack and not browser" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "slow and not attack and browser"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

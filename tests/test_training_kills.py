@@ -66,7 +66,7 @@ def wait_until(moment: str, checkpoints: Path, running: list[Script], chance: ra
     """Wait for the moment to kill, or until the run has ended."""
     before, deadline = names(checkpoints), time.monotonic() + PATIENCE
     if moment == MOMENTS[0]:
-        time.sleep(chance.uniform(0, 5))
+        time.sleep(chance.uniform(0, 1))
         return
 
     def has_come() -> bool:
