@@ -433,6 +433,33 @@ def test_a_photograph_comes_in_with_its_channels_and_upright(scripts, mode):
     assert np.abs(np.reshape(found["color"], expected.shape) - expected).max() <= 3  # decoders round otherwise
 
 
+def test_noise_in_the_place_of_pixels_is_no_photograph(scripts):
+    """As browsers give that resist fingerprinting."""
+    script = """async (m, png) => {
+      const { prototype } = OffscreenCanvasRenderingContext2D, { getImageData } = prototype;
+      prototype.getImageData = function (...window) {
+        const found = getImageData.apply(this, window);
+        crypto.getRandomValues(found.data);
+        return found;
+      };
+      const file = new Blob([Uint8Array.from(png)]);
+      const said = await m.readPicture(file, 16).then(() => "read", error => error.message);
+      prototype.getImageData = getImageData;
+      return [said, await m.readPicture(file, 16).then(({ width }) => width)];
+    }"""
+    assert scripts(script, list(encode(Image.new("RGB", (4, 4)), "png"))) == ["no_pixels", 4]
+
+
+def test_a_file_of_the_site_that_cannot_be_had_is_one_failure_whatever_the_reason(scripts):
+    ask = "(m, name) => m.fetchFile(name).then(answer => answer.status, error => error.message)"
+    assert scripts(ask, "engine.js") == 200 and scripts(ask, "none.f16") == "no_model"
+    offline = "async m => { const own = fetch; self.fetch = async () => { throw new TypeError('Failed to fetch'); }; "
+    again = (
+        "const said = await m.fetchFile('engine.js').catch(error => error.message); self.fetch = own; return said; }"
+    )
+    assert scripts(offline + again) == "no_model"
+
+
 def encode(image: Image.Image, kind: str, **options) -> bytes:
     with io.BytesIO() as file:
         image.save(file, kind, **options)

@@ -3,6 +3,21 @@ import { TEXTS, duration, machine } from "./texts.js";
 import { Viewer } from "./viewer.js";
 
 const $ = id => document.getElementById(id);
+// Photographs may be dropped before the model is known: without this, the browser would leave the page for them.
+let early = [], receive = files => (early = files);
+const bringsFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
+addEventListener("dragover", event => {
+  if (bringsFiles(event)) event.preventDefault();
+  document.body.classList.toggle("dropping", bringsFiles(event));
+});
+addEventListener("dragleave", event => event.relatedTarget || document.body.classList.remove("dropping"));
+addEventListener("drop", event => {
+  if (!bringsFiles(event)) return;
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  receive([...event.dataTransfer.files]);
+});
+
 const site = await fetch("model.json").then(answer => answer.json()).catch(() => null);
 if (!site) {
   $("status").textContent = TEXTS.no_model;
@@ -12,7 +27,7 @@ const viewer = new Viewer($("stage"));
 let prefer = new URLSearchParams(location.search).get("engine") === "wasm" ? "wasm" : "auto"; // to compare them
 const TIMED = 2e4; // pixels from which a picture tells how long a megapixel takes: with fewer, most of it is preparation
 const VIEW_PIXELS = 16e6; // above it the page shows a smaller view, to spare the browser
-const OF_THE_FILE = ["unreadable", "too_large"]; // failures that no other worker would be spared
+const NOT_THE_ENGINES = ["unreadable", "too_large", "no_pixels", "no_model"]; // failures that no other engine would be spared
 const state = { items: [], at: null, worker: null, engine: null, run: 0, job: null };
 
 /** What a browser keeps between visits ("localStorage") or loads ("sessionStorage"), where it allows that: to a page in a
@@ -55,8 +70,9 @@ const measure = async item => {
     const image = new Image();
     image.src = item.urls.before;
     await image.decode();
-    item.size = item.input = [image.naturalWidth, image.naturalHeight];
+    item.size = [image.naturalWidth, image.naturalHeight];
     if (item.size[0] * item.size[1] > site.most_pixels) throw new Error("too_large");
+    item.input = item.size; // it can be upscaled
   } catch (error) {
     Object.assign(item, { state: "failed", note: TEXTS[error.message] ?? TEXTS.unreadable });
   }
@@ -67,18 +83,8 @@ const takeChosen = () => {
   input.value = "";
 };
 input.addEventListener("change", takeChosen);
-const bringsFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
-addEventListener("dragover", event => {
-  if (bringsFiles(event)) event.preventDefault();
-  document.body.classList.toggle("dropping", bringsFiles(event));
-});
-addEventListener("dragleave", event => event.relatedTarget || document.body.classList.remove("dropping"));
-addEventListener("drop", event => {
-  if (!bringsFiles(event)) return;
-  event.preventDefault();
-  document.body.classList.remove("dropping");
-  take(event.dataTransfer.files);
-});
+let choosing = false; // a dialog is open, whose choice a page that is loaded again would not get
+for (const [name, value] of [["click", true], ["change", false], ["cancel", false]]) input.addEventListener(name, () => (choosing = value));
 addEventListener("paste", event => take(event.clipboardData?.files ?? []));
 
 // The worker.
@@ -86,7 +92,7 @@ const open = () => {
   if (state.worker) return;
   state.worker = new Worker("worker.js", { type: "module" });
   state.worker.addEventListener("message", ({ data }) => heard(data));
-  state.worker.addEventListener("error", () => heard({ type: "failed", reason: "failed" }));
+  state.worker.addEventListener("error", () => heard({ type: "failed", reason: state.engine ? "failed" : "no_model" }));
   state.worker.postMessage({ type: "open", prefer });
 };
 /** End the worker, whatever it is computing; the next picture gets another. */
@@ -150,7 +156,7 @@ const compute = async (item, turn, wanted) => {
   try {
     return await work(item, turn, wanted);
   } catch (error) {
-    if (turn !== state.run || OF_THE_FILE.includes(error.message)) throw error;
+    if (turn !== state.run || NOT_THE_ENGINES.includes(error.message)) throw error;
     dismiss(); // what happened may have broken it
     if (state.engine?.engine !== "webgpu") throw error;
     [prefer, state.engine] = ["wasm", null];
@@ -239,7 +245,7 @@ const refresh = () => {
   $("run").disabled = busy || measuring || !state.items.some(item => item.input);
   $("run").textContent = `Upscale ${site.scale}×${busy ? "" : forecast()}`;
   $("cancel").hidden = !busy;
-  $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace(settings()) }) : "";
+  $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace(settings()), again: !crossOriginIsolated && self === top && !controlled && service?.controller }) : "";
   document.querySelector(".picker .title").textContent = state.items.length > 1 ? `${state.items.length} photographs` : state.items[0]?.name ?? "Choose photographs";
   viewer.show(state.at, state.items, item => {
     state.at = item;
@@ -257,10 +263,13 @@ $("denoise").addEventListener("input", showDenoise);
 for (const id of ["denoise", "segment"]) $(id).addEventListener("change", refresh);
 showDenoise();
 refresh();
+receive = take;
 takeChosen(); // before model.json had arrived
+take(early);
 
 // Without a network: the service worker keeps the page; it also gives the page threads where the host does not.
 const service = navigator.serviceWorker, controlled = Boolean(service?.controller);
+const idle = () => !state.items.length && !choosing;
 const keep = engine => service?.controller?.postMessage({ type: "keep", engine });
 service?.addEventListener("message", ({ data }) => {
   if (data.type === "kept") $("offline").textContent = TEXTS.kept;
@@ -268,16 +277,20 @@ service?.addEventListener("message", ({ data }) => {
 service?.addEventListener("controllerchange", () => {
   // A new version of the site has come, or threads would: once, because where it does not help, one core must do.
   const helps = controlled || (!crossOriginIsolated && self === top && !loads.get("ssg reloaded") && loads.set("ssg reloaded", "1"));
-  if (helps && !state.items.length) location.reload();
-  else keepEngine();
+  if (helps && idle()) return location.reload();
+  refresh();
+  keepEngine();
 });
 const keepEngine = async () => keep(prefer === "auto" && (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm");
-// A message to the worker in use while a new one takes over would make that one wait until the page is left.
+/** Have a new version of the site take over; while pictures are open, what runs may still ask for files of the old one. */
+const takeOver = registration => idle() && registration.waiting?.postMessage({ type: "activate" });
 const update = async registration => {
   if (!registration) return; // what blocks service workers may say that all went well
   if (controlled) await registration.update().catch(() => {}); // no network
-  registration.waiting?.postMessage({ type: "activate" });
-  if (!registration.installing && !registration.waiting) await keepEngine();
+  const { installing } = registration;
+  installing?.addEventListener("statechange", () => installing.state === "installed" && takeOver(registration));
+  takeOver(registration);
+  if (!installing && !registration.waiting) await keepEngine(); // a message to the old worker would keep the new one waiting
 };
 // Without the HTTP cache: where that holds the old files.js, a new version would stay unseen.
 const register = () => setTimeout(() => service?.register("sw.js", { updateViaCache: "none" }).then(update, error => console.info(`no service worker: ${error.message}`)), 1000);

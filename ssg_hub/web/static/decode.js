@@ -1,20 +1,24 @@
 // Reading a picture: upright pixels in sRGB, straight alpha, and what its header says.
 
 /** A file as {width, height, gray, color: RGB bytes, alpha: bytes or null, notes}.
- * @throws {Error} with a key of the texts: "unreadable" or "too_large"
+ * @throws {Error} with a key of the texts: "unreadable", "too_large" or "no_pixels"
  */
 export async function readPicture(file, mostPixels) {
-  const head = readHeader(new Uint8Array(await file.slice(0, 2 ** 18).arrayBuffer()));
-  let bitmap;
+  let head, bitmap;
   try {
+    head = readHeader(new Uint8Array(await file.slice(0, 2 ** 18).arrayBuffer()));
     bitmap = await createImageBitmap(file, { premultiplyAlpha: "none", imageOrientation: "from-image" });
   } catch {
     throw new Error("unreadable");
   }
   const { width, height } = bitmap;
-  if (width * height > mostPixels) throw new Error("too_large");
-  const pixels = readPixels(bitmap);
-  bitmap.close();
+  let pixels;
+  try {
+    if (width * height > mostPixels) throw new Error("too_large");
+    pixels = readPixels(bitmap);
+  } finally {
+    bitmap.close();
+  }
   const color = new Uint8Array(width * height * 3), alpha = new Uint8Array(width * height);
   for (let at = 0; at < alpha.length; at++) {
     for (let channel = 0; channel < 3; channel++) color[3 * at + channel] = pixels[4 * at + channel];
@@ -26,11 +30,20 @@ export async function readPicture(file, mostPixels) {
 
 /** RGBA bytes in sRGB. */
 function readPixels(bitmap) {
+  if (!canvasIsHonest()) throw new Error("no_pixels");
   const { width, height } = bitmap, context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   const { data } = context.getImageData(0, 0, width, height);
   for (let at = 3; at < data.length; at += 4) if (data[at] < 255) return straightPixels(bitmap, data);
   return data;
+}
+
+/** Whether a canvas gives back what was drawn, within the last bits: browsers that resist fingerprinting may give noise. */
+function canvasIsHonest() {
+  const context = new OffscreenCanvas(8, 8).getContext("2d", { willReadFrequently: true }), color = [200, 30, 90, 255];
+  context.fillStyle = `rgb(${color.slice(0, 3)})`;
+  context.fillRect(0, 0, 8, 8);
+  return context.getImageData(0, 0, 8, 8).data.every((value, at) => Math.abs(value - color[at % 4]) <= 8);
 }
 
 /** The same where there is alpha: a canvas multiplies colours by it and rounds, so that they are lost where it is low; a

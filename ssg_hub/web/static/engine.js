@@ -24,7 +24,7 @@ export class Engine {
   async start(site, name) {
     this.site = site;
     this.name = name;
-    this.ort = await import(`./runtime/ort.${name}.min.mjs`);
+    this.ort = await import(`./runtime/ort.${name}.min.mjs`).catch(lost);
     const { env } = this.ort;
     env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
     env.wasm.numThreads = this.threads = self.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency || 1) : 1;
@@ -94,13 +94,21 @@ export class Engine {
   }
 
   async fetch(name) {
-    if (!this.files[name]) {
-      const answer = await fetch(new URL(name, import.meta.url));
-      if (!answer.ok) throw new Error("no_model");
-      this.files[name] = new Uint8Array(await answer.arrayBuffer());
-    }
+    this.files[name] ??= new Uint8Array(await fetchFile(name).then(answer => answer.arrayBuffer()).catch(lost));
     return this.files[name];
   }
+}
+
+const lost = () => {
+  throw new Error("no_model");
+};
+
+/** A file of the site.
+ * @throws {Error} "no_model": there is none, or no connection
+ */
+export async function fetchFile(name) {
+  const answer = await fetch(new URL(name, import.meta.url)).catch(lost);
+  return answer.ok ? answer : lost();
 }
 
 /** Half precision (IEEE 754 binary16, little endian) to floats. */

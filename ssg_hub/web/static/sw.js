@@ -3,7 +3,9 @@
 importScripts("./files.js"); // SITE; it changes with any file, and so does this worker
 
 const CACHE = `ssg ${self.registration.scope} ${self.SITE.version}`;
-const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Resource-Policy": "same-origin", "Content-Security-Policy": self.SITE.policy };
+const { page, model, runtime } = self.SITE;
+const OWN = new Set([...page, ...model, ...Object.values(runtime).flat()].map(name => new URL(name, self.registration.scope).href));
+const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Resource-Policy": "cross-origin", "Content-Security-Policy": self.SITE.policy };
 
 // "no-cache" below: what the HTTP cache holds may be of an earlier version.
 const keep = async names => {
@@ -20,19 +22,23 @@ const answer = async request => {
   return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
 };
 
-self.addEventListener("install", event => event.waitUntil(keep(self.SITE.page).then(() => self.skipWaiting())));
+self.addEventListener("install", event => event.waitUntil(keep(page)));
 self.addEventListener("activate", event => event.waitUntil((async () => {
   const own = `ssg ${self.registration.scope} `;
   for (const name of await caches.keys()) if (name.startsWith(own) && name !== CACHE) await caches.delete(name);
   await self.clients.claim();
 })()));
 self.addEventListener("message", event => {
-  if (event.data.type === "activate") event.waitUntil(self.skipWaiting());
-  if (event.data.type !== "keep") return;
-  const names = [...self.SITE.model, ...self.SITE.runtime[event.data.engine]];
-  event.waitUntil(keep(names).then(() => event.source.postMessage({ type: "kept" }), () => {})); // offline, or no room
+  const { type, engine } = event.data;
+  if (type === "activate") event.waitUntil(takeOver());
+  if (type === "keep") event.waitUntil(keep([...model, ...runtime[engine]]).then(() => event.source.postMessage({ type: "kept" }), () => {})); // offline, or no room
 });
+/** Take the place of an earlier version, unless other pages are open that may still ask for files of that one. */
+const takeOver = async () => {
+  const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  if (pages.length === 1) await self.skipWaiting();
+};
 self.addEventListener("fetch", event => {
   const { method, url } = event.request;
-  if (method === "GET" && url.startsWith(self.registration.scope)) event.respondWith(answer(event.request));
+  if (method === "GET" && OWN.has(url.replace(/[?#].*/, ""))) event.respondWith(answer(event.request));
 });

@@ -72,7 +72,7 @@ export class Viewer {
     fill(this.downloads, done ? item.downloads : NONE, ({ words, url, name, key }) => el("a", { href: url, download: name, textContent: words, data: { get: key } }));
     this.strip.hidden = items.length < 2;
     fill(this.strip, items, each => el("li", {}, el("button", { type: "button", title: each.name, on: { click: () => choose(each) } },
-      el("img", { alt: "" }), el("span", { className: "name", textContent: each.name }), el("span", { className: "state" }))));
+      el("img", { alt: "", draggable: false }), el("span", { className: "name", textContent: each.name }), el("span", { className: "state" }))));
     for (const [at, each] of items.entries()) {
       const entry = this.strip.children[at], button = entry.firstChild, words = TEXTS.states[each.state];
       entry.dataset.state = each.state;
@@ -106,6 +106,7 @@ export class Viewer {
   layOut() {
     if (!this.item?.size) return;
     const [width, height] = this.item.size, full = this.full.getAttribute("aria-pressed") === "true" && this.item.state === "done";
+    this.root.dataset.zoomed = full;
     const most = matchMedia("(max-width: 900px)").matches ? innerHeight * 0.6 : clamp(innerHeight - 260, 320, 820);
     const fit = full ? 1 / devicePixelRatio : Math.min(this.area.clientWidth / width, most / height, this.item.state === "done" ? 3 : 12);
     this.sheet.style.width = `${Math.max(1, Math.round(width * fit))}px`;
@@ -126,6 +127,8 @@ export class Viewer {
     let held = false;
     this.sheet.addEventListener("pointerdown", event => {
       if (event.button || this.mode !== "compare" || this.item?.state !== "done") return;
+      const pans = this.root.dataset.zoomed === "true" && event.pointerType !== "mouse" && !event.target.closest(".split");
+      if (pans) return; // fingers scroll by themselves
       held = true;
       this.sheet.setPointerCapture(event.pointerId);
       this.divide(share(event));

@@ -1,6 +1,6 @@
 // The worker: takes one picture after the other through the networks, so that the page stays alive.
 import { readPicture } from "./decode.js";
-import { Engine } from "./engine.js";
+import { Engine, fetchFile } from "./engine.js";
 import { driftLayer, maskLayer } from "./layers.js";
 import { encodePng } from "./png.js";
 import { calibrate, fillTransparent, pullColors, resizeBicubic, totalVariation } from "./resampling.js";
@@ -13,7 +13,7 @@ let opening;
 self.addEventListener("message", async ({ data: { type, ...values } }) => {
   try {
     if (type === "open") {
-      opening = fetch(new URL("./model.json", import.meta.url)).then(answer => answer.json()).then(site => Engine.open(site, values.prefer));
+      opening = fetchFile("model.json").then(answer => answer.json()).then(site => Engine.open(site, values.prefer));
       const { name, threads, pace } = await opening;
       say("ready", { engine: name, threads, pace });
     } else say("done", { id: values.id, ...(await upscale(values)) });
