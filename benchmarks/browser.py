@@ -67,7 +67,8 @@ def measure(browser: Browser, server: SiteServer, model, pictures: list[Path]) -
     """Pictures one by one on a page that is kept and isolated already, and what was asked of the server meanwhile."""
     page, errors, asked = visit(browser, f"{server.url}?engine=wasm")
     page.wait_for_selector("#offline:has-text('without a network')")
-    page.wait_for_function("crossOriginIsolated")
+    if not page.evaluate("crossOriginIsolated"):
+        raise SystemExit("The service worker does not isolate the page: it would have one core.")
     page.wait_for_timeout(3000)  # the browser asks once more for the service worker
     asked.clear()
     server.asked.clear()
@@ -112,6 +113,8 @@ def main() -> None:
         "--shots", type=Path, metavar="FOLDER", help="also take a picture of the page, into this folder"
     )
     args = parser.parse_args()
+    if args.shots:
+        args.shots.mkdir(parents=True, exist_ok=True)
     model = load_model(args.model)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
         folder = args.site or Path(place, "site")

@@ -24,7 +24,6 @@ PEERS = {  # name -> weights: beside the repository, or in its own ignored folde
     "general-x4v3": "{shared}/weights/realesr_general_x4v3_fp16.safetensors",
     "general-wdn-x4v3": "{shared}/weights/realesr_general_wdn_x4v3_fp16.safetensors",
     "x4plus": "{root}/weights/x4plus.safetensors",
-    "animevideov3": "{root}/weights/animevideov3.safetensors",
 }
 
 

@@ -149,11 +149,13 @@ def make_tiny_model():
 
 @pytest.fixture(scope="module")
 def attack_figures():
-    """Print how much a module of attacks tried, for docs/reliability.md."""
-    from attack import take_figures
+    """Print how much a module of attacks tried, for docs/reliability.md; some of each kind has to be read."""
+    from attack import all_refused, take_figures
 
     yield
+    refused = all_refused()
     print("", *take_figures(), sep="\n")
+    assert not refused, f"all was refused of: {', '.join(refused)}"
 
 
 @pytest.fixture

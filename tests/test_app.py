@@ -309,7 +309,7 @@ def test_what_a_guide_does_not_know_is_said_with_what_it_knows():
             {"id": len(classes), "name": "uncertain", "color": [0, 0, 0], "share": share},
         ]
         report = {"uncertain_id": len(classes), "uncertain_below": 0.5}
-        return what_is_in_it(SimpleNamespace(labels=labels, report=report), classes, lang)
+        return what_is_in_it(SimpleNamespace(labels=labels, report=report, calibration=None), classes, lang)
 
     streets = ["road", "car"]
     assert item(0.4, streets, "en")["unsure"] == (
@@ -550,6 +550,8 @@ def test_an_example_gives_every_file_and_what_the_viewer_needs(tiny_model, cache
     )
     assert (item["width"], item["height"]) == picture.size and item["pictures"][1]["url"].endswith(f"{stem}.png")
     assert sum(float(entry["share"].rstrip("%").lstrip("< ")) for entry in item["legend"]) == pytest.approx(100, abs=4)
+    opening = viewer.opening_value()
+    assert all(item.keys() == ours.keys() for ours in (*opening["items"], *opening["items_zh"]))
 
 
 @pytest.mark.parametrize(("mode", "bits"), [("L", 8), ("L", 16), ("LA", 8), ("RGB", 8)])
@@ -655,6 +657,7 @@ def test_the_page_opens_with_a_result_that_is_in_the_package():
         sizes = {Image.open(file).size for file in files[:2]}
         assert sizes == {(item["width"], item["height"])}
         assert item["pictures"][1]["title"] == texts.TEXTS[lang]["after"]
+        assert item["chance"].startswith(texts.TEXTS[lang]["chance_explained"])
     shipped = [path for name in viewer.PICTURES for path in (viewer.ROOM / name).rglob("*.*")]
     assert sum(path.stat().st_size for path in shipped) < 1_000_000
 

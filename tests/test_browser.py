@@ -191,7 +191,8 @@ def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     name, probability = page.inner_text(".tip").split(" · ")
     assert page.inner_text(".legend .marked span") == name and 50 <= int(probability.rstrip(" %")) <= 100
     mode(page, "drift")
-    assert page.is_visible("text=the detail may be invented") and page.is_visible(".heat")
+    assert page.is_visible("text=of this picture is trusted")  # the embedded model's map is a probability
+    assert page.inner_text(".heat").split("\n") == ["0 %", "100 %"]
     assert page.locator(".layer").evaluate("image => image.decode().then(() => image.naturalWidth)") == 512
     mode(page, "side")
     origin = "image => getComputedStyle(image).transformOrigin"
@@ -253,6 +254,7 @@ def test_from_a_drop_to_slider_mask_drift_and_downloads_and_on_to_the_next_pictu
         page.wait_for_selector(f".tip:has-text('{share}')")
         expect(page.locator("#viewer .tip")).to_contain_text(("sky", "road")[readings[0][row, column]])
     mode(page, "drift")
+    assert page.is_visible("text=the detail may be invented")  # this model's is not
     assert fetch(page, ".layer").size == (160, 120)
     assert np.array_equal(Image.open(io.BytesIO(download(page, "get_picture"))), expected.image)
     mask = Image.open(io.BytesIO(download(page, "get_mask")))

@@ -144,9 +144,9 @@ def test_a_training(room, disk, data, tmp_path, capsys):
     assert re.search("could not be (written|saved)", capsys.readouterr().err)
     kept = list_checkpoints(disk.place / "run/checkpoints", "adversarial")
     assert kept and all(read_record(checkpoint) for checkpoint in kept)
-    names = disk.files()
-    assert all(names[name] == content for name, content in whole.items() if name in names)
-    assert not [name for name in names if ".part/" in name or ".saving-" in name]
+    files = disk.files()
+    assert whole and whole.items() <= files.items()
+    assert not [name for name in files if ".part/" in name or ".saving-" in name]
     disk.empty()
     train_here(config, "--adversarial_steps", "8", "--resume", "latest")
     assert weights(disk.place / "run/model")

@@ -273,9 +273,15 @@ def test_shapes_that_do_not_fit(saved):
         ({"format_version": FORMAT_VERSION + 1, "novel": 1}, "pip install -U ssg-hub"),
         ({"format_version": "new"}, "format_version 'new'"),
         ({"generator_type": "swin"}, "unknown generator type 'swin'"),
+        ({"generator_type": ["x" * 5000]}, r"unknown generator type \['x{58}; known"),
         ({"generator_config": {"depth": 3}}, "unknown option 'depth'; known are blocks, features, growth, scale"),
         ({"generator_config": {"features": "many"}}, "cannot be used: RRDBNet got features 'many'"),
         ({"guide_config": {"model_type": "nonesuch", "id2label": {"0": "a"}}}, "nonesuch"),
+        (
+            {"guide_config": {"model_type": "ssg_lite_segmentation", "trunk": "x" * 5000, "id2label": {"0": "a"}}},
+            "trunk is 'x{59}; it must",
+        ),
+        ({"guide_config": {"model_type": "segformer", "x" * 5000: 10**30}}, r"guide_config\.x{40} is 1000"),
     ],
 )
 def test_configs_that_cannot_be_used(saved, changes, told):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from fractions import Fraction
 from multiprocessing.sharedctypes import Synchronized
@@ -453,8 +454,8 @@ def work(source: Path, target: Path, done: Synchronized) -> None:
     upscale_video(make_model(Repeat(2)), source, target, outscale=2, codec="ffv1", segment=SEGMENT, on_progress=report)
 
 
-def kill_at(source: Path, target: Path, frame: int, delay: float = 0.0) -> None:
-    """Run until a frame is done, then kill without warning, some seconds later."""
+def kill_at(source: Path, target: Path, frame: int, delay: float = 0.0) -> int:
+    """Run until a frame is done, then kill without warning, some seconds later; returns the exit code."""
     done = nursery().Value("i", 0)
     process = nursery().Process(target=work, args=(source, target, done))
     process.start()
@@ -463,6 +464,7 @@ def kill_at(source: Path, target: Path, frame: int, delay: float = 0.0) -> None:
     time.sleep(delay)
     process.kill()
     process.join()
+    return process.exitcode
 
 
 def test_a_killed_process_leaves_what_the_next_goes_on_with(whole, source, tmp_path, model):
@@ -491,10 +493,11 @@ def test_a_full_disk_is_said_and_what_is_finished_is_kept(share, source, tmp_pat
 
 @pytest.mark.slow
 def test_ten_kills_at_any_moment_change_no_frame(whole, source, tmp_path, model):
-    random = np.random.default_rng(0)
+    random, codes = np.random.default_rng(0), set()
     for attempt in range(10):
         target = tmp_path / f"out{attempt}.mkv"
-        kill_at(source, target, 1, random.uniform(0, 0.6))
+        codes.add(kill_at(source, target, 1, random.uniform(0, 0.6)))
         if not target.exists():
             upscale_video(model, source, target, outscale=2, codec="ffv1")
         assert same_clip(whole, target)
+    assert -signal.SIGKILL in codes and codes <= {0, -signal.SIGKILL}

@@ -4,7 +4,8 @@
     python -m benchmarks.adapt run [--cameras night …]       # `ssg adapt` for each, ten minutes a camera
     python -m benchmarks.adapt score [--cameras night …]     # bicubic, embedded and adapted on the held-out frames
     python -m benchmarks.adapt way [--cameras night …]       # the weights between embedded and what was trained
-    python -m benchmarks.adapt true_pairs [--streets]        # train on pairs by the recipe itself: `way --true-pairs`
+    python -m benchmarks.adapt true_pairs --cameras video    # train on pairs by the recipe itself [--streets]
+    python -m benchmarks.adapt way --cameras video --true-pairs         # the weights on the way there [--streets]
 
 All need the folder of data beside the repository, or $SSG_SHARED. The recipes are in `cameras.py`; they were written
 down before the first run and have not been changed since.

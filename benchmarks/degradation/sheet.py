@@ -31,8 +31,9 @@ def run(options: argparse.Namespace) -> None:
         camera.mkdir()
         for number, path in enumerate(paths):
             spoil(read_picture(path)[0], number).save(camera / f"{path.stem}.jpg", quality=QUALITY)
-        ssg(["degradation", "estimate", str(camera), "-o", str(bank)])
-        ssg(["degradation", "show", str(bank), "-o", str(SHEET)])
+        for words in (("estimate", camera, "-o", bank), ("show", bank, "-o", SHEET, "--overwrite")):
+            if ssg(["degradation", *map(str, words)]):
+                raise SystemExit(1)  # why, it has said
 
 
 def spoil(pixels: np.ndarray, seed: int) -> Image.Image:

@@ -115,11 +115,11 @@ def make_item(
     drift_layer(result.drift).save(folder / "drift.png")
     readings_layer(result).save(folder / "readings.png")
     layers = {name: file_url(folder / f"{name}.png") for name in ("mask", "drift", "readings")}
-    return item | layers | what_is_in_it(result, classes, lang) | {"chance": what_may_be_invented(result, lang)}
+    return item | layers | what_is_in_it(result, classes, lang)
 
 
 def what_is_in_it(result: UpscaleResult, classes: list[str], lang: str) -> dict:
-    """The part of an item that is about the classes of a result with a mask; `classes` are all that the guide knows."""
+    """The part of an item that is about what the guide reads in a result; `classes` are all that it knows."""
     uncertain = result.report["uncertain_id"]
     legend = [
         {
@@ -138,6 +138,7 @@ def what_is_in_it(result: UpscaleResult, classes: list[str], lang: str) -> dict:
         "classes": names,
         "hatched": text("hatched", lang, below=_percent(result.report["uncertain_below"])) if unsure else "",
         "unsure": text("mostly_uncertain", lang, share=_percent(unsure), classes=known) if unsure >= MOSTLY else "",
+        "chance": what_may_be_invented(result, lang),
     }
 
 

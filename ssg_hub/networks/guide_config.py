@@ -82,7 +82,7 @@ def _check_values(value: Any, name: str, depth: int, left: list[int]) -> Any:
                 "Save the guide with a backbone_config in place of it."
             )
         return {
-            key: _check_values(entry, f"{name}.{key}", depth + 1, left)
+            key: _check_values(entry, f"{name}.{key!s:.40}", depth + 1, left)
             for key, entry in value.items()
             if key not in NOT_KEPT
         }

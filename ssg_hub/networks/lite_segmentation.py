@@ -93,7 +93,7 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, name: str):
         if name not in TRUNKS:
-            raise ConfigError(f"the light guide's trunk is {name!r}; it must be one of {', '.join(TRUNKS)}.")
+            raise ConfigError(f"the light guide's trunk is {name!r:.60}; it must be one of {', '.join(TRUNKS)}.")
         super().__init__()
         self._conv_stem = nn.Conv2d(3, 32, 3, 2, 1, bias=False)
         self._bn0 = _norm(32)

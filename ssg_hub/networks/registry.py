@@ -128,7 +128,7 @@ def check_options(generator_type: str, options: Mapping[str, Any]) -> type[Gener
     """
     known = generators()
     if not isinstance(generator_type, str) or generator_type not in known:
-        raise ConfigError(f"unknown generator type {generator_type!r}; known are {', '.join(known)}.")
+        raise ConfigError(f"unknown generator type {generator_type!r:.60}; known are {', '.join(known)}.")
     cls = known[generator_type]
     refuse_unknown(f"generator {generator_type!r}", options, cls.OPTIONS)
     _check_values(cls, options)
