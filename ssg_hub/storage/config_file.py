@@ -44,7 +44,7 @@ def read_config(folder: Path, shown: str) -> dict:
 def check_format(version: object, shown: str) -> None:
     """Raise CheckpointError unless this release reads the given format version."""
     if type(version) is not int or version < 1:
-        raise CheckpointError(f"{shown} has format_version {version!r}; 1 to {FORMAT_VERSION} is needed.")
+        raise CheckpointError(f"{shown} has format_version {version!r:.60}; 1 to {FORMAT_VERSION} is needed.")
     if version > FORMAT_VERSION:
         raise CheckpointError(
             f"{shown} has format version {version}, and this release of ssg-hub reads up to {FORMAT_VERSION}. "
