@@ -17,6 +17,9 @@ addEventListener("drop", event => {
   document.body.classList.remove("dropping");
   receive([...event.dataTransfer.files]);
 });
+const input = $("files");
+let choosing = false; // a dialog is open, whose choice a page that is loaded again would not get
+for (const [name, value] of [["click", true], ["change", false], ["cancel", false]]) input.addEventListener(name, () => (choosing = value));
 
 const site = await fetch("model.json").then(answer => answer.json()).catch(() => null);
 if (!site) {
@@ -53,7 +56,6 @@ const kept = kind => ({
 const visits = kept("localStorage"), loads = kept("sessionStorage");
 
 // What is chosen.
-const input = $("files");
 const take = files => {
   if (!files.length) return;
   cancel();
@@ -83,16 +85,18 @@ const takeChosen = () => {
   input.value = "";
 };
 input.addEventListener("change", takeChosen);
-let choosing = false; // a dialog is open, whose choice a page that is loaded again would not get
-for (const [name, value] of [["click", true], ["change", false], ["cancel", false]]) input.addEventListener(name, () => (choosing = value));
 addEventListener("paste", event => take(event.clipboardData?.files ?? []));
 
 // The worker.
 const open = () => {
   if (state.worker) return;
   state.worker = new Worker("worker.js", { type: "module" });
-  state.worker.addEventListener("message", ({ data }) => heard(data));
-  state.worker.addEventListener("error", () => heard({ type: "failed", reason: state.engine ? "failed" : "no_model" }));
+  let answered = false;
+  state.worker.addEventListener("message", ({ data }) => {
+    answered = true;
+    heard(data);
+  });
+  state.worker.addEventListener("error", () => heard({ type: "failed", reason: answered ? "failed" : "no_model" }));
   state.worker.postMessage({ type: "open", prefer });
 };
 /** End the worker, whatever it is computing; the next picture gets another. */
@@ -274,10 +278,13 @@ const keep = engine => service?.controller?.postMessage({ type: "keep", engine }
 service?.addEventListener("message", ({ data }) => {
   if (data.type === "kept") $("offline").textContent = TEXTS.kept;
 });
+let outdated = false; // the page: loaded again, it would be newer, or have threads
+const loadAgain = () => outdated && idle() && location.reload();
+input.addEventListener("cancel", loadAgain);
 service?.addEventListener("controllerchange", () => {
   // A new version of the site has come, or threads would: once, because where it does not help, one core must do.
-  const helps = controlled || (!crossOriginIsolated && self === top && !loads.get("ssg reloaded") && loads.set("ssg reloaded", "1"));
-  if (helps && idle()) return location.reload();
+  outdated = controlled || (!crossOriginIsolated && self === top && !loads.get("ssg reloaded") && loads.set("ssg reloaded", "1"));
+  loadAgain();
   refresh();
   keepEngine();
 });
@@ -288,7 +295,10 @@ const update = async registration => {
   if (!registration) return; // what blocks service workers may say that all went well
   if (controlled) await registration.update().catch(() => {}); // no network
   const { installing } = registration;
-  installing?.addEventListener("statechange", () => installing.state === "installed" && takeOver(registration));
+  installing?.addEventListener("statechange", () => {
+    if (installing.state === "installed") takeOver(registration);
+    if (installing.state === "redundant") keepEngine(); // not all of it was there: the old one stays
+  });
   takeOver(registration);
   if (!installing && !registration.waiting) await keepEngine(); // a message to the old worker would keep the new one waiting
 };

@@ -5,6 +5,7 @@ importScripts("./files.js"); // SITE; it changes with any file, and so does this
 const CACHE = `ssg ${self.registration.scope} ${self.SITE.version}`;
 const { page, model, runtime } = self.SITE;
 const OWN = new Set([...page, ...model, ...Object.values(runtime).flat()].map(name => new URL(name, self.registration.scope).href));
+const isOwn = ({ url }) => OWN.has(url.replace(/[?#].*/, ""));
 const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Resource-Policy": "cross-origin", "Content-Security-Policy": self.SITE.policy };
 
 // "no-cache" below: what the HTTP cache holds may be of an earlier version.
@@ -33,12 +34,11 @@ self.addEventListener("message", event => {
   if (type === "activate") event.waitUntil(takeOver());
   if (type === "keep") event.waitUntil(keep([...model, ...runtime[engine]]).then(() => event.source.postMessage({ type: "kept" }), () => {})); // offline, or no room
 });
-/** Take the place of an earlier version, unless other pages are open that may still ask for files of that one. */
+/** Take the place of an earlier version, unless other pages of the site are open that may still ask for files of that one. */
 const takeOver = async () => {
-  const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  if (pages.length === 1) await self.skipWaiting();
+  const windows = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  if (windows.filter(isOwn).length === 1) await self.skipWaiting();
 };
 self.addEventListener("fetch", event => {
-  const { method, url } = event.request;
-  if (method === "GET" && OWN.has(url.replace(/[?#].*/, ""))) event.respondWith(answer(event.request));
+  if (event.request.method === "GET" && isOwn(event.request)) event.respondWith(answer(event.request));
 });
