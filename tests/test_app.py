@@ -513,6 +513,48 @@ def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
         handlers.line.close()
 
 
+def test_what_a_server_no_longer_has_is_said_or_made_again(tiny_model, photo, cache):
+    import asyncio
+    import shutil
+    from types import SimpleNamespace
+
+    from ssg_hub.demo.cache import Ledger
+    from ssg_hub.demo.line import Line
+    from ssg_hub.demo.picture_handlers import PictureHandlers
+    from ssg_hub.demo.workshop import Workshop
+
+    cache.mkdir()
+    shutil.copy(photo, cache)
+    handlers = PictureHandlers(
+        Workshop(Settings(), tiny_model, lambda source: tiny_model),
+        Line(1),
+        Ledger(cache, 10**9),
+        anyio.CapacityLimiter(1),
+    )
+    visitor = SimpleNamespace(headers={}, session_hash="a-session")
+    picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
+    values = ("default", "", 4, 1.0, {}, None, False, False, "auto", "png", 90, "cpu")
+
+    async def run(made, picked=picked) -> list[tuple]:
+        return [given async for given in handlers.run(visitor, picked, made, *values)]
+
+    async def visit() -> None:
+        made = await handlers.look(picked, visitor)
+        await run(made)
+        for path in (cache / made.tokens[0] / "files").iterdir():
+            path.unlink()  # as a sweep does; their folder goes later
+        await run(made)
+        assert any((cache / made.tokens[0] / "files").iterdir()), "it counts as there"
+        of_before = {"files": [{"path": str(cache / "of_a_server_before.png")}], "of": 2}
+        assert "no longer on the server" in str(await run(None, of_before))
+        assert "no longer on the server" not in str(await run(None)), "it is only not looked at yet"
+
+    try:
+        asyncio.run(visit())
+    finally:
+        handlers.line.close()
+
+
 def test_both_languages_have_every_sentence_with_the_same_gaps():
     from string import Formatter
 

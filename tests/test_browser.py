@@ -190,6 +190,10 @@ def test_the_page_opens_with_a_result_and_every_view_of_it(visit):
     page.wait_for_selector(".tip:has-text('%')")
     name, probability = page.inner_text(".tip").split(" · ")
     assert page.inner_text(".legend .marked span") == name and 50 <= int(probability.rstrip(" %")) <= 100
+    page.dispatch_event("#viewer .sheet", "pointerleave", {"pointerType": "touch"})  # a finger is lifted
+    expect(page.locator(".tip")).to_be_visible()
+    page.dispatch_event("#viewer .sheet", "pointerleave", {"pointerType": "mouse"})
+    expect(page.locator(".tip")).to_be_hidden()
     mode(page, "drift")
     assert page.is_visible("text=of this picture is trusted")  # the embedded model's map is a probability
     assert page.inner_text(".heat").split("\n") == ["0 %", "100 %"]
@@ -656,6 +660,8 @@ def test_nothing_sticks_out_at_any_width(visit, locale, widths):
     for card in page.locator(".cards button").all():
         card.scroll_into_view_if_needed()  # its pictures load only then
     page.wait_for_function("[...document.querySelectorAll('.cards img')].every(image => image.naturalWidth > 50)")
+    drag = "all => all.map(each => each.dispatchEvent(new DragEvent('dragstart', { bubbles: true, cancelable: true })))"
+    assert not any(page.locator(".cards img").evaluate_all(drag)), "the page's own picture could be dropped on it"
 
 
 @pytest.mark.parametrize("scheme", ["light", slow("dark")])

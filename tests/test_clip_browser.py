@@ -108,6 +108,10 @@ def test_before_and_after_play_in_step(page, clip):
     page.focus(".player .keys")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.querySelector('.screen').style.getPropertyValue('--split')") == "51%"
+    page.click(".player .play")
+    page.click("#rooms [data-room=pictures]")
+    assert page.locator(".player video").evaluate_all("all => all.every(each => each.paused)"), "heard, but not seen"
+    page.click("#rooms [data-room=clips]")
     with page.expect_download() as waiting:
         page.click(".player [data-get=get_report]")
     assert json.loads(Path(waiting.value.path()).read_text())["frames"] == 30

@@ -148,6 +148,11 @@ def owned_files(picked: dict | None, folder: Path, most: int = 1) -> list[str]:
     return paths
 
 
+def has_files(picked: dict | None) -> bool:
+    """Whether files were chosen, here or on a server before this one."""
+    return isinstance(picked, dict) and bool(picked.get("files"))
+
+
 def choice_of(picked: dict | None) -> Any:
     """What distinguishes this value of a picker from its other ones; None where nothing was chosen."""
     return picked.get("of") if isinstance(picked, dict) else None

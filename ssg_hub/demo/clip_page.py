@@ -32,6 +32,7 @@ const lang = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 const buttons = [...element.querySelectorAll("button")];
 const enter = room => {
   document.body.dataset.room = room;
+  if (room !== "clips") for (const video of document.querySelectorAll("video")) video.pause(); // nobody sees it
   for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.room === room);
   window.dispatchEvent(new Event("resize"));
 };

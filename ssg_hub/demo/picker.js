@@ -123,7 +123,8 @@ if (props.most > 1) {
   button.addEventListener("click", () => all.click());
   element.querySelector("label").after(button, all);
 }
-// Only drags that bring files are ours.
+// Only drags that bring files are ours. The page's own pictures stay where they are: some browsers would call them files.
+window.addEventListener("dragstart", event => { if (event.target.closest?.("img")) event.preventDefault(); });
 const bringsFiles = event => [...(event.dataTransfer?.types ?? [])].includes("Files");
 let depth = 0;
 const dropping = on => document.body.classList.toggle("dropping", on);

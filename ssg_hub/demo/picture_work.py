@@ -13,7 +13,7 @@ from ..images import formats
 from ..images.picture import Picture
 from ..upscaling.options import output_size
 from . import decoding, viewer
-from .archive import archive_url
+from .archive import FILES, archive_url
 from .cache import Ledger
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, sentence_for
@@ -170,7 +170,7 @@ class PicturesJob:
 
     def _still_there(self, index: int) -> bool:
         token = self.made.tokens[index]
-        return bool(token) and (self.ledger.folder / token).is_dir()
+        return bool(token) and any((self.ledger.folder / token / FILES).glob("*"))
 
     def _make(self, path: str, wanted: Request, ticket: Ticket) -> tuple[dict, str, list[tuple[str, str]]]:
         """Do the work of a ticket: the viewer's item, the token of its folder, and its classes as in `Made`."""

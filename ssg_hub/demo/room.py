@@ -12,7 +12,7 @@ import anyio
 import gradio as gr
 
 from . import viewer
-from .cache import Ledger, choice_of, owned_files
+from .cache import Ledger, choice_of, has_files, owned_files
 from .line import Line, Ticket
 from .refusals import Cancelled, Refused, sentence_for
 from .texts import language, text
@@ -125,8 +125,8 @@ class Room:
             begin: makes the job, of the paths and the visitor's language; Refused where there is nothing to do.
         """
         lang, session, paths = language(request), request.session_hash, self.files(picked)
-        if not is_of(looked, picked):
-            yield self.fill()  # the press was faster than the look at them
+        if not is_of(looked, picked):  # the press was faster than the look at them, or the server is another by now
+            yield self.fill(status=self._gone(lang)) if has_files(picked) and not paths else self.fill()
             return
         try:
             job = begin(paths, lang)
@@ -169,8 +169,14 @@ class Room:
             ticket.stop()
 
     def _reading(self, picked: dict | None, lang: str) -> str:
-        """The forecast while files are looked at."""
-        return viewer.status_line(text("looking", lang)) if self.files(picked) else ""
+        """The forecast while files are looked at, or where there are none any more."""
+        if self.files(picked):
+            return viewer.status_line(text("looking", lang))
+        return self._gone(lang) if has_files(picked) else ""
+
+    @staticmethod
+    def _gone(lang: str) -> str:
+        return viewer.status_line(text("gone", lang), alarm=True)
 
 
 def is_of(looked: Looked | None, picked: dict | None) -> bool:

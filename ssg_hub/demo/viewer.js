@@ -219,7 +219,12 @@ sheet.addEventListener("pointermove", event => {
   if (held === "pan") { area.scrollLeft -= event.movementX; area.scrollTop -= event.movementY; }
 });
 for (const end of ["pointerup", "pointercancel"]) sheet.addEventListener(end, () => { held = null; });
-sheet.addEventListener("pointerleave", () => { tip.hidden = true; pointer = null; mark(null); });
+sheet.addEventListener("pointerleave", event => {
+  if (event.pointerType === "touch") return; // a lifted finger: what it asked for stays
+  tip.hidden = true;
+  pointer = null;
+  mark(null);
+});
 
 // Which class is under the pointer, from the mask's colours, and how probable it is, from the picture of readings.
 const data = {};
