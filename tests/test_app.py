@@ -524,7 +524,9 @@ def test_what_a_server_no_longer_has_is_said_or_made_again(tiny_model, photo, ca
     from ssg_hub.demo.workshop import Workshop
 
     cache.mkdir()
-    shutil.copy(photo, cache)
+    paths = [cache / "a.png", cache / "b.png"]
+    for path in paths:
+        shutil.copy(photo, path)
     handlers = PictureHandlers(
         Workshop(Settings(), tiny_model, lambda source: tiny_model),
         Line(1),
@@ -532,7 +534,7 @@ def test_what_a_server_no_longer_has_is_said_or_made_again(tiny_model, photo, ca
         anyio.CapacityLimiter(1),
     )
     visitor = SimpleNamespace(headers={}, session_hash="a-session")
-    picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
+    picked = {"files": [{"path": str(path)} for path in paths], "of": 1}
     values = ("default", "", 4, 1.0, {}, None, False, False, "auto", "png", 90, "cpu")
 
     async def run(made, picked=picked) -> list[tuple]:
@@ -543,6 +545,7 @@ def test_what_a_server_no_longer_has_is_said_or_made_again(tiny_model, photo, ca
         await run(made)
         for path in (cache / made.tokens[0] / "files").iterdir():
             path.unlink()  # as a sweep does; their folder goes later
+        made.keys[1] = None  # of a run that was cancelled
         await run(made)
         assert any((cache / made.tokens[0] / "files").iterdir()), "it counts as there"
         of_before = {"files": [{"path": str(cache / "of_a_server_before.png")}], "of": 2}
