@@ -403,22 +403,37 @@ def test_class_strength_multiplies_and_what_is_not_set_stays():
     assert wanted.options(["sky", "car"])["strength"] == {"sky": 0.5, "car": 0.1}
 
 
-def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
-    import asyncio
-    import shutil
-    from types import SimpleNamespace
-
+@pytest.fixture
+def open_handlers(tiny_model, cache):
+    """A function (another model's name, its loader, places in the line) -> what the events of the page call."""
     from ssg_hub.demo.cache import Ledger
     from ssg_hub.demo.line import Line
     from ssg_hub.demo.picture_handlers import PictureHandlers
     from ssg_hub.demo.workshop import Workshop
-    from ssg_hub.model import SSGModel
 
     cache.mkdir()
+    opened = []
+
+    def open_them(name: str = "other", load=None, places: int = 1) -> PictureHandlers:
+        shop = Workshop(Settings(other_models={name: name}), tiny_model, load)
+        opened.append(PictureHandlers(shop, Line(places), Ledger(cache, 10**9), anyio.CapacityLimiter(1)))
+        return opened[-1]
+
+    yield open_them
+    for handlers in opened:
+        handlers.line.close()
+
+
+def test_a_class_is_set_only_for_a_model_that_has_it(open_handlers, tiny_model, photo, cache):
+    import asyncio
+    import shutil
+    from types import SimpleNamespace
+
+    from ssg_hub.model import SSGModel
+
     shutil.copy(photo, cache)
     plain = SSGModel.from_components("compact", generator_config={"features": 4, "convs": 1})
-    shop = Workshop(Settings(other_models={"plain": "plain"}), tiny_model, lambda source: plain)
-    handlers = PictureHandlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
+    handlers = open_handlers("plain", lambda source: plain)
     visitor = SimpleNamespace(headers={}, session_hash="a-session")
     picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
 
@@ -431,46 +446,27 @@ def test_a_class_is_set_only_for_a_model_that_has_it(tiny_model, photo, cache):
         assert (item["state"], item["note"]) == ("done", "")
         return Image.open(cache / made.tokens[0] / "files/photo_x4.png")
 
-    try:
-        expected = tiny_model.upscale(photo, strength={"car": 0.5}, color_fix=False)
-        assert np.array_equal(asyncio.run(run("default")), expected.image)
-        assert np.array_equal(asyncio.run(run("plain")), plain.upscale(photo, color_fix=False).image)
-    finally:
-        handlers.line.close()
+    expected = tiny_model.upscale(photo, strength={"car": 0.5}, color_fix=False)
+    assert np.array_equal(asyncio.run(run("default")), expected.image)
+    assert np.array_equal(asyncio.run(run("plain")), plain.upscale(photo, color_fix=False).image)
 
 
-def test_a_result_too_large_for_its_format_is_refused_before_the_work(tiny_model, cache):
+def test_a_result_too_large_for_its_format_is_refused_before_the_work(open_handlers, cache):
     import asyncio
 
-    from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.line import Line
-    from ssg_hub.demo.picture_handlers import PictureHandlers
-    from ssg_hub.demo.workshop import Workshop
-
-    cache.mkdir()
     Image.new("RGB", (4096, 1)).save(cache / "long.png")
-    shop = Workshop(Settings(), tiny_model, None)
-    shop.run = lambda *work: pytest.fail("it was upscaled")
-    handlers = PictureHandlers(shop, Line(1), Ledger(cache, 10**9), anyio.CapacityLimiter(1))
-    try:
-        with pytest.raises(gr.Error, match="16384x4 is too large for WEBP.*Write a PNG"):
-            asyncio.run(handlers.upscale(str(cache / "long.png"), format="webp"))
-    finally:
-        handlers.line.close()
+    handlers = open_handlers()
+    handlers.workshop.run = lambda *work: pytest.fail("it was upscaled")
+    with pytest.raises(gr.Error, match="16384x4 is too large for WEBP.*Write a PNG"):
+        asyncio.run(handlers.upscale(str(cache / "long.png"), format="webp"))
 
 
-def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
+def test_others_are_served_while_a_model_is_loaded(open_handlers, tiny_model, photo, cache):
     import asyncio
     import shutil
     import threading
     from types import SimpleNamespace
 
-    from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.line import Line
-    from ssg_hub.demo.picture_handlers import PictureHandlers
-    from ssg_hub.demo.workshop import Workshop
-
-    cache.mkdir()
     shutil.copy(photo, cache)
     loading, served, waited = threading.Event(), threading.Event(), []
 
@@ -479,12 +475,7 @@ def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
         waited.append(served.wait(20))
         return tiny_model
 
-    handlers = PictureHandlers(
-        Workshop(Settings(other_models={"slow": "slow"}), tiny_model, load),
-        Line(2),
-        Ledger(cache, 10**9),
-        anyio.CapacityLimiter(1),
-    )
+    handlers = open_handlers("slow", load, places=2)
     picked = {"files": [{"path": str(cache / photo.name)}], "of": 1}
 
     async def run(model: str, second: str = "") -> None:
@@ -502,37 +493,23 @@ def test_others_are_served_while_a_model_is_loaded(tiny_model, photo, cache):
         served.set()
         await slow
 
-    try:
-        for choice in (("slow",), ("default", "slow")):
-            handlers.workshop._models.pop("slow", None)
-            loading.clear()
-            served.clear()
-            asyncio.run(visitors(*choice))
-        assert waited == [True, True]
-    finally:
-        handlers.line.close()
+    for choice in (("slow",), ("default", "slow")):
+        handlers.workshop._models.pop("slow", None)
+        loading.clear()
+        served.clear()
+        asyncio.run(visitors(*choice))
+    assert waited == [True, True]
 
 
-def test_what_a_server_no_longer_has_is_said_or_made_again(tiny_model, photo, cache):
+def test_what_a_server_no_longer_has_is_said_or_made_again(open_handlers, photo, cache):
     import asyncio
     import shutil
     from types import SimpleNamespace
 
-    from ssg_hub.demo.cache import Ledger
-    from ssg_hub.demo.line import Line
-    from ssg_hub.demo.picture_handlers import PictureHandlers
-    from ssg_hub.demo.workshop import Workshop
-
-    cache.mkdir()
     paths = [cache / "a.png", cache / "b.png"]
     for path in paths:
         shutil.copy(photo, path)
-    handlers = PictureHandlers(
-        Workshop(Settings(), tiny_model, lambda source: tiny_model),
-        Line(1),
-        Ledger(cache, 10**9),
-        anyio.CapacityLimiter(1),
-    )
+    handlers = open_handlers()
     visitor = SimpleNamespace(headers={}, session_hash="a-session")
     picked = {"files": [{"path": str(path)} for path in paths], "of": 1}
     values = ("default", "", 4, 1.0, {}, None, False, False, "auto", "png", 90, "cpu")
@@ -552,10 +529,7 @@ def test_what_a_server_no_longer_has_is_said_or_made_again(tiny_model, photo, ca
         assert "no longer on the server" in str(await run(None, of_before))
         assert "no longer on the server" not in str(await run(None)), "it is only not looked at yet"
 
-    try:
-        asyncio.run(visit())
-    finally:
-        handlers.line.close()
+    asyncio.run(visit())
 
 
 def test_both_languages_have_every_sentence_with_the_same_gaps():

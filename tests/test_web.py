@@ -453,11 +453,14 @@ def test_noise_in_the_place_of_pixels_is_no_photograph(scripts):
 def test_a_file_of_the_site_that_cannot_be_had_is_one_failure_whatever_the_reason(scripts):
     ask = "(m, name) => m.fetchFile(name).then(answer => answer.status, error => error.message)"
     assert scripts(ask, "engine.js") == 200 and scripts(ask, "none.f16") == "no_model"
-    offline = "async m => { const own = fetch; self.fetch = async () => { throw new TypeError('Failed to fetch'); }; "
-    again = (
-        "const said = await m.fetchFile('engine.js').catch(error => error.message); self.fetch = own; return said; }"
-    )
-    assert scripts(offline + again) == "no_model"
+    offline = """async m => {
+      const own = self.fetch;
+      self.fetch = async () => { throw new TypeError("Failed to fetch"); };
+      const said = await m.fetchFile("engine.js").catch(error => error.message);
+      self.fetch = own;
+      return said;
+    }"""
+    assert scripts(offline) == "no_model"
 
 
 def encode(image: Image.Image, kind: str, **options) -> bytes:

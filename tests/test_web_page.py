@@ -135,14 +135,20 @@ def test_what_the_graphics_card_fails_at_is_computed_without_it(open_page, pictu
     assert "WebAssembly" in page.inner_text("#machine") and errors == []
 
 
-def test_pictures_that_are_chosen_before_the_page_knows_its_model_are_taken(open_page, pictures):
-    page, errors = open_page()
+def reload_and_hold_model(page):
+    """Load the page again as far as it comes without its model; returns a function that lets it have that."""
     held = []
     page.route("**/model.json", lambda route: held.append(route))
     with page.expect_request("**/model.json"):
         page.reload(wait_until="commit")
+    return lambda: held.pop().continue_()  # later: the route is told after the request
+
+
+def test_pictures_that_are_chosen_before_the_page_knows_its_model_are_taken(open_page, pictures):
+    page, errors = open_page()
+    give_model = reload_and_hold_model(page)
     page.set_input_files("#files", pictures("a.png"))
-    held.pop().continue_()
+    give_model()
     page.wait_for_selector("#run:not([disabled])")
     assert "a.png" in page.inner_text(".headline") and errors == []
 
@@ -387,12 +393,9 @@ DROP = """name => {
 
 def test_a_photograph_that_is_dropped_before_the_page_knows_its_model_is_taken(open_page):
     page, errors = open_page()
-    held = []
-    page.route("**/model.json", lambda route: held.append(route))
-    with page.expect_request("**/model.json"):
-        page.reload(wait_until="commit")
+    give_model = reload_and_hold_model(page)
     page.evaluate(DROP, "a.png")
-    held.pop().continue_()
+    give_model()
     page.wait_for_selector(".headline:has-text('a.png')")
     assert errors == []
 
@@ -416,7 +419,11 @@ def test_a_magnified_result_can_be_scrolled_by_fingers(open_page, pictures):
     split = page.eval_on_selector(".sheet", "sheet => sheet.style.getPropertyValue('--split')")
     page.dispatch_event(".sheet", "pointerdown", {"pointerType": "touch", "button": 0, "clientX": 1})
     assert page.eval_on_selector(".sheet", "sheet => sheet.style.getPropertyValue('--split')") == split
-    assert not page.eval_on_selector_all(
-        "img", "all => all.some(each => each.draggable)"
-    )  # they would be dropped as files
     assert errors == []
+
+
+def test_the_pages_own_pictures_cannot_be_dropped_on_it_as_files(open_page, pictures):
+    page, errors = open_page()
+    page.set_input_files("#files", pictures("a.png", "b.png"))
+    page.wait_for_selector(".strip button[title='b.png']")
+    assert not page.eval_on_selector_all("img", "all => all.some(each => each.draggable)") and errors == []

@@ -54,6 +54,8 @@ const kept = kind => ({
   },
 });
 const visits = kept("localStorage"), loads = kept("sessionStorage");
+/** Whether the service worker could give the page threads that it has not. */
+const couldHaveThreads = () => !crossOriginIsolated && self === top;
 
 // What is chosen.
 const take = files => {
@@ -249,7 +251,7 @@ const refresh = () => {
   $("run").disabled = busy || measuring || !state.items.some(item => item.input);
   $("run").textContent = `Upscale ${site.scale}×${busy ? "" : forecast()}`;
   $("cancel").hidden = !busy;
-  $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace(settings()), again: !crossOriginIsolated && self === top && !controlled && service?.controller }) : "";
+  $("machine").textContent = state.engine ? machine({ ...state.engine, perMegapixel: pace(settings()), again: couldHaveThreads() && !controlled && service?.controller }) : "";
   document.querySelector(".picker .title").textContent = state.items.length > 1 ? `${state.items.length} photographs` : state.items[0]?.name ?? "Choose photographs";
   viewer.show(state.at, state.items, item => {
     state.at = item;
@@ -283,7 +285,7 @@ const loadAgain = () => outdated && idle() && location.reload();
 input.addEventListener("cancel", loadAgain);
 service?.addEventListener("controllerchange", () => {
   // A new version of the site has come, or threads would: once, because where it does not help, one core must do.
-  outdated = controlled || (!crossOriginIsolated && self === top && !loads.get("ssg reloaded") && loads.set("ssg reloaded", "1"));
+  outdated = controlled || (couldHaveThreads() && !loads.get("ssg reloaded") && loads.set("ssg reloaded", "1"));
   loadAgain();
   refresh();
   keepEngine();
